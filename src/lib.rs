@@ -4,5 +4,7 @@
 //! `docs/architecture.md` has the map.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod domain;
 pub mod telemetry;
