@@ -15,6 +15,8 @@ mod m20261121_000002_create_ledger;
 mod m20261121_000003_create_audit;
 mod schema;
 
+pub use sea_orm_migration::MigratorTrait;
+
 /// Applies the migrations in order.
 #[derive(Debug)]
 pub struct Migrator;

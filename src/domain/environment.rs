@@ -33,7 +33,7 @@ pub struct EnvironmentSettings {
     /// What it is for.
     pub tier: Tier,
     /// Its place in the order of promotion, low to high; equal ranks are allowed.
-    pub rank: i32,
+    pub rank: i64,
     /// Where it can be seen.
     pub url: Option<String>,
 }
@@ -62,7 +62,7 @@ pub fn infer_tier(name: &str) -> Tier {
 }
 
 /// The rank an environment gets when none is given: its tier's place in the usual order of promotion.
-pub fn default_rank(tier: Tier) -> i32 {
+pub fn default_rank(tier: Tier) -> i64 {
     match tier {
         Tier::Other => 0,
         Tier::Development => 100,

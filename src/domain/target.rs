@@ -64,7 +64,7 @@ impl Target {
 
 /// How far a target is behind: how many releases were registered after the one it runs, up to the newest that runs in
 /// a lower rank. `number`s count registrations within the service.
-pub fn behind(rank: i32, number: i64, others: impl IntoIterator<Item = (i32, i64)>) -> Option<i64> {
+pub fn behind(rank: i64, number: i64, others: impl IntoIterator<Item = (i64, i64)>) -> Option<i64> {
     let newest = others.into_iter().filter(|(other, _)| *other < rank).map(|(_, number)| number).max()?;
     Some((newest - number).max(0))
 }

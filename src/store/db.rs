@@ -1,0 +1,215 @@
+//! The connections to the database, and the only place that begins and commits a transaction.
+//!
+//! SQLite: one writing connection, handed out in order, and `BEGIN IMMEDIATE`, beside many reading ones.
+//! PostgreSQL: one pool, READ COMMITTED, and the row locks that the statements take.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::sync::Notify;
+
+use crate::{
+    config::{DatabaseConfig, database_url::Backend},
+    store::{error::StoreError, sql},
+};
+
+/// How often a transaction that met another one is tried again.
+const RETRIES: u32 = 5;
+
+/// A handle on the database; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    read: DatabaseConnection,
+    write: DatabaseConnection,
+    committed: Arc<Notify>,
+}
+
+/// A transaction that may write. Dropped without [`Tx::commit`], it changes nothing.
+#[derive(Debug)]
+pub struct Tx {
+    inner: DatabaseTransaction,
+    committed: Arc<Notify>,
+}
+
+impl Tx {
+    /// What the statements of this transaction run on.
+    pub fn conn(&self) -> &DatabaseTransaction {
+        &self.inner
+    }
+
+    /// Makes the changes last, and tells the relay that there may be events.
+    pub async fn commit<T>(self, value: T) -> Result<T, StoreError> {
+        self.inner.commit().await?;
+        self.committed.notify_one();
+        Ok(value)
+    }
+}
+
+impl Db {
+    /// Opens the database. A SQLite file that is not there is made.
+    #[expect(clippy::disallowed_methods, reason = "the one place that connects")]
+    pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        let committed = Arc::new(Notify::new());
+        match config.url.backend() {
+            Backend::Postgres => {
+                let pool = Database::connect(postgres_options(config)).await?;
+                Ok(Self { read: pool.clone(), write: pool, committed })
+            }
+            Backend::Sqlite => {
+                // The writer comes first: it makes the file and turns WAL on, which readers cannot.
+                let write = Database::connect(sqlite_options(config, 1)).await?;
+                let read = Database::connect(sqlite_options(config, config.max_connections)).await?;
+                Ok(Self { read, write, committed })
+            }
+        }
+    }
+
+    /// What reads run on.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// What the schema is changed on.
+    pub fn schema(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    /// Which of the two databases this is.
+    pub fn is_postgres(&self) -> bool {
+        self.read.get_database_backend() == DatabaseBackend::Postgres
+    }
+
+    /// Runs `work` in a transaction of its own, which it commits itself; tries again when another was in the way.
+    /// `work` may run several times and must leave nothing behind but what it commits.
+    pub async fn write<T, E, W, F>(&self, work: W) -> Result<T, E>
+    where
+        E: From<StoreError> + AsStoreError,
+        W: Fn(Tx) -> F,
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut tried = 0;
+        loop {
+            let outcome = match self.begin().await {
+                Ok(tx) => work(tx).await,
+                Err(error) => Err(error.into()),
+            };
+            match outcome {
+                Err(error) if tried < RETRIES && error.as_store_error().is_some_and(StoreError::is_transient) => {
+                    tokio::time::sleep(pause(tried)).await;
+                    tried += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        let inner = match self.write.get_database_backend() {
+            DatabaseBackend::Sqlite => {
+                let mode = Some(SqliteTransactionMode::Immediate);
+                self.write
+                    .begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() })
+                    .await?
+            }
+            _ => self.write.begin().await?,
+        };
+        Ok(Tx { inner, committed: Arc::clone(&self.committed) })
+    }
+
+    /// Waits until something was committed by this process since the last wait.
+    pub async fn committed(&self) {
+        self.committed.notified().await;
+    }
+
+    /// Fails when the database does not answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read.ping().await?;
+        Ok(())
+    }
+
+    /// Closes every connection, once those in use are given back.
+    pub async fn close(self) {
+        for pool in [self.read, self.write] {
+            if let Err(error) = pool.close().await {
+                tracing::warn!(%error, "a database pool did not close");
+            }
+        }
+    }
+
+    /// How many connections are open, and how many of them idle.
+    pub fn pool_size(&self) -> (u32, usize) {
+        if self.is_postgres() {
+            let pool = self.read.get_postgres_connection_pool();
+            return (pool.size(), pool.num_idle());
+        }
+        let (read, write) = (self.read.get_sqlite_connection_pool(), self.write.get_sqlite_connection_pool());
+        (read.size() + write.size(), read.num_idle() + write.num_idle())
+    }
+}
+
+/// An error that may have come from the database.
+pub trait AsStoreError {
+    /// The database's error, when it is one.
+    fn as_store_error(&self) -> Option<&StoreError>;
+}
+
+impl AsStoreError for StoreError {
+    fn as_store_error(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+/// The clock that decides what happened when: the database's on PostgreSQL, the process's on SQLite.
+pub async fn now(conn: &impl ConnectionTrait) -> Result<DateTime<Utc>, StoreError> {
+    let query = sql::locking(conn, "SELECT 1", "");
+    match sql::Sql::new(query).one(conn).await? {
+        Some(row) => sql::now_of(&row),
+        None => Err(StoreError::Corrupt("clock")),
+    }
+}
+
+/// A pause that grows, and differs between the processes that met.
+fn pause(tried: u32) -> Duration {
+    let jitter = u64::from(crate::clock::new_id().as_bytes()[15]);
+    Duration::from_millis((10 << tried) + jitter / 8)
+}
+
+fn postgres_options(config: &DatabaseConfig) -> ConnectOptions {
+    let mut options = ConnectOptions::new(config.url.expose());
+    options
+        .max_connections(config.max_connections)
+        .acquire_timeout(config.acquire_timeout)
+        .connect_timeout(config.acquire_timeout)
+        .statement_timeout(config.statement_timeout)
+        .set_application_name("waybill")
+        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(Duration::from_secs(5))
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options
+}
+
+fn sqlite_options(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(config.url.expose());
+    options
+        .max_connections(connections)
+        .acquire_timeout(config.acquire_timeout)
+        .idle_timeout(Duration::from_secs(60))
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_opts(|options| {
+            options
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(Duration::from_secs(5))
+        });
+    options
+}

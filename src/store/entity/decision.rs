@@ -1,0 +1,30 @@
+//! The table `decision`.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, DeriveEntityModel)]
+#[sea_orm(table_name = "decision")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub service_id: Uuid,
+    pub environment_id: Uuid,
+    pub release_id: Uuid,
+    pub deployment_id: Option<Uuid>,
+    pub kind: String,
+    pub actor_token: String,
+    pub actor_subject: String,
+    pub allowed: bool,
+    pub evaluated_at: DateTimeUtc,
+    pub last_evaluated_at: DateTimeUtc,
+    pub count: i64,
+    pub checks: String,
+    pub facts: String,
+    pub override_reason: Option<String>,
+    pub retry_at: Option<DateTimeUtc>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,11 @@
+//! The tables, one file each: columns and nothing else. What they mean lives in the domain.
+#![expect(missing_docs, reason = "a column's meaning stands beside the domain's field of the same name")]
+
+pub mod decision;
+pub mod deployment;
+pub mod environment;
+pub mod event;
+pub mod release;
+pub mod service;
+pub mod target;
+pub mod token;

@@ -1,0 +1,108 @@
+//! Environments.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveModelTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult, Value,
+};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        environment::{Environment, EnvironmentSettings},
+        page::PageRequest,
+        scope::Narrowing,
+        text::Name,
+    },
+    store::{
+        entity::environment::{Entity, Model},
+        error::StoreError,
+        sql::{Sql, columns, locking, now_of},
+    },
+};
+
+pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Environment, StoreError> {
+    let model = Model::from_query_result(row, prefix)?;
+    Ok(Environment {
+        id: model.id,
+        name: Name::trusted(model.name),
+        settings: EnvironmentSettings {
+            tier: model.tier.parse().map_err(|_| StoreError::Corrupt("tier"))?,
+            rank: model.rank,
+            url: model.url,
+        },
+        unconfirmed: model.unconfirmed,
+        revision: model.revision,
+        created_at: model.created_at,
+        updated_at: model.updated_at,
+        archived_at: model.archived_at,
+    })
+}
+
+fn to_model(environment: &Environment) -> Model {
+    Model {
+        id: environment.id,
+        name: environment.name.to_string(),
+        tier: environment.settings.tier.to_string(),
+        rank: environment.settings.rank,
+        url: environment.settings.url.clone(),
+        unconfirmed: environment.unconfirmed,
+        revision: environment.revision,
+        created_at: environment.created_at,
+        updated_at: environment.updated_at,
+        archived_at: environment.archived_at,
+    }
+}
+
+/// Inserts an environment; fails with [`StoreError::Unique`] when its name is taken.
+pub async fn insert(conn: &impl ConnectionTrait, environment: &Environment) -> Result<(), StoreError> {
+    Entity::insert(to_model(environment).into_active_model()).exec_without_returning(conn).await?;
+    Ok(())
+}
+
+/// Writes what may change of an environment.
+pub async fn update(conn: &impl ConnectionTrait, environment: &Environment) -> Result<(), StoreError> {
+    to_model(environment).into_active_model().reset_all().update(conn).await?;
+    Ok(())
+}
+
+/// Finds an environment that the narrowing allows.
+pub async fn find(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    name: &str,
+) -> Result<Option<Environment>, StoreError> {
+    let mut sql = Sql::new(format!("SELECT {} FROM environment e WHERE e.name = ", columns::<Entity>("e", "")));
+    sql.bind(name).and_within(within, None, Some("e.name"));
+    sql.one(conn).await?.map(|row| from_row(&row, "")).transpose()
+}
+
+/// Locks an environment against every change and every start, and tells the moment.
+pub async fn lock(
+    conn: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<(Environment, DateTime<Utc>)>, StoreError> {
+    let query = format!("SELECT {} FROM environment e WHERE e.name = $1", columns::<Entity>("e", ""));
+    let mut sql = Sql::new(String::new());
+    sql.bind(name);
+    let sql = sql.with_text(locking(conn, &query, "FOR UPDATE"));
+    sql.one(conn).await?.map(|row| Ok((from_row(&row, "")?, now_of(&row)?))).transpose()
+}
+
+/// Lists the environments that the narrowing allows, by name.
+pub async fn list(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    archived: bool,
+    page: &PageRequest<String>,
+) -> Result<Vec<Environment>, StoreError> {
+    let mut sql = Sql::new(format!("SELECT {} FROM environment e WHERE ", columns::<Entity>("e", "")));
+    sql.push(if archived { "e.archived_at IS NOT NULL" } else { "e.archived_at IS NULL" });
+    sql.and_within(within, None, Some("e.name")).by_name("e.name", page.after.as_ref(), page.limit);
+    sql.all(conn).await?.iter().map(|row| from_row(row, "")).collect()
+}
+
+/// Whether any deployment into the environment is under way.
+pub async fn is_busy(conn: &impl ConnectionTrait, id: Uuid) -> Result<bool, StoreError> {
+    let mut sql = Sql::new("SELECT 1 FROM target WHERE running_deployment_id IS NOT NULL AND environment_id = ");
+    Ok(sql.bind(Value::from(id)).one(conn).await?.is_some())
+}

@@ -1,0 +1,81 @@
+//! What can go wrong in the database, in the five kinds that a caller treats differently.
+
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+
+/// A failed statement.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another row has this key; the constraint or its columns are named.
+    #[error("a unique key is taken: {0}")]
+    Unique(String),
+    /// Another transaction was in the way; the same again may work.
+    #[error("the database is busy")]
+    Busy(#[source] DbErr),
+    /// The database cannot be reached, or has no connection to spare.
+    #[error("the database is not available")]
+    Unavailable(#[source] DbErr),
+    /// A row holds what no code of ours writes.
+    #[error("the database holds an unreadable {0}")]
+    Corrupt(&'static str),
+    /// Anything else: a defect of ours.
+    #[error("a statement failed")]
+    Other(#[source] DbErr),
+}
+
+impl StoreError {
+    /// Whether the same transaction may work when it is tried again.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy(_))
+    }
+
+    /// Whether this unique key is the one that is taken.
+    pub fn is_taken(&self, key: &str) -> bool {
+        matches!(self, Self::Unique(taken) if taken.contains(key))
+    }
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        if let Some(SqlErr::UniqueConstraintViolation(message)) = error.sql_err() {
+            return Self::Unique(message);
+        }
+        match code(&error).as_deref() {
+            // PostgreSQL: serialization failure, deadlock; SQLite: busy, and busy on a stale snapshot.
+            Some("40001" | "40P01" | "5" | "517") => Self::Busy(error),
+            // PostgreSQL: connection exceptions, insufficient resources, operator intervention, read-only standby.
+            // SQLite: I/O error, cannot open, full disk.
+            Some(code) if is_outage(code) => Self::Unavailable(error),
+            Some(_) => Self::Other(error),
+            None if is_connection(&error) => Self::Unavailable(error),
+            None => Self::Other(error),
+        }
+    }
+}
+
+fn is_outage(code: &str) -> bool {
+    let sqlite = matches!(code, "10" | "13" | "14") || (code.len() > 2 && code.parse().is_ok_and(|n: u32| n < 10_000 && n & 0xff == 10));
+    sqlite || (code.len() == 5 && ["08", "53", "57", "25006"].iter().any(|class| code.starts_with(class)))
+}
+
+fn code(error: &DbErr) -> Option<String> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) | DbErr::Conn(RuntimeErr::SqlxError(inner)) => {
+            inner.as_database_error().and_then(|inner| inner.code()).map(|code| code.into_owned())
+        }
+        _ => None,
+    }
+}
+
+fn is_connection(error: &DbErr) -> bool {
+    use sea_orm::sqlx::Error;
+    match error {
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
+        DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) => {
+            matches!(
+                **inner,
+                Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed
+            )
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,161 @@
+//! What runs where: every target at once, now or at any moment of the past.
+//!
+//! Now is read from the targets' own rows, which repeat who is current; the past from the deployments' effective times,
+//! one index probe for each target.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, QueryResult};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        actor::Actor, environment::Environment, release::Identity, scope::Narrowing,
+        text::{CommitSha, Image, Version},
+    },
+    store::{
+        entity::environment,
+        environment::from_row as environment_from_row,
+        error::StoreError,
+        sql::{Sql, columns},
+    },
+};
+
+/// What occupies a target, as current or as running.
+#[derive(Clone, Debug)]
+pub struct Occupant {
+    /// The deployment.
+    pub deployment_id: Uuid,
+    /// The release.
+    pub release: Identity,
+    /// The release's place in the order of registration.
+    pub number: i64,
+    /// The start of the stay, or of the deployment.
+    pub since: DateTime<Utc>,
+    /// Who put it there.
+    pub actor: Actor,
+}
+
+/// A target that something occupies.
+#[derive(Clone, Debug)]
+pub struct Occupied {
+    /// The service's name.
+    pub service: String,
+    /// The environment's name.
+    pub environment: String,
+    /// What it runs.
+    pub current: Option<Occupant>,
+    /// What is under way.
+    pub running: Option<Occupant>,
+}
+
+fn occupant(row: &QueryResult, prefix: &str) -> Result<Option<Occupant>, StoreError> {
+    let Some(deployment_id) = row.try_get(prefix, "deployment_id")? else { return Ok(None) };
+    let image: Option<String> = row.try_get(prefix, "image")?;
+    Ok(Some(Occupant {
+        deployment_id,
+        release: Identity {
+            version: Version::trusted(row.try_get(prefix, "version")?),
+            commit_sha: CommitSha::trusted(row.try_get(prefix, "commit_sha")?),
+            image: image.map(Image::trusted),
+        },
+        number: row.try_get(prefix, "number")?,
+        since: row.try_get(prefix, "since")?,
+        actor: Actor { token: row.try_get(prefix, "token")?, subject: row.try_get(prefix, "subject")? },
+    }))
+}
+
+fn occupied(row: &QueryResult) -> Result<Occupied, StoreError> {
+    Ok(Occupied {
+        service: row.try_get("", "service_name")?,
+        environment: row.try_get("", "environment_name")?,
+        current: occupant(row, "current_")?,
+        running: occupant(row, "running_")?,
+    })
+}
+
+const RELEASES: &str = "rc.version AS current_version, rc.commit_sha AS current_commit_sha, rc.image AS current_image, \
+    rc.number AS current_number, rr.version AS running_version, rr.commit_sha AS running_commit_sha, \
+    rr.image AS running_image, rr.number AS running_number";
+
+/// Confines a matrix to one service, or to one target.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Only<'a> {
+    /// The service's name.
+    pub service: Option<&'a str>,
+    /// The environment's name.
+    pub environment: Option<&'a str>,
+}
+
+/// The targets as they are now.
+pub async fn now(conn: &impl ConnectionTrait, within: &Narrowing, only: Only<'_>) -> Result<Vec<Occupied>, StoreError> {
+    let mut sql = Sql::new(format!(
+        "SELECT s.name AS service_name, e.name AS environment_name, t.current_deployment_id, t.current_since, \
+         t.current_token, t.current_subject, t.running_deployment_id, t.running_since, t.running_token, \
+         t.running_subject, {RELEASES} FROM target t JOIN service s ON s.id = t.service_id \
+         JOIN environment e ON e.id = t.environment_id LEFT JOIN release rc ON rc.id = t.current_release_id \
+         LEFT JOIN release rr ON rr.id = t.running_release_id \
+         WHERE s.archived_at IS NULL AND e.archived_at IS NULL",
+    ));
+    sql.and_equals("s.name", only.service).and_equals("e.name", only.environment);
+    sql.and_within(within, Some("s.name"), Some("e.name"));
+    sql.all(conn).await?.iter().map(occupied).collect()
+}
+
+/// The targets as they were at a moment: a start counts from its moment on, an end ends right before its own.
+pub async fn as_of(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    at: DateTime<Utc>,
+) -> Result<Vec<Occupied>, StoreError> {
+    let mut sql = Sql::new(format!(
+        "SELECT s.name AS service_name, e.name AS environment_name, \
+         c.id AS current_deployment_id, c.stay_started_at AS current_since, c.actor_token AS current_token, \
+         c.actor_subject AS current_subject, r.id AS running_deployment_id, r.started_at AS running_since, \
+         r.actor_token AS running_token, r.actor_subject AS running_subject, {RELEASES} \
+         FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
+         LEFT JOIN deployment c ON c.id = (SELECT d.id FROM deployment d WHERE d.status = 'succeeded' \
+         AND d.service_id = t.service_id AND d.environment_id = t.environment_id AND d.finished_at <= "
+    ));
+    sql.bind(at).push(
+        " ORDER BY d.finished_at DESC LIMIT 1) \
+         LEFT JOIN deployment r ON r.id = (SELECT d.id FROM deployment d WHERE d.service_id = t.service_id \
+         AND d.environment_id = t.environment_id AND NOT d.recorded AND d.started_at <= $1 \
+         ORDER BY d.started_at DESC, d.id DESC LIMIT 1) AND (r.finished_at IS NULL OR COALESCE(r.expired_at, r.finished_at) > $1) \
+         LEFT JOIN release rc ON rc.id = c.release_id LEFT JOIN release rr ON rr.id = r.release_id \
+         WHERE (c.id IS NOT NULL OR r.id IS NOT NULL) \
+         AND (s.archived_at IS NULL OR s.archived_at > $1) AND (e.archived_at IS NULL OR e.archived_at > $1)",
+    );
+    sql.and_within(within, Some("s.name"), Some("e.name"));
+    sql.all(conn).await?.iter().map(occupied).collect()
+}
+
+/// The environments, in the order of promotion. `at` leaves out what was archived by then.
+pub async fn environments(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    at: Option<DateTime<Utc>>,
+) -> Result<Vec<Environment>, StoreError> {
+    let mut sql = Sql::new(format!(
+        "SELECT {} FROM environment e WHERE (e.archived_at IS NULL",
+        columns::<environment::Entity>("e", "")
+    ));
+    if let Some(at) = at {
+        sql.push(" OR e.archived_at > ").bind(at);
+    }
+    sql.push(")").and_within(within, None, Some("e.name")).push(" ORDER BY e.rank, e.name");
+    sql.all(conn).await?.iter().map(|row| environment_from_row(row, "")).collect()
+}
+
+/// The names of the services that were registered by the moment and are not archived, in order.
+pub async fn services(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    at: Option<DateTime<Utc>>,
+) -> Result<Vec<String>, StoreError> {
+    let mut sql = Sql::new("SELECT s.name FROM service s WHERE (s.archived_at IS NULL");
+    if let Some(at) = at {
+        sql.push(" OR s.archived_at > ").bind(at).push(") AND (s.created_at <= ").bind(at);
+    }
+    sql.push(")").and_within(within, Some("s.name"), None);
+    sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "name")?)).collect()
+}

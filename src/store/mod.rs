@@ -1,0 +1,20 @@
+//! SQL, and nothing but SQL. [`db`] alone begins and commits; every other function is handed a connection.
+//!
+//! What a caller may see is filtered here, by its narrowing, so that no caller can forget it.
+
+pub mod db;
+pub mod decision;
+pub mod deployment;
+pub mod entity;
+pub mod environment;
+pub mod error;
+pub mod event;
+pub mod idempotency;
+pub mod matrix;
+pub mod record;
+pub mod release;
+pub mod schema;
+pub mod service;
+mod sql;
+pub mod target;
+pub mod token;

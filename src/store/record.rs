@@ -1,0 +1,104 @@
+//! Putting finished deployments into the past of a target: who they follow, and whom they push aside.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, QueryResult};
+use uuid::Uuid;
+
+use crate::{
+    domain::{deployment::Deployment, vocabulary::Status},
+    store::{error::StoreError, sql::Sql},
+};
+
+/// A success that lies next to a moment in a target's history.
+#[derive(Clone, Debug)]
+pub struct Neighbour {
+    /// The deployment.
+    pub id: Uuid,
+    /// What stays are measured by.
+    pub artefact: String,
+    /// When it became current.
+    pub finished_at: DateTime<Utc>,
+    /// The start of its stay.
+    pub stay_started_at: DateTime<Utc>,
+}
+
+async fn neighbour(
+    conn: &impl ConnectionTrait,
+    of: &Deployment,
+    at: DateTime<Utc>,
+    (comparison, order): (&str, &str),
+) -> Result<Option<Neighbour>, StoreError> {
+    let mut sql = Sql::new(
+        "SELECT id, artefact, finished_at, stay_started_at FROM deployment WHERE status = 'succeeded' AND service_id = ",
+    );
+    sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
+    sql.push(&format!(" AND finished_at {comparison} ")).bind(at);
+    sql.push(&format!(" ORDER BY finished_at {order} LIMIT 1"));
+    let read = |row: QueryResult| {
+        Ok(Neighbour {
+            id: row.try_get("", "id")?,
+            artefact: row.try_get("", "artefact")?,
+            finished_at: row.try_get("", "finished_at")?,
+            stay_started_at: row.try_get("", "stay_started_at")?,
+        })
+    };
+    sql.one(conn).await?.map(read).transpose()
+}
+
+/// The last success of the target before the moment.
+pub async fn before(
+    conn: &impl ConnectionTrait,
+    of: &Deployment,
+    at: DateTime<Utc>,
+) -> Result<Option<Neighbour>, StoreError> {
+    neighbour(conn, of, at, ("<", "DESC")).await
+}
+
+/// The first success of the target at or after the moment.
+pub async fn from(
+    conn: &impl ConnectionTrait,
+    of: &Deployment,
+    at: DateTime<Utc>,
+) -> Result<Option<Neighbour>, StoreError> {
+    neighbour(conn, of, at, (">=", "ASC")).await
+}
+
+/// Lets a deployment be superseded by another from a moment on.
+pub async fn supersede(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    at: DateTime<Utc>,
+    by: Uuid,
+) -> Result<(), StoreError> {
+    let mut sql = Sql::new("UPDATE deployment SET superseded_at = ");
+    sql.bind(at).push(", superseded_by = ").bind(by).push(" WHERE id = ").bind(id).run(conn).await?;
+    Ok(())
+}
+
+/// Moves the start of a stay, for those of its deployments that became current at `from` or later.
+pub async fn move_stay(
+    conn: &impl ConnectionTrait,
+    of: &Deployment,
+    from: &Neighbour,
+    start: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut sql = Sql::new("UPDATE deployment SET stay_started_at = ");
+    sql.bind(start).push(" WHERE status = 'succeeded' AND service_id = ").bind(of.service_id);
+    sql.push(" AND environment_id = ").bind(of.environment_id).push(" AND stay_started_at = ").bind(from.stay_started_at);
+    sql.push(" AND finished_at >= ").bind(from.finished_at).run(conn).await?;
+    Ok(())
+}
+
+/// The deployment that is on record with the very same result and times, if there is one.
+pub async fn twin(conn: &impl ConnectionTrait, of: &Deployment) -> Result<Option<Uuid>, StoreError> {
+    let mut sql = Sql::new("SELECT id FROM deployment WHERE recorded AND service_id = ");
+    sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
+    sql.push(" AND started_at = ").bind(of.times.started_at).push(" AND release_id = ").bind(of.release_id);
+    sql.push(" AND finished_at = ").bind(of.times.finished_at).push(" AND status = ").bind(of.status.as_str());
+    sql.one(conn).await?.map(|row| Ok(row.try_get("", "id")?)).transpose()
+}
+
+/// Whether a deployment that succeeded is in the way of another at the same moment.
+pub fn collides(deployment: &Deployment, next: Option<&Neighbour>) -> bool {
+    deployment.status == Status::Succeeded && next.is_some_and(|next| Some(next.finished_at) == deployment.times.finished_at)
+}

@@ -1,0 +1,135 @@
+//! Statements that the query builder cannot say: text and bound values, built side by side.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait, EntityTrait, Iden, Iterable, QueryResult, Statement, Value};
+
+use crate::{
+    domain::{
+        page::{PageRequest, TimeKey},
+        scope::Narrowing,
+    },
+    store::error::StoreError,
+};
+
+/// A statement under construction. Values are only ever bound, never written into the text.
+pub(super) struct Sql {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Sql {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), values: Vec::new() }
+    }
+
+    /// Appends text.
+    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends a placeholder for a value.
+    pub(super) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.values.push(value.into());
+        self.text.push('$');
+        self.text.push_str(&self.values.len().to_string());
+        self
+    }
+
+    /// Appends `AND <column> = <value>` when there is a value.
+    pub(super) fn and_equals(&mut self, column: &str, value: Option<impl Into<Value>>) -> &mut Self {
+        if let Some(value) = value {
+            self.push(" AND ").push(column).push(" = ").bind(value);
+        }
+        self
+    }
+
+    /// Confines the rows to what the narrowing allows.
+    pub(super) fn and_within(&mut self, narrowing: &Narrowing, service: Option<&str>, environment: Option<&str>) -> &mut Self {
+        let mut confine = |column: Option<&str>, names: &Option<BTreeSet<String>>| {
+            let (Some(column), Some(names)) = (column, names) else { return };
+            self.push(" AND ").push(column).push(" IN (NULL");
+            for name in names {
+                self.push(", ").bind(name.clone());
+            }
+            self.push(")");
+        };
+        confine(service, &narrowing.services);
+        confine(environment, &narrowing.environments);
+        self
+    }
+
+    /// Appends keyset order and limit, newest first: the rows after the page's key, one more than its limit.
+    pub(super) fn newest_first(&mut self, (at, id): (&str, &str), page: &PageRequest<TimeKey>) -> &mut Self {
+        if let Some(key) = &page.after {
+            self.push(&format!(" AND ({at}, {id}) < (")).bind(key.at).push(", ").bind(key.id).push(")");
+        }
+        let limit = page.limit;
+        self.push(&format!(" ORDER BY {at} DESC, {id} DESC LIMIT ")).bind(i64::try_from(limit + 1).unwrap_or(i64::MAX))
+    }
+
+    /// Appends keyset order and limit by name: the rows after `after`, one more than `limit`.
+    pub(super) fn by_name(&mut self, column: &str, after: Option<&String>, limit: u64) -> &mut Self {
+        if let Some(after) = after {
+            self.push(" AND ").push(column).push(" > ").bind(after.clone());
+        }
+        self.push(" ORDER BY ").push(column).push(" LIMIT ").bind(i64::try_from(limit + 1).unwrap_or(i64::MAX))
+    }
+
+    /// The text so far.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The same values with another text, which refers to them by number.
+    pub(super) fn with_text(&self, text: String) -> Self {
+        Self { text, values: self.values.clone() }
+    }
+
+    fn statement(&self, conn: &impl ConnectionTrait) -> Statement {
+        Statement::from_sql_and_values(conn.get_database_backend(), self.text.as_str(), self.values.clone())
+    }
+
+    pub(super) async fn one(&self, conn: &impl ConnectionTrait) -> Result<Option<QueryResult>, StoreError> {
+        Ok(conn.query_one_raw(self.statement(conn)).await?)
+    }
+
+    pub(super) async fn all(&self, conn: &impl ConnectionTrait) -> Result<Vec<QueryResult>, StoreError> {
+        Ok(conn.query_all_raw(self.statement(conn)).await?)
+    }
+
+    /// Runs it and tells how many rows it changed.
+    pub(super) async fn run(&self, conn: &impl ConnectionTrait) -> Result<u64, StoreError> {
+        Ok(conn.execute_raw(self.statement(conn)).await?.rows_affected())
+    }
+}
+
+/// `alias.column AS prefix_column` for every column of a table, as its model is read with that prefix.
+pub(super) fn columns<E: EntityTrait>(alias: &str, prefix: &str) -> String
+where
+    E::Column: Iterable,
+{
+    let column = |column: E::Column| {
+        let name = Iden::to_string(&column);
+        format!(r#"{alias}."{name}" AS "{prefix}{name}""#)
+    };
+    E::Column::iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+/// Wraps a query so that it locks the rows it names, in that order, before anything is read from them; `now` is then
+/// the database's clock, read after the locks. SQLite has one writer, so there is nothing to lock and no clock to ask.
+pub(super) fn locking(conn: &impl ConnectionTrait, query: &str, locks: &str) -> String {
+    match conn.get_database_backend() {
+        sea_orm::DatabaseBackend::Postgres => format!(
+            "WITH locked AS MATERIALIZED ({query} {locks}) SELECT locked.*, clock_timestamp() AS now FROM locked"
+        ),
+        _ => format!("SELECT locked.*, NULL AS now FROM ({query}) AS locked"),
+    }
+}
+
+/// The moment that [`locking`] read.
+pub(super) fn now_of(row: &QueryResult) -> Result<chrono::DateTime<chrono::Utc>, StoreError> {
+    let now: Option<chrono::DateTime<chrono::Utc>> = row.try_get("", "now")?;
+    Ok(now.map_or_else(crate::clock::now, |now| chrono::SubsecRound::trunc_subsecs(now, 6)))
+}

@@ -1,0 +1,121 @@
+//! Targets: the rows that starts and finishes lock.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, ActiveModelTrait as _, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        actor::Actor,
+        target::{Current, Running, Target},
+    },
+    store::{
+        entity::target::{Entity, Model},
+        error::StoreError,
+        sql::{Sql, columns, locking, now_of},
+    },
+};
+
+pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Target, StoreError> {
+    let model = Model::from_query_result(row, prefix)?;
+    let actor = |token: Option<String>, subject: Option<String>| {
+        Some(Actor { token: token?, subject: subject? })
+    };
+    let current = || {
+        Some(Current {
+            deployment_id: model.current_deployment_id?,
+            release_id: model.current_release_id?,
+            artefact: model.current_artefact.clone()?,
+            since: model.current_since?,
+            finished_at: model.current_finished_at?,
+            actor: actor(model.current_token.clone(), model.current_subject.clone())?,
+        })
+    };
+    let running = || {
+        Some(Running {
+            deployment_id: model.running_deployment_id?,
+            release_id: model.running_release_id?,
+            since: model.running_since?,
+            actor: actor(model.running_token.clone(), model.running_subject.clone())?,
+        })
+    };
+    Ok(Target {
+        service_id: model.service_id,
+        environment_id: model.environment_id,
+        current: current(),
+        running: running(),
+        last_started_at: model.last_started_at,
+        last_at: model.last_at,
+    })
+}
+
+/// A target with its row locked, and what a start needs to know beside it.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// The target.
+    pub target: Target,
+    /// Whether its service is archived.
+    pub service_archived: bool,
+    /// Whether its environment is archived.
+    pub environment_archived: bool,
+    /// The moment, read after the locks.
+    pub now: DateTime<Utc>,
+}
+
+/// Locks a target against every change, and its environment and service against changes of what the gate reads.
+pub async fn lock(
+    conn: &impl ConnectionTrait,
+    service: &str,
+    environment: &str,
+) -> Result<Option<Locked>, StoreError> {
+    let query = format!(
+        "SELECT {}, s.archived_at AS service_archived_at, e.archived_at AS environment_archived_at \
+         FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
+         WHERE s.name = $1 AND e.name = $2",
+        columns::<Entity>("t", "")
+    );
+    let mut values = Sql::new(String::new());
+    values.bind(service).bind(environment);
+    let sql = values.with_text(locking(conn, &query, "FOR UPDATE OF t FOR SHARE OF e, s"));
+    let Some(row) = sql.one(conn).await? else { return Ok(None) };
+    let archived = |column: &str| Ok::<_, StoreError>(row.try_get::<Option<DateTime<Utc>>>("", column)?.is_some());
+    Ok(Some(Locked {
+        target: from_row(&row, "")?,
+        service_archived: archived("service_archived_at")?,
+        environment_archived: archived("environment_archived_at")?,
+        now: now_of(&row)?,
+    }))
+}
+
+/// Makes sure that the target has its row.
+pub async fn ensure(conn: &impl ConnectionTrait, service_id: Uuid, environment_id: Uuid) -> Result<(), StoreError> {
+    let mut sql = Sql::new("INSERT INTO target (service_id, environment_id) VALUES (");
+    sql.bind(service_id).push(", ").bind(environment_id).push(") ON CONFLICT DO NOTHING").run(conn).await?;
+    Ok(())
+}
+
+/// Writes a locked target back.
+pub async fn save(conn: &impl ConnectionTrait, target: &Target) -> Result<(), StoreError> {
+    let current = target.current.clone();
+    let running = target.running.clone();
+    let model = Model {
+        service_id: target.service_id,
+        environment_id: target.environment_id,
+        current_deployment_id: current.as_ref().map(|c| c.deployment_id),
+        current_release_id: current.as_ref().map(|c| c.release_id),
+        current_artefact: current.as_ref().map(|c| c.artefact.clone()),
+        current_since: current.as_ref().map(|c| c.since),
+        current_finished_at: current.as_ref().map(|c| c.finished_at),
+        current_token: current.as_ref().map(|c| c.actor.token.clone()),
+        current_subject: current.map(|c| c.actor.subject),
+        running_deployment_id: running.as_ref().map(|r| r.deployment_id),
+        running_release_id: running.as_ref().map(|r| r.release_id),
+        running_since: running.as_ref().map(|r| r.since),
+        running_token: running.as_ref().map(|r| r.actor.token.clone()),
+        running_subject: running.map(|r| r.actor.subject),
+        last_started_at: target.last_started_at,
+        last_at: target.last_at,
+    };
+    Entity::update(model.into_active_model().reset_all()).exec(conn).await?;
+    Ok(())
+}
