@@ -26,7 +26,7 @@ pub async fn status(db: &Db) -> Result<SchemaStatus, StoreError> {
     } else {
         "SELECT 1 FROM sqlite_master WHERE name = 'seaql_migrations'"
     };
-    let mut applied = Vec::new();
+    let mut applied: Vec<String> = Vec::new();
     if Sql::new(exists).one(db.read()).await?.is_some() {
         for row in Sql::new("SELECT version FROM seaql_migrations ORDER BY version").all(db.read()).await? {
             applied.push(row.try_get("", "version")?);
