@@ -3,4 +3,9 @@
 //! Data flows one way: `api, worker → usecase → {domain, store}`, `store → domain`, `domain → nothing`.
 //! `docs/architecture.md` has the map.
 
+pub mod api;
 pub mod config;
+pub mod metrics;
+pub mod middleware;
+pub mod server;
+pub mod shutdown;
