@@ -21,6 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::shutdown::Shutdown;
 
@@ -61,9 +62,13 @@ pub async fn serve<E>(
 where
     E: Endpoint + 'static,
 {
+    let given_up = CancellationToken::new();
+    // However this ends, no connection outlives it.
+    let _guard = given_up.clone().drop_guard();
     let server = Server {
         endpoint: Arc::new(endpoint),
         limits,
+        given_up,
         shutdown: shutdown.clone(),
         permits: Arc::new(Semaphore::new(limits.max_connections)),
     };
@@ -105,6 +110,7 @@ async fn drain(
 struct Server<E> {
     endpoint: Arc<E>,
     limits: Limits,
+    given_up: CancellationToken,
     shutdown: Shutdown,
     permits: Arc<Semaphore>,
 }
@@ -136,8 +142,10 @@ impl<E: Endpoint + 'static> Server<E> {
     }
 
     fn spawn(&self, stream: TcpStream, peer: poem::Addr, permit: OwnedSemaphorePermit, watcher: Watcher) {
-        // Both may fail only if the client has gone, which the connection will notice.
-        let _ = stream.set_nodelay(true);
+        // This fails only if the client has gone already, which the connection will notice.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot turn off delayed sending");
+        }
         let local = LocalAddr(stream.local_addr().map(Into::into).unwrap_or_default());
         let (endpoint, shutdown) = (Arc::clone(&self.endpoint), self.shutdown.clone());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -157,7 +165,7 @@ impl<E: Endpoint + 'static> Server<E> {
             .max_header_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         let connection = watcher.watch(connection);
-        let shutdown = self.shutdown.clone();
+        let given_up = self.given_up.clone();
         tokio::spawn(async move {
             tokio::select! {
                 result = connection => {
@@ -165,7 +173,7 @@ impl<E: Endpoint + 'static> Server<E> {
                         tracing::debug!(%error, "a connection ended early");
                     }
                 }
-                () = shutdown.aborted() => {}
+                () = given_up.cancelled() => {}
             }
             drop(permit);
         });

@@ -114,12 +114,12 @@ impl Shutdown {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn readiness_goes_off_before_connections_are_refused() {
         let shutdown = Shutdown::new();
         let begun = tokio::spawn({
             let shutdown = shutdown.clone();
-            async move { shutdown.begin(Duration::from_secs(5)).await }
+            async move { shutdown.begin(Duration::from_millis(100)).await }
         });
         shutdown.draining().await;
         assert!(shutdown.is_draining());
@@ -129,7 +129,7 @@ mod tests {
         assert!(!shutdown.work.is_cancelled(), "workers outlive the last request");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_worker_that_does_not_stop_is_reported() {
         let shutdown = Shutdown::new();
         shutdown.spawn_worker(|token| async move { token.cancelled().await });
@@ -137,10 +137,10 @@ mod tests {
 
         let shutdown = Shutdown::new();
         shutdown.spawn_worker(|_| std::future::pending());
-        assert!(!shutdown.stop_workers(Duration::from_secs(1)).await);
+        assert!(!shutdown.stop_workers(Duration::from_millis(50)).await);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_abort_ends_every_wait() {
         let shutdown = Shutdown::new();
         shutdown.abort();

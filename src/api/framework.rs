@@ -37,7 +37,8 @@ pub fn from_framework(error: &Error, failed: Failed<'_>) -> Problem {
         return body_problem(&error.reason, failed);
     }
     if let Some(ParsePathError { name, reason }) = error.downcast_ref() {
-        return parameter_problem(name, "path", reason);
+        let known = failed.operation.and_then(|operation| operation.path_parameter(name));
+        return parameter_problem(known.unwrap_or(name), "path", reason);
     }
     if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
         let location = failed.operation.and_then(|operation| operation.location_of(name));

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use poem::{
-    Endpoint, EndpointExt as _, Response, Route,
-    endpoint::make_sync,
+    EndpointExt as _, Response, Route,
+    endpoint::{BoxEndpoint, make_sync},
     http::{HeaderValue, StatusCode, header},
 };
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
@@ -55,7 +55,7 @@ pub struct Shell {
 pub fn routes<T, W>(
     api: OpenApiService<T, W>,
     shell: Shell,
-) -> Result<impl Endpoint<Output = Response> + 'static, serde_json::Error>
+) -> Result<BoxEndpoint<'static, Response>, serde_json::Error>
 where
     T: OpenApi + 'static,
     W: Webhook + 'static,
@@ -89,7 +89,7 @@ where
 }
 
 /// The metrics alone, for a listener of their own.
-pub fn metrics_routes(shell: &Shell) -> impl Endpoint<Output = Response> + use<> {
+pub fn metrics_routes(shell: &Shell) -> BoxEndpoint<'static, Response> {
     let mut spec = Spec::default();
     spec.add_get("/metrics", "metrics");
     wrap(Route::new().at("/metrics", ops::metrics(Arc::clone(&shell.metrics))), spec, shell)
@@ -101,7 +101,7 @@ fn to_docs() -> Response {
     response
 }
 
-fn wrap(routes: Route, spec: Spec, shell: &Shell) -> impl Endpoint<Output = Response> + use<> {
+fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {
     let spec = Arc::new(spec);
     let public_url: Arc<str> = shell.public_url.as_str().into();
     let (timeout, limit) = (shell.request_timeout, shell.body_limit);
@@ -110,6 +110,8 @@ fn wrap(routes: Route, spec: Spec, shell: &Shell) -> impl Endpoint<Output = Resp
         .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
         .around(move |next, request| body_limit(next, request, limit))
         .around(move |next, request| time_limit(next, request, timeout))
+        // Boxed, because a future that holds all the others is more than the compiler lays out.
+        .boxed()
         .around(catch_panic)
         .around(move |next, request| {
             error_roof(next, request, Arc::clone(&for_roof), Arc::clone(&public_url))
@@ -117,4 +119,5 @@ fn wrap(routes: Route, spec: Spec, shell: &Shell) -> impl Endpoint<Output = Resp
         .around(security_headers)
         .around(move |next, request| access_log(next, request, Arc::clone(&spec), Arc::clone(&metrics)))
         .around(request_id)
+        .boxed()
 }

@@ -11,6 +11,7 @@ pub struct Operation {
     pub id: String,
     method: Method,
     parameters: Vec<(String, String)>,
+    path_parameters: Vec<String>,
     body: Option<Value>,
 }
 
@@ -19,6 +20,12 @@ impl Operation {
     pub fn location_of(&self, parameter: &str) -> Option<&str> {
         let found = self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(parameter));
         found.map(|(_, location)| location.as_str())
+    }
+
+    /// The name of a path parameter that the framework numbers by its place in the template, as `param0`.
+    pub fn path_parameter(&self, numbered: &str) -> Option<&str> {
+        let place: usize = numbered.strip_prefix("param")?.parse().ok()?;
+        self.path_parameters.get(place).map(String::as_str)
     }
 
     /// The schema of the JSON body.
@@ -84,7 +91,11 @@ impl Spec {
             document.pointer("/components/schemas").and_then(Value::as_object).cloned().unwrap_or_default();
         let mut spec = Self { paths: Vec::new(), schemas };
         for (template, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
-            let operations = item.as_object().into_iter().flatten().filter_map(operation).collect();
+            let names = segments(template).into_iter().filter(|segment| is_parameter(segment));
+            let names: Vec<_> = names.map(|name| name.trim_matches(['{', '}']).to_owned()).collect();
+            let methods = item.as_object().into_iter().flatten();
+            let operations =
+                methods.filter_map(|(method, item)| operation(method, item, names.clone())).collect();
             spec.add(&format!("{prefix}{template}"), operations);
         }
         Ok(spec)
@@ -92,8 +103,13 @@ impl Spec {
 
     /// Adds a path outside the document that is only read.
     pub fn add_get(&mut self, template: &str, id: &str) {
-        let operation =
-            Operation { id: id.to_owned(), method: Method::GET, parameters: Vec::new(), body: None };
+        let operation = Operation {
+            id: id.to_owned(),
+            method: Method::GET,
+            parameters: Vec::new(),
+            path_parameters: Vec::new(),
+            body: None,
+        };
         self.add(template, vec![operation]);
     }
 
@@ -117,7 +133,7 @@ impl Spec {
     }
 }
 
-fn operation((method, item): (&String, &Value)) -> Option<Operation> {
+fn operation(method: &str, item: &Value, path_parameters: Vec<String>) -> Option<Operation> {
     let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok()?;
     let text = |value: &Value, key| value.get(key).and_then(Value::as_str).map(str::to_owned);
     let parameters = item.get("parameters").and_then(Value::as_array).into_iter().flatten();
@@ -128,6 +144,7 @@ fn operation((method, item): (&String, &Value)) -> Option<Operation> {
         parameters: parameters
             .filter_map(|parameter| Some((text(parameter, "name")?, text(parameter, "in")?)))
             .collect(),
+        path_parameters,
         body: content.and_then(|content| content.values().next()?.get("schema").cloned()),
     })
 }
@@ -159,6 +176,7 @@ mod tests {
         let entry = spec.find("/api/v1/deployments/1").unwrap();
         assert_eq!(entry.operation(&Method::HEAD).unwrap().id, "get_deployment");
         assert_eq!(entry.allow(), "GET, HEAD, OPTIONS");
+        assert_eq!(entry.operation(&Method::GET).unwrap().path_parameter("param0"), Some("id"));
     }
 
     #[test]

@@ -34,6 +34,8 @@ where
 
     let error = match next.call(request).await {
         Ok(response) => return Ok(response),
+        // A redirect, say, that an operation returned as an error.
+        Err(error) if error.status().as_u16() < 400 => return Ok(error.into_response()),
         Err(error) => error,
     };
     let path = context.instance.as_deref().unwrap_or_default();
