@@ -1,2 +1,3 @@
-//! x
+//! The `waybill` binary.
+
 fn main() {}

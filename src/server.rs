@@ -21,7 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::shutdown::Shutdown;
 
@@ -69,6 +69,7 @@ where
         endpoint: Arc::new(endpoint),
         limits,
         given_up,
+        tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
         permits: Arc::new(Semaphore::new(limits.max_connections)),
     };
@@ -111,6 +112,7 @@ struct Server<E> {
     endpoint: Arc<E>,
     limits: Limits,
     given_up: CancellationToken,
+    tasks: TaskTracker,
     shutdown: Shutdown,
     permits: Arc<Semaphore>,
 }
@@ -166,7 +168,7 @@ impl<E: Endpoint + 'static> Server<E> {
             .serve_connection(TokioIo::new(stream), service);
         let connection = watcher.watch(connection);
         let given_up = self.given_up.clone();
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             tokio::select! {
                 result = connection => {
                     if let Err(error) = result {

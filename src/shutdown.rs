@@ -117,14 +117,12 @@ mod tests {
     #[tokio::test]
     async fn readiness_goes_off_before_connections_are_refused() {
         let shutdown = Shutdown::new();
-        let begun = tokio::spawn({
-            let shutdown = shutdown.clone();
-            async move { shutdown.begin(Duration::from_millis(100)).await }
-        });
-        shutdown.draining().await;
-        assert!(shutdown.is_draining());
-        assert!(!shutdown.stopping.is_cancelled());
-        begun.await.unwrap();
+        let watch = async {
+            shutdown.draining().await;
+            assert!(shutdown.is_draining());
+            assert!(!shutdown.stopping.is_cancelled());
+        };
+        tokio::join!(shutdown.begin(Duration::from_millis(100)), watch);
         assert!(shutdown.stopping.is_cancelled());
         assert!(!shutdown.work.is_cancelled(), "workers outlive the last request");
     }
@@ -144,9 +142,9 @@ mod tests {
     async fn an_abort_ends_every_wait() {
         let shutdown = Shutdown::new();
         shutdown.abort();
-        shutdown.begin(Duration::from_secs(3600)).await;
+        shutdown.begin(Duration::from_hours(1)).await;
         shutdown.stopping().await;
         shutdown.spawn_worker(|_| std::future::pending());
-        assert!(!shutdown.stop_workers(Duration::from_secs(3600)).await);
+        assert!(!shutdown.stop_workers(Duration::from_hours(1)).await);
     }
 }

@@ -1,1 +1,31 @@
-//! x
+//! The schema of Waybill's database, one migration for each step it took.
+//!
+//! A migration means the same thing for ever, so nothing here imports the entities of the main crate. Each one
+//! expands the schema first and contracts it a release later: the old binary runs beside the new schema.
+
+#![expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait hides the lifetime, so its implementations must too"
+)]
+
+use sea_orm_migration::prelude::*;
+
+mod m20261121_000001_create_registry;
+mod m20261121_000002_create_ledger;
+mod m20261121_000003_create_audit;
+mod schema;
+
+/// Applies the migrations in order.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_create_registry::Migration),
+            Box::new(m20261121_000002_create_ledger::Migration),
+            Box::new(m20261121_000003_create_audit::Migration),
+        ]
+    }
+}

@@ -54,7 +54,7 @@ pub struct Shell {
 /// Everything that the server serves. An API whose document cannot be read back is an error.
 pub fn routes<T, W>(
     api: OpenApiService<T, W>,
-    shell: Shell,
+    shell: &Shell,
 ) -> Result<BoxEndpoint<'static, Response>, serde_json::Error>
 where
     T: OpenApi + 'static,
@@ -85,7 +85,7 @@ where
         spec.add_get("/metrics", "metrics");
         routes = routes.at("/metrics", ops::metrics(Arc::clone(&shell.metrics)));
     }
-    Ok(wrap(routes, spec, &shell))
+    Ok(wrap(routes, spec, shell))
 }
 
 /// The metrics alone, for a listener of their own.

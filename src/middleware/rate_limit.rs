@@ -45,6 +45,7 @@ impl RateLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::new_id;
 
     fn limiter() -> RateLimiter {
         RateLimiter::new(NonZeroU32::new(1).unwrap(), NonZeroU32::new(2).unwrap())
@@ -52,12 +53,12 @@ mod tests {
 
     #[test]
     fn a_bucket_empties_and_says_how_long_to_wait() {
-        let (limiter, key) = (limiter(), Uuid::now_v7());
+        let (limiter, key) = (limiter(), new_id());
         assert_eq!(limiter.check(key), Ok(()));
         assert_eq!(limiter.check(key), Ok(()));
         let wait = limiter.check(key).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
-        assert_eq!(limiter.check(Uuid::now_v7()), Ok(()), "another token has a bucket of its own");
+        assert_eq!(limiter.check(new_id()), Ok(()), "another token has a bucket of its own");
     }
 
     #[test]
@@ -65,7 +66,7 @@ mod tests {
         let limiter =
             RateLimiter::new(NonZeroU32::new(1_000_000).unwrap(), NonZeroU32::new(1_000_000).unwrap());
         for _ in 0..3 * CHECKS_BETWEEN_SWEEPS {
-            assert_eq!(limiter.check(Uuid::now_v7()), Ok(()));
+            assert_eq!(limiter.check(new_id()), Ok(()));
         }
         assert!(limiter.buckets.len() < 2 * CHECKS_BETWEEN_SWEEPS as usize);
     }

@@ -6,7 +6,8 @@ use poem::{
     Endpoint, Request, Response, Result,
     http::{HeaderName, HeaderValue},
 };
-use uuid::Uuid;
+
+use crate::clock;
 
 /// The header that carries the id in both directions.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,7 +33,7 @@ where
     let sent = request.headers().get(&HEADER).and_then(|value| value.to_str().ok());
     let id = match sent.filter(|id| is_acceptable(id)) {
         Some(id) => id.to_owned(),
-        None => Uuid::now_v7().to_string(),
+        None => clock::new_id().to_string(),
     };
     request.set_data(RequestId(id.as_str().into()));
     let mut response = next.get_response(request).await;

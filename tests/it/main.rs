@@ -1,6 +1,8 @@
-//! The integration tests, in one binary.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+//! The integration tests: one binary, so that it links once and shares one PostgreSQL.
 
+#[cfg(test)]
 mod http_server;
+#[cfg(test)]
 mod http_shell;
+#[cfg(test)]
 mod toy;

@@ -113,5 +113,5 @@ pub fn shell(ready: bool) -> Shell {
 
 /// The toy API in this shell.
 pub fn app(shell: Shell) -> impl Endpoint<Output = Response> + 'static {
-    routes(OpenApiService::new(Api, "Toy", "1").server("/api/v1"), shell).unwrap()
+    routes(OpenApiService::new(Api, "Toy", "1").server("/api/v1"), &shell).unwrap()
 }

@@ -1,0 +1,3 @@
+//! The command line: what each command does, and what it prints.
+
+pub mod config;

@@ -1,0 +1,103 @@
+//! An environment: a place where services run.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::domain::{text::Name, vocabulary::Tier};
+
+/// A registered environment.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Identity.
+    pub id: Uuid,
+    /// Its name; never changes and is never reused.
+    pub name: Name,
+    /// What may be edited.
+    pub settings: EnvironmentSettings,
+    /// Registered by a deployment, and edited by nobody since.
+    pub unconfirmed: bool,
+    /// Counts the edits; the entity tag.
+    pub revision: i64,
+    /// When it was registered.
+    pub created_at: DateTime<Utc>,
+    /// When it was last edited.
+    pub updated_at: DateTime<Utc>,
+    /// Since when it is archived.
+    pub archived_at: Option<DateTime<Utc>>,
+}
+
+/// What people say about an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EnvironmentSettings {
+    /// What it is for.
+    pub tier: Tier,
+    /// Its place in the order of promotion, low to high; equal ranks are allowed.
+    pub rank: i32,
+    /// Where it can be seen.
+    pub url: Option<String>,
+}
+
+/// Infers the tier from the name, as GitLab does when a pipeline names none (`deployment_tier` in
+/// docs.gitlab.com/ci/environments): the first matching pattern wins, whatever the letters' case.
+pub fn infer_tier(name: &str) -> Tier {
+    const PATTERNS: [(Tier, &[&str]); 4] = [
+        (Tier::Development, &["dev", "review", "trunk"]),
+        (Tier::Testing, &["test", "tst", "int", "ac", "acpt", "qa", "qc", "control", "quality"]),
+        (Tier::Staging, &["stg", "stag", "model", "pre", "demo", "non"]),
+        (Tier::Production, &["prd", "prod", "live"]),
+    ];
+    /// Short abbreviations count only as a word of their own: `int` in `integration` is meant, in `print` is not.
+    fn matches(name: &str, pattern: &str) -> bool {
+        if pattern.len() > 3 || matches!(pattern, "dev" | "prd") {
+            return name.contains(pattern);
+        }
+        name.split('-').any(|word| word.starts_with(pattern) && (pattern.len() > 2 || word == pattern))
+    }
+    let name = name.to_ascii_lowercase();
+    PATTERNS
+        .iter()
+        .find(|(_, patterns)| patterns.iter().any(|pattern| matches(&name, pattern)))
+        .map_or(Tier::Other, |(tier, _)| *tier)
+}
+
+/// The rank an environment gets when none is given: its tier's place in the usual order of promotion.
+pub fn default_rank(tier: Tier) -> i32 {
+    match tier {
+        Tier::Other => 0,
+        Tier::Development => 100,
+        Tier::Testing => 200,
+        Tier::Staging => 300,
+        Tier::Production => 400,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_follow_the_names_that_teams_use() {
+        for (name, tier) in [
+            ("production", Tier::Production),
+            ("prod-eu", Tier::Production),
+            ("live", Tier::Production),
+            ("staging", Tier::Staging),
+            ("stg-1", Tier::Staging),
+            ("pre-prod", Tier::Staging),
+            ("preprod", Tier::Staging),
+            ("non-prod", Tier::Staging),
+            ("demo", Tier::Staging),
+            ("qa", Tier::Testing),
+            ("integration", Tier::Testing),
+            ("uat-test", Tier::Testing),
+            ("dev", Tier::Development),
+            ("review-123", Tier::Development),
+            ("dev-prod-like", Tier::Development),
+            ("blueprint", Tier::Other),
+            ("home", Tier::Other),
+        ] {
+            assert_eq!(infer_tier(name), tier, "{name}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! An event: one entry of the audit log, written with the change it tells of.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::domain::{actor::Actor, vocabulary::Status};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A service was registered.
+    ServiceCreated,
+    /// Its description was edited.
+    ServiceUpdated,
+    /// It was archived.
+    ServiceArchived,
+    /// It was brought back.
+    ServiceRevived,
+    /// An environment was registered.
+    EnvironmentCreated,
+    /// Its settings were edited.
+    EnvironmentUpdated,
+    /// It was archived.
+    EnvironmentArchived,
+    /// It was brought back.
+    EnvironmentRevived,
+    /// A release was registered.
+    ReleaseRegistered,
+    /// A release gained the image it lacked.
+    ReleaseImageAdded,
+    /// A deployment started.
+    DeploymentStarted,
+    /// A deployment was put on record after the fact.
+    DeploymentRecorded,
+    /// A deployment ended with this status.
+    DeploymentEnded(Status),
+    /// A result came in after a later deployment had started.
+    DeploymentLate,
+    /// A token was made.
+    TokenCreated,
+    /// A token was revoked.
+    TokenRevoked,
+}
+
+impl EventKind {
+    /// Its name, `<aggregate>.<what happened>`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceCreated => "service.created",
+            Self::ServiceUpdated => "service.updated",
+            Self::ServiceArchived => "service.archived",
+            Self::ServiceRevived => "service.revived",
+            Self::EnvironmentCreated => "environment.created",
+            Self::EnvironmentUpdated => "environment.updated",
+            Self::EnvironmentArchived => "environment.archived",
+            Self::EnvironmentRevived => "environment.revived",
+            Self::ReleaseRegistered => "release.registered",
+            Self::ReleaseImageAdded => "release.image-added",
+            Self::DeploymentStarted => "deployment.started",
+            Self::DeploymentRecorded => "deployment.recorded",
+            Self::DeploymentEnded(Status::Succeeded) => "deployment.succeeded",
+            Self::DeploymentEnded(Status::Failed) => "deployment.failed",
+            Self::DeploymentEnded(Status::Canceled) => "deployment.canceled",
+            Self::DeploymentEnded(Status::Expired | Status::Running) => "deployment.expired",
+            Self::DeploymentLate => "deployment.late",
+            Self::TokenCreated => "token.created",
+            Self::TokenRevoked => "token.revoked",
+        }
+    }
+}
+
+/// An event about to be written.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// What happened.
+    pub kind: EventKind,
+    /// Who did it.
+    pub actor: Actor,
+    /// The service it is about.
+    pub service: Option<String>,
+    /// The environment it is about.
+    pub environment: Option<String>,
+    /// The release it is about.
+    pub version: Option<String>,
+    /// The deployment it is about.
+    pub deployment_id: Option<Uuid>,
+    /// What changed.
+    pub data: Value,
+}
+
+impl NewEvent {
+    /// An event about nothing in particular yet.
+    pub fn new(kind: EventKind, actor: &Actor, data: Value) -> Self {
+        let actor = actor.clone();
+        Self { kind, actor, service: None, environment: None, version: None, deployment_id: None, data }
+    }
+
+    /// About this service.
+    #[must_use]
+    pub fn service(mut self, name: impl ToString) -> Self {
+        self.service = Some(name.to_string());
+        self
+    }
+
+    /// About this environment.
+    #[must_use]
+    pub fn environment(mut self, name: impl ToString) -> Self {
+        self.environment = Some(name.to_string());
+        self
+    }
+
+    /// About this release.
+    #[must_use]
+    pub fn version(mut self, version: impl ToString) -> Self {
+        self.version = Some(version.to_string());
+        self
+    }
+
+    /// About this deployment.
+    #[must_use]
+    pub fn deployment(mut self, id: Uuid) -> Self {
+        self.deployment_id = Some(id);
+        self
+    }
+}
+
+/// An event as the log holds it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Identity.
+    pub id: Uuid,
+    /// Its place in the chain; none until the relay has sealed it.
+    pub seal: Option<Seal>,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// What happened.
+    pub kind: String,
+    /// Who did it.
+    pub actor: Actor,
+    /// The service it is about.
+    pub service: Option<String>,
+    /// The environment it is about.
+    pub environment: Option<String>,
+    /// The release it is about.
+    pub version: Option<String>,
+    /// The deployment it is about.
+    pub deployment_id: Option<Uuid>,
+    /// The request that did it.
+    pub request_id: Option<String>,
+    /// What changed, as JSON text, byte for byte as it was written.
+    pub data: String,
+}
+
+/// An event's place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// Its number, from 1 without gaps.
+    pub seq: i64,
+    /// The hash of the event before it.
+    pub prev_hash: String,
+    /// Its own hash.
+    pub hash: String,
+}

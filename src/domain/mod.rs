@@ -1,0 +1,19 @@
+//! The rules of the ledger, as pure functions on plain types: no async, no I/O, no clock, no randomness.
+//!
+//! Everything a rule needs is an argument, `now` included, so that every decision can be made again a year later.
+
+pub mod actor;
+pub mod chain;
+pub mod deployment;
+pub mod environment;
+pub mod event;
+pub mod fault;
+pub mod gate;
+pub mod page;
+pub mod release;
+pub mod rollback;
+pub mod scope;
+pub mod service;
+pub mod target;
+pub mod text;
+pub mod vocabulary;

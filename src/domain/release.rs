@@ -1,0 +1,201 @@
+//! A release: one immutable version of one service.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{
+    actor::Actor,
+    fault::{Faults, Malformed},
+    service::{Labels, validate_labels},
+    text::{self, CommitSha, Image, REF_MAX, SHORT_TEXT_MAX, Version},
+};
+
+/// The most commits that one release may list.
+pub const CHANGES_MAX: usize = 1000;
+
+/// A registered release.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Identity of the row.
+    pub id: Uuid,
+    /// The service it is a version of.
+    pub service_id: Uuid,
+    /// Its place in the order of registration within the service, from 1.
+    pub number: i64,
+    /// What makes it this release and no other.
+    pub identity: Identity,
+    /// What is told about it.
+    pub description: ReleaseDescription,
+    /// Who registered it.
+    pub actor: Actor,
+    /// When it was registered.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The identity of a release; it never changes, but for an image that was missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// Its version.
+    pub version: Version,
+    /// The commit it was built from.
+    pub commit_sha: CommitSha,
+    /// The image it was built into.
+    pub image: Option<Image>,
+}
+
+impl Identity {
+    /// What promotion, soak and stays follow: the image's digest, else the version. Within one service that is the
+    /// same as comparing digests where both releases have one and versions otherwise, because a version names one
+    /// release only and holds no colon.
+    pub fn artefact(&self) -> String {
+        self.image.as_ref().map_or_else(|| self.version.to_string(), |image| image.digest().to_owned())
+    }
+}
+
+/// What is told about a release; the first value of each field wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReleaseDescription {
+    /// The branch or tag it was built from.
+    pub git_ref: Option<String>,
+    /// When its commit was made.
+    pub committed_at: Option<DateTime<Utc>>,
+    /// The commits it brings.
+    pub changes: Vec<Change>,
+    /// The pipeline that built it.
+    pub pipeline_url: Option<String>,
+    /// The person who set that off.
+    pub initiated_by: Option<String>,
+    /// Anything else, by name.
+    pub labels: Labels,
+}
+
+/// One commit that a release brings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The commit.
+    pub sha: String,
+    /// When it was made.
+    pub committed_at: DateTime<Utc>,
+    /// Its first line.
+    pub title: Option<String>,
+}
+
+impl ReleaseDescription {
+    /// Checks every field, at most `labels_max` labels among them.
+    pub fn validate(&self, labels_max: usize, faults: &mut Faults) {
+        faults.take_optional("/ref", self.git_ref.as_ref().map(|t| text::free(t, REF_MAX)));
+        faults.take_optional("/pipeline_url", self.pipeline_url.as_ref().map(|t| text::web_url(t)));
+        faults.take_optional(
+            "/initiated_by",
+            self.initiated_by.as_ref().map(|t| text::free(t, SHORT_TEXT_MAX)),
+        );
+        validate_labels(&self.labels, labels_max, faults);
+        if self.changes.len() > CHANGES_MAX {
+            faults.add("/changes", "too-many", format!("must have at most {CHANGES_MAX} changes"));
+            return;
+        }
+        for (index, change) in self.changes.iter().enumerate() {
+            faults.take(&format!("/changes/{index}/sha"), CommitSha::parse(&change.sha));
+            let title = change.title.as_ref().map(|t| text::free(t, text::TEXT_MAX));
+            faults.take_optional(&format!("/changes/{index}/title"), title);
+        }
+    }
+
+    /// The fields in which `again` says something else than what is on record; they are ignored.
+    pub fn ignored(&self, again: &Self) -> Vec<&'static str> {
+        let fields = [
+            ("ref", again.git_ref.is_some() && again.git_ref != self.git_ref),
+            ("committed_at", again.committed_at.is_some() && again.committed_at != self.committed_at),
+            ("changes", !again.changes.is_empty() && again.changes != self.changes),
+            ("pipeline_url", again.pipeline_url.is_some() && again.pipeline_url != self.pipeline_url),
+            ("initiated_by", again.initiated_by.is_some() && again.initiated_by != self.initiated_by),
+            ("labels", !again.labels.is_empty() && again.labels != self.labels),
+        ];
+        fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
+/// What it means to register an identity under a version that is already taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It is the same release.
+    Same,
+    /// It is the same release, and brings the image it lacked.
+    AddsImage(Image),
+}
+
+/// Compares what is registered with what comes again. `used` tells whether a deployment of it has started: from then
+/// on its image is fixed.
+pub fn again(known: &Identity, given: &Identity, used: bool) -> Result<Again, Malformed> {
+    if known.commit_sha != given.commit_sha {
+        return Err(Malformed::new(
+            "version-taken",
+            format!(
+                "version {} is registered with commit {}; a new commit needs a new version",
+                known.version, known.commit_sha
+            ),
+        ));
+    }
+    match (&known.image, &given.image) {
+        (_, None) => Ok(Again::Same),
+        (Some(known), Some(given)) if known == given => Ok(Again::Same),
+        (Some(image), Some(_)) => Err(Malformed::new(
+            "version-taken",
+            format!(
+                "version {} is registered with image {image}; a new image needs a new version",
+                known.version
+            ),
+        )),
+        (None, Some(_)) if used => Err(Malformed::new(
+            "image-fixed",
+            format!("version {} was deployed without an image; it can no longer be added", known.version),
+        )),
+        (None, Some(image)) => Ok(Again::AddsImage(image.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(version: &str, image: Option<char>) -> Identity {
+        Identity {
+            version: Version::parse(version).unwrap(),
+            commit_sha: CommitSha::parse("8f3c0ab").unwrap(),
+            image: image.map(|c| Image::parse(&format!("shop@sha256:{}", c.to_string().repeat(64))).unwrap()),
+        }
+    }
+
+    #[test]
+    fn the_artefact_is_the_digest_or_else_the_version() {
+        assert_eq!(identity("1.0", None).artefact(), "1.0");
+        assert_eq!(identity("1.0", Some('a')).artefact(), identity("2.0", Some('a')).artefact());
+        assert_ne!(identity("1.0", Some('a')).artefact(), identity("1.0", Some('b')).artefact());
+    }
+
+    #[test]
+    fn an_identity_never_changes_but_may_gain_its_image_once() {
+        let bare = identity("1.0", None);
+        let built = identity("1.0", Some('a'));
+        assert_eq!(again(&bare, &bare, true), Ok(Again::Same));
+        assert_eq!(again(&built, &bare, true), Ok(Again::Same));
+        assert_eq!(again(&bare, &built, false), Ok(Again::AddsImage(built.image.clone().unwrap())));
+        assert_eq!(again(&bare, &built, true).unwrap_err().code, "image-fixed");
+        assert_eq!(again(&built, &identity("1.0", Some('b')), false).unwrap_err().code, "version-taken");
+        let mut other = bare.clone();
+        other.commit_sha = CommitSha::parse("1234567").unwrap();
+        assert_eq!(again(&bare, &other, false).unwrap_err().code, "version-taken");
+    }
+
+    #[test]
+    fn what_is_ignored_is_named() {
+        let first = ReleaseDescription { git_ref: Some("main".into()), ..Default::default() };
+        let mut second = first.clone();
+        assert!(first.ignored(&second).is_empty());
+        second.git_ref = Some("dev".into());
+        second.initiated_by = Some("ada".into());
+        assert_eq!(first.ignored(&second), ["ref", "initiated_by"]);
+        assert!(first.ignored(&ReleaseDescription::default()).is_empty(), "silence contradicts nothing");
+    }
+}

@@ -1,0 +1,86 @@
+//! Rolling back: which releases a target may return to as a verified choice.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// How many of a target's successes are looked at for choices; older ones are out of reach.
+pub const HISTORY_MAX: u64 = 200;
+
+/// One success of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Success {
+    /// The deployment.
+    pub deployment_id: Uuid,
+    /// The release it put there.
+    pub release_id: Uuid,
+    /// What choices are told apart by.
+    pub artefact: String,
+    /// When it became current.
+    pub finished_at: DateTime<Utc>,
+    /// Whether it counts as having gone through the gate.
+    pub credited: bool,
+    /// Whether a rollback has reverted it.
+    pub reverted: bool,
+}
+
+/// The verified choices of a target, newest first: artefacts that succeeded here through the gate, are not current and
+/// were not themselves reverted here, the last `depth` of them. `history` is newest first.
+pub fn choices<'a>(history: &'a [Success], current: Option<&str>, depth: usize) -> Vec<&'a Success> {
+    let mut choices: Vec<&Success> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for success in history {
+        let artefact = success.artefact.as_str();
+        if current == Some(artefact) || seen.contains(&artefact) {
+            continue;
+        }
+        seen.push(artefact);
+        let credited = history.iter().any(|other| other.artefact == artefact && other.credited);
+        if credited && !success.reverted {
+            choices.push(success);
+            if choices.len() == depth {
+                break;
+            }
+        }
+    }
+    choices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A history of successes, oldest first: an artefact's letter, `!` when reverted, `?` when not credited.
+    fn history(text: &str) -> Vec<Success> {
+        let mut list: Vec<_> = text
+            .split(' ')
+            .enumerate()
+            .map(|(second, word)| Success {
+                deployment_id: Uuid::from_u128(second as u128),
+                release_id: Uuid::nil(),
+                artefact: word[..1].to_owned(),
+                finished_at: DateTime::from_timestamp(i64::try_from(second).unwrap(), 0).unwrap(),
+                credited: !word.contains('?'),
+                reverted: word.contains('!'),
+            })
+            .collect();
+        list.reverse();
+        list
+    }
+
+    fn verified(text: &str, current: &str, depth: usize) -> String {
+        let history = history(text);
+        choices(&history, Some(current), depth).iter().map(|success| success.artefact.as_str()).collect()
+    }
+
+    #[test]
+    fn choices_are_the_newest_that_went_well() {
+        assert_eq!(verified("a b c", "c", 5), "ba");
+        assert_eq!(verified("a b c", "c", 1), "b");
+        assert_eq!(verified("a b a", "a", 5), "b", "the current artefact is no choice, however often it ran");
+        assert_eq!(verified("a b! a c", "c", 5), "a", "what was reverted is no choice");
+        assert_eq!(verified("a b! a b c", "c", 5), "ba", "unless it was deployed again since");
+        assert_eq!(verified("a b? c", "c", 5), "a", "what went past the gate is no choice");
+        assert_eq!(verified("b a b? c", "c", 5), "ba", "unless it went through the gate another time");
+        assert_eq!(verified("a", "a", 5), "");
+    }
+}

@@ -1,0 +1,59 @@
+//! Narrowing: the services and environments a token is confined to.
+
+use std::collections::BTreeSet;
+
+/// The names a token is confined to; `None` is no confinement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Narrowing {
+    /// The services.
+    pub services: Option<BTreeSet<String>>,
+    /// The environments.
+    pub environments: Option<BTreeSet<String>>,
+}
+
+impl Narrowing {
+    /// Whether the service lies within.
+    pub fn allows_service(&self, name: &str) -> bool {
+        self.services.as_ref().is_none_or(|names| names.contains(name))
+    }
+
+    /// Whether the environment lies within.
+    pub fn allows_environment(&self, name: &str) -> bool {
+        self.environments.as_ref().is_none_or(|names| names.contains(name))
+    }
+
+    /// Whether this confines to nothing.
+    pub fn is_none(&self) -> bool {
+        self.services.is_none() && self.environments.is_none()
+    }
+
+    /// Whether everything that `other` reaches is reached by this one too.
+    pub fn covers(&self, other: &Self) -> bool {
+        let covers = |mine: &Option<BTreeSet<String>>, theirs: &Option<BTreeSet<String>>| match (mine, theirs)
+        {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(mine), Some(theirs)) => theirs.is_subset(mine),
+        };
+        covers(&self.services, &other.services) && covers(&self.environments, &other.environments)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Option<BTreeSet<String>> {
+        Some(list.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_narrowing_covers_only_what_lies_within() {
+        let all = Narrowing::default();
+        let shop = Narrowing { services: names(&["shop"]), environments: None };
+        let shop_dev = Narrowing { services: names(&["shop"]), environments: names(&["dev"]) };
+        assert!(all.covers(&shop) && shop.covers(&shop_dev) && shop.covers(&shop));
+        assert!(!shop.covers(&all) && !shop_dev.covers(&shop));
+        assert!(shop.allows_service("shop") && !shop.allows_service("pay") && shop.allows_environment("any"));
+    }
+}

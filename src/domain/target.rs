@@ -1,0 +1,83 @@
+//! A target: a service in an environment, with at most one current and at most one running deployment.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::domain::actor::Actor;
+
+/// A target's state, as its row holds it while the row is locked.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The service.
+    pub service_id: Uuid,
+    /// The environment.
+    pub environment_id: Uuid,
+    /// The deployment that last succeeded.
+    pub current: Option<Current>,
+    /// The deployment under way.
+    pub running: Option<Running>,
+    /// When its latest deployment started.
+    pub last_started_at: Option<DateTime<Utc>>,
+    /// The latest moment of its history.
+    pub last_at: Option<DateTime<Utc>>,
+}
+
+/// What a target runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// The deployment that put it there.
+    pub deployment_id: Uuid,
+    /// The release.
+    pub release_id: Uuid,
+    /// What stays are measured by.
+    pub artefact: String,
+    /// The start of the stay.
+    pub since: DateTime<Utc>,
+    /// When the deployment finished.
+    pub finished_at: DateTime<Utc>,
+    /// Who put it there.
+    pub actor: Actor,
+}
+
+/// What is under way in a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The deployment.
+    pub deployment_id: Uuid,
+    /// The release.
+    pub release_id: Uuid,
+    /// When it started.
+    pub since: DateTime<Utc>,
+    /// Who started it.
+    pub actor: Actor,
+}
+
+impl Target {
+    /// The start of the stay, when `artefact` becomes current at `at`: the same artefact again does not break it.
+    pub fn stay(&self, artefact: &str, at: DateTime<Utc>) -> DateTime<Utc> {
+        match &self.current {
+            Some(current) if current.artefact == artefact => current.since,
+            Some(_) | None => at,
+        }
+    }
+}
+
+/// How far a target is behind: how many releases were registered after the one it runs, up to the newest that runs in
+/// a lower rank. `number`s count registrations within the service.
+pub fn behind(rank: i32, number: i64, others: impl IntoIterator<Item = (i32, i64)>) -> Option<i64> {
+    let newest = others.into_iter().filter(|(other, _)| *other < rank).map(|(_, number)| number).max()?;
+    Some((newest - number).max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_counts_up_to_the_newest_of_a_lower_rank() {
+        let lower = [(100, 7), (200, 5), (400, 9)];
+        assert_eq!(behind(300, 4, lower), Some(3));
+        assert_eq!(behind(300, 8, lower), Some(0), "ahead of them all is not behind");
+        assert_eq!(behind(100, 7, lower), None, "nothing has a lower rank");
+    }
+}

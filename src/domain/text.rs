@@ -1,0 +1,205 @@
+//! The texts that identify things: parsed once, at the edge, and valid ever after.
+
+use serde::Serialize;
+
+use crate::domain::fault::Malformed;
+
+/// The longest free text the API takes, in characters.
+pub const TEXT_MAX: usize = 2000;
+/// The longest short text, in characters: a subject, an owner, a display name, a phase.
+pub const SHORT_TEXT_MAX: usize = 200;
+/// The longest reference name, in characters.
+pub const REF_MAX: usize = 255;
+
+macro_rules! text_type {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text as it is written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Takes a text that the database holds, where only parsed ones are written.
+            pub fn trusted(text: String) -> Self {
+                Self(text)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_type! {
+    /// The name of a service, an environment or a token: a DNS-1123 label (RFC 1123 §2.1, as Kubernetes uses it).
+    Name
+}
+
+text_type! {
+    /// The version of a release, as its pipeline writes it.
+    Version
+}
+
+text_type! {
+    /// A commit's hash in hexadecimal, whole or shortened to no less than seven digits.
+    CommitSha
+}
+
+text_type! {
+    /// An image pinned by digest: `repository@sha256:…` (OCI distribution specification).
+    Image
+}
+
+impl Name {
+    /// Parses a DNS-1123 label of at most 63 characters.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let inner = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if text.len() <= 63 && inner && edge(text.chars().next()) && edge(text.chars().last()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Malformed::new(
+            "invalid-name",
+            "must be a DNS-1123 label: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit",
+        ))
+    }
+}
+
+impl Version {
+    /// Parses 1 to 128 characters that are safe in a URL's path and in a file name.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+        let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || "._+~-".contains(c));
+        if first && rest && text.len() <= 128 {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Malformed::new(
+            "invalid-version",
+            "must be 1 to 128 of letters, digits and '.', '_', '+', '~', '-', beginning with a letter or digit",
+        ))
+    }
+}
+
+impl CommitSha {
+    /// Parses 7 to 64 hexadecimal digits; capitals become small.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        if (7..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        Err(Malformed::new(
+            "invalid-commit",
+            "must be 7 to 64 hexadecimal digits; `git rev-parse HEAD` prints them",
+        ))
+    }
+}
+
+impl Image {
+    /// Parses `repository@sha256:<64 hex>`. A tag beside the digest (`repository:tag@sha256:…`) is dropped: the digest
+    /// says which image it is, and a tag may move.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let bad = || {
+            Malformed::new(
+                "invalid-image",
+                "must name one image by its digest: repository@sha256:<64 hex digits>; \
+                 `docker buildx imagetools inspect IMAGE` shows it",
+            )
+        };
+        let (name, digest) = text.split_once("@sha256:").ok_or_else(bad)?;
+        let repository = match name.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository,
+            _ => name,
+        };
+        let repository_chars = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+        let repository_ok = (1..=255).contains(&repository.len())
+            && repository.chars().all(repository_chars)
+            && repository.split('/').all(|part| !part.is_empty());
+        let digest_ok = digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit());
+        if repository_ok && digest_ok {
+            return Ok(Self(format!("{repository}@sha256:{}", digest.to_ascii_lowercase())));
+        }
+        Err(bad())
+    }
+
+    /// The digest, `sha256:…`.
+    pub fn digest(&self) -> &str {
+        self.0.split_once('@').map_or("", |(_, digest)| digest)
+    }
+}
+
+/// Takes a free text of at most `max` characters, without control characters but line breaks and tabs.
+pub fn free(text: &str, max: usize) -> Result<String, Malformed> {
+    if text.chars().count() > max {
+        return Err(Malformed::new("too-long", format!("must be at most {max} characters")));
+    }
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Err(Malformed::new("control-character", "must not contain control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Takes an absolute `http` or `https` URL of at most [`TEXT_MAX`] characters.
+pub fn web_url(text: &str) -> Result<String, Malformed> {
+    let bad = || Malformed::new("invalid-url", "must be an absolute http or https URL");
+    let url = url::Url::parse(text).map_err(|_| bad())?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        return free(text, TEXT_MAX);
+    }
+    Err(bad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels() {
+        for good in ["a", "shop", "shop-2", "0", &"a".repeat(63)] {
+            assert!(Name::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "Shop", "a_b", "a.b", "ä", "a\0", &"a".repeat(64)] {
+            assert!(Name::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn images_are_pinned_and_lose_their_tag() {
+        let digest = "AB".repeat(32);
+        let image = Image::parse(&format!("registry.example.com:5000/shop:1.4@sha256:{digest}")).unwrap();
+        assert_eq!(
+            image.as_str(),
+            format!("registry.example.com:5000/shop@sha256:{}", digest.to_lowercase())
+        );
+        assert_eq!(image.digest(), format!("sha256:{}", digest.to_lowercase()));
+        for bad in ["shop:1.4", "shop@sha256:abc", "@sha256:", "a//b@sha256:", &format!("@sha256:{digest}")] {
+            assert!(Image::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_and_commits() {
+        assert!(Version::parse("1.4.2-rc.1+build~5").is_ok());
+        for bad in ["", "-1", "1/2", "a b", &"1".repeat(129)] {
+            assert!(Version::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(CommitSha::parse("8F3C0aB").unwrap().as_str(), "8f3c0ab");
+        for bad in ["8f3c", "g123456", &"0".repeat(65)] {
+            assert!(CommitSha::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn urls_are_absolute_and_for_the_web() {
+        assert!(web_url("https://example.com/a?b").is_ok());
+        for bad in ["example.com", "javascript:alert(1)", "file:///etc/passwd", "https://"] {
+            assert!(web_url(bad).is_err(), "{bad}");
+        }
+    }
+}

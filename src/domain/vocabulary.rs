@@ -1,0 +1,182 @@
+//! The closed sets of words that the API, the database and the code share, each with its one spelling.
+//!
+//! They carry the derive of the API's format, because a second copy of each list would have to be kept in step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::fault::Malformed;
+
+macro_rules! vocabulary {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, poem_openapi::Enum)]
+        pub enum $name {
+            $($(#[$variant_meta])* #[serde(rename = $text)] #[oai(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// Every word of the set.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word as it is written everywhere.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = Malformed;
+
+            fn from_str(text: &str) -> Result<Self, Malformed> {
+                Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or_else(|| {
+                    let words: Vec<_> = Self::ALL.iter().map(|word| word.as_str()).collect();
+                    Malformed::new("unknown-value", format!("must be one of {}", words.join(", ")))
+                })
+            }
+        }
+    };
+}
+
+vocabulary! {
+    /// Where a deployment is in its life.
+    Status {
+        /// Under way, its lease renewed by heartbeats.
+        Running = "running",
+        /// Finished; the only status that makes a release current.
+        Succeeded = "succeeded",
+        /// Finished without success.
+        Failed = "failed",
+        /// Given up by its pipeline, or cancelled by a preempting rollback.
+        Canceled = "canceled",
+        /// Silent for longer than its lease; set by the server.
+        Expired = "expired",
+    }
+}
+
+vocabulary! {
+    /// How a deployment that ran to its end came out.
+    Outcome {
+        /// The release now runs in the environment.
+        Succeeded = "succeeded",
+        /// It does not.
+        Failed = "failed",
+        /// It was given up.
+        Canceled = "canceled",
+    }
+}
+
+impl From<Outcome> for Status {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Succeeded => Self::Succeeded,
+            Outcome::Failed => Self::Failed,
+            Outcome::Canceled => Self::Canceled,
+        }
+    }
+}
+
+vocabulary! {
+    /// What a deployment is for.
+    Kind {
+        /// A new release goes out.
+        Deploy = "deploy",
+        /// An earlier release comes back.
+        Rollback = "rollback",
+        /// An urgent repair goes out.
+        Hotfix = "hotfix",
+        /// The current release is put in place again.
+        Redeploy = "redeploy",
+    }
+}
+
+vocabulary! {
+    /// How the new release replaces the old one.
+    Strategy {
+        /// Instance by instance.
+        Rolling = "rolling",
+        /// A second, complete set takes over at once.
+        BlueGreen = "blue-green",
+        /// A share of the traffic goes first.
+        Canary = "canary",
+        /// Stop the old one, start the new one.
+        Recreate = "recreate",
+    }
+}
+
+vocabulary! {
+    /// What an environment is for (the deployment tiers of GitLab).
+    Tier {
+        /// Users are served here.
+        Production = "production",
+        /// The last rehearsal.
+        Staging = "staging",
+        /// Tests and reviews of quality.
+        Testing = "testing",
+        /// Developers' own.
+        Development = "development",
+        /// None of these.
+        Other = "other",
+    }
+}
+
+vocabulary! {
+    /// What a token may do.
+    Scope {
+        /// See what its narrowing lets it see.
+        Read = "read",
+        /// Register releases; start, heartbeat and finish deployments.
+        Deploy = "deploy",
+        /// Put finished deployments on record, past the gate.
+        Record = "record",
+        /// Approve and reject.
+        Approve = "approve",
+        /// Upload scans.
+        Attest = "attest",
+        /// Have its hotfixes exempted from freezes.
+        Hotfix = "hotfix",
+        /// Lift the gate's rules, with a reason.
+        Override = "override",
+        /// Everything, and the only scope that makes tokens and edits what is registered.
+        Admin = "admin",
+    }
+}
+
+vocabulary! {
+    /// The rules of the gate.
+    Rule {
+        /// One running deployment for a target.
+        Concurrency = "concurrency",
+        /// No way back to an older release without saying so.
+        Outdated = "outdated",
+    }
+}
+
+vocabulary! {
+    /// How a rule counts.
+    Mode {
+        /// A failure refuses the start.
+        Enforce = "enforce",
+        /// A failure is reported, and nothing more.
+        Report = "report",
+        /// The rule is not looked at.
+        Off = "off",
+    }
+}
+
+vocabulary! {
+    /// What a rule found.
+    CheckOutcome {
+        /// It holds.
+        Pass = "pass",
+        /// It does not.
+        Fail = "fail",
+        /// It did not apply.
+        Skipped = "skipped",
+    }
+}
