@@ -6,7 +6,6 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -28,8 +27,11 @@ use crate::shutdown::Shutdown;
 /// The pause after an accept that failed, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// How long the server goes on to accept once it stops, for what has reached the kernel before.
+const BACKLOG_GRACE: Duration = Duration::from_millis(50);
+
 /// How long a request may be on its way when the server stops.
-const LINGER: Duration = Duration::from_millis(250);
+const LINGER: Duration = Duration::from_millis(200);
 
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
@@ -78,7 +80,12 @@ where
         () = server.accept_forever(&listener, &connections) => {}
         () = shutdown.stopping() => {}
     }
-    server.accept_backlog(&listener, &connections);
+    // Clients believe what the kernel has accepted to be open; dropped, their requests would be reset.
+    tokio::select! {
+        () = server.accept_forever(&listener, &connections) => {}
+        () = tokio::time::sleep(BACKLOG_GRACE) => {}
+        () = shutdown.aborted() => {}
+    }
     drop(listener);
     drain(connections, limits.drain_timeout, shutdown).await
 }
@@ -128,17 +135,6 @@ impl<E: Endpoint + 'static> Server<E> {
                     tracing::error!(%error, "cannot accept connections");
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }
-            }
-        }
-    }
-
-    /// Takes the connections that clients believe to be open; without it their requests would be reset.
-    fn accept_backlog(&self, listener: &TcpListener, connections: &GracefulShutdown) {
-        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            match listener.accept().now_or_never() {
-                Some(Ok((stream, peer))) => self.spawn(stream, peer.into(), permit, connections.watcher()),
-                Some(Err(error)) if is_connection_error(&error) => {}
-                Some(Err(_)) | None => break,
             }
         }
     }

@@ -15,6 +15,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
+use tokio_util::task::TaskTracker;
 use waybill::{
     server::{Limits, ServeError, serve},
     shutdown::Shutdown,
@@ -39,7 +40,7 @@ async fn start(limits: Limits) -> Running {
     let address = listener.local_addr().unwrap();
     let shell = toy::shell(true);
     let shutdown = shell.shutdown.clone();
-    let server = tokio::spawn({
+    let server = TaskTracker::new().spawn({
         let shutdown = shutdown.clone();
         async move { serve(listener, toy::app(shell), limits, &shutdown).await }
     });
@@ -148,8 +149,9 @@ async fn connections_over_the_limit_wait_for_their_turn() {
 async fn shutdown_under_load_loses_no_request() {
     let server = start(LIMITS).await;
     let answered = Arc::new(AtomicU32::new(0));
+    let tasks = TaskTracker::new();
     let clients: Vec<_> =
-        (0..16).map(|_| tokio::spawn(keep_asking(server.address, Arc::clone(&answered)))).collect();
+        (0..16).map(|_| tasks.spawn(keep_asking(server.address, Arc::clone(&answered)))).collect();
     while answered.load(Ordering::Relaxed) < 200 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -182,7 +184,7 @@ async fn keep_asking(address: SocketAddr, answered: Arc<AtomicU32>) {
 
 #[tokio::test]
 async fn a_request_in_flight_is_finished_and_an_idle_connection_closed() {
-    let server = start(Limits { header_timeout: Duration::from_secs(60), ..LIMITS }).await;
+    let server = start(Limits { header_timeout: Duration::from_mins(1), ..LIMITS }).await;
     let mut idle = server.connect().await;
     idle.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     let mut slow = server.connect().await;
@@ -193,6 +195,39 @@ async fn a_request_in_flight_is_finished_and_an_idle_connection_closed() {
     assert!(idle.starts_with("HTTP/1.1 200"), "{idle}");
     assert!(slow.starts_with("HTTP/1.1 200") && slow.contains("connection: close"), "{slow}");
     server.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_request_on_its_way_to_an_idle_connection_is_answered() {
+    let server = start(LIMITS).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /version HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut answer = [0; 4096];
+    assert!(stream.read(&mut answer).await.unwrap() > 0);
+    server.shutdown.begin(Duration::ZERO).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stream.write_all(b"GET /version HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let answer = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    server.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_the_kernel_accepted_before_the_end_is_answered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let shell = toy::shell(true);
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        stream.write_all(b"GET /version HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        streams.push(stream);
+    }
+    shell.shutdown.begin(Duration::ZERO).await;
+    let shutdown = shell.shutdown.clone();
+    serve(listener, toy::app(shell), LIMITS, &shutdown).await.unwrap();
+    for mut stream in streams {
+        assert!(read_all(&mut stream).await.starts_with("HTTP/1.1 200"));
+    }
 }
 
 #[tokio::test]
