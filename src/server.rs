@@ -77,8 +77,9 @@ where
     };
     let connections = GracefulShutdown::new();
     tokio::select! {
-        () = server.accept_forever(&listener, &connections) => {}
+        biased;
         () = shutdown.stopping() => {}
+        () = server.accept_forever(&listener, &connections) => {}
     }
     // Clients believe what the kernel has accepted to be open; dropped, their requests would be reset.
     tokio::select! {

@@ -20,6 +20,9 @@ use serde_json::Value;
 /// The media type of a rendered problem.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
+/// When to try again if the server cannot answer and nothing better is known.
+const RETRY_UNAVAILABLE_SECONDS: u32 = 1;
+
 /// What kind of problem it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -129,7 +132,6 @@ impl Code {
 pub struct FieldError {
     /// JSON pointer into the body (`/labels/team`), or `/path/…`, `/query/…`, `/header/…` for a parameter;
     /// empty for the whole body.
-    #[oai(default)]
     pub pointer: String,
     /// A stable word for the kind of fault, such as `required` or `unknown`.
     pub code: String,
@@ -277,7 +279,8 @@ impl Problem {
         if self.code == Code::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(seconds) = self.retry_after_seconds {
+        let default = (self.code == Code::Unavailable).then_some(RETRY_UNAVAILABLE_SECONDS);
+        if let Some(seconds) = self.retry_after_seconds.or(default) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(allow) = self.allow.as_deref().and_then(|methods| HeaderValue::from_str(methods).ok()) {

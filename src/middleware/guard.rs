@@ -8,8 +8,6 @@ use poem::{Endpoint, Request, Response, Result};
 
 use crate::api::problem::{Code, Problem};
 
-const RETRY_AFTER_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Answers a panic with a problem and logs its message.
 pub async fn catch_panic<E>(next: Arc<E>, request: Request) -> Result<Response>
 where
@@ -41,8 +39,7 @@ where
     match tokio::time::timeout(limit, next.call(request)).await {
         Ok(result) => result,
         Err(_elapsed) => {
-            let problem = Problem::new(Code::Unavailable, "The request took too long and was given up.");
-            Err(problem.retry_after(RETRY_AFTER_TIMEOUT).into())
+            Err(Problem::new(Code::Unavailable, "The request took too long and was given up.").into())
         }
     }
 }

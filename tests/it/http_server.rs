@@ -98,6 +98,20 @@ async fn a_chunked_body_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_large_upload_sees_why_it_is_refused() {
+    let server = start(LIMITS).await;
+    let body = "x".repeat(2_000_000);
+    let answer = server
+        .exchange(&format!(
+            "POST /api/v1/things HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_chunked_body_within_the_limit_is_taken() {
     let server = start(LIMITS).await;
     let answer = server
