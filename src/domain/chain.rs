@@ -124,10 +124,7 @@ mod tests {
         let mut altered = event(2);
         altered.data = "{ }".into();
         assert_eq!(follow(&link, &altered, &second), Err(Broken::Altered { seq: 2 }));
-        assert_eq!(
-            follow(&Link::default(), &event(2), &second),
-            Err(Broken::Gap { expected: 1, found: 2 })
-        );
+        assert_eq!(follow(&Link::default(), &event(2), &second), Err(Broken::Gap { expected: 1, found: 2 }));
         let elsewhere = seal(&event(2), 2, GENESIS);
         assert_eq!(follow(&link, &event(2), &elsewhere), Err(Broken::Unlinked { seq: 2 }));
     }

@@ -92,7 +92,10 @@ pub struct Times {
 }
 
 /// How a deployment came on record and what it counts for.
-#[expect(clippy::struct_excessive_bools, reason = "five independent facts of the record, none a state of another")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "five independent facts of the record, none a state of another"
+)]
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
     /// Put on record after the fact, past the gate.
@@ -213,10 +216,7 @@ mod tests {
         let running = situation(Status::Running, false);
         assert_eq!(advance(running, Command::Heartbeat, at(0)), Ok(Move::Renew));
         for outcome in Outcome::ALL {
-            assert_eq!(
-                advance(running, Command::Finish(*outcome), at(0)),
-                Ok(Move::End((*outcome).into()))
-            );
+            assert_eq!(advance(running, Command::Finish(*outcome), at(0)), Ok(Move::End((*outcome).into())));
         }
         assert_eq!(advance(running, Command::Preempt, at(0)), Ok(Move::End(Status::Canceled)));
     }

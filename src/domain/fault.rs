@@ -58,7 +58,10 @@ impl Faults {
     /// Notes the faults of a nested value under its own pointer.
     pub fn nest(&mut self, pointer: &str, inner: Self) {
         self.0.extend(
-            inner.0.into_iter().map(|fault| Fault { pointer: format!("{pointer}{}", fault.pointer), ..fault }),
+            inner
+                .0
+                .into_iter()
+                .map(|fault| Fault { pointer: format!("{pointer}{}", fault.pointer), ..fault }),
         );
     }
 

@@ -218,7 +218,13 @@ mod tests {
         }
     }
 
-    fn facts(kind: Kind, number: i64, current: Option<i64>, running: Option<RunningFact>, preempt: bool) -> Facts {
+    fn facts(
+        kind: Kind,
+        number: i64,
+        current: Option<i64>,
+        running: Option<RunningFact>,
+        preempt: bool,
+    ) -> Facts {
         let current = current.map(|number| CurrentFact { version: format!("{number}.0"), number });
         Facts { kind, preempt, number, current, running }
     }

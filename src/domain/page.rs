@@ -40,7 +40,10 @@ pub struct TimeKey {
 }
 
 /// Reads a page's limit and cursor.
-pub fn request<K: DeserializeOwned>(limit: Option<u64>, cursor: Option<&str>) -> Result<PageRequest<K>, Malformed> {
+pub fn request<K: DeserializeOwned>(
+    limit: Option<u64>,
+    cursor: Option<&str>,
+) -> Result<PageRequest<K>, Malformed> {
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Malformed::new("out-of-range", format!("limit must be from 1 to {LIMIT_MAX}")));
@@ -92,7 +95,11 @@ mod tests {
             assert_eq!(request::<i32>(Some(limit), None).unwrap_err().code, "out-of-range");
         }
         for cursor in ["", "%", "e30", "AAAA"] {
-            assert_eq!(request::<TimeKey>(None, Some(cursor)).unwrap_err().code, "invalid-cursor", "{cursor}");
+            assert_eq!(
+                request::<TimeKey>(None, Some(cursor)).unwrap_err().code,
+                "invalid-cursor",
+                "{cursor}"
+            );
         }
     }
 }

@@ -86,7 +86,10 @@ impl ReleaseDescription {
     pub fn validate(&self, labels_max: usize, faults: &mut Faults) {
         faults.take_optional("/ref", self.git_ref.as_ref().map(|t| text::free(t, REF_MAX)));
         faults.take_optional("/pipeline_url", self.pipeline_url.as_ref().map(|t| text::web_url(t)));
-        faults.take_optional("/initiated_by", self.initiated_by.as_ref().map(|t| text::free(t, SHORT_TEXT_MAX)));
+        faults.take_optional(
+            "/initiated_by",
+            self.initiated_by.as_ref().map(|t| text::free(t, SHORT_TEXT_MAX)),
+        );
         validate_labels(&self.labels, labels_max, faults);
         if self.changes.len() > CHANGES_MAX {
             faults.add("/changes", "too-many", format!("must have at most {CHANGES_MAX} changes"));
@@ -139,7 +142,10 @@ pub fn again(known: &Identity, given: &Identity, used: bool) -> Result<Again, Ma
         (Some(known), Some(given)) if known == given => Ok(Again::Same),
         (Some(image), Some(_)) => Err(Malformed::new(
             "version-taken",
-            format!("version {} is registered with image {image}; a new image needs a new version", known.version),
+            format!(
+                "version {} is registered with image {image}; a new image needs a new version",
+                known.version
+            ),
         )),
         (None, Some(_)) if used => Err(Malformed::new(
             "image-fixed",

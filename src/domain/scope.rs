@@ -29,7 +29,8 @@ impl Narrowing {
 
     /// Whether everything that `other` reaches is reached by this one too.
     pub fn covers(&self, other: &Self) -> bool {
-        let covers = |mine: &Option<BTreeSet<String>>, theirs: &Option<BTreeSet<String>>| match (mine, theirs) {
+        let covers = |mine: &Option<BTreeSet<String>>, theirs: &Option<BTreeSet<String>>| match (mine, theirs)
+        {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(mine), Some(theirs)) => theirs.is_subset(mine),

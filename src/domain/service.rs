@@ -51,7 +51,10 @@ pub struct ServiceDescription {
 impl ServiceDescription {
     /// Checks every field, at most `labels_max` labels among them.
     pub fn validate(&self, labels_max: usize, faults: &mut Faults) {
-        faults.take_optional("/display_name", self.display_name.as_ref().map(|t| text::free(t, SHORT_TEXT_MAX)));
+        faults.take_optional(
+            "/display_name",
+            self.display_name.as_ref().map(|t| text::free(t, SHORT_TEXT_MAX)),
+        );
         faults.take_optional("/description", self.description.as_ref().map(|t| text::free(t, TEXT_MAX)));
         faults.take_optional("/repository_url", self.repository_url.as_ref().map(|t| text::web_url(t)));
         faults.take_optional("/owner", self.owner.as_ref().map(|t| text::free(t, SHORT_TEXT_MAX)));

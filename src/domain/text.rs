@@ -173,7 +173,10 @@ mod tests {
     fn images_are_pinned_and_lose_their_tag() {
         let digest = "AB".repeat(32);
         let image = Image::parse(&format!("registry.example.com:5000/shop:1.4@sha256:{digest}")).unwrap();
-        assert_eq!(image.as_str(), format!("registry.example.com:5000/shop@sha256:{}", digest.to_lowercase()));
+        assert_eq!(
+            image.as_str(),
+            format!("registry.example.com:5000/shop@sha256:{}", digest.to_lowercase())
+        );
         assert_eq!(image.digest(), format!("sha256:{}", digest.to_lowercase()));
         for bad in ["shop:1.4", "shop@sha256:abc", "@sha256:", "a//b@sha256:", &format!("@sha256:{digest}")] {
             assert!(Image::parse(bad).is_err(), "{bad}");
