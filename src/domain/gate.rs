@@ -96,6 +96,13 @@ pub struct Verdict {
     pub retry_at: Option<DateTime<Utc>>,
 }
 
+impl Verdict {
+    /// The checks that failed, whether or not that counts.
+    pub fn failing(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.outcome == CheckOutcome::Fail)
+    }
+}
+
 /// One evaluation of the gate for a start.
 #[derive(Clone, Debug)]
 pub struct Decision {

@@ -21,6 +21,9 @@ use crate::{
 /// How often a transaction that met another one is tried again.
 const RETRIES: u32 = 5;
 
+/// A migration holds its lock on one connection and works on another.
+const MIGRATION_CONNECTIONS: u32 = 2;
+
 /// A handle on the database; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Db {
@@ -88,7 +91,7 @@ impl Db {
     /// `work` may run several times and must leave nothing behind but what it commits.
     pub async fn write<T, E, W, F>(&self, work: W) -> Result<T, E>
     where
-        E: From<StoreError> + AsStoreError,
+        E: From<StoreError> + Transient,
         W: Fn(Tx) -> F,
         F: Future<Output = Result<T, E>>,
     {
@@ -99,7 +102,7 @@ impl Db {
                 Err(error) => Err(error.into()),
             };
             match outcome {
-                Err(error) if tried < RETRIES && error.as_store_error().is_some_and(StoreError::is_transient) => {
+                Err(error) if tried < RETRIES && error.is_transient() => {
                     tokio::time::sleep(pause(tried)).await;
                     tried += 1;
                 }
@@ -153,16 +156,10 @@ impl Db {
     }
 }
 
-/// An error that may have come from the database.
-pub trait AsStoreError {
-    /// The database's error, when it is one.
-    fn as_store_error(&self) -> Option<&StoreError>;
-}
-
-impl AsStoreError for StoreError {
-    fn as_store_error(&self) -> Option<&StoreError> {
-        Some(self)
-    }
+/// An error that may pass when the transaction is tried again.
+pub trait Transient {
+    /// Whether the same transaction may work when it is tried again.
+    fn is_transient(&self) -> bool;
 }
 
 /// The clock that decides what happened when: the database's on PostgreSQL, the process's on SQLite.
@@ -183,7 +180,7 @@ fn pause(tried: u32) -> Duration {
 fn postgres_options(config: &DatabaseConfig) -> ConnectOptions {
     let mut options = ConnectOptions::new(config.url.expose());
     options
-        .max_connections(config.max_connections)
+        .max_connections(config.max_connections.max(MIGRATION_CONNECTIONS))
         .acquire_timeout(config.acquire_timeout)
         .connect_timeout(config.acquire_timeout)
         .statement_timeout(config.statement_timeout)

@@ -2,6 +2,8 @@
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 
+use crate::store::db::Transient;
+
 /// A failed statement.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -22,12 +24,13 @@ pub enum StoreError {
     Other(#[source] DbErr),
 }
 
-impl StoreError {
-    /// Whether the same transaction may work when it is tried again.
-    pub fn is_transient(&self) -> bool {
+impl Transient for StoreError {
+    fn is_transient(&self) -> bool {
         matches!(self, Self::Busy(_))
     }
+}
 
+impl StoreError {
     /// Whether this unique key is the one that is taken.
     pub fn is_taken(&self, key: &str) -> bool {
         matches!(self, Self::Unique(taken) if taken.contains(key))

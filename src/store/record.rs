@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use uuid::Uuid;
 
 use crate::{
-    domain::{deployment::Deployment, vocabulary::Status},
+    domain::deployment::Deployment,
     store::{error::StoreError, sql::Sql},
 };
 
@@ -98,7 +98,30 @@ pub async fn twin(conn: &impl ConnectionTrait, of: &Deployment) -> Result<Option
     sql.one(conn).await?.map(|row| Ok(row.try_get("", "id")?)).transpose()
 }
 
-/// Whether a deployment that succeeded is in the way of another at the same moment.
-pub fn collides(deployment: &Deployment, next: Option<&Neighbour>) -> bool {
-    deployment.status == Status::Succeeded && next.is_some_and(|next| Some(next.finished_at) == deployment.times.finished_at)
+/// When the deployment's artefact had last become current before the moment.
+pub async fn last_of(
+    conn: &impl ConnectionTrait,
+    of: &Deployment,
+    at: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let mut sql = Sql::new("SELECT MAX(finished_at) AS last FROM deployment WHERE status = 'succeeded' AND service_id = ");
+    sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
+    sql.push(" AND artefact = ").bind(of.artefact.as_str()).push(" AND finished_at < ").bind(at);
+    sql.one(conn).await?.map_or(Ok(None), |row| Ok(row.try_get("", "last")?))
+}
+
+/// Marks as reverted what became current in between, by a rollback that happened at `until`.
+pub async fn revert(
+    conn: &impl ConnectionTrait,
+    rollback: &Deployment,
+    since: Option<DateTime<Utc>>,
+    until: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let Some(since) = since else { return Ok(()) };
+    let mut sql = Sql::new("UPDATE deployment SET reverted_by = ");
+    sql.bind(rollback.id).push(" WHERE reverted_by IS NULL AND status = 'succeeded' AND service_id = ");
+    sql.bind(rollback.service_id).push(" AND environment_id = ").bind(rollback.environment_id);
+    sql.push(" AND artefact <> ").bind(rollback.artefact.as_str());
+    sql.push(" AND finished_at >= ").bind(since).push(" AND finished_at < ").bind(until).run(conn).await?;
+    Ok(())
 }

@@ -119,3 +119,11 @@ pub async fn save(conn: &impl ConnectionTrait, target: &Target) -> Result<(), St
     Entity::update(model.into_active_model().reset_all()).exec(conn).await?;
     Ok(())
 }
+
+/// How many targets have a running deployment, and how many a current one.
+pub async fn count(conn: &impl ConnectionTrait) -> Result<(u64, u64), StoreError> {
+    let sql = Sql::new("SELECT COUNT(running_deployment_id) AS running, COUNT(current_deployment_id) AS current_ones FROM target");
+    let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("count"))?;
+    let count = |column: &str| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64>("", column)?).unwrap_or(0));
+    Ok((count("running")?, count("current_ones")?))
+}

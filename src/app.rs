@@ -1,0 +1,16 @@
+//! What every part of the running server shares.
+
+use std::sync::Arc;
+
+use crate::{config::Config, metrics::Metrics, store::db::Db};
+
+/// The configuration, the database and the metrics; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// How this server is set up.
+    pub config: Arc<Config>,
+    /// Where the ledger is kept.
+    pub db: Db,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}

@@ -1,0 +1,83 @@
+//! Ending a deployment whose row and target are locked, whatever ended it.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::{
+    app::App,
+    domain::{
+        actor::Actor,
+        deployment::moment,
+        event::{EventKind, NewEvent},
+        target::Current,
+        vocabulary::Status,
+    },
+    store::{
+        db::Tx,
+        deployment::{self, Locked, Named},
+        target,
+    },
+    usecase::error::Error,
+};
+
+/// Writes the end down, moves the target on, and gives the event that tells of it.
+pub async fn apply(
+    tx: &Tx,
+    locked: &mut Locked,
+    status: Status,
+    message: Option<String>,
+    actor: &Actor,
+) -> Result<NewEvent, Error> {
+    let Locked { named, target, now } = locked;
+    let deployment = &mut named.deployment;
+    let at = moment(*now, target.last_at);
+    deployment.status = status;
+    deployment.times.finished_at = Some(at);
+    if status == Status::Expired {
+        deployment.times.expired_at = Some(at);
+    }
+    if message.is_some() {
+        deployment.progress.message.clone_from(&message);
+    }
+    target.last_at = Some(at);
+    target.running = target.running.take().filter(|running| running.deployment_id != deployment.id);
+    let mut superseded = None;
+    if status == Status::Succeeded {
+        let since = target.stay(&deployment.artefact, at);
+        deployment.times.stay_started_at = Some(since);
+        let current = Current {
+            deployment_id: deployment.id,
+            release_id: deployment.release_id,
+            artefact: deployment.artefact.clone(),
+            since,
+            finished_at: at,
+            actor: deployment.actor.clone(),
+        };
+        superseded = target.current.replace(current).map(|before| before.deployment_id);
+    }
+    deployment::end(tx.conn(), deployment, superseded).await?;
+    target::save(tx.conn(), target).await?;
+    let data = json!({ "message": message, "superseded": superseded });
+    Ok(about(NewEvent::new(EventKind::DeploymentEnded(status), actor, data), named))
+}
+
+/// When a deployment ended.
+pub fn at(locked: &Locked) -> DateTime<Utc> {
+    locked.named.deployment.times.finished_at.unwrap_or(locked.now)
+}
+
+/// Says what an event is about.
+pub fn about(event: NewEvent, named: &Named) -> NewEvent {
+    event
+        .service(&named.service)
+        .environment(&named.environment)
+        .version(&named.release.version)
+        .deployment(named.deployment.id)
+}
+
+/// Counts an end.
+pub fn count(app: &App, named: &Named) {
+    let times = &named.deployment.times;
+    let took = times.finished_at.and_then(|end| (end - times.started_at).to_std().ok()).unwrap_or_default();
+    app.metrics.deployment_finished(&named.service, &named.environment, named.deployment.status.as_str(), took);
+}

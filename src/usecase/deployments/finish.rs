@@ -1,0 +1,132 @@
+//! Heartbeats and finishes: what a pipeline says of a deployment under way.
+
+use chrono::TimeDelta;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        deployment::{Command, Move, Progress, Situation, advance, moment},
+        event::{EventKind, NewEvent},
+        vocabulary::{Outcome, Scope},
+    },
+    store::{
+        db::Tx,
+        deployment::{self, Locked, Named},
+    },
+    usecase::{
+        context::{Ctx, Render},
+        deployments::end,
+        error::Error,
+    },
+};
+
+async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid) -> Result<(Locked, Situation), Error> {
+    let locked = deployment::lock(tx.conn(), id, ctx.within()).await?;
+    let locked = locked.ok_or_else(|| Error::not_found("deployment", id))?;
+    let deployment = &locked.named.deployment;
+    let situation = Situation {
+        status: deployment.status,
+        lease_expires_at: deployment.times.lease_expires_at,
+        later_started: locked.target.last_started_at.is_some_and(|last| last > deployment.times.started_at),
+    };
+    Ok((locked, situation))
+}
+
+/// Renews the lease of a running deployment, and notes its progress. No event of its own.
+pub async fn heartbeat(
+    ctx: &Ctx,
+    id: Uuid,
+    progress: &Progress,
+    render: Render<'_, Named>,
+) -> Result<Named, Error> {
+    ctx.require(Scope::Deploy)?;
+    ctx.app
+        .db
+        .write(|tx| async move {
+            let (Locked { mut named, now, .. }, situation) = lock(ctx, &tx, id).await?;
+            advance(situation, Command::Heartbeat, now).map_err(|refused| Error::Conflict(refused.to_string()))?;
+            let deployment = &mut named.deployment;
+            deployment.times.heartbeat_at = Some(now);
+            deployment.times.lease_expires_at = Some(now + TimeDelta::seconds(deployment.plan.lease_seconds));
+            let Progress { phase, traffic_percent, message } = progress.clone();
+            let before = std::mem::take(&mut deployment.progress);
+            deployment.progress = Progress {
+                phase: phase.or(before.phase),
+                traffic_percent: traffic_percent.or(before.traffic_percent),
+                message: message.or(before.message),
+            };
+            deployment::renew(tx.conn(), deployment).await?;
+            ctx.commit(tx, now, named, render).await
+        })
+        .await
+}
+
+/// What a finish came to.
+enum Finished {
+    /// It ended now.
+    Now(Named),
+    /// It had ended so before.
+    Already(Named),
+    /// It came too late to count; the result is kept beside the status.
+    TooLate,
+}
+
+/// Finishes a deployment. The same again changes nothing.
+pub async fn finish(
+    ctx: &Ctx,
+    id: Uuid,
+    outcome: Outcome,
+    message: Option<&String>,
+    render: Render<'_, Named>,
+) -> Result<Named, Error> {
+    ctx.require(Scope::Deploy)?;
+    let finished =
+        ctx.app.db.write(|tx| async move { finish_in(ctx, tx, id, outcome, message, render).await }).await?;
+    match finished {
+        Finished::Now(named) => {
+            end::count(&ctx.app, &named);
+            Ok(named)
+        }
+        Finished::Already(named) => Ok(named),
+        Finished::TooLate => Err(Error::Conflict(
+            "the deployment expired and a later one of its target has started; \
+             this result is kept as its late_status and changes nothing else"
+                .to_owned(),
+        )),
+    }
+}
+
+async fn finish_in(
+    ctx: &Ctx,
+    tx: Tx,
+    id: Uuid,
+    outcome: Outcome,
+    message: Option<&String>,
+    render: Render<'_, Named>,
+) -> Result<Finished, Error> {
+    let (mut locked, situation) = lock(ctx, &tx, id).await?;
+    let step = advance(situation, Command::Finish(outcome), locked.now);
+    match step.map_err(|refused| Error::Conflict(refused.to_string()))? {
+        Move::End(status) => {
+            let event = end::apply(&tx, &mut locked, status, message.cloned(), ctx.actor()).await?;
+            let at = end::at(&locked);
+            ctx.record(&tx, vec![event], at).await?;
+            Ok(Finished::Now(ctx.commit(tx, at, locked.named, render).await?))
+        }
+        Move::KeepLate(outcome) => {
+            if locked.named.deployment.standing.late_status != Some(outcome) {
+                deployment::keep_late(tx.conn(), id, outcome).await?;
+                let data = json!({ "late_status": outcome, "message": message });
+                let event = end::about(NewEvent::new(EventKind::DeploymentLate, ctx.actor(), data), &locked.named);
+                ctx.record(&tx, vec![event], moment(locked.now, locked.target.last_at)).await?;
+                tx.commit(()).await?;
+            }
+            Ok(Finished::TooLate)
+        }
+        Move::Already | Move::Renew => {
+            let now = locked.now;
+            Ok(Finished::Already(ctx.commit(tx, now, locked.named, render).await?))
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The life of deployments: starting, keeping alive, finishing, putting on record, reading.
+
+pub mod end;
+pub mod finish;
+pub mod read;
+pub mod record;
+pub mod start;

@@ -1,0 +1,38 @@
+//! Reading deployments.
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        event::Event,
+        page::{Page, PageRequest, TimeKey, page},
+        vocabulary::Scope,
+    },
+    store::{
+        deployment::{self, Filter, Named},
+        event,
+    },
+    usecase::{context::Ctx, error::Error},
+};
+
+/// The most events that a timeline shows.
+const TIMELINE_MAX: i64 = 200;
+
+/// Reads a deployment with its timeline, sealed events and others.
+pub async fn get(ctx: &Ctx, id: Uuid) -> Result<(Named, Vec<Event>), Error> {
+    ctx.require(Scope::Read)?;
+    let conn = ctx.app.db.read();
+    let named = deployment::find(conn, ctx.within(), id).await?;
+    let named = named.ok_or_else(|| Error::not_found("deployment", id))?;
+    Ok((named, event::of_deployment(conn, id, TIMELINE_MAX).await?))
+}
+
+/// Lists deployments, newest first.
+pub async fn list(ctx: &Ctx, filter: &Filter, request: &PageRequest<TimeKey>) -> Result<Page<Named>, Error> {
+    ctx.require(Scope::Read)?;
+    let rows = deployment::list(ctx.app.db.read(), ctx.within(), filter, request).await?;
+    Ok(page(rows, request.limit, |named| TimeKey {
+        at: named.deployment.times.started_at,
+        id: named.deployment.id,
+    }))
+}

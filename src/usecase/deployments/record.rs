@@ -1,0 +1,250 @@
+//! Putting a finished deployment on record, past the gate: for tools that can only report, and for imports.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    domain::{
+        deployment::{Deployment, Plan, Progress, Standing, Times},
+        event::{EventKind, NewEvent},
+        release::Release,
+        scope::Narrowing,
+        target::{Current, Target},
+        text::{Name, Version},
+        vocabulary::{Kind, Outcome, Scope, Strategy},
+    },
+    store::{
+        db::Tx,
+        deployment::{self, Named},
+        record::{self, Neighbour},
+        release, target,
+    },
+    usecase::{
+        context::{Ctx, Render},
+        deployments::end,
+        error::Error,
+        register::{self, GivenRelease, Slot},
+    },
+};
+
+/// A deployment that is over.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The service.
+    pub service: Name,
+    /// The environment.
+    pub environment: Name,
+    /// The version.
+    pub version: Version,
+    /// The release, for when it is not on record yet.
+    pub release: Option<GivenRelease>,
+    /// How it replaced what was there.
+    pub strategy: Strategy,
+    /// What it was for.
+    pub kind: Kind,
+    /// The deployment whose damage it repaired.
+    pub remediates: Option<Uuid>,
+    /// The person who set it off.
+    pub initiated_by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The pipeline that did it.
+    pub pipeline_url: Option<String>,
+    /// A line for people.
+    pub message: Option<String>,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// When it finished.
+    pub finished_at: DateTime<Utc>,
+    /// Whether its pipeline went on without asking the gate.
+    pub ungated: bool,
+}
+
+/// What putting on record came to.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The deployment.
+    pub named: Named,
+    /// Whether it was not on record before.
+    pub new: bool,
+}
+
+/// Puts a deployment on record. The very same again changes nothing.
+pub async fn record(ctx: &Ctx, asked: &Record, render: Render<'_, Recorded>) -> Result<Recorded, Error> {
+    ctx.require(Scope::Record)?;
+    ctx.require_service(asked.service.as_str())?;
+    ctx.require_environment(asked.environment.as_str())?;
+    let recorded = ctx.app.db.write(|tx| async move { record_in(ctx, tx, asked, render).await }).await?;
+    if recorded.new {
+        end::count(&ctx.app, &recorded.named);
+    }
+    Ok(recorded)
+}
+
+async fn record_in(ctx: &Ctx, tx: Tx, asked: &Record, render: Render<'_, Recorded>) -> Result<Recorded, Error> {
+    let mut events = Vec::new();
+    let locked = register::lock_target(ctx, &tx, &asked.service, &asked.environment, &mut events).await?;
+    let (mut target, now) = (locked.target, locked.now);
+    if asked.finished_at > now {
+        return Err(Error::invalid("/finished_at", "future", "must not be in the future"));
+    }
+    let (found, last_number) =
+        release::read_for_start(tx.conn(), target.service_id, asked.version.as_str(), &[]).await?;
+    let known = found.into_iter().next();
+    let slot =
+        Slot { service_id: target.service_id, service: &asked.service, version: &asked.version, last_number, now };
+    let release = register::release(ctx, &tx, slot, known, asked.release.as_ref(), &mut events).await?.release;
+    let mut deployment = deployment_of(ctx, asked, &target, &release);
+    if let Some(twin) = record::twin(tx.conn(), &deployment).await? {
+        let named = deployment::find(tx.conn(), &Narrowing::default(), twin).await?;
+        let named = named.ok_or_else(|| Error::not_found("deployment", twin))?;
+        return ctx.commit(tx, now, Recorded { named, new: false }, render).await;
+    }
+    register::check_remediates(ctx, &tx, asked.remediates, &asked.service).await?;
+    if asked.outcome == Outcome::Succeeded {
+        place(&tx, &mut target, &mut deployment).await?;
+    } else {
+        deployment::insert(tx.conn(), &deployment).await?;
+    }
+    target.last_started_at = target.last_started_at.max(Some(asked.started_at));
+    target.last_at = target.last_at.max(Some(asked.finished_at));
+    target::save(tx.conn(), &target).await?;
+    let named = Named {
+        service: asked.service.to_string(),
+        environment: asked.environment.to_string(),
+        release: release.identity,
+        deployment,
+    };
+    events.push(recorded_event(ctx, &named));
+    ctx.record(&tx, events, now).await?;
+    ctx.commit(tx, now, Recorded { named, new: true }, render).await
+}
+
+fn deployment_of(ctx: &Ctx, asked: &Record, target: &Target, release: &Release) -> Deployment {
+    Deployment {
+        id: clock::new_id(),
+        service_id: target.service_id,
+        environment_id: target.environment_id,
+        release_id: release.id,
+        artefact: release.identity.artefact(),
+        status: asked.outcome.into(),
+        plan: Plan {
+            kind: asked.kind,
+            strategy: asked.strategy,
+            reason: asked.reason.clone(),
+            override_reason: None,
+            pipeline_url: asked.pipeline_url.clone(),
+            initiated_by: asked.initiated_by.clone(),
+            remediates: asked.remediates,
+            lease_seconds: 0,
+        },
+        progress: Progress { message: asked.message.clone(), ..Progress::default() },
+        actor: ctx.actor().clone(),
+        decision_id: None,
+        times: Times {
+            started_at: asked.started_at,
+            heartbeat_at: None,
+            lease_expires_at: None,
+            finished_at: Some(asked.finished_at),
+            expired_at: None,
+            stay_started_at: None,
+            superseded_at: None,
+            reverts_since: None,
+        },
+        standing: Standing {
+            recorded: true,
+            ungated: asked.ungated,
+            credited: ctx.principal.holds(Scope::Override) && !asked.ungated,
+            ..Standing::default()
+        },
+    }
+}
+
+/// Gives a success its place in the target's history: between the ones before and after it, or as the current one.
+async fn place(tx: &Tx, target: &mut Target, deployment: &mut Deployment) -> Result<(), Error> {
+    let conn = tx.conn();
+    let at = deployment.times.finished_at.unwrap_or(deployment.times.started_at);
+    let next = record::from(conn, deployment, at).await?;
+    if next.as_ref().is_some_and(|next| next.finished_at == at) {
+        return Err(Error::Conflict(
+            "another deployment of this target succeeded at this very moment; times of a target must differ".to_owned(),
+        ));
+    }
+    let before = record::before(conn, deployment, at).await?;
+    let goes_on = before.as_ref().filter(|before| before.artefact == deployment.artefact);
+    let since = goes_on.map_or(at, |before| before.stay_started_at);
+    deployment.times.stay_started_at = Some(since);
+    deployment.times.superseded_at = next.as_ref().map(|next| next.finished_at);
+    deployment.standing.superseded_by = next.as_ref().map(|next| next.id);
+    deployment::insert(conn, deployment).await?;
+    if let Some(before) = &before {
+        record::supersede(conn, before.id, at, deployment.id).await?;
+    }
+    if deployment.plan.kind == Kind::Rollback {
+        let since = record::last_of(conn, deployment, at).await?;
+        record::revert(conn, deployment, since.or(before.as_ref().map(|before| before.stay_started_at)), at).await?;
+    }
+    match next {
+        Some(next) => mend_stays(tx, target, deployment, before.as_ref(), &next).await,
+        None => {
+            target.current = Some(Current {
+                deployment_id: deployment.id,
+                release_id: deployment.release_id,
+                artefact: deployment.artefact.clone(),
+                since,
+                finished_at: at,
+                actor: deployment.actor.clone(),
+            });
+            Ok(())
+        }
+    }
+}
+
+/// A deployment put between two others may break the stay that they shared, or begin the next one's stay earlier.
+async fn mend_stays(
+    tx: &Tx,
+    target: &mut Target,
+    deployment: &Deployment,
+    before: Option<&Neighbour>,
+    next: &Neighbour,
+) -> Result<(), Error> {
+    let joins = next.artefact == deployment.artefact;
+    let parts = !joins && before.is_some_and(|before| before.artefact == next.artefact);
+    let start = match deployment.times.stay_started_at {
+        Some(since) if joins => since,
+        _ if parts => next.finished_at,
+        _ => return Ok(()),
+    };
+    record::move_stay(tx.conn(), deployment, next, start).await?;
+    if let Some(current) = &mut target.current
+        && current.since == next.stay_started_at
+        && current.artefact == next.artefact
+    {
+        current.since = start;
+    }
+    Ok(())
+}
+
+fn recorded_event(ctx: &Ctx, named: &Named) -> NewEvent {
+    let Deployment { plan, standing, times, status, progress, .. } = &named.deployment;
+    let data = json!({
+        "status": status,
+        "started_at": times.started_at,
+        "finished_at": times.finished_at,
+        "kind": plan.kind,
+        "strategy": plan.strategy,
+        "release": named.release,
+        "reason": plan.reason,
+        "message": progress.message,
+        "initiated_by": plan.initiated_by,
+        "pipeline_url": plan.pipeline_url,
+        "remediates": plan.remediates,
+        "ungated": standing.ungated,
+        "credited": standing.credited,
+    });
+    end::about(NewEvent::new(EventKind::DeploymentRecorded, ctx.actor(), data), named)
+}

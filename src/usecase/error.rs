@@ -1,0 +1,77 @@
+//! Why a use case did not do what was asked.
+
+use crate::{
+    domain::fault::Fault,
+    store::{
+        db::Transient,
+        error::StoreError,
+    },
+};
+
+/// Every way a use case ends without its effect.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Some fields are wrong.
+    #[error("the request has invalid fields")]
+    Invalid(Vec<Fault>),
+    /// Nothing of that name is there, or nothing that the token may see.
+    #[error("there is no {what} {name}")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+        /// Under which name.
+        name: String,
+    },
+    /// The ledger's state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// It was edited since it was read.
+    #[error("it was edited since it was read")]
+    Stale,
+    /// The token may not do it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// There is no such token, or it is no longer good.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// A twin of the request, with the same idempotency key, was quicker: its answer is kept.
+    #[error("the idempotency key was used meanwhile")]
+    Repeated,
+    /// Another transaction registered the same at the same moment; the same again works.
+    #[error("another request registered the same")]
+    Raced,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Error {
+    /// Nothing of that name.
+    pub fn not_found(what: &'static str, name: impl ToString) -> Self {
+        Self::NotFound { what, name: name.to_string() }
+    }
+
+    /// One field is wrong.
+    pub fn invalid(pointer: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![Fault { pointer: pointer.to_owned(), code, detail: detail.into() }])
+    }
+
+    /// A unique key that is taken means that another request was quicker with the same.
+    pub fn raced(error: StoreError) -> Self {
+        match error {
+            StoreError::Unique(_) => Self::Raced,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl Transient for Error {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Raced => true,
+            Self::Store(error) => error.is_transient(),
+            Self::Invalid(_) | Self::NotFound { .. } | Self::Conflict(_) | Self::Stale | Self::Forbidden(_)
+            | Self::Unauthenticated(_) | Self::Repeated => false,
+        }
+    }
+}

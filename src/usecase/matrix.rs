@@ -1,0 +1,122 @@
+//! What runs where, for all targets or for one.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    domain::{environment::Environment, rollback::choices, target, vocabulary::Scope},
+    store::{
+        db, deployment, environment,
+        matrix::{self, Occupant, Occupied, Only},
+        release, service,
+    },
+    usecase::{context::Ctx, error::Error},
+};
+
+/// Every target at one moment.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    /// The moment.
+    pub as_of: DateTime<Utc>,
+    /// The environments, in the order of promotion.
+    pub environments: Vec<Environment>,
+    /// The services by name, each with what occupies its targets, by the environments' names.
+    pub services: BTreeMap<String, BTreeMap<String, Cell>>,
+}
+
+/// One target of the matrix.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// What it runs.
+    pub current: Option<Occupant>,
+    /// What is under way.
+    pub running: Option<Occupant>,
+    /// How many releases it is behind the newest of a lower rank.
+    pub behind: Option<i64>,
+}
+
+/// The matrix, now or at a moment of the past.
+pub async fn get(ctx: &Ctx, as_of: Option<DateTime<Utc>>) -> Result<Matrix, Error> {
+    ctx.require(Scope::Read)?;
+    let (conn, within) = (ctx.app.db.read(), ctx.within());
+    let now = db::now(conn).await?;
+    let past = as_of.filter(|at| *at < now);
+    let environments = matrix::environments(conn, within, past).await?;
+    let names = matrix::services(conn, within, past).await?;
+    let occupied = match past {
+        Some(at) => matrix::as_of(conn, within, at).await?,
+        None => matrix::now(conn, within, Only::default()).await?,
+    };
+    let services = arrange(&environments, names, occupied);
+    Ok(Matrix { as_of: as_of.unwrap_or(now), environments, services })
+}
+
+fn arrange(
+    environments: &[Environment],
+    names: Vec<String>,
+    occupied: Vec<Occupied>,
+) -> BTreeMap<String, BTreeMap<String, Cell>> {
+    let ranks: BTreeMap<&str, i64> =
+        environments.iter().map(|environment| (environment.name.as_str(), environment.settings.rank)).collect();
+    let mut services: BTreeMap<String, BTreeMap<String, Cell>> =
+        names.into_iter().map(|name| (name, BTreeMap::new())).collect();
+    for Occupied { service, environment, current, running } in occupied {
+        services.entry(service).or_default().insert(environment, Cell { current, running, behind: None });
+    }
+    for cells in services.values_mut() {
+        let numbers: Vec<(i64, i64)> = cells
+            .iter()
+            .filter_map(|(name, cell)| Some((*ranks.get(name.as_str())?, cell.current.as_ref()?.number)))
+            .collect();
+        for (name, cell) in cells {
+            if let (Some(rank), Some(current)) = (ranks.get(name.as_str()), &cell.current) {
+                cell.behind = target::behind(*rank, current.number, numbers.iter().copied());
+            }
+        }
+    }
+    services
+}
+
+/// One target, with the release it may return to.
+#[derive(Clone, Debug)]
+pub struct TargetState {
+    /// What it runs and what is under way.
+    pub occupied: Occupied,
+    /// The newest verified choice for a rollback.
+    pub rollback_to: Option<Occupant>,
+}
+
+/// One target. A service that was never deployed to an environment has an empty one there.
+pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Result<TargetState, Error> {
+    ctx.require(Scope::Read)?;
+    let (conn, within) = (ctx.app.db.read(), ctx.within());
+    let service = service::find(conn, within, service_name).await?;
+    let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
+    let environment = environment::find(conn, within, environment_name).await?;
+    let environment = environment.ok_or_else(|| Error::not_found("environment", environment_name))?;
+    let only = Only { service: Some(service_name), environment: Some(environment_name) };
+    let occupied = matrix::now(conn, within, only).await?.pop().unwrap_or_else(|| Occupied {
+        service: service_name.to_owned(),
+        environment: environment_name.to_owned(),
+        current: None,
+        running: None,
+    });
+    let history = deployment::successes(conn, service.id, environment.id).await?;
+    let artefact = occupied.current.as_ref().map(|current| current.release.artefact());
+    let rollback_to = match choices(&history, artefact.as_deref(), 1).first() {
+        None => None,
+        Some(choice) => {
+            let (found, _) = release::read_for_start(conn, service.id, "", &[choice.release_id]).await?;
+            let named = deployment::find(conn, within, choice.deployment_id).await?;
+            found.into_iter().next().zip(named).map(|(release, named)| Occupant {
+                deployment_id: choice.deployment_id,
+                release: release.identity,
+                number: release.number,
+                since: named.deployment.times.stay_started_at.unwrap_or(choice.finished_at),
+                actor: named.deployment.actor,
+            })
+        }
+    };
+    Ok(TargetState { occupied, rollback_to })
+}

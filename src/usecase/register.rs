@@ -1,0 +1,259 @@
+//! Registering in passing: what a deployment names and the ledger does not know yet.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    domain::{
+        environment::{Environment, EnvironmentSettings, default_rank, infer_tier},
+        event::{EventKind, NewEvent},
+        release::{Again, Identity, Release, ReleaseDescription, again},
+        scope::Narrowing,
+        service::{Service, ServiceDescription},
+        text::{CommitSha, Image, Name, Version},
+    },
+    store::{
+        db::{self, Tx},
+        deployment, environment, release, service,
+        target::{self, Locked},
+    },
+    usecase::{context::Ctx, error::Error},
+};
+
+/// A release as a caller describes it.
+#[derive(Clone, Debug)]
+pub struct GivenRelease {
+    /// The commit it was built from.
+    pub commit_sha: CommitSha,
+    /// The image it was built into.
+    pub image: Option<Image>,
+    /// What is told about it.
+    pub description: ReleaseDescription,
+}
+
+impl GivenRelease {
+    /// The identity it has under a version.
+    pub fn identity(&self, version: &Version) -> Identity {
+        Identity { version: version.clone(), commit_sha: self.commit_sha.clone(), image: self.image.clone() }
+    }
+}
+
+/// Locks the target, making it, its service and its environment first where the ledger does not know them and the
+/// configuration lets a deployment register them. Fails when either is archived.
+pub async fn lock_target(
+    ctx: &Ctx,
+    tx: &Tx,
+    service_name: &Name,
+    environment_name: &Name,
+    events: &mut Vec<NewEvent>,
+) -> Result<Locked, Error> {
+    let locked = match target::lock(tx.conn(), service_name.as_str(), environment_name.as_str()).await? {
+        Some(locked) => locked,
+        None => {
+            make_target(ctx, tx, service_name, environment_name, events).await?;
+            target::lock(tx.conn(), service_name.as_str(), environment_name.as_str()).await?.ok_or(Error::Raced)?
+        }
+    };
+    for (archived, what, name) in [
+        (locked.service_archived, "service", service_name),
+        (locked.environment_archived, "environment", environment_name),
+    ] {
+        if archived {
+            return Err(Error::Conflict(format!(
+                "{what} {name} is archived; `PATCH` it with {{\"archived\": false}} to deploy again"
+            )));
+        }
+    }
+    Ok(locked)
+}
+
+async fn make_target(
+    ctx: &Ctx,
+    tx: &Tx,
+    service_name: &Name,
+    environment_name: &Name,
+    events: &mut Vec<NewEvent>,
+) -> Result<(), Error> {
+    let all = Narrowing::default();
+    let now = db::now(tx.conn()).await?;
+    let service_id = match service::find(tx.conn(), &all, service_name.as_str()).await? {
+        Some(service) => service.id,
+        None => make_service(ctx, tx, service_name, now, events).await?,
+    };
+    let environment_id = match environment::find(tx.conn(), &all, environment_name.as_str()).await? {
+        Some(environment) => environment.id,
+        None => make_environment(ctx, tx, environment_name, now, events).await?,
+    };
+    Ok(target::ensure(tx.conn(), service_id, environment_id).await?)
+}
+
+fn unknown(what: &'static str, name: &Name) -> Error {
+    Error::Conflict(format!(
+        "{what} {name} is not registered, and ledger.auto_register is off; `POST /api/v1/{what}s` registers it"
+    ))
+}
+
+async fn make_service(
+    ctx: &Ctx,
+    tx: &Tx,
+    name: &Name,
+    now: DateTime<Utc>,
+    events: &mut Vec<NewEvent>,
+) -> Result<Uuid, Error> {
+    if !ctx.app.config.ledger.auto_register {
+        return Err(unknown("service", name));
+    }
+    let description = ServiceDescription::default();
+    let made = new_service(name.clone(), description, now);
+    service::insert(tx.conn(), &made).await.map_err(Error::raced)?;
+    events.push(NewEvent::new(EventKind::ServiceCreated, ctx.actor(), json!({ "auto_registered": true })).service(name));
+    Ok(made.id)
+}
+
+async fn make_environment(
+    ctx: &Ctx,
+    tx: &Tx,
+    name: &Name,
+    now: DateTime<Utc>,
+    events: &mut Vec<NewEvent>,
+) -> Result<Uuid, Error> {
+    if !ctx.app.config.ledger.auto_register {
+        return Err(unknown("environment", name));
+    }
+    let tier = infer_tier(name.as_str());
+    let settings = EnvironmentSettings { tier, rank: default_rank(tier), url: None };
+    let data = json!({ "auto_registered": true, "settings": settings });
+    let made = new_environment(name.clone(), settings, true, now);
+    environment::insert(tx.conn(), &made).await.map_err(Error::raced)?;
+    events.push(NewEvent::new(EventKind::EnvironmentCreated, ctx.actor(), data).environment(name));
+    Ok(made.id)
+}
+
+/// A service that is registered now.
+pub fn new_service(name: Name, description: ServiceDescription, now: DateTime<Utc>) -> Service {
+    let id = clock::new_id();
+    Service { id, name, description, revision: 1, created_at: now, updated_at: now, archived_at: None }
+}
+
+/// An environment that is registered now.
+pub fn new_environment(
+    name: Name,
+    settings: EnvironmentSettings,
+    unconfirmed: bool,
+    now: DateTime<Utc>,
+) -> Environment {
+    let id = clock::new_id();
+    Environment { id, name, settings, unconfirmed, revision: 1, created_at: now, updated_at: now, archived_at: None }
+}
+
+/// What registering a release came to.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The release as it is on record now.
+    pub release: Release,
+    /// Whether it was not on record before.
+    pub new: bool,
+    /// The fields whose new values were ignored.
+    pub ignored: Vec<&'static str>,
+}
+
+/// Where a release is to be registered.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot<'a> {
+    /// The service.
+    pub service_id: Uuid,
+    /// Its name.
+    pub service: &'a Name,
+    /// The version.
+    pub version: &'a Version,
+    /// The highest number that the service has given to a release.
+    pub last_number: i64,
+    /// The moment.
+    pub now: DateTime<Utc>,
+}
+
+/// Registers a release that is not on record; on record already, it is compared with what is given.
+pub async fn release(
+    ctx: &Ctx,
+    tx: &Tx,
+    slot: Slot<'_>,
+    known: Option<Release>,
+    given: Option<&GivenRelease>,
+    events: &mut Vec<NewEvent>,
+) -> Result<Registered, Error> {
+    match (known, given) {
+        (None, None) => Err(Error::invalid(
+            "/release",
+            "required",
+            format!(
+                "version {} of {} is not registered; give `release` with its commit_sha, or register it first",
+                slot.version, slot.service
+            ),
+        )),
+        (Some(release), None) => Ok(Registered { release, new: false, ignored: Vec::new() }),
+        (Some(release), Some(given)) => compare(ctx, tx, slot, release, given, events).await,
+        (None, Some(given)) => insert(ctx, tx, slot, given, events).await,
+    }
+}
+
+async fn insert(
+    ctx: &Ctx,
+    tx: &Tx,
+    slot: Slot<'_>,
+    given: &GivenRelease,
+    events: &mut Vec<NewEvent>,
+) -> Result<Registered, Error> {
+    let made = Release {
+        id: clock::new_id(),
+        service_id: slot.service_id,
+        number: slot.last_number + 1,
+        identity: given.identity(slot.version),
+        description: given.description.clone(),
+        actor: ctx.actor().clone(),
+        created_at: slot.now,
+    };
+    release::insert(tx.conn(), &made).await.map_err(Error::raced)?;
+    let data = json!({ "identity": made.identity, "number": made.number });
+    events.push(
+        NewEvent::new(EventKind::ReleaseRegistered, ctx.actor(), data).service(slot.service).version(slot.version),
+    );
+    Ok(Registered { release: made, new: true, ignored: Vec::new() })
+}
+
+async fn compare(
+    ctx: &Ctx,
+    tx: &Tx,
+    slot: Slot<'_>,
+    mut known: Release,
+    given: &GivenRelease,
+    events: &mut Vec<NewEvent>,
+) -> Result<Registered, Error> {
+    let identity = given.identity(slot.version);
+    let gains_image = known.identity.image.is_none() && identity.image.is_some();
+    let used = gains_image && release::is_used(tx.conn(), &known).await?;
+    let outcome = again(&known.identity, &identity, used).map_err(|fault| Error::Conflict(fault.detail))?;
+    if let Again::AddsImage(image) = outcome {
+        let data = json!({ "image": image });
+        known.identity.image = Some(image);
+        release::add_image(tx.conn(), known.id, &known.identity).await?;
+        events.push(
+            NewEvent::new(EventKind::ReleaseImageAdded, ctx.actor(), data)
+                .service(slot.service)
+                .version(slot.version),
+        );
+    }
+    let ignored = known.description.ignored(&given.description);
+    Ok(Registered { release: known, new: false, ignored })
+}
+
+/// Fails when the deployment whose damage is repaired is none of the service's.
+pub async fn check_remediates(ctx: &Ctx, tx: &Tx, id: Option<Uuid>, service: &Name) -> Result<(), Error> {
+    let Some(id) = id else { return Ok(()) };
+    let damaged = deployment::find(tx.conn(), ctx.within(), id).await?;
+    if damaged.is_some_and(|damaged| damaged.service == service.as_str()) {
+        return Ok(());
+    }
+    Err(Error::invalid("/remediates", "unknown", format!("must be the id of a deployment of {service}")))
+}

@@ -1,0 +1,240 @@
+//! Tokens: making, revoking and recognising them.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    domain::{
+        actor::{Actor, Principal},
+        event::{EventKind, NewEvent},
+        page::{Page, PageRequest, page},
+        vocabulary::Scope,
+    },
+    store::{
+        db::{self, Db, Tx},
+        error::StoreError,
+        event,
+        idempotency::Kept,
+        token::{self, Token},
+    },
+    usecase::{
+        context::{Ctx, Render},
+        error::Error,
+    },
+};
+
+/// The longest secret that is looked at.
+const SECRET_MAX: usize = 512;
+
+/// A token that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Whom it stands for, and what it may do. Its id is made when it is.
+    pub principal: Principal,
+    /// When it stops working.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A token just made, with the secret that is shown this once.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The token.
+    pub token: Token,
+    /// What its holder sends.
+    pub secret: SecretString,
+}
+
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+/// Recognises a secret, and finds what the request's idempotency key has led to before.
+pub async fn authenticate(
+    db: &Db,
+    secret: &str,
+    key: Option<&str>,
+) -> Result<(Principal, Option<Kept>), Error> {
+    const UNKNOWN: &str = "the token is not known; `waybill token create` makes one";
+    if secret.len() > SECRET_MAX {
+        return Err(Error::Unauthenticated(UNKNOWN));
+    }
+    let found = token::authenticate(db.read(), &hash(secret), key).await?;
+    let (token, kept) = found.ok_or(Error::Unauthenticated(UNKNOWN))?;
+    if token.revoked_at.is_some() {
+        return Err(Error::Unauthenticated("the token is revoked; ask for another"));
+    }
+    if token.expires_at.is_some_and(|end| end <= clock::now()) {
+        return Err(Error::Unauthenticated("the token has expired; ask for another"));
+    }
+    Ok((token.principal, kept))
+}
+
+/// Makes a token within the rights of the one that asks.
+pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Result<Made, Error> {
+    ctx.require(Scope::Admin)?;
+    let maker = &ctx.principal;
+    if !maker.narrowing.covers(&new.principal.narrowing) {
+        return Err(Error::Forbidden("a narrowed token makes only tokens that are narrowed as far".to_owned()));
+    }
+    if let Some(group) = new.principal.groups.iter().find(|group| !maker.groups.contains(*group)) {
+        return Err(Error::Forbidden(format!(
+            "this token is not in group {group}, so it cannot put another there; `waybill token create` on the server can"
+        )));
+    }
+    ctx.app
+        .db
+        .write(|tx| async move {
+            let now = db::now(tx.conn()).await?;
+            let made = insert(&tx, ctx.actor(), new, None, now, Some(&ctx.request_id)).await?;
+            ctx.commit(tx, now, made, render).await
+        })
+        .await
+}
+
+/// Makes a token for whoever runs the server, who has every right.
+pub async fn create_by_server(db: &Db, new: &NewToken) -> Result<Made, Error> {
+    db.write(|tx| async move {
+        let now = db::now(tx.conn()).await?;
+        let made = insert(&tx, &Actor::server(), new, None, now, None).await?;
+        Ok(tx.commit(made).await?)
+    })
+    .await
+}
+
+/// Makes sure that there is an admin: when no good one is known, `secret` becomes one, or one is made up when there is
+/// none either and `make_up` allows it. Tells the secret only when it was made up.
+pub async fn bootstrap(
+    db: &Db,
+    secret: Option<&SecretString>,
+    make_up: bool,
+) -> Result<Bootstrap, Error> {
+    db.write(|tx| async move {
+        let now = db::now(tx.conn()).await?;
+        if token::any_admin(tx.conn(), now).await? {
+            return Ok(Bootstrap::Present);
+        }
+        if secret.is_none() && !make_up {
+            return Ok(Bootstrap::Missing);
+        }
+        let name = if token::any(tx.conn()).await? { format!("admin-{}", now.timestamp()) } else { "admin".to_owned() };
+        let principal = Principal {
+            token_id: Uuid::nil(),
+            actor: Actor { token: name.clone(), subject: name },
+            scopes: [Scope::Admin].into(),
+            groups: [].into(),
+            narrowing: crate::domain::scope::Narrowing::default(),
+        };
+        let new = NewToken { principal, expires_at: None };
+        let made = insert(&tx, &Actor::server(), &new, secret.cloned(), now, None).await?;
+        tx.commit(()).await?;
+        Ok(if secret.is_some() { Bootstrap::Given } else { Bootstrap::MadeUp(made.secret) })
+    })
+    .await
+}
+
+/// What [`bootstrap`] came to.
+#[derive(Clone, Debug)]
+pub enum Bootstrap {
+    /// An admin was known already.
+    Present,
+    /// The given secret is the admin's now.
+    Given,
+    /// A secret was made up.
+    MadeUp(SecretString),
+    /// There is no admin and none could be made.
+    Missing,
+}
+
+async fn insert(
+    tx: &Tx,
+    maker: &Actor,
+    new: &NewToken,
+    secret: Option<SecretString>,
+    now: DateTime<Utc>,
+    request_id: Option<&str>,
+) -> Result<Made, Error> {
+    let id = clock::new_id();
+    let secret = match secret {
+        Some(secret) => secret,
+        None => make_up(id)?,
+    };
+    let principal = Principal { token_id: id, ..new.principal.clone() };
+    let token = Token { principal, created_at: now, expires_at: new.expires_at, revoked_at: None };
+    let name = &token.principal.actor.token;
+    token::insert(tx.conn(), &token, &hash(secret.expose_secret())).await.map_err(|error| match error {
+        StoreError::Unique(_) => {
+            Error::Conflict(format!("a token named {name} (or with this secret) is in use; revoke it or take another name"))
+        }
+        other => other.into(),
+    })?;
+    let data = json!({
+        "id": id,
+        "name": name,
+        "subject": token.principal.actor.subject,
+        "scopes": token.principal.scopes,
+        "groups": token.principal.groups,
+        "services": token.principal.narrowing.services,
+        "environments": token.principal.narrowing.environments,
+        "expires_at": token.expires_at,
+    });
+    event::insert(tx.conn(), vec![NewEvent::new(EventKind::TokenCreated, maker, data)], now, request_id).await?;
+    Ok(Made { token, secret })
+}
+
+fn make_up(id: Uuid) -> Result<SecretString, Error> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        tracing::error!(%error, "the system gave no randomness");
+        StoreError::Corrupt("source of randomness")
+    })?;
+    Ok(format!("wb_{}_{}", id.simple(), URL_SAFE_NO_PAD.encode(bytes)).into())
+}
+
+/// Lists tokens, oldest first, without their secrets.
+pub async fn list(ctx: &Ctx, request: &PageRequest<Uuid>) -> Result<Page<Token>, Error> {
+    ctx.require(Scope::Admin)?;
+    list_by_server(&ctx.app.db, request).await.map(|mut page| {
+        page.items.retain(|token| ctx.within().covers(&token.principal.narrowing));
+        page
+    })
+}
+
+/// Lists tokens for whoever runs the server.
+pub async fn list_by_server(db: &Db, request: &PageRequest<Uuid>) -> Result<Page<Token>, Error> {
+    let rows = token::list(db.read(), request).await?;
+    Ok(page(rows, request.limit, |token| token.principal.token_id))
+}
+
+/// Revokes a token, from the next request on. Revoking it again changes nothing.
+pub async fn revoke(ctx: &Ctx, id: Uuid) -> Result<(), Error> {
+    ctx.require(Scope::Admin)?;
+    let found = token::find(ctx.app.db.read(), id).await?;
+    if !found.is_some_and(|token| ctx.within().covers(&token.principal.narrowing)) {
+        return Err(Error::not_found("token", id));
+    }
+    revoke_as(&ctx.app.db, ctx.actor(), id, Some(&ctx.request_id)).await
+}
+
+/// Revokes a token for whoever runs the server.
+pub async fn revoke_by_server(db: &Db, id: Uuid) -> Result<(), Error> {
+    revoke_as(db, &Actor::server(), id, None).await
+}
+
+async fn revoke_as(db: &Db, actor: &Actor, id: Uuid, request_id: Option<&str>) -> Result<(), Error> {
+    db.write(|tx| async move {
+        let now = db::now(tx.conn()).await?;
+        let token = token::find(tx.conn(), id).await?.ok_or_else(|| Error::not_found("token", id))?;
+        if token::revoke(tx.conn(), id, now).await? {
+            let data = json!({ "id": id, "name": token.principal.actor.token });
+            let revoked = NewEvent::new(EventKind::TokenRevoked, actor, data);
+            event::insert(tx.conn(), vec![revoked], now, request_id).await?;
+        }
+        Ok(tx.commit(()).await?)
+    })
+    .await
+}

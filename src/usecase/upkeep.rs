@@ -1,0 +1,143 @@
+//! What the server does by itself: sealing events, letting leases run out, forgetting what has aged.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    domain::{
+        actor::Actor,
+        chain::{Link, seal},
+        deployment::{Command, Move, Situation, advance},
+        scope::Narrowing,
+    },
+    store::{db, decision, deployment, event, idempotency},
+    usecase::{deployments::end, error::Error},
+};
+
+/// How many rows one transaction of the server's own takes on.
+const BATCH: i64 = 500;
+
+/// Seals the events that wait, in the order in which they happened. Tells how many; more may be waiting when it is the
+/// most it takes on. Whoever holds the chain's head goes on alone, so any replica may call this at any time.
+pub async fn seal_events(app: &App) -> Result<usize, Error> {
+    if event::backlog(app.db.read(), 1).await? == 0 {
+        return Ok(0);
+    }
+    app.db
+        .write(|tx| async move {
+            let mut link = event::lock_head(tx.conn()).await?;
+            let waiting = event::unsealed(tx.conn(), BATCH).await?;
+            if waiting.is_empty() {
+                return Ok(0);
+            }
+            let mut seals = Vec::with_capacity(waiting.len());
+            for event in &waiting {
+                let seal = seal(event, link.seq + 1, &link.hash);
+                link = Link { seq: seal.seq, hash: seal.hash.clone() };
+                seals.push((event.id, seal));
+            }
+            event::seal(tx.conn(), &seals).await?;
+            let now = db::now(tx.conn()).await?;
+            event::move_head(tx.conn(), &link, now).await?;
+            Ok(tx.commit(seals.len()).await?)
+        })
+        .await
+}
+
+/// Whether the most that [`seal_events`] takes on was sealed.
+pub fn is_full(sealed: usize) -> bool {
+    usize::try_from(BATCH).is_ok_and(|batch| sealed >= batch)
+}
+
+/// Lets every overdue lease run out, each exactly once however many replicas look. Tells how many this one ended.
+pub async fn expire_leases(app: &App) -> Result<usize, Error> {
+    let now = db::now(app.db.read()).await?;
+    let mut expired = 0;
+    for id in deployment::overdue(app.db.read(), now, BATCH).await? {
+        expired += usize::from(expire(app, id).await?);
+    }
+    Ok(expired)
+}
+
+async fn expire(app: &App, id: Uuid) -> Result<bool, Error> {
+    let ended = app
+        .db
+        .write(|tx| async move {
+            let Some(mut locked) = deployment::lock(tx.conn(), id, &Narrowing::default()).await? else {
+                return Ok(None);
+            };
+            let situation = Situation {
+                status: locked.named.deployment.status,
+                lease_expires_at: locked.named.deployment.times.lease_expires_at,
+                later_started: false,
+            };
+            let Ok(Move::End(status)) = advance(situation, Command::Expire, locked.now) else { return Ok(None) };
+            let event = end::apply(&tx, &mut locked, status, None, &Actor::server()).await?;
+            event::insert(tx.conn(), vec![event], end::at(&locked), None).await?;
+            Ok::<_, Error>(Some(tx.commit(locked.named).await?))
+        })
+        .await?;
+    if let Some(named) = &ended {
+        tracing::warn!(deployment_id = %id, service = named.service, environment = named.environment, "a lease ran out");
+        end::count(app, named);
+    }
+    Ok(ended.is_some())
+}
+
+/// Forgets idempotency keys and denials that are older than the configuration keeps them. Tells how many rows went.
+pub async fn purge(app: &App) -> Result<u64, Error> {
+    let workers = &app.config.workers;
+    let now = db::now(app.db.read()).await?;
+    let before = |age: Duration| TimeDelta::from_std(age).ok().and_then(|age| now.checked_sub_signed(age));
+    let mut gone = 0;
+    if let Some(before) = before(workers.idempotency_retention) {
+        gone += in_batches(app, async |tx| idempotency::purge(tx.conn(), before, BATCH).await).await?;
+    }
+    if let Some(before) = before(workers.denial_retention) {
+        gone += in_batches(app, async |tx| decision::purge(tx.conn(), before, BATCH).await).await?;
+    }
+    Ok(gone)
+}
+
+async fn in_batches(
+    app: &App,
+    purge: impl AsyncFn(&db::Tx) -> Result<u64, crate::store::error::StoreError>,
+) -> Result<u64, Error> {
+    let mut gone = 0;
+    loop {
+        let purge = &purge;
+        let some = app
+            .db
+            .write(|tx| async move {
+                let some = purge(&tx).await?;
+                Ok::<_, Error>(tx.commit(some).await?)
+            })
+            .await?;
+        gone += some;
+        if some == 0 {
+            return Ok(gone);
+        }
+    }
+}
+
+/// Brings the gauges up to date.
+pub async fn measure(app: &App) -> Result<(), Error> {
+    let conn = app.db.read();
+    let backlog = event::backlog(conn, 100_000).await?;
+    app.metrics.set_relay_backlog(u64::try_from(backlog).unwrap_or(0));
+    let (running, current) = crate::store::target::count(conn).await?;
+    app.metrics.set_deployments(running, current);
+    let (size, idle) = app.db.pool_size();
+    let idle = u64::try_from(idle).unwrap_or(0);
+    let max = u64::from(app.config.database.max_connections);
+    app.metrics.set_database_connections(idle, u64::from(size).saturating_sub(idle), max);
+    Ok(())
+}
+
+/// The head of the chain, for whoever anchors it elsewhere.
+pub async fn chain_head(app: &App) -> Result<Link, Error> {
+    Ok(event::head(app.db.read()).await?.0)
+}
