@@ -3,8 +3,13 @@
 //! Data flows one way: `api, worker → usecase → {domain, store}`, `store → domain`, `domain → nothing`.
 //! `docs/architecture.md` has the map.
 
+pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod metrics;
+pub mod middleware;
+pub mod server;
+pub mod shutdown;
 pub mod telemetry;

@@ -1,0 +1,123 @@
+//! Puts everything that is served in its place and the middleware around it.
+
+use std::{sync::Arc, time::Duration};
+
+use poem::{
+    EndpointExt as _, Response, Route,
+    endpoint::{BoxEndpoint, make_sync},
+    http::{HeaderValue, StatusCode, header},
+};
+use poem_openapi::{OpenApi, OpenApiService, Webhook};
+
+use crate::{
+    api::{
+        docs,
+        ops::{self, Ops, Readiness},
+        problems,
+        spec::Spec,
+    },
+    metrics::Metrics,
+    middleware::{
+        access_log::access_log,
+        body_limit::body_limit,
+        error_roof::error_roof,
+        guard::{catch_panic, time_limit},
+        headers::security_headers,
+        methods::methods,
+        request_id::request_id,
+    },
+    shutdown::Shutdown,
+};
+
+/// Where the API begins.
+pub const API_PREFIX: &str = "/api/v1";
+
+/// What the shell around the API needs to know.
+#[derive(Clone)]
+pub struct Shell {
+    /// What links and problem types begin with.
+    pub public_url: String,
+    /// How long a request may take, its body included.
+    pub request_timeout: Duration,
+    /// How large a body may be, in bytes.
+    pub body_limit: usize,
+    /// Whether `/metrics` is served here and not on a port of its own.
+    pub serve_metrics: bool,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// Who knows whether the server can do its work.
+    pub readiness: Arc<dyn Readiness>,
+    /// Whether the server is about to stop.
+    pub shutdown: Shutdown,
+}
+
+/// Everything that the server serves. An API whose document cannot be read back is an error.
+pub fn routes<T, W>(
+    api: OpenApiService<T, W>,
+    shell: &Shell,
+) -> Result<BoxEndpoint<'static, Response>, serde_json::Error>
+where
+    T: OpenApi + 'static,
+    W: Webhook + 'static,
+{
+    let document = api.spec();
+    let mut spec = Spec::parse(API_PREFIX, &document)?;
+    for (path, operation) in [
+        ("/", "root"),
+        ("/api/v1/openapi.json", "openapi"),
+        ("/docs", "docs"),
+        ("/problems/{slug}", "problem"),
+        ("/livez", "livez"),
+        ("/readyz", "readyz"),
+        ("/health", "health"),
+        ("/version", "version"),
+    ] {
+        spec.add_get(path, operation);
+    }
+    let mut routes = Route::new()
+        .at("/", make_sync(|_| to_docs()))
+        .at("/api/v1/openapi.json", api.spec_endpoint())
+        .at("/docs", docs::endpoint(&api.swagger_ui_html(), &document))
+        .at("/problems/:slug", problems::endpoint())
+        .nest(API_PREFIX, api);
+    routes = Ops::new(Arc::clone(&shell.readiness), shell.shutdown.clone()).add_to(routes);
+    if shell.serve_metrics {
+        spec.add_get("/metrics", "metrics");
+        routes = routes.at("/metrics", ops::metrics(Arc::clone(&shell.metrics)));
+    }
+    Ok(wrap(routes, spec, shell))
+}
+
+/// The metrics alone, for a listener of their own.
+pub fn metrics_routes(shell: &Shell) -> BoxEndpoint<'static, Response> {
+    let mut spec = Spec::default();
+    spec.add_get("/metrics", "metrics");
+    wrap(Route::new().at("/metrics", ops::metrics(Arc::clone(&shell.metrics))), spec, shell)
+}
+
+fn to_docs() -> Response {
+    let mut response = Response::from(StatusCode::FOUND);
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/docs"));
+    response
+}
+
+fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {
+    let spec = Arc::new(spec);
+    let public_url: Arc<str> = shell.public_url.as_str().into();
+    let (timeout, limit) = (shell.request_timeout, shell.body_limit);
+    let (for_methods, for_roof, metrics) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&shell.metrics));
+    routes
+        .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
+        .around(move |next, request| body_limit(next, request, limit))
+        .around(move |next, request| time_limit(next, request, timeout))
+        // Boxed, because a future that holds all the others is more than the compiler lays out.
+        .boxed()
+        .around(catch_panic)
+        .around(move |next, request| {
+            error_roof(next, request, Arc::clone(&for_roof), Arc::clone(&public_url))
+        })
+        .around(security_headers)
+        .around(move |next, request| access_log(next, request, Arc::clone(&spec), Arc::clone(&metrics)))
+        .around(request_id)
+        .boxed()
+}

@@ -1,0 +1,189 @@
+//! The OpenAPI document as the HTTP shell reads it: which methods a path has, what each operation is called
+//! and what its body must look like. The document is the only source, so that the two cannot drift apart.
+
+use poem::http::Method;
+use serde_json::{Map, Value};
+
+/// One method of one path.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// The operation's id; it is what logs and metrics call it.
+    pub id: String,
+    method: Method,
+    parameters: Vec<(String, String)>,
+    path_parameters: Vec<String>,
+    body: Option<Value>,
+}
+
+impl Operation {
+    /// Where the parameter with this name is: `path`, `query` or `header`.
+    pub fn location_of(&self, parameter: &str) -> Option<&str> {
+        let found = self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(parameter));
+        found.map(|(_, location)| location.as_str())
+    }
+
+    /// The name of a path parameter that the framework numbers by its place in the template, as `param0`.
+    pub fn path_parameter(&self, numbered: &str) -> Option<&str> {
+        let place: usize = numbered.strip_prefix("param")?.parse().ok()?;
+        self.path_parameters.get(place).map(String::as_str)
+    }
+
+    /// The schema of the JSON body.
+    pub fn body(&self) -> Option<&Value> {
+        self.body.as_ref()
+    }
+}
+
+/// One path template with its operations.
+#[derive(Debug, Clone)]
+pub struct PathEntry {
+    segments: Vec<String>,
+    operations: Vec<Operation>,
+}
+
+impl PathEntry {
+    /// The operation for this method; HEAD is answered as GET.
+    pub fn operation(&self, method: &Method) -> Option<&Operation> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        self.operations.iter().find(|operation| operation.method == *method)
+    }
+
+    /// The value of the `Allow` header.
+    pub fn allow(&self) -> String {
+        let mut methods: Vec<&str> =
+            self.operations.iter().map(|operation| operation.method.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods.push("OPTIONS");
+        methods.sort_unstable();
+        methods.join(", ")
+    }
+
+    fn matches(&self, path: &[&str]) -> bool {
+        let fits = |(template, segment): (&String, &&str)| {
+            (is_parameter(template) && !segment.is_empty()) || template == segment
+        };
+        self.segments.len() == path.len() && self.segments.iter().zip(path).all(fits)
+    }
+}
+
+fn is_parameter(segment: &str) -> bool {
+    segment.starts_with('{')
+}
+
+fn segments(path: &str) -> Vec<&str> {
+    path.trim_start_matches('/').split('/').collect()
+}
+
+/// The paths that the server knows.
+#[derive(Debug, Clone, Default)]
+pub struct Spec {
+    paths: Vec<PathEntry>,
+    schemas: Map<String, Value>,
+}
+
+impl Spec {
+    /// Reads an OpenAPI document whose paths are served below `prefix`.
+    pub fn parse(prefix: &str, document: &str) -> Result<Self, serde_json::Error> {
+        let document: Value = serde_json::from_str(document)?;
+        let schemas =
+            document.pointer("/components/schemas").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut spec = Self { paths: Vec::new(), schemas };
+        for (template, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
+            let names = segments(template).into_iter().filter(|segment| is_parameter(segment));
+            let names: Vec<_> = names.map(|name| name.trim_matches(['{', '}']).to_owned()).collect();
+            let methods = item.as_object().into_iter().flatten();
+            let operations =
+                methods.filter_map(|(method, item)| operation(method, item, names.clone())).collect();
+            spec.add(&format!("{prefix}{template}"), operations);
+        }
+        Ok(spec)
+    }
+
+    /// Adds a path outside the document that is only read.
+    pub fn add_get(&mut self, template: &str, id: &str) {
+        let operation = Operation {
+            id: id.to_owned(),
+            method: Method::GET,
+            parameters: Vec::new(),
+            path_parameters: Vec::new(),
+            body: None,
+        };
+        self.add(template, vec![operation]);
+    }
+
+    fn add(&mut self, template: &str, operations: Vec<Operation>) {
+        let segments: Vec<String> = segments(template).into_iter().map(str::to_owned).collect();
+        self.paths.push(PathEntry { segments, operations });
+        // As in the router, a literal segment wins over a parameter.
+        let shape = |entry: &PathEntry| entry.segments.iter().map(|s| is_parameter(s)).collect::<Vec<_>>();
+        self.paths.sort_by_cached_key(shape);
+    }
+
+    /// The entry for a concrete path.
+    pub fn find(&self, path: &str) -> Option<&PathEntry> {
+        let path = segments(path);
+        self.paths.iter().find(|entry| entry.matches(&path))
+    }
+
+    /// The schema that a `$ref` points to.
+    pub fn schema(&self, reference: &str) -> Option<&Value> {
+        self.schemas.get(reference.strip_prefix("#/components/schemas/")?)
+    }
+}
+
+fn operation(method: &str, item: &Value, path_parameters: Vec<String>) -> Option<Operation> {
+    let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok()?;
+    let text = |value: &Value, key| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let parameters = item.get("parameters").and_then(Value::as_array).into_iter().flatten();
+    let content = item.pointer("/requestBody/content").and_then(Value::as_object);
+    Some(Operation {
+        id: text(item, "operationId").unwrap_or_else(|| "unnamed".to_owned()),
+        method,
+        parameters: parameters
+            .filter_map(|parameter| Some((text(parameter, "name")?, text(parameter, "in")?)))
+            .collect(),
+        path_parameters,
+        body: content.and_then(|content| content.values().next()?.get("schema").cloned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        let document = serde_json::json!({"paths": {
+            "/deployments/{id}": {"get": {"operationId": "get_deployment"}},
+            "/deployments/record": {"post": {"operationId": "record_deployment"}},
+        }});
+        Spec::parse("/api/v1", &document.to_string()).unwrap()
+    }
+
+    #[test]
+    fn a_literal_segment_wins_over_a_parameter() {
+        let spec = spec();
+        let entry = spec.find("/api/v1/deployments/record").unwrap();
+        assert_eq!(entry.allow(), "OPTIONS, POST");
+        assert_eq!(entry.operation(&Method::POST).unwrap().id, "record_deployment");
+        assert!(entry.operation(&Method::GET).is_none());
+    }
+
+    #[test]
+    fn head_is_get() {
+        let spec = spec();
+        let entry = spec.find("/api/v1/deployments/1").unwrap();
+        assert_eq!(entry.operation(&Method::HEAD).unwrap().id, "get_deployment");
+        assert_eq!(entry.allow(), "GET, HEAD, OPTIONS");
+        assert_eq!(entry.operation(&Method::GET).unwrap().path_parameter("param0"), Some("id"));
+    }
+
+    #[test]
+    fn other_paths_are_unknown() {
+        let spec = spec();
+        for path in ["/", "/api/v1/deployments", "/api/v1/deployments/", "/api/v1/deployments/1/2"] {
+            assert!(spec.find(path).is_none(), "{path}");
+        }
+    }
+}

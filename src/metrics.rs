@@ -1,0 +1,257 @@
+//! What the server tells Prometheus about itself.
+//!
+//! Every instance has a registry of its own. No label takes a value that a caller can invent without bound.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use poem::http::Method;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector, process_collector::ProcessCollector,
+};
+
+const NAMESPACE: &str = "waybill";
+
+/// So many services are counted by name; the others together as `other`.
+const MAX_SERVICES: usize = 500;
+
+const REQUEST_SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const DEPLOYMENT_SECONDS: &[f64] =
+    &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0];
+
+/// The metrics of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    rate_limited: IntCounter,
+    deployments: IntCounterVec,
+    deployment_seconds: HistogramVec,
+    deployments_running: IntGauge,
+    deployments_current: IntGauge,
+    gate_decisions: IntCounterVec,
+    gate_check_failures: IntCounterVec,
+    events_unsealed: IntGauge,
+    database_connections: IntGaugeVec,
+    services: Mutex<HashSet<String>>,
+}
+
+impl Metrics {
+    /// A new registry with everything at zero.
+    pub fn new(version: &str, commit: &str) -> prometheus::Result<Self> {
+        let r = Registry::new();
+        let build = add(&r, gauges("build_info", "The build that runs; always 1.", &["version", "commit"])?)?;
+        build.with_label_values(&[version, commit]).set(1);
+        r.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Self {
+            requests: add(
+                &r,
+                counters(
+                    "http_requests_total",
+                    "Requests by operation and status; 499 if the client went away.",
+                    &["method", "operation", "status"],
+                )?,
+            )?,
+            request_seconds: add(
+                &r,
+                histograms(
+                    "http_request_duration_seconds",
+                    "Time from a request's head to its response.",
+                    &["method", "operation"],
+                    REQUEST_SECONDS,
+                )?,
+            )?,
+            rate_limited: add(
+                &r,
+                IntCounter::with_opts(opts("rate_limited_total", "Requests refused by the rate limit."))?,
+            )?,
+            deployments: add(
+                &r,
+                counters(
+                    "deployments_total",
+                    "Deployments that reached an end, by their status.",
+                    &["service", "environment", "status"],
+                )?,
+            )?,
+            deployment_seconds: add(
+                &r,
+                histograms(
+                    "deployment_duration_seconds",
+                    "Time from the start of a deployment to its end.",
+                    &["environment", "status"],
+                    DEPLOYMENT_SECONDS,
+                )?,
+            )?,
+            deployments_running: add(&r, gauge("deployments_running", "Deployments that run now.")?)?,
+            deployments_current: add(
+                &r,
+                gauge("deployments_current", "Targets with a current deployment.")?,
+            )?,
+            gate_decisions: add(
+                &r,
+                counters("gate_decisions_total", "Decisions of the gate about starts.", &["allowed"])?,
+            )?,
+            gate_check_failures: add(
+                &r,
+                counters("gate_check_failures_total", "Failed checks of the gate.", &["rule", "mode"])?,
+            )?,
+            events_unsealed: add(
+                &r,
+                gauge("events_unsealed", "Events that wait for their place in the hash chain.")?,
+            )?,
+            database_connections: add(
+                &r,
+                gauges("database_connections", "Connections of the database pool.", &["state"])?,
+            )?,
+            services: Mutex::default(),
+            registry: r,
+        })
+    }
+
+    /// Counts a request that was answered, or given up by its client.
+    pub fn observe_request(&self, method: &Method, operation: &str, status: u16, elapsed: Duration) {
+        let method = match method.as_str() {
+            known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+            _ => "other",
+        };
+        self.requests.with_label_values(&[method, operation, &status.to_string()]).inc();
+        self.request_seconds.with_label_values(&[method, operation]).observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a request that the rate limit refused.
+    pub fn rate_limited(&self) {
+        self.rate_limited.inc();
+    }
+
+    /// Counts a deployment that reached an end.
+    pub fn deployment_finished(&self, service: &str, environment: &str, status: &str, took: Duration) {
+        let service = if self.is_counted(service) { service } else { "other" };
+        self.deployments.with_label_values(&[service, environment, status]).inc();
+        self.deployment_seconds.with_label_values(&[environment, status]).observe(took.as_secs_f64());
+    }
+
+    /// Sets how many deployments run, and how many targets have a current one.
+    pub fn set_deployments(&self, running: u64, current: u64) {
+        self.deployments_running.set(saturate(running));
+        self.deployments_current.set(saturate(current));
+    }
+
+    /// Counts a decision of the gate.
+    pub fn gate_decided(&self, allowed: bool) {
+        self.gate_decisions.with_label_values(&[if allowed { "true" } else { "false" }]).inc();
+    }
+
+    /// Counts a failed check of the gate.
+    pub fn gate_check_failed(&self, rule: &str, mode: &str) {
+        self.gate_check_failures.with_label_values(&[rule, mode]).inc();
+    }
+
+    /// Sets how many events the relay has not sealed yet.
+    pub fn set_relay_backlog(&self, events: u64) {
+        self.events_unsealed.set(saturate(events));
+    }
+
+    /// Sets the state of the database pool.
+    pub fn set_database_connections(&self, idle: u64, in_use: u64, max: u64) {
+        for (state, count) in [("idle", idle), ("in_use", in_use), ("max", max)] {
+            self.database_connections.with_label_values(&[state]).set(saturate(count));
+        }
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    fn is_counted(&self, service: &str) -> bool {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.contains(service) || (services.len() < MAX_SERVICES && services.insert(service.to_owned()))
+    }
+}
+
+fn saturate(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace(NAMESPACE)
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    IntCounterVec::new(opts(name, help), labels)
+}
+
+fn gauge(name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    IntGauge::with_opts(opts(name, help))
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    IntGaugeVec::new(opts(name, help), labels)
+}
+
+fn histograms(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+    let opts = HistogramOpts::new(name, help).namespace(NAMESPACE).buckets(buckets.to_vec());
+    HistogramVec::new(opts, labels)
+}
+
+/// Registers a collector and hands it back.
+fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_rendered_under_its_name() {
+        let metrics = Metrics::new("1.2.3", "abc").unwrap();
+        metrics.observe_request(&Method::GET, "list_services", 200, Duration::from_millis(3));
+        metrics.observe_request(&Method::from_bytes(b"BREW").unwrap(), "unmatched", 405, Duration::ZERO);
+        metrics.deployment_finished("shop", "prod", "succeeded", Duration::from_secs(40));
+        metrics.gate_decided(false);
+        metrics.gate_check_failed("freeze", "enforce");
+        metrics.set_deployments(2, 7);
+        metrics.set_relay_backlog(3);
+        metrics.set_database_connections(1, 2, 10);
+        metrics.rate_limited();
+
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"waybill_build_info{commit="abc",version="1.2.3"} 1"#,
+            r#"waybill_http_requests_total{method="GET",operation="list_services",status="200"} 1"#,
+            r#"waybill_http_requests_total{method="other",operation="unmatched",status="405"} 1"#,
+            r#"waybill_http_request_duration_seconds_bucket{method="GET",operation="list_services",le="0.005"} 1"#,
+            r#"waybill_deployments_total{environment="prod",service="shop",status="succeeded"} 1"#,
+            r#"waybill_deployment_duration_seconds_bucket{environment="prod",status="succeeded",le="60"} 1"#,
+            r#"waybill_gate_decisions_total{allowed="false"} 1"#,
+            r#"waybill_gate_check_failures_total{mode="enforce",rule="freeze"} 1"#,
+            "waybill_deployments_running 2",
+            "waybill_deployments_current 7",
+            "waybill_events_unsealed 3",
+            r#"waybill_database_connections{state="in_use"} 2"#,
+            "waybill_rate_limited_total 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        assert!(cfg!(not(target_os = "linux")) || text.contains("\nprocess_resident_memory_bytes "));
+    }
+
+    #[test]
+    fn services_past_the_limit_are_counted_together() {
+        let metrics = Metrics::new("1", "a").unwrap();
+        for number in 0..MAX_SERVICES + 3 {
+            metrics.deployment_finished(&format!("s{number}"), "prod", "failed", Duration::ZERO);
+        }
+        let text = metrics.render().unwrap();
+        assert!(text.contains(r#"service="s499""#) && !text.contains(r#"service="s500""#));
+        assert!(text.contains(r#"service="other",status="failed"} 3"#));
+    }
+}

@@ -1,0 +1,50 @@
+//! The one place where errors become responses.
+
+use std::sync::Arc;
+
+use poem::{Endpoint, Request, Response, Result};
+
+use crate::{
+    api::{
+        framework::{Failed, from_framework},
+        problem::Context,
+        spec::Spec,
+    },
+    middleware::{body_limit::BodyCopy, request_id::RequestId},
+};
+
+/// The middleware; nothing above it sees an error.
+pub async fn error_roof<E>(
+    next: Arc<E>,
+    mut request: Request,
+    spec: Arc<Spec>,
+    public_url: Arc<str>,
+) -> Result<Response>
+where
+    E: Endpoint<Output = Response>,
+{
+    let context = Context {
+        public_url: public_url.to_string(),
+        instance: Some(request.uri().path().to_owned()),
+        request_id: RequestId::of(&request),
+    };
+    let method = request.method().clone();
+    let body = BodyCopy::default();
+    request.set_data(body.clone());
+
+    let error = match next.call(request).await {
+        Ok(response) => return Ok(response),
+        // A redirect, say, that an operation returned as an error.
+        Err(error) if error.status().as_u16() < 400 => return Ok(error.into_response()),
+        Err(error) => error,
+    };
+    let path = context.instance.as_deref().unwrap_or_default();
+    let operation = spec.find(path).and_then(|entry| entry.operation(&method));
+    let failed = Failed { spec: &spec, operation, body: &body.take() };
+    let problem = from_framework(&error, failed);
+
+    let mut response = problem.render(&context);
+    // Only the framework's own conversion gives access to the data that was attached to an error.
+    *response.extensions_mut() = error.into_response().extensions().clone();
+    Ok(response)
+}

@@ -1,0 +1,45 @@
+//! Bounds what one request can do to the server: a panic becomes an answer, and so does a request that takes
+//! too long.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use poem::{Endpoint, Request, Response, Result};
+
+use crate::api::problem::{Code, Problem};
+
+/// Answers a panic with a problem and logs its message.
+pub async fn catch_panic<E>(next: Arc<E>, request: Request) -> Result<Response>
+where
+    E: Endpoint<Output = Response>,
+{
+    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => {
+            tracing::error!(panic = message(panic.as_ref()), "a request panicked");
+            Err(Problem::internal().into())
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
+
+/// Gives up on a request, its body included, after `limit`. Dropping it leaves nothing half done: what it
+/// had begun in the database is rolled back.
+pub async fn time_limit<E>(next: Arc<E>, request: Request, limit: Duration) -> Result<Response>
+where
+    E: Endpoint<Output = Response>,
+{
+    match tokio::time::timeout(limit, next.call(request)).await {
+        Ok(result) => result,
+        Err(_elapsed) => {
+            Err(Problem::new(Code::Unavailable, "The request took too long and was given up.").into())
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! HEAD, OPTIONS and methods that a path does not have, answered alike on every path.
+
+use std::sync::Arc;
+
+use poem::{
+    Endpoint, Request, Response, Result,
+    http::{HeaderValue, Method, StatusCode, header},
+};
+
+use crate::api::{
+    problem::{Code, Problem},
+    spec::Spec,
+};
+
+/// The middleware. HEAD is answered as GET with its headers; the server leaves out the body.
+pub async fn methods<E>(next: Arc<E>, mut request: Request, spec: Arc<Spec>) -> Result<Response>
+where
+    E: Endpoint<Output = Response>,
+{
+    let Some(entry) = spec.find(request.uri().path()) else { return next.call(request).await };
+    if request.method() == Method::OPTIONS {
+        let mut response = Response::from(StatusCode::NO_CONTENT);
+        if let Ok(allow) = HeaderValue::from_str(&entry.allow()) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        return Ok(response);
+    }
+    if entry.operation(request.method()).is_none() {
+        let detail = format!("The path does not have the method {}.", request.method());
+        return Err(Problem::new(Code::MethodNotAllowed, detail).allow(entry.allow()).into());
+    }
+    if request.method() == Method::HEAD {
+        request.set_method(Method::GET);
+    }
+    next.call(request).await
+}
