@@ -1,10 +1,61 @@
 //! The HTTP API: extracts what a request asks, calls a use case and renders what it answers.
 
+pub mod auth;
+pub mod deployments;
 pub mod docs;
+pub mod environments;
+pub mod etag;
+pub mod events;
 pub mod framework;
+pub mod matrix;
 pub mod ops;
 pub mod problem;
 pub mod problems;
+pub mod refusal;
+pub mod releases;
+pub mod reply;
 pub mod routes;
 pub mod schema;
+pub mod services;
 pub mod spec;
+pub mod tokens;
+pub mod types;
+pub mod view;
+
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+
+/// The chapters of the API's document.
+#[derive(poem_openapi::Tags)]
+pub enum Tags {
+    /// Starting, keeping alive, finishing and reading deployments.
+    Deployments,
+    /// What runs where, now and at any moment of the past.
+    Matrix,
+    /// Services, environments and releases.
+    Registry,
+    /// Who may do what.
+    Tokens,
+    /// Everything that happened, in order.
+    Audit,
+}
+
+const DESCRIPTION: &str = "Waybill records releases and deployments, and answers what runs where and since when. \
+    Every error is `application/problem+json` (RFC 9457) with a `type` that says more when it is opened. \
+    Lists are pages: send `next_cursor` back as `cursor`. Every POST takes an `Idempotency-Key`.";
+
+/// The API and its document. It holds nothing: operations find the server in their request.
+pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
+    let operations = (
+        deployments::DeploymentsApi,
+        matrix::MatrixApi,
+        services::ServicesApi,
+        environments::EnvironmentsApi,
+        releases::ReleasesApi,
+        tokens::TokensApi,
+        events::EventsApi,
+    );
+    OpenApiService::new(operations, "Waybill", env!("CARGO_PKG_VERSION"))
+        .description(DESCRIPTION)
+        .license(LicenseObject::new("Apache-2.0").identifier("Apache-2.0"))
+        .url_prefix(routes::API_PREFIX)
+}

@@ -6,6 +6,7 @@
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,6 +14,10 @@ use http_body_util::{BodyExt as _, Limited, combinators::BoxBody};
 use poem::{Body, Endpoint, Request, Response, Result, http::header};
 
 use crate::api::framework::too_large;
+
+/// How much of a refused body is read, and for how long, to let its client get to the answer.
+const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The part of a request's body that was read.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +42,9 @@ where
 {
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if declared.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > limit as u64) {
+        if !request.headers().contains_key(header::EXPECT) {
+            discard(request.take_body()).await;
+        }
         return Err(too_large().into());
     }
     let copy = request.data::<BodyCopy>().cloned().unwrap_or_default();
@@ -49,4 +57,13 @@ where
     });
     request.set_body(Body::from(body.boxed()));
     next.call(request).await
+}
+
+/// Reads a body away. A client that is still writing when the connection closes sees a broken pipe and not why.
+async fn discard(body: Body) {
+    let mut body = Limited::new(BoxBody::from(body), DISCARDED_BYTES);
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    if tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err() {
+        tracing::debug!("a refused body was not read to its end");
+    }
 }

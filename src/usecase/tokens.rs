@@ -19,7 +19,7 @@ use crate::{
         db::{self, Db, Tx},
         error::StoreError,
         event,
-        idempotency::Kept,
+        idempotency::{self, Kept, Key},
         token::{self, Token},
     },
     usecase::{
@@ -237,4 +237,9 @@ async fn revoke_as(db: &Db, actor: &Actor, id: Uuid, request_id: Option<&str>) -
         Ok(tx.commit(()).await?)
     })
     .await
+}
+
+/// What an idempotency key has led to.
+pub async fn kept(db: &Db, key: &Key) -> Result<Option<Kept>, Error> {
+    Ok(idempotency::find(db.read(), key).await?)
 }

@@ -100,7 +100,7 @@ async fn a_chunked_body_over_the_limit_is_refused() {
 #[tokio::test]
 async fn a_large_upload_sees_why_it_is_refused() {
     let server = start(LIMITS).await;
-    let body = "x".repeat(2_000_000);
+    let body = "x".repeat(20_000_000);
     let answer = server
         .exchange(&format!(
             "POST /api/v1/things HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nconnection: close\r\n\

@@ -1,0 +1,115 @@
+//! Who calls: every operation takes an [`Auth`] first, so that nothing of a request is looked at before its token is.
+
+use poem::Request;
+use poem_openapi::{SecurityScheme, auth::Bearer, types::ToJSON};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    api::{
+        problem::{Code, FieldError, Problem},
+        reply::Reply,
+    },
+    app::App,
+    middleware::{access_log::ActorName, rate_limit::RateLimiter, request_id::RequestId},
+    store::idempotency::{Answer, Kept, Key},
+    usecase::{context::Ctx, tokens},
+};
+
+/// The longest idempotency key, in characters.
+const KEY_MAX: usize = 255;
+
+/// A token: `Authorization: Bearer wb_…`. `waybill token create` and `POST /tokens` make them.
+#[derive(SecurityScheme)]
+#[oai(rename = "token", ty = "bearer", checker = "check")]
+pub struct Auth(Caller);
+
+/// A caller whose token is good.
+pub struct Caller {
+    ctx: Ctx,
+    /// The request's method and concrete path.
+    operation: String,
+    key: Option<String>,
+    kept: Option<Kept>,
+}
+
+async fn check(request: &Request, bearer: Bearer) -> poem::Result<Caller> {
+    let app = request.data::<App>().ok_or_else(Problem::internal)?;
+    let key = idempotency_key(request)?;
+    let (principal, kept) =
+        tokens::authenticate(&app.db, &bearer.token, key.as_deref()).await.map_err(Problem::from)?;
+    ActorName::set(request, &principal.actor.token);
+    if let Some(limiter) = request.data::<std::sync::Arc<RateLimiter>>()
+        && let Err(wait) = limiter.check(principal.token_id)
+    {
+        app.metrics.rate_limited();
+        let detail = "This token sends more requests than the server takes; wait, and send fewer.";
+        return Err(Problem::new(Code::RateLimited, detail).retry_after(wait).into());
+    }
+    let request_id = RequestId::of(request).unwrap_or_default();
+    let operation = format!("{} {}", request.method(), request.original_uri().path());
+    let ctx = Ctx { app: app.clone(), principal, request_id, key: None };
+    Ok(Caller { ctx, operation, key, kept })
+}
+
+fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
+    let Some(header) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = header.to_str().ok().filter(|key| (1..=KEY_MAX).contains(&key.len()));
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
+        let detail = format!("It must be 1 to {KEY_MAX} printable ASCII characters.");
+        Problem::new(Code::InvalidRequest, "The Idempotency-Key cannot be used.")
+            .errors(vec![FieldError::new("/header/Idempotency-Key", "invalid-key", detail)])
+    })
+}
+
+impl Auth {
+    /// The request, for an operation that changes nothing or takes no idempotency key.
+    pub fn ctx(self) -> Ctx {
+        self.0.ctx
+    }
+
+    /// How many labels an object may have here.
+    pub fn labels_max(&self) -> usize {
+        usize::try_from(self.0.ctx.app.config.limits.labels).unwrap_or(usize::MAX)
+    }
+
+    /// How this server keeps its ledger.
+    pub fn ledger(&self) -> &crate::config::LedgerConfig {
+        &self.0.ctx.app.config.ledger
+    }
+
+    /// Does the work once for each idempotency key: when it was done for this key already, the answer of then is given
+    /// again. Without a key, it is just done.
+    pub async fn once<T, S, W, F>(self, body: &impl ToJSON, work: W) -> Result<Reply<T, S>, Problem>
+    where
+        W: FnOnce(Ctx) -> F,
+        F: Future<Output = Result<Answer, Problem>>,
+    {
+        let Caller { mut ctx, operation, key, kept } = self.0;
+        let Some(key) = key else { return work(ctx).await.map(Reply::new) };
+        let fingerprint = hex::encode(Sha256::digest(format!("{operation}\n{}", body.to_json_string())));
+        let key = Key { token_id: ctx.principal.token_id, key, fingerprint };
+        if let Some(kept) = kept {
+            return replay(&key, kept);
+        }
+        ctx.key = Some(key.clone());
+        let app = ctx.app.clone();
+        match work(ctx).await {
+            Ok(answer) => Ok(Reply::new(answer)),
+            // The refusal may be a twin's doing, which was quicker.
+            Err(problem) if problem.code().status().as_u16() == 409 => match tokens::kept(&app.db, &key).await? {
+                Some(kept) => replay(&key, kept),
+                None => Err(problem),
+            },
+            Err(problem) => Err(problem),
+        }
+    }
+}
+
+fn replay<T, S>(key: &Key, kept: Kept) -> Result<Reply<T, S>, Problem> {
+    if kept.fingerprint == key.fingerprint {
+        return Ok(Reply::replayed(kept.answer));
+    }
+    let detail = "This Idempotency-Key was used for another request; take a new key for each request.";
+    Err(Problem::new(Code::IdempotencyKeyReused, detail))
+}
+

@@ -1,0 +1,221 @@
+//! `/deployments`: starting, keeping alive, finishing, putting on record and reading deployments.
+
+pub mod body;
+pub mod view;
+
+use poem::http::StatusCode;
+use poem_openapi::{
+    OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+};
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        deployments::{
+            body::{FinishDeployment, Heartbeat, RecordDeployment, StartDeployment},
+            view::{DeploymentDetail, DeploymentList, DeploymentPage, DeploymentView, StartedView, view},
+        },
+        problem::{Code, Problem},
+        reply::{Changed, Made, MadeOrThere, Reply, answer},
+        types::{Nullable, Time},
+        view::{DecisionView, next_link, page_request, refuse},
+    },
+    domain::vocabulary::{Kind, Status},
+    store::{
+        deployment::{Filter, Named},
+        idempotency::Answer,
+    },
+    usecase::deployments::{
+        finish, read,
+        record::{self, Recorded},
+        start::{self, Started},
+    },
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct DeploymentsApi;
+
+fn located(status: StatusCode, named: &Named) -> Answer {
+    let location = Some(format!("/api/v1/deployments/{}", named.deployment.id));
+    Answer { location, ..answer(status, &view(named.clone())) }
+}
+
+fn render_started(started: &Started) -> Answer {
+    match started {
+        Started::Running(named, decision) => {
+            let body = StartedView { deployment: view((**named).clone()), decision: decision.clone().into() };
+            let location = Some(format!("/api/v1/deployments/{}", named.deployment.id));
+            Answer { location, ..answer(StatusCode::CREATED, &body) }
+        }
+        Started::Denied(decision) => answer(StatusCode::CONFLICT, &DecisionView::from(decision.clone())),
+    }
+}
+
+fn render_recorded(recorded: &Recorded) -> Answer {
+    located(if recorded.new { StatusCode::CREATED } else { StatusCode::OK }, &recorded.named)
+}
+
+fn render_named(named: &Named) -> Answer {
+    answer(StatusCode::OK, &view(named.clone()))
+}
+
+fn denied(decision: crate::domain::gate::Decision) -> Problem {
+    use poem_openapi::types::ToJSON as _;
+    let reasons: Vec<_> = decision.verdict.failing().map(|check| check.message.clone()).collect();
+    let detail = format!("The gate says no: {}.", reasons.join("; "));
+    let wait = decision.verdict.retry_at.map(|at| (at - decision.evaluated_at).to_std().unwrap_or_default());
+    let problem = Problem::new(Code::GateDenied, detail);
+    let problem = wait.into_iter().fold(problem, Problem::retry_after);
+    problem.with_decision(DecisionView::from(decision).to_json().unwrap_or_default())
+}
+
+#[OpenApi(tag = "Tags::Deployments")]
+impl DeploymentsApi {
+    /// Start a deployment
+    ///
+    /// Asks the gate. It answers 201 with the running deployment, or 409 `gate-denied` with the decision: every reason,
+    /// and in `retry_at` and `Retry-After` when to try again, where that is known. What it names and the ledger does not
+    /// know (service, environment, release) is registered in passing, and stays so even when the gate denies.
+    #[oai(path = "/deployments", method = "post", operation_id = "start_deployment")]
+    async fn start_deployment(
+        &self,
+        auth: Auth,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        body: Json<StartDeployment>,
+    ) -> Result<Reply<StartedView, Made>, Problem> {
+        let asked = body.0.parse(auth.labels_max(), auth.ledger()).map_err(refuse)?;
+        auth.once(&body.0, |ctx| async move {
+            match start::start(&ctx, &asked, &render_started).await? {
+                Started::Denied(decision) => Err(denied(decision)),
+                started @ Started::Running(..) => Ok(render_started(&started)),
+            }
+        })
+        .await
+    }
+
+    /// Put a finished deployment on record
+    ///
+    /// For tools that can only report, and for imports: it goes past the gate and is marked `recorded`. It gives no soak,
+    /// no promotion and no right to roll back to, unless the token may override. Older than the current one, it is filed
+    /// as superseded. The very same again answers 200.
+    #[oai(path = "/deployments/record", method = "post", operation_id = "record_deployment")]
+    async fn record_deployment(
+        &self,
+        auth: Auth,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        body: Json<RecordDeployment>,
+    ) -> Result<Reply<DeploymentView, MadeOrThere>, Problem> {
+        let asked = body.0.parse(auth.labels_max()).map_err(refuse)?;
+        auth.once(&body.0, |ctx| async move {
+            Ok(render_recorded(&record::record(&ctx, &asked, &render_recorded).await?))
+        })
+        .await
+    }
+
+    /// List deployments, newest first
+    #[oai(path = "/deployments", method = "get", operation_id = "list_deployments")]
+    #[expect(clippy::too_many_arguments, reason = "each is a query parameter")]
+    async fn list_deployments(
+        &self,
+        auth: Auth,
+        /// Of this service.
+        service: Query<Option<String>>,
+        /// Into this environment.
+        environment: Query<Option<String>>,
+        /// With this status.
+        status: Query<Option<Status>>,
+        /// Of this kind.
+        kind: Query<Option<Kind>>,
+        /// Started at this time or later.
+        since: Query<Option<Time>>,
+        /// Started before this time.
+        until: Query<Option<Time>>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<DeploymentList, Problem> {
+        let request = page_request(limit.0, cursor.0.as_deref())?;
+        let query = [
+            ("service", service.0.clone()),
+            ("environment", environment.0.clone()),
+            ("status", status.0.map(|word| word.to_string())),
+            ("kind", kind.0.map(|word| word.to_string())),
+            ("since", since.0.map(|time| Time::text(time.0))),
+            ("until", until.0.map(|time| Time::text(time.0))),
+            ("limit", limit.0.map(|n| n.to_string())),
+        ];
+        let filter = Filter {
+            service: service.0,
+            environment: environment.0,
+            status: status.0,
+            kind: kind.0,
+            since: since.0.map(|time| time.0),
+            until: until.0.map(|time| time.0),
+        };
+        let page = read::list(&auth.ctx(), &filter, &request).await?;
+        let link = next_link("/deployments", &query, page.next.as_deref());
+        let items = page.items.into_iter().map(view).collect();
+        Ok(DeploymentList::Page(Json(DeploymentPage { items, next_cursor: Nullable(page.next) }), link))
+    }
+
+    /// Read a deployment with its timeline
+    #[oai(path = "/deployments/:id", method = "get", operation_id = "get_deployment")]
+    async fn get_deployment(
+        &self,
+        auth: Auth,
+        /// Its id.
+        id: Path<Uuid>,
+    ) -> Result<Json<DeploymentDetail>, Problem> {
+        let (named, events) = read::get(&auth.ctx(), id.0).await?;
+        Ok(Json(DeploymentDetail { deployment: view(named), timeline: events.into_iter().map(Into::into).collect() }))
+    }
+
+    /// Heartbeat
+    ///
+    /// Renews the lease of a running deployment, and notes its progress. Any token that may deploy to the target may.
+    #[oai(path = "/deployments/:id/heartbeat", method = "post", operation_id = "heartbeat_deployment")]
+    async fn heartbeat_deployment(
+        &self,
+        auth: Auth,
+        /// Its id.
+        id: Path<Uuid>,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        body: Json<Heartbeat>,
+    ) -> Result<Reply<DeploymentView, Changed>, Problem> {
+        let progress = body.0.parse().map_err(refuse)?;
+        auth.once(&body.0, |ctx| async move {
+            Ok(render_named(&finish::heartbeat(&ctx, id.0, &progress, &render_named).await?))
+        })
+        .await
+    }
+
+    /// Finish a deployment
+    ///
+    /// Only `succeeded` makes its release current. The same again answers 200; another end is a conflict. A deployment
+    /// that has expired may still be finished, as long as no later one of its target has started.
+    #[oai(path = "/deployments/:id/finish", method = "post", operation_id = "finish_deployment")]
+    async fn finish_deployment(
+        &self,
+        auth: Auth,
+        /// Its id.
+        id: Path<Uuid>,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        body: Json<FinishDeployment>,
+    ) -> Result<Reply<DeploymentView, Changed>, Problem> {
+        let (outcome, message) = body.0.parse().map_err(refuse)?;
+        auth.once(&body.0, |ctx| async move {
+            Ok(render_named(&finish::finish(&ctx, id.0, outcome, message.as_ref(), &render_named).await?))
+        })
+        .await
+    }
+}

@@ -1,0 +1,187 @@
+//! Deployments as they are seen.
+
+use poem_openapi::{ApiResponse, Object, payload::Json};
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        types::{Nullable, Time},
+        view::{ActorView, DecisionView, OverrideView},
+    },
+    domain::{
+        event::Event,
+        vocabulary::{Kind, Outcome, Status, Strategy},
+    },
+    store::deployment::Named,
+};
+
+/// A deployment.
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts of the record")]
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Deployment")]
+pub struct DeploymentView {
+    /// Identity.
+    pub id: Uuid,
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// The release's version.
+    pub version: String,
+    /// The commit it was built from.
+    pub commit_sha: String,
+    /// The image it was built into.
+    pub image: Nullable<String>,
+    /// Where it is in its life.
+    pub status: Status,
+    /// What it is for.
+    pub kind: Kind,
+    /// How it replaces what was there.
+    pub strategy: Strategy,
+    /// A step of the strategy, as its pipeline names it.
+    pub phase: Nullable<String>,
+    /// The share of the traffic that reaches the release.
+    pub traffic_percent: Nullable<i64>,
+    /// What its pipeline last said.
+    pub message: Nullable<String>,
+    /// Why it was started.
+    pub reason: Nullable<String>,
+    /// The pipeline that does it.
+    pub pipeline_url: Nullable<String>,
+    /// The person who set it off.
+    pub initiated_by: Nullable<String>,
+    /// The deployment whose damage it repairs.
+    pub remediates: Nullable<Uuid>,
+    /// Who started it.
+    pub actor: ActorView,
+    /// When it started.
+    pub started_at: Time,
+    /// When it ended; null while it runs.
+    pub finished_at: Nullable<Time>,
+    /// When it was last heard of.
+    pub heartbeat_at: Nullable<Time>,
+    /// When its lease runs out, or would have.
+    pub lease_expires_at: Nullable<Time>,
+    /// When another took its place.
+    pub superseded_at: Nullable<Time>,
+    /// The deployment that took its place.
+    pub superseded_by: Nullable<Uuid>,
+    /// The rollback that reverted it.
+    pub reverted_by: Nullable<Uuid>,
+    /// A result that came too late to count.
+    pub late_status: Nullable<Outcome>,
+    /// Put on record after the fact, past the gate.
+    pub recorded: bool,
+    /// Recorded because its pipeline went on without an answer.
+    pub ungated: bool,
+    /// A rollback to a verified choice.
+    pub verified: bool,
+    /// Cancelled by a rollback that took its place.
+    pub preempted: bool,
+    /// The gate's decision that let it start.
+    pub decision_id: Nullable<Uuid>,
+    /// Why the gate's rules were lifted, where they were.
+    pub r#override: Nullable<OverrideView>,
+}
+
+/// A deployment as it is seen.
+pub fn view(named: Named) -> DeploymentView {
+    let Named { deployment, service, environment, release } = named;
+    let (plan, times, standing) = (deployment.plan, deployment.times, deployment.standing);
+    let time = |at: Option<chrono::DateTime<chrono::Utc>>| Nullable(at.map(Time));
+    DeploymentView {
+        id: deployment.id,
+        service,
+        environment,
+        version: release.version.to_string(),
+        commit_sha: release.commit_sha.to_string(),
+        image: Nullable(release.image.map(|image| image.to_string())),
+        status: deployment.status,
+        kind: plan.kind,
+        strategy: plan.strategy,
+        phase: deployment.progress.phase.into(),
+        traffic_percent: deployment.progress.traffic_percent.into(),
+        message: deployment.progress.message.into(),
+        reason: plan.reason.into(),
+        pipeline_url: plan.pipeline_url.into(),
+        initiated_by: plan.initiated_by.into(),
+        remediates: plan.remediates.into(),
+        actor: deployment.actor.into(),
+        started_at: Time(times.started_at),
+        finished_at: time(times.finished_at),
+        heartbeat_at: time(times.heartbeat_at),
+        lease_expires_at: time(times.lease_expires_at),
+        superseded_at: time(times.superseded_at),
+        superseded_by: standing.superseded_by.into(),
+        reverted_by: standing.reverted_by.into(),
+        late_status: standing.late_status.into(),
+        recorded: standing.recorded,
+        ungated: standing.ungated,
+        verified: standing.verified,
+        preempted: standing.preempted,
+        decision_id: deployment.decision_id.into(),
+        r#override: Nullable(plan.override_reason.map(|reason| OverrideView { reason })),
+    }
+}
+
+/// A deployment that the gate let start.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "StartedDeployment")]
+pub struct StartedView {
+    /// The deployment.
+    pub deployment: DeploymentView,
+    /// What the gate said.
+    pub decision: DecisionView,
+}
+
+/// One entry of a timeline.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "TimelineEntry")]
+pub struct TimelineEntry {
+    /// When it happened.
+    pub at: Time,
+    /// What happened.
+    pub kind: String,
+    /// Who did it.
+    pub actor: ActorView,
+    /// What changed.
+    pub data: serde_json::Value,
+}
+
+impl From<Event> for TimelineEntry {
+    fn from(event: Event) -> Self {
+        let data = serde_json::from_str(&event.data).unwrap_or_default();
+        Self { at: Time(event.at), kind: event.kind, actor: event.actor.into(), data }
+    }
+}
+
+/// A deployment with its timeline.
+#[derive(Clone, Debug, Object)]
+pub struct DeploymentDetail {
+    /// The deployment.
+    #[oai(flatten)]
+    pub deployment: DeploymentView,
+    /// What happened to it, in order.
+    pub timeline: Vec<TimelineEntry>,
+}
+
+/// A page of deployments.
+#[derive(Clone, Debug, Object)]
+pub struct DeploymentPage {
+    /// The deployments, newest first.
+    pub items: Vec<DeploymentView>,
+    /// Where the next page goes on; null on the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer to a list.
+#[derive(ApiResponse)]
+pub enum DeploymentList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<DeploymentPage>,
+        /// Where the next page is.
+        #[oai(header = "Link")] Option<String>,
+    ),
+}

@@ -1,0 +1,263 @@
+//! `/environments`: where services run.
+
+use poem::http::StatusCode;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+    types::{Example, MaybeUndefined},
+};
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        etag,
+        problem::Problem,
+        reply::{Changed, Made, Reply, tagged},
+        services::changed,
+        types::{Nullable, Time},
+        view::{next_link, page_request, refuse},
+    },
+    domain::{
+        environment::{Environment, EnvironmentSettings, default_rank, infer_tier},
+        fault::Faults,
+        text::{self, Name},
+        vocabulary::Tier,
+    },
+    store::idempotency::Answer,
+    usecase::{
+        environments::{self, Change},
+        error::Error,
+    },
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct EnvironmentsApi;
+
+/// An environment.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Environment")]
+pub struct EnvironmentView {
+    /// Its name; never changes and is never reused.
+    pub name: String,
+    /// What it is for.
+    pub tier: Tier,
+    /// Its place in the order of promotion, low to high.
+    pub rank: i64,
+    /// Where it can be seen.
+    pub url: Nullable<String>,
+    /// Registered by a deployment and edited by nobody since; no source for promotions.
+    pub unconfirmed: bool,
+    /// Whether it is archived: its history stays, nothing new is deployed.
+    pub archived: bool,
+    /// When it was registered.
+    pub created_at: Time,
+    /// When it was last edited.
+    pub updated_at: Time,
+}
+
+impl From<Environment> for EnvironmentView {
+    fn from(environment: Environment) -> Self {
+        let EnvironmentSettings { tier, rank, url } = environment.settings;
+        Self {
+            name: environment.name.to_string(),
+            tier,
+            rank,
+            url: url.into(),
+            unconfirmed: environment.unconfirmed,
+            archived: environment.archived_at.is_some(),
+            created_at: Time(environment.created_at),
+            updated_at: Time(environment.updated_at),
+        }
+    }
+}
+
+/// An environment to register.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct CreateEnvironment {
+    /// Its name: a DNS-1123 label.
+    pub name: String,
+    /// What it is for; inferred from the name when absent.
+    #[oai(skip_serializing_if_is_none)]
+    pub tier: Option<Tier>,
+    /// Its place in the order of promotion; the tier's when absent (development 100, testing 200, staging 300,
+    /// production 400).
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
+    pub rank: Option<i64>,
+    /// Where it can be seen: an http or https URL.
+    #[oai(skip_serializing_if_is_none)]
+    pub url: Option<String>,
+}
+
+impl Example for CreateEnvironment {
+    fn example() -> Self {
+        let url = Some("https://staging.example.com".to_owned());
+        Self { name: "staging".to_owned(), tier: Some(Tier::Staging), rank: None, url }
+    }
+}
+
+/// What to change of an environment; absent members stay.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct UpdateEnvironment {
+    /// What it is for.
+    #[oai(skip_serializing_if_is_none)]
+    pub tier: Option<Tier>,
+    /// Its place in the order of promotion.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
+    pub rank: Option<i64>,
+    /// Where it can be seen; null empties it.
+    #[oai(skip_serializing_if_is_none)]
+    pub url: MaybeUndefined<String>,
+    /// True archives it, false revives it.
+    #[oai(skip_serializing_if_is_none)]
+    pub archived: Option<bool>,
+}
+
+impl Example for UpdateEnvironment {
+    fn example() -> Self {
+        Self { tier: Some(Tier::Production), rank: Some(400), url: MaybeUndefined::Undefined, archived: None }
+    }
+}
+
+/// A page of environments.
+#[derive(Clone, Debug, Object)]
+pub struct EnvironmentPage {
+    /// The environments, by name.
+    pub items: Vec<EnvironmentView>,
+    /// Where the next page goes on; null on the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer to a list.
+#[derive(ApiResponse)]
+pub enum EnvironmentList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<EnvironmentPage>,
+        /// Where the next page is.
+        #[oai(header = "Link")] Option<String>,
+    ),
+}
+
+fn render(status: StatusCode) -> impl Fn(&Environment) -> Answer {
+    move |environment| {
+        let location = (status == StatusCode::CREATED).then(|| format!("/api/v1/environments/{}", environment.name));
+        Answer { location, ..tagged(status, environment.revision, &EnvironmentView::from(environment.clone())) }
+    }
+}
+
+#[OpenApi(tag = "Tags::Registry")]
+impl EnvironmentsApi {
+    /// Register an environment
+    ///
+    /// A deployment registers an unknown environment by itself, as unconfirmed, unless the server is told not to.
+    #[oai(path = "/environments", method = "post", operation_id = "create_environment")]
+    async fn create_environment(
+        &self,
+        auth: Auth,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        body: Json<CreateEnvironment>,
+    ) -> Result<Reply<EnvironmentView, Made>, Problem> {
+        let given = &body.0;
+        let mut faults = Faults::default();
+        let name = faults.take("/name", Name::parse(&given.name));
+        let url = faults.take_optional("/url", given.url.as_deref().map(text::web_url));
+        let name = faults.finish(name).map_err(refuse)?;
+        let tier = given.tier.unwrap_or_else(|| infer_tier(name.as_str()));
+        let settings = EnvironmentSettings { tier, rank: given.rank.unwrap_or_else(|| default_rank(tier)), url };
+        let render = render(StatusCode::CREATED);
+        auth.once(&body.0, |ctx| async move {
+            Ok(render(&environments::create(&ctx, &name, &settings, &render).await?))
+        })
+        .await
+    }
+
+    /// List environments
+    #[oai(path = "/environments", method = "get", operation_id = "list_environments")]
+    async fn list_environments(
+        &self,
+        auth: Auth,
+        /// True lists the archived ones instead.
+        archived: Query<Option<bool>>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<EnvironmentList, Problem> {
+        let request = page_request(limit.0, cursor.0.as_deref())?;
+        let archived = archived.0.unwrap_or(false);
+        let page = environments::list(&auth.ctx(), archived, &request).await?;
+        let query = [("archived", archived.then(|| "true".to_owned())), ("limit", limit.0.map(|n| n.to_string()))];
+        let link = next_link("/environments", &query, page.next.as_deref());
+        let items = page.items.into_iter().map(Into::into).collect();
+        Ok(EnvironmentList::Page(Json(EnvironmentPage { items, next_cursor: page.next.into() }), link))
+    }
+
+    /// Read an environment
+    #[oai(path = "/environments/:environment", method = "get", operation_id = "get_environment")]
+    async fn get_environment(
+        &self,
+        auth: Auth,
+        /// Its name.
+        environment: Path<String>,
+    ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
+        let environment = environments::get(&auth.ctx(), &environment.0).await?;
+        Ok(Reply::new(render(StatusCode::OK)(&environment)))
+    }
+
+    /// Edit, confirm, archive or revive an environment
+    ///
+    /// Any edit, an empty one too, confirms an environment that a deployment registered.
+    #[oai(path = "/environments/:environment", method = "patch", operation_id = "update_environment")]
+    async fn update_environment(
+        &self,
+        auth: Auth,
+        /// Its name.
+        environment: Path<String>,
+        /// The ETag of the revision that is meant; without it, the last edit wins.
+        #[oai(name = "If-Match")] if_match: Header<Option<String>>,
+        body: Json<UpdateEnvironment>,
+    ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
+        let revision = etag::if_match(if_match.0.as_deref())?;
+        let given = body.0;
+        let change = move |before: &Environment| {
+            let before = before.settings.clone();
+            let mut faults = Faults::default();
+            let url = changed(given.url.clone(), before.url);
+            faults.take_optional("/url", url.as_deref().map(text::web_url));
+            let after = EnvironmentSettings {
+                tier: given.tier.unwrap_or(before.tier),
+                rank: given.rank.unwrap_or(before.rank),
+                url,
+            };
+            let settings = faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;
+            Ok(Change { settings: Some(settings), archived: given.archived })
+        };
+        let environment = environments::update(&auth.ctx(), &environment.0, revision, &change).await?;
+        Ok(Reply::new(render(StatusCode::OK)(&environment)))
+    }
+
+    /// Archive an environment
+    ///
+    /// Its history stays and its name is not free again. Refused while a deployment into it runs.
+    #[oai(path = "/environments/:environment", method = "delete", operation_id = "archive_environment")]
+    async fn archive_environment(
+        &self,
+        auth: Auth,
+        /// Its name.
+        environment: Path<String>,
+        /// The ETag of the revision that is meant.
+        #[oai(name = "If-Match")] if_match: Header<Option<String>>,
+    ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
+        let revision = etag::if_match(if_match.0.as_deref())?;
+        let change = |_: &Environment| Ok(Change { settings: None, archived: Some(true) });
+        let environment = environments::update(&auth.ctx(), &environment.0, revision, &change).await?;
+        Ok(Reply::new(render(StatusCode::OK)(&environment)))
+    }
+}

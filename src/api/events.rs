@@ -1,0 +1,160 @@
+//! `/events`: the audit log.
+
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json};
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        problem::Problem,
+        types::{Nullable, Time},
+        view::{ActorView, next_link, page_request},
+    },
+    domain::event::{Event, Seal},
+    store::event::Filter,
+    usecase::{error::Error, events},
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct EventsApi;
+
+/// An event: one entry of the audit log.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Event")]
+pub struct EventView {
+    /// Its number, from 1 without gaps.
+    pub seq: i64,
+    /// Identity.
+    pub id: Uuid,
+    /// When it happened.
+    pub at: Time,
+    /// What happened.
+    pub kind: String,
+    /// Who did it.
+    pub actor: ActorView,
+    /// The service it is about.
+    pub service: Nullable<String>,
+    /// The environment it is about.
+    pub environment: Nullable<String>,
+    /// The release it is about.
+    pub version: Nullable<String>,
+    /// The deployment it is about.
+    pub deployment_id: Nullable<Uuid>,
+    /// The request that did it.
+    pub request_id: Nullable<String>,
+    /// What changed, as JSON text, byte for byte as it was hashed.
+    pub data: String,
+    /// The hash of the event before it.
+    pub prev_hash: String,
+    /// Its own hash.
+    pub hash: String,
+}
+
+fn view(event: Event) -> Option<EventView> {
+    let Seal { seq, prev_hash, hash } = event.seal?;
+    Some(EventView {
+        seq,
+        id: event.id,
+        at: Time(event.at),
+        kind: event.kind,
+        actor: event.actor.into(),
+        service: event.service.into(),
+        environment: event.environment.into(),
+        version: event.version.into(),
+        deployment_id: event.deployment_id.into(),
+        request_id: event.request_id.into(),
+        data: event.data,
+        prev_hash,
+        hash,
+    })
+}
+
+/// A part of the audit log.
+#[derive(Clone, Debug, Object)]
+pub struct EventPage {
+    /// The events, in order.
+    pub items: Vec<EventView>,
+    /// The `after_seq` of the next page; null at the end of the log.
+    pub next_cursor: Nullable<String>,
+    /// The number of the last event that is sealed; younger ones follow within a second.
+    pub sealed_through: i64,
+}
+
+/// The answer to a list.
+#[derive(ApiResponse)]
+pub enum EventList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<EventPage>,
+        /// Where the next page is.
+        #[oai(header = "Link")] Option<String>,
+    ),
+}
+
+/// The head of the chain.
+#[derive(Clone, Debug, Object)]
+pub struct ChainHead {
+    /// The number of the last event; 0 before the first.
+    pub seq: i64,
+    /// Its hash; keep it elsewhere, and `waybill audit verify --head SEQ:HASH` tells whether the log still holds it.
+    pub hash: String,
+    /// When it was sealed.
+    pub at: Nullable<Time>,
+}
+
+#[OpenApi(tag = "Tags::Audit")]
+impl EventsApi {
+    /// Read the audit log in order
+    ///
+    /// Events that a token is not narrowed to are left out, and those about tokens are for admins; what is left keeps its
+    /// numbers.
+    #[oai(path = "/events", method = "get", operation_id = "list_events")]
+    #[expect(clippy::too_many_arguments, reason = "each is a query parameter")]
+    async fn list_events(
+        &self,
+        auth: Auth,
+        /// Events after this number; from the first one on when absent.
+        after_seq: Query<Option<i64>>,
+        /// Of this kind, such as `deployment.succeeded`.
+        kind: Query<Option<String>>,
+        /// About this service.
+        service: Query<Option<String>>,
+        /// About this environment.
+        environment: Query<Option<String>>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before; the same as `after_seq`.
+        cursor: Query<Option<String>>,
+    ) -> Result<EventList, Problem> {
+        let request = page_request::<i64>(limit.0, None)?;
+        let cursor = cursor.0.map(|cursor| cursor.parse::<i64>()).transpose();
+        let cursor = cursor.map_err(|_| {
+            Problem::from(Error::invalid("/query/cursor", "invalid-cursor", "must be the `next_cursor` of the last page"))
+        })?;
+        let after = cursor.or(after_seq.0).unwrap_or(0);
+        let query = [
+            ("kind", kind.0.clone()),
+            ("service", service.0.clone()),
+            ("environment", environment.0.clone()),
+            ("limit", limit.0.map(|n| n.to_string())),
+        ];
+        let filter =
+            Filter { kind: kind.0, service: service.0, environment: environment.0, ..Filter::default() };
+        let log = events::list(&auth.ctx(), filter, after, request.limit).await?;
+        let next = log.next.map(|seq| seq.to_string());
+        let link = next_link("/events", &query, next.as_deref());
+        let items = log.events.into_iter().filter_map(view).collect();
+        let page = EventPage { items, next_cursor: next.into(), sealed_through: log.sealed_through };
+        Ok(EventList::Page(Json(page), link))
+    }
+
+    /// The head of the hash chain
+    #[oai(path = "/events/head", method = "get", operation_id = "get_chain_head")]
+    async fn get_chain_head(&self, auth: Auth) -> Result<Json<ChainHead>, Problem> {
+        let (link, at) = events::head(&auth.ctx()).await?;
+        Ok(Json(ChainHead { seq: link.seq, hash: link.hash, at: at.map(Time).into() }))
+    }
+}

@@ -1,0 +1,50 @@
+//! How the errors of the use cases look from outside: the one place that maps them to problems.
+
+use crate::{
+    api::problem::{Code, FieldError, Problem},
+    domain::fault::Fault,
+    store::error::StoreError,
+    usecase::error::Error,
+};
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(faults) => {
+                let detail = "Some fields are not as they must be; `errors` names each of them.";
+                let field = |fault: Fault| FieldError::new(fault.pointer, fault.code, fault.detail);
+                Self::new(Code::InvalidInput, detail).errors(faults.into_iter().map(field).collect())
+            }
+            Error::NotFound { what, name } => Self::new(Code::NotFound, format!("There is no {what} {name}.")),
+            Error::Conflict(detail) => Self::new(Code::Conflict, sentence(&detail)),
+            Error::Repeated => Self::new(Code::Conflict, "A request with the same Idempotency-Key is being answered."),
+            Error::Stale => {
+                Self::new(Code::Stale, "It was edited since you read it; read it again and send its new ETag.")
+            }
+            Error::Forbidden(detail) => Self::new(Code::Forbidden, sentence(&detail)),
+            Error::Unauthenticated(detail) => Self::new(Code::Unauthenticated, sentence(detail)),
+            Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),
+            Error::Store(error) => store_problem(&error),
+        }
+    }
+}
+
+fn store_problem(error: &StoreError) -> Problem {
+    let cause = error as &dyn std::error::Error;
+    match error {
+        StoreError::Busy(_) | StoreError::Unavailable(_) => {
+            tracing::warn!(error = cause, "the database did not answer");
+            Problem::new(Code::Unavailable, "The database does not answer; try again.")
+        }
+        StoreError::Unique(_) | StoreError::Corrupt(_) | StoreError::Other(_) => {
+            tracing::error!(error = cause, "a statement failed");
+            Problem::internal()
+        }
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}

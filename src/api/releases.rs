@@ -1,0 +1,291 @@
+//! `/services/{service}/releases`: the versions of a service.
+
+use poem::http::StatusCode;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+    types::Example,
+};
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        problem::Problem,
+        reply::{MadeOrThere, Reply, answer},
+        types::{Nullable, Time},
+        view::{ActorView, LabelsView, next_link, page_request, refuse},
+    },
+    domain::{
+        fault::Faults,
+        release::{Change, Release, ReleaseDescription},
+        text::{CommitSha, Image, Name, Version},
+    },
+    store::idempotency::Answer,
+    usecase::{
+        register::{GivenRelease, Registered},
+        releases,
+    },
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct ReleasesApi;
+
+/// One commit that a release brings.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Change", deny_unknown_fields)]
+pub struct ChangeBody {
+    /// The commit: 7 to 64 hexadecimal digits.
+    pub sha: String,
+    /// When it was made.
+    pub committed_at: Time,
+    /// Its first line.
+    #[oai(skip_serializing_if_is_none)]
+    pub title: Option<String>,
+}
+
+impl From<Change> for ChangeBody {
+    fn from(change: Change) -> Self {
+        Self { sha: change.sha, committed_at: Time(change.committed_at), title: change.title }
+    }
+}
+
+/// A release.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Release")]
+pub struct ReleaseView {
+    /// The service it is a version of.
+    pub service: String,
+    /// Its version.
+    pub version: String,
+    /// Its place in the order of registration within the service, from 1.
+    pub number: i64,
+    /// The commit it was built from.
+    pub commit_sha: String,
+    /// The image it was built into, pinned by digest.
+    pub image: Nullable<String>,
+    /// The branch or tag it was built from.
+    pub r#ref: Nullable<String>,
+    /// When its commit was made.
+    pub committed_at: Nullable<Time>,
+    /// The commits it brings.
+    pub changes: Vec<ChangeBody>,
+    /// The pipeline that built it.
+    pub pipeline_url: Nullable<String>,
+    /// The person who set that off.
+    pub initiated_by: Nullable<String>,
+    /// Anything else, by name.
+    pub labels: LabelsView,
+    /// Who registered it.
+    pub actor: ActorView,
+    /// When it was registered.
+    pub created_at: Time,
+    /// The fields of this request whose values were ignored, because others are on record.
+    pub ignored: Vec<String>,
+}
+
+/// A release as it is seen.
+pub fn view(service: &str, release: Release, ignored: &[&str]) -> ReleaseView {
+    let ReleaseDescription { git_ref, committed_at, changes, pipeline_url, initiated_by, labels } = release.description;
+    ReleaseView {
+        service: service.to_owned(),
+        version: release.identity.version.to_string(),
+        number: release.number,
+        commit_sha: release.identity.commit_sha.to_string(),
+        image: release.identity.image.map(|image| image.to_string()).into(),
+        r#ref: git_ref.into(),
+        committed_at: committed_at.map(Time).into(),
+        changes: changes.into_iter().map(Into::into).collect(),
+        pipeline_url: pipeline_url.into(),
+        initiated_by: initiated_by.into(),
+        labels,
+        actor: release.actor.into(),
+        created_at: Time(release.created_at),
+        ignored: ignored.iter().map(ToString::to_string).collect(),
+    }
+}
+
+macro_rules! release_body {
+    ($(#[$meta:meta])* $name:ident { $($(#[$extra_meta:meta])* $extra:ident: $type:ty = $example:expr,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Object)]
+        #[oai(deny_unknown_fields, example)]
+        pub struct $name {
+            $($(#[$extra_meta])* pub $extra: $type,)?
+            /// The commit it was built from: 7 to 64 hexadecimal digits.
+            pub commit_sha: String,
+            /// The image it was built into, pinned by digest: `repository@sha256:…`.
+            #[oai(skip_serializing_if_is_none)]
+            pub image: Option<String>,
+            /// The branch or tag it was built from, at most 255 characters.
+            #[oai(skip_serializing_if_is_none)]
+            pub r#ref: Option<String>,
+            /// When its commit was made.
+            #[oai(skip_serializing_if_is_none)]
+            pub committed_at: Option<Time>,
+            /// The commits it brings, at most 1000.
+            #[oai(default)]
+            pub changes: Vec<ChangeBody>,
+            /// The pipeline that built it: an http or https URL.
+            #[oai(skip_serializing_if_is_none)]
+            pub pipeline_url: Option<String>,
+            /// The person who set that off, at most 200 characters.
+            #[oai(skip_serializing_if_is_none)]
+            pub initiated_by: Option<String>,
+            /// Anything else, by name.
+            #[oai(default)]
+            pub labels: LabelsView,
+        }
+
+        impl Example for $name {
+            fn example() -> Self {
+                Self {
+                    $($extra: $example,)?
+                    commit_sha: "8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8".to_owned(),
+                    image: Some(format!("registry.example.com/shop@sha256:{}", "5e".repeat(32))),
+                    r#ref: Some("main".to_owned()),
+                    committed_at: None,
+                    changes: Vec::new(),
+                    pipeline_url: None,
+                    initiated_by: Some("ada".to_owned()),
+                    labels: LabelsView::new(),
+                }
+            }
+        }
+
+        impl $name {
+            /// The release, once every field of it is right.
+            pub fn parse(&self, labels_max: usize) -> Result<GivenRelease, Faults> {
+                let mut faults = Faults::default();
+                let commit_sha = faults.take("/commit_sha", CommitSha::parse(&self.commit_sha));
+                let image = faults.take_optional("/image", self.image.as_deref().map(Image::parse));
+                let change = |change: &ChangeBody| Change {
+                    sha: change.sha.to_ascii_lowercase(),
+                    committed_at: change.committed_at.0,
+                    title: change.title.clone(),
+                };
+                let description = ReleaseDescription {
+                    git_ref: self.r#ref.clone(),
+                    committed_at: self.committed_at.map(|time| time.0),
+                    changes: self.changes.iter().map(change).collect(),
+                    pipeline_url: self.pipeline_url.clone(),
+                    initiated_by: self.initiated_by.clone(),
+                    labels: self.labels.clone(),
+                };
+                description.validate(labels_max, &mut faults);
+                faults.finish(commit_sha.map(|commit_sha| GivenRelease { commit_sha, image, description }))
+            }
+        }
+    };
+}
+
+release_body! {
+    /// A release to register.
+    CreateRelease {
+        /// Its version: letters, digits and `. _ + ~ -`.
+        version: String = "1.4.2".to_owned(),
+    }
+}
+
+release_body! {
+    /// The release of a deployment, for when it is not on record yet.
+    DeployedRelease {}
+}
+
+/// A page of releases.
+#[derive(Clone, Debug, Object)]
+pub struct ReleasePage {
+    /// The releases, newest first.
+    pub items: Vec<ReleaseView>,
+    /// Where the next page goes on; null on the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer to a list.
+#[derive(ApiResponse)]
+pub enum ReleaseList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<ReleasePage>,
+        /// Where the next page is.
+        #[oai(header = "Link")] Option<String>,
+    ),
+}
+
+fn render(service: &Name) -> impl Fn(&Registered) -> Answer + use<> {
+    let service = service.to_string();
+    move |registered| {
+        let Registered { release, new, ignored } = registered;
+        let version = release.identity.version.as_str();
+        let location = new.then(|| format!("/api/v1/services/{service}/releases/{version}"));
+        let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
+        Answer { location, ..answer(status, &view(&service, release.clone(), ignored)) }
+    }
+}
+
+#[OpenApi(tag = "Tags::Registry")]
+impl ReleasesApi {
+    /// Register a release
+    ///
+    /// The same identity (version, commit, image) again answers 200 and names in `ignored` what it says otherwise;
+    /// another identity under the version is a conflict. A missing image may be added once, before the first deployment.
+    #[oai(path = "/services/:service/releases", method = "post", operation_id = "create_release")]
+    async fn create_release(
+        &self,
+        auth: Auth,
+        /// The service's name.
+        service: Path<String>,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        body: Json<CreateRelease>,
+    ) -> Result<Reply<ReleaseView, MadeOrThere>, Problem> {
+        let mut faults = Faults::default();
+        let service = faults.take("/path/service", Name::parse(&service.0));
+        let version = faults.take("/version", Version::parse(&body.0.version));
+        let given = body.0.parse(auth.labels_max()).map_err(|inner| faults.nest("", inner)).ok();
+        let whole = service.zip(version).zip(given);
+        let ((service, version), given) = faults.finish(whole).map_err(refuse)?;
+        let render = render(&service);
+        auth.once(&body.0, |ctx| async move {
+            Ok(render(&releases::create(&ctx, &service, &version, &given, &render).await?))
+        })
+        .await
+    }
+
+    /// List a service's releases, newest first
+    #[oai(path = "/services/:service/releases", method = "get", operation_id = "list_releases")]
+    async fn list_releases(
+        &self,
+        auth: Auth,
+        /// The service's name.
+        service: Path<String>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<ReleaseList, Problem> {
+        let request = page_request(limit.0, cursor.0.as_deref())?;
+        let page = releases::list(&auth.ctx(), &service.0, &request).await?;
+        let path = format!("/services/{}/releases", service.0);
+        let link = next_link(&path, &[("limit", limit.0.map(|n| n.to_string()))], page.next.as_deref());
+        let items = page.items.into_iter().map(|release| view(&service.0, release, &[])).collect();
+        Ok(ReleaseList::Page(Json(ReleasePage { items, next_cursor: page.next.into() }), link))
+    }
+
+    /// Read a release
+    #[oai(path = "/services/:service/releases/:version", method = "get", operation_id = "get_release")]
+    async fn get_release(
+        &self,
+        auth: Auth,
+        /// The service's name.
+        service: Path<String>,
+        /// The version.
+        version: Path<String>,
+    ) -> Result<Json<ReleaseView>, Problem> {
+        let release = releases::get(&auth.ctx(), &service.0, &version.0).await?;
+        Ok(Json(view(&service.0, release, &[])))
+    }
+}

@@ -1,0 +1,259 @@
+//! `/tokens`: who may do what.
+
+use std::collections::BTreeSet;
+
+use poem::http::StatusCode;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+    types::Example,
+};
+use secrecy::ExposeSecret as _;
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        problem::Problem,
+        reply::{Made as MadeStatus, Reply, answer},
+        types::{Nullable, Time},
+        view::{page_request, refuse},
+    },
+    clock,
+    domain::{
+        actor::{Actor, Principal},
+        fault::Faults,
+        scope::Narrowing,
+        text::{self, Name, SHORT_TEXT_MAX},
+        vocabulary::Scope,
+    },
+    store::{idempotency::Answer, token::Token},
+    usecase::tokens::{self, Made, NewToken},
+};
+
+/// The most names that one list of a token has.
+const NAMES_MAX: usize = 200;
+
+/// The operations.
+#[derive(Debug)]
+pub struct TokensApi;
+
+/// A token.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Token")]
+pub struct TokenView {
+    /// Identity.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// The person or pipeline that holds it.
+    pub subject: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The groups it approves for.
+    pub groups: Vec<String>,
+    /// The services it is narrowed to; null for all.
+    pub services: Nullable<Vec<String>>,
+    /// The environments it is narrowed to; null for all.
+    pub environments: Nullable<Vec<String>>,
+    /// When it stops working.
+    pub expires_at: Nullable<Time>,
+    /// When it was made.
+    pub created_at: Time,
+    /// Since when it is revoked.
+    pub revoked_at: Nullable<Time>,
+    /// The secret; shown once, to whoever made it, and to nobody else ever.
+    #[oai(skip_serializing_if_is_none)]
+    pub token: Option<String>,
+}
+
+fn view(token: Token, secret: Option<String>) -> TokenView {
+    let names = |names: Option<BTreeSet<String>>| Nullable(names.map(|names| names.into_iter().collect()));
+    let Principal { token_id, actor, scopes, groups, narrowing } = token.principal;
+    TokenView {
+        id: token_id,
+        name: actor.token,
+        subject: actor.subject,
+        scopes: scopes.into_iter().collect(),
+        groups: groups.into_iter().collect(),
+        services: names(narrowing.services),
+        environments: names(narrowing.environments),
+        expires_at: token.expires_at.map(Time).into(),
+        created_at: Time(token.created_at),
+        revoked_at: token.revoked_at.map(Time).into(),
+        token: secret,
+    }
+}
+
+/// A token to make.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct CreateToken {
+    /// Its name: a DNS-1123 label.
+    pub name: String,
+    /// The person or pipeline that holds it, at most 200 characters; the name when absent.
+    #[oai(skip_serializing_if_is_none)]
+    pub subject: Option<String>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The groups it approves for; the maker's own at most.
+    #[oai(default)]
+    pub groups: Vec<String>,
+    /// The services it is narrowed to; all when absent.
+    #[oai(skip_serializing_if_is_none)]
+    pub services: Option<Vec<String>>,
+    /// The environments it is narrowed to; all when absent.
+    #[oai(skip_serializing_if_is_none)]
+    pub environments: Option<Vec<String>>,
+    /// When it stops working; never when absent.
+    #[oai(skip_serializing_if_is_none)]
+    pub expires_at: Option<Time>,
+}
+
+impl Example for CreateToken {
+    fn example() -> Self {
+        Self {
+            name: "ci-shop".to_owned(),
+            subject: Some("gitlab:acme/shop".to_owned()),
+            scopes: vec![Scope::Read, Scope::Deploy],
+            groups: Vec::new(),
+            services: Some(vec!["shop".to_owned()]),
+            environments: None,
+            expires_at: None,
+        }
+    }
+}
+
+fn names(faults: &mut Faults, pointer: &str, given: &[String]) -> BTreeSet<String> {
+    if given.len() > NAMES_MAX {
+        faults.add(pointer, "too-many", format!("must have at most {NAMES_MAX} names"));
+    }
+    for (index, name) in given.iter().enumerate() {
+        faults.take(&format!("{pointer}/{index}"), Name::parse(name));
+    }
+    given.iter().cloned().collect()
+}
+
+impl CreateToken {
+    /// The token that is asked for, once every field of it is right.
+    pub fn parse(&self) -> Result<NewToken, Faults> {
+        let mut faults = Faults::default();
+        let name = faults.take("/name", Name::parse(&self.name));
+        let subject = self.subject.clone().unwrap_or_else(|| self.name.clone());
+        faults.take("/subject", text::free(&subject, SHORT_TEXT_MAX));
+        if subject.trim().is_empty() {
+            faults.add("/subject", "empty", "must name the person or pipeline behind the token, or be absent");
+        }
+        if self.scopes.is_empty() {
+            faults.add("/scopes", "empty", "must hold at least one scope");
+        }
+        if self.expires_at.is_some_and(|at| at.0 <= clock::now()) {
+            faults.add("/expires_at", "past", "must be in the future");
+        }
+        let groups = names(&mut faults, "/groups", &self.groups);
+        let services = self.services.as_deref().map(|given| names(&mut faults, "/services", given));
+        let environments = self.environments.as_deref().map(|given| names(&mut faults, "/environments", given));
+        let token = name.map(|name| NewToken {
+            principal: Principal {
+                token_id: Uuid::nil(),
+                actor: Actor { token: name.to_string(), subject },
+                scopes: self.scopes.iter().copied().collect(),
+                groups,
+                narrowing: Narrowing { services, environments },
+            },
+            expires_at: self.expires_at.map(|time| time.0),
+        });
+        faults.finish(token)
+    }
+}
+
+/// A page of tokens.
+#[derive(Clone, Debug, Object)]
+pub struct TokenPage {
+    /// The tokens, oldest first.
+    pub items: Vec<TokenView>,
+    /// Where the next page goes on; null on the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer to a list.
+#[derive(ApiResponse)]
+pub enum TokenList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<TokenPage>,
+        /// Where the next page is.
+        #[oai(header = "Link")] Option<String>,
+    ),
+}
+
+/// The answer to a revocation.
+#[derive(Debug, ApiResponse)]
+pub enum Revoked {
+    /// It no longer works.
+    #[oai(status = 204)]
+    Done,
+}
+
+fn rendered(made: &Made, secret: Option<String>) -> Answer {
+    let location = Some(format!("/api/v1/tokens/{}", made.token.principal.token_id));
+    Answer { location, ..answer(StatusCode::CREATED, &view(made.token.clone(), secret)) }
+}
+
+#[OpenApi(tag = "Tags::Tokens")]
+impl TokensApi {
+    /// Make a token
+    ///
+    /// Its secret is in this answer and nowhere else; an answer given again for an idempotency key omits it. No token
+    /// makes another beyond its own scopes, names or groups.
+    #[oai(path = "/tokens", method = "post", operation_id = "create_token")]
+    async fn create_token(
+        &self,
+        auth: Auth,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        body: Json<CreateToken>,
+    ) -> Result<Reply<TokenView, MadeStatus>, Problem> {
+        let new = body.0.parse().map_err(refuse)?;
+        auth.once(&body.0, |ctx| async move {
+            let made = tokens::create(&ctx, &new, &|made| rendered(made, None)).await?;
+            Ok(rendered(&made, Some(made.secret.expose_secret().to_owned())))
+        })
+        .await
+    }
+
+    /// List tokens
+    #[oai(path = "/tokens", method = "get", operation_id = "list_tokens")]
+    async fn list_tokens(
+        &self,
+        auth: Auth,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<TokenList, Problem> {
+        let request = page_request(limit.0, cursor.0.as_deref())?;
+        let page = tokens::list(&auth.ctx(), &request).await?;
+        let query = [("limit", limit.0.map(|n| n.to_string()))];
+        let link = crate::api::view::next_link("/tokens", &query, page.next.as_deref());
+        let items = page.items.into_iter().map(|token| view(token, None)).collect();
+        Ok(TokenList::Page(Json(TokenPage { items, next_cursor: page.next.into() }), link))
+    }
+
+    /// Revoke a token
+    ///
+    /// It stops working with the next request. Its name is free again.
+    #[oai(path = "/tokens/:id", method = "delete", operation_id = "revoke_token")]
+    async fn revoke_token(
+        &self,
+        auth: Auth,
+        /// Its id.
+        id: Path<Uuid>,
+    ) -> Result<Revoked, Problem> {
+        tokens::revoke(&auth.ctx(), id.0).await?;
+        Ok(Revoked::Done)
+    }
+}

@@ -1,0 +1,152 @@
+//! Two shapes of values that the framework lacks: times as this API writes them, and members that may be null.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
+use poem_openapi::{
+    registry::{MetaSchema, MetaSchemaRef, Registry},
+    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
+};
+use serde_json::Value;
+
+/// A moment: RFC 3339 in UTC with microseconds. Read with any offset, as RFC 3339 has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub DateTime<Utc>);
+
+impl Time {
+    /// The text of a moment.
+    pub fn text(at: DateTime<Utc>) -> String {
+        at.to_rfc3339_opts(SecondsFormat::Micros, true)
+    }
+
+    fn parse(text: &str) -> ParseResult<Self> {
+        let time = DateTime::parse_from_rfc3339(text).map_err(|_| {
+            ParseError::custom("must be a time as RFC 3339 has it, such as 2026-11-21T14:05:00Z")
+        })?;
+        let time = time.with_timezone(&Utc).trunc_subsecs(6);
+        // The range that both databases keep and RFC 3339 can write.
+        if (0..=9999).contains(&chrono::Datelike::year(&time)) {
+            return Ok(Self(time));
+        }
+        Err(ParseError::custom("must be a time of the years 0 to 9999"))
+    }
+}
+
+impl Type for Time {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "string_date-time".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        let example = Some(Value::String("2026-11-21T14:05:00.000000Z".to_owned()));
+        MetaSchemaRef::Inline(Box::new(MetaSchema { example, ..MetaSchema::new_with_format("string", "date-time") }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromJSON for Time {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        match value {
+            Some(Value::String(text)) => Self::parse(&text),
+            value => Err(ParseError::expected_type(value.unwrap_or_default())),
+        }
+    }
+}
+
+impl ParseFromParameter for Time {
+    fn parse_from_parameter(value: &str) -> ParseResult<Self> {
+        // An unescaped `+` of an offset arrives as a space.
+        Self::parse(&value.replace(' ', "+"))
+    }
+}
+
+impl ToJSON for Time {
+    fn to_json(&self) -> Option<Value> {
+        Some(Value::String(Self::text(self.0)))
+    }
+}
+
+/// A member that is always there and may be null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nullable<T>(pub Option<T>);
+
+impl<T> From<Option<T>> for Nullable<T> {
+    fn from(value: Option<T>) -> Self {
+        Self(value)
+    }
+}
+
+impl<T: Type> Type for Nullable<T> {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = T::RawValueType;
+    type RawElementValueType = T::RawElementValueType;
+
+    fn name() -> Cow<'static, str> {
+        format!("nullable_{}", T::name()).into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        match T::schema_ref() {
+            MetaSchemaRef::Inline(schema) => {
+                MetaSchemaRef::Inline(Box::new(MetaSchema { nullable: true, ..*schema }))
+            }
+            reference @ MetaSchemaRef::Reference(_) => {
+                let all_of = vec![reference];
+                MetaSchemaRef::Inline(Box::new(MetaSchema { nullable: true, all_of, ..MetaSchema::ANY }))
+            }
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn as_raw_value(&self) -> Option<&Self::RawValueType> {
+        self.0.as_ref().and_then(Type::as_raw_value)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self::RawElementValueType> + 'a> {
+        match &self.0 {
+            Some(value) => value.raw_element_iter(),
+            None => Box::new(std::iter::empty()),
+        }
+    }
+}
+
+impl<T: ParseFromJSON> ParseFromJSON for Nullable<T> {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        Ok(Self(Option::<T>::parse_from_json(value).map_err(ParseError::propagate)?))
+    }
+}
+
+impl<T: ToJSON> ToJSON for Nullable<T> {
+    fn to_json(&self) -> Option<Value> {
+        Some(self.0.as_ref().and_then(ToJSON::to_json).unwrap_or(Value::Null))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_any_offset_and_written_in_utc() {
+        let time = Time::parse_from_parameter("2026-11-21T14:05:00.1234567+01:00").unwrap();
+        assert_eq!(time.to_json(), Some(Value::String("2026-11-21T13:05:00.123456Z".into())));
+        assert_eq!(Time::parse_from_parameter("2026-11-21T14:05:00 01:00").unwrap().0, Time::parse_from_parameter("2026-11-21T13:05:00Z").unwrap().0);
+        for bad in ["", "yesterday", "2026-11-21", "2026-13-01T00:00:00Z"] {
+            assert!(Time::parse_from_parameter(bad).is_err(), "{bad}");
+        }
+    }
+}

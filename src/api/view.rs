@@ -1,0 +1,142 @@
+//! Shapes that several resources share.
+
+use std::collections::BTreeMap;
+
+use poem_openapi::Object;
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        problem::Problem,
+        types::{Nullable, Time},
+    },
+    domain::{
+        actor::Actor,
+        fault::{Fault, Faults, Malformed},
+        gate::{Check, Decision},
+        page::{self, PageRequest},
+        vocabulary::{CheckOutcome, Mode, Rule},
+    },
+    usecase::error::Error,
+};
+
+/// Labels by name.
+pub type LabelsView = BTreeMap<String, String>;
+
+/// Who did it.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Actor")]
+pub struct ActorView {
+    /// The token's name.
+    #[oai(validator(max_length = 200))]
+    pub token: String,
+    /// The person or pipeline behind it.
+    pub subject: String,
+}
+
+impl From<Actor> for ActorView {
+    fn from(Actor { token, subject }: Actor) -> Self {
+        Self { token, subject }
+    }
+}
+
+/// What one rule of the gate found.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Check")]
+pub struct CheckView {
+    /// The rule.
+    pub rule: Rule,
+    /// Whether a failure refuses the start.
+    pub mode: Mode,
+    /// What it found.
+    pub outcome: CheckOutcome,
+    /// A stable word for programs.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+    /// When it will hold, where that is known.
+    pub retry_at: Nullable<Time>,
+    /// What it looked at.
+    pub details: serde_json::Value,
+}
+
+impl From<Check> for CheckView {
+    fn from(check: Check) -> Self {
+        Self {
+            rule: check.rule,
+            mode: check.mode,
+            outcome: check.outcome,
+            code: check.code,
+            message: check.message,
+            retry_at: check.retry_at.map(Time).into(),
+            details: check.details,
+        }
+    }
+}
+
+/// Why the gate's rules were lifted.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Override")]
+pub struct OverrideView {
+    /// The reason that was given.
+    pub reason: String,
+}
+
+/// The gate's answer to a start.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Decision")]
+pub struct DecisionView {
+    /// Identity.
+    pub id: Uuid,
+    /// Whether the deployment may start.
+    pub allowed: bool,
+    /// When the rules were evaluated.
+    pub evaluated_at: Time,
+    /// What each rule found; every rule is here, not just the first that failed.
+    pub checks: Vec<CheckView>,
+    /// When every failing rule will hold; null when one of them cannot tell.
+    pub retry_at: Nullable<Time>,
+    /// Why the rules were lifted, where they were.
+    pub r#override: Nullable<OverrideView>,
+}
+
+impl From<Decision> for DecisionView {
+    fn from(decision: Decision) -> Self {
+        Self {
+            id: decision.id,
+            allowed: decision.verdict.allowed,
+            evaluated_at: Time(decision.evaluated_at),
+            checks: decision.verdict.checks.into_iter().map(Into::into).collect(),
+            retry_at: decision.verdict.retry_at.map(Time).into(),
+            r#override: decision.override_reason.map(|reason| OverrideView { reason }).into(),
+        }
+    }
+}
+
+/// Refuses a request for all of its faults at once.
+pub fn refuse(faults: Faults) -> Problem {
+    Error::Invalid(faults.into_vec()).into()
+}
+
+/// Reads the parameters of a page.
+pub fn page_request<K: serde::de::DeserializeOwned>(
+    limit: Option<u64>,
+    cursor: Option<&str>,
+) -> Result<PageRequest<K>, Problem> {
+    page::request(limit, cursor).map_err(|Malformed { code, detail }| {
+        let name = if code == "invalid-cursor" { "cursor" } else { "limit" };
+        Error::Invalid(vec![Fault { pointer: format!("/query/{name}"), code, detail }]).into()
+    })
+}
+
+/// The `Link` header of a page (RFC 8288): where the next one is.
+pub fn next_link(path: &str, query: &[(&str, Option<String>)], next: Option<&str>) -> Option<String> {
+    let mut url = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in query {
+        if let Some(value) = value {
+            url.append_pair(name, value);
+        }
+    }
+    url.append_pair("cursor", next?);
+    Some(format!("<{}{path}?{}>; rel=\"next\"", crate::api::routes::API_PREFIX, url.finish()))
+}
