@@ -1,1 +1,8 @@
-//! x
+//! The integration tests: one binary, so that it links once and shares one PostgreSQL.
+
+#[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod support;
