@@ -5,4 +5,6 @@ mod architecture;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod support;

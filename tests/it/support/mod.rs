@@ -7,6 +7,7 @@
 
 pub mod db;
 pub mod postgres;
+pub mod process;
 pub mod sqlite;
 
 use std::time::{Duration, Instant};
