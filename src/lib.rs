@@ -16,3 +16,4 @@ pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod usecase;
+pub mod worker;

@@ -96,10 +96,12 @@ impl Auth {
         match work(ctx).await {
             Ok(answer) => Ok(Reply::new(answer)),
             // The refusal may be a twin's doing, which was quicker.
-            Err(problem) if problem.code().status().as_u16() == 409 => match tokens::kept(&app.db, &key).await? {
-                Some(kept) => replay(&key, kept),
-                None => Err(problem),
-            },
+            Err(problem) if problem.code().status().as_u16() == 409 => {
+                match tokens::kept(&app.db, &key).await? {
+                    Some(kept) => replay(&key, kept),
+                    None => Err(problem),
+                }
+            }
             Err(problem) => Err(problem),
         }
     }
@@ -112,4 +114,3 @@ fn replay<T, S>(key: &Key, kept: Kept) -> Result<Reply<T, S>, Problem> {
     let detail = "This Idempotency-Key was used for another request; take a new key for each request.";
     Err(Problem::new(Code::IdempotencyKeyReused, detail))
 }
-

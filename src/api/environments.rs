@@ -140,14 +140,19 @@ pub enum EnvironmentList {
     Page(
         Json<EnvironmentPage>,
         /// Where the next page is.
-        #[oai(header = "Link")] Option<String>,
+        #[oai(header = "Link")]
+        Option<String>,
     ),
 }
 
 fn render(status: StatusCode) -> impl Fn(&Environment) -> Answer {
     move |environment| {
-        let location = (status == StatusCode::CREATED).then(|| format!("/api/v1/environments/{}", environment.name));
-        Answer { location, ..tagged(status, environment.revision, &EnvironmentView::from(environment.clone())) }
+        let location =
+            (status == StatusCode::CREATED).then(|| format!("/api/v1/environments/{}", environment.name));
+        Answer {
+            location,
+            ..tagged(status, environment.revision, &EnvironmentView::from(environment.clone()))
+        }
     }
 }
 
@@ -161,7 +166,8 @@ impl EnvironmentsApi {
         &self,
         auth: Auth,
         /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
         body: Json<CreateEnvironment>,
     ) -> Result<Reply<EnvironmentView, Made>, Problem> {
         let given = &body.0;
@@ -170,7 +176,8 @@ impl EnvironmentsApi {
         let url = faults.take_optional("/url", given.url.as_deref().map(text::web_url));
         let name = faults.finish(name).map_err(refuse)?;
         let tier = given.tier.unwrap_or_else(|| infer_tier(name.as_str()));
-        let settings = EnvironmentSettings { tier, rank: given.rank.unwrap_or_else(|| default_rank(tier)), url };
+        let settings =
+            EnvironmentSettings { tier, rank: given.rank.unwrap_or_else(|| default_rank(tier)), url };
         let render = render(StatusCode::CREATED);
         auth.once(&body.0, |ctx| async move {
             Ok(render(&environments::create(&ctx, &name, &settings, &render).await?))
@@ -193,7 +200,8 @@ impl EnvironmentsApi {
         let request = page_request(limit.0, cursor.0.as_deref())?;
         let archived = archived.0.unwrap_or(false);
         let page = environments::list(&auth.ctx(), archived, &request).await?;
-        let query = [("archived", archived.then(|| "true".to_owned())), ("limit", limit.0.map(|n| n.to_string()))];
+        let query =
+            [("archived", archived.then(|| "true".to_owned())), ("limit", limit.0.map(|n| n.to_string()))];
         let link = next_link("/environments", &query, page.next.as_deref());
         let items = page.items.into_iter().map(Into::into).collect();
         Ok(EnvironmentList::Page(Json(EnvironmentPage { items, next_cursor: page.next.into() }), link))
@@ -221,7 +229,8 @@ impl EnvironmentsApi {
         /// Its name.
         environment: Path<String>,
         /// The ETag of the revision that is meant; without it, the last edit wins.
-        #[oai(name = "If-Match")] if_match: Header<Option<String>>,
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
         body: Json<UpdateEnvironment>,
     ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
         let revision = etag::if_match(if_match.0.as_deref())?;
@@ -253,7 +262,8 @@ impl EnvironmentsApi {
         /// Its name.
         environment: Path<String>,
         /// The ETag of the revision that is meant.
-        #[oai(name = "If-Match")] if_match: Header<Option<String>>,
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
     ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
         let revision = etag::if_match(if_match.0.as_deref())?;
         let change = |_: &Environment| Ok(Change { settings: None, archived: Some(true) });

@@ -90,7 +90,8 @@ pub enum EventList {
     Page(
         Json<EventPage>,
         /// Where the next page is.
-        #[oai(header = "Link")] Option<String>,
+        #[oai(header = "Link")]
+        Option<String>,
     ),
 }
 
@@ -132,7 +133,11 @@ impl EventsApi {
         let request = page_request::<i64>(limit.0, None)?;
         let cursor = cursor.0.map(|cursor| cursor.parse::<i64>()).transpose();
         let cursor = cursor.map_err(|_| {
-            Problem::from(Error::invalid("/query/cursor", "invalid-cursor", "must be the `next_cursor` of the last page"))
+            Problem::from(Error::invalid(
+                "/query/cursor",
+                "invalid-cursor",
+                "must be the `next_cursor` of the last page",
+            ))
         })?;
         let after = cursor.or(after_seq.0).unwrap_or(0);
         let query = [

@@ -59,3 +59,8 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         .license(LicenseObject::new("Apache-2.0").identifier("Apache-2.0"))
         .url_prefix(routes::API_PREFIX)
 }
+
+/// The API's OpenAPI document, which needs no server to be made.
+pub fn document() -> String {
+    service().spec()
+}

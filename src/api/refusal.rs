@@ -15,12 +15,17 @@ impl From<Error> for Problem {
                 let field = |fault: Fault| FieldError::new(fault.pointer, fault.code, fault.detail);
                 Self::new(Code::InvalidInput, detail).errors(faults.into_iter().map(field).collect())
             }
-            Error::NotFound { what, name } => Self::new(Code::NotFound, format!("There is no {what} {name}.")),
-            Error::Conflict(detail) => Self::new(Code::Conflict, sentence(&detail)),
-            Error::Repeated => Self::new(Code::Conflict, "A request with the same Idempotency-Key is being answered."),
-            Error::Stale => {
-                Self::new(Code::Stale, "It was edited since you read it; read it again and send its new ETag.")
+            Error::NotFound { what, name } => {
+                Self::new(Code::NotFound, format!("There is no {what} {name}."))
             }
+            Error::Conflict(detail) => Self::new(Code::Conflict, sentence(&detail)),
+            Error::Repeated => {
+                Self::new(Code::Conflict, "A request with the same Idempotency-Key is being answered.")
+            }
+            Error::Stale => Self::new(
+                Code::Stale,
+                "It was edited since you read it; read it again and send its new ETag.",
+            ),
             Error::Forbidden(detail) => Self::new(Code::Forbidden, sentence(&detail)),
             Error::Unauthenticated(detail) => Self::new(Code::Unauthenticated, sentence(detail)),
             Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),

@@ -88,7 +88,8 @@ pub struct ReleaseView {
 
 /// A release as it is seen.
 pub fn view(service: &str, release: Release, ignored: &[&str]) -> ReleaseView {
-    let ReleaseDescription { git_ref, committed_at, changes, pipeline_url, initiated_by, labels } = release.description;
+    let ReleaseDescription { git_ref, committed_at, changes, pipeline_url, initiated_by, labels } =
+        release.description;
     ReleaseView {
         service: service.to_owned(),
         version: release.identity.version.to_string(),
@@ -211,7 +212,8 @@ pub enum ReleaseList {
     Page(
         Json<ReleasePage>,
         /// Where the next page is.
-        #[oai(header = "Link")] Option<String>,
+        #[oai(header = "Link")]
+        Option<String>,
     ),
 }
 
@@ -239,7 +241,8 @@ impl ReleasesApi {
         /// The service's name.
         service: Path<String>,
         /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
         body: Json<CreateRelease>,
     ) -> Result<Reply<ReleaseView, MadeOrThere>, Problem> {
         let mut faults = Faults::default();

@@ -24,7 +24,10 @@ use crate::{
         text::Name,
     },
     store::idempotency::Answer,
-    usecase::{error::Error, services::{self, Change}},
+    usecase::{
+        error::Error,
+        services::{self, Change},
+    },
 };
 
 /// The operations.
@@ -58,7 +61,8 @@ pub struct ServiceView {
 
 impl From<Service> for ServiceView {
     fn from(service: Service) -> Self {
-        let ServiceDescription { display_name, description, repository_url, owner, labels } = service.description;
+        let ServiceDescription { display_name, description, repository_url, owner, labels } =
+            service.description;
         Self {
             name: service.name.to_string(),
             display_name: display_name.into(),
@@ -163,7 +167,8 @@ pub enum ServiceList {
     Page(
         Json<ServicePage>,
         /// Where the next page is.
-        #[oai(header = "Link")] Option<String>,
+        #[oai(header = "Link")]
+        Option<String>,
     ),
 }
 
@@ -193,7 +198,8 @@ impl ServicesApi {
         &self,
         auth: Auth,
         /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
         body: Json<CreateService>,
     ) -> Result<Reply<ServiceView, Made>, Problem> {
         let given = body.0.clone();
@@ -230,7 +236,8 @@ impl ServicesApi {
         let request = page_request(limit.0, cursor.0.as_deref())?;
         let archived = archived.0.unwrap_or(false);
         let page = services::list(&auth.ctx(), archived, &request).await?;
-        let query = [("archived", archived.then(|| "true".to_owned())), ("limit", limit.0.map(|n| n.to_string()))];
+        let query =
+            [("archived", archived.then(|| "true".to_owned())), ("limit", limit.0.map(|n| n.to_string()))];
         let link = next_link("/services", &query, page.next.as_deref());
         let items = page.items.into_iter().map(Into::into).collect();
         Ok(ServiceList::Page(Json(ServicePage { items, next_cursor: page.next.into() }), link))
@@ -256,7 +263,8 @@ impl ServicesApi {
         /// Its name.
         service: Path<String>,
         /// The ETag of the revision that is meant; without it, the last edit wins.
-        #[oai(name = "If-Match")] if_match: Header<Option<String>>,
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
         body: Json<UpdateService>,
     ) -> Result<Reply<ServiceView, Changed>, Problem> {
         let revision = etag::if_match(if_match.0.as_deref())?;
@@ -274,7 +282,8 @@ impl ServicesApi {
             };
             let mut faults = Faults::default();
             after.validate(labels_max, &mut faults);
-            let description = faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;
+            let description =
+                faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;
             Ok(Change { description: Some(description), archived: given.archived })
         };
         let service = services::update(&auth.ctx(), &service.0, revision, &change).await?;
@@ -291,7 +300,8 @@ impl ServicesApi {
         /// Its name.
         service: Path<String>,
         /// The ETag of the revision that is meant.
-        #[oai(name = "If-Match")] if_match: Header<Option<String>>,
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
     ) -> Result<Reply<ServiceView, Changed>, Problem> {
         let revision = etag::if_match(if_match.0.as_deref())?;
         let change = |_: &Service| Ok(Change { description: None, archived: Some(true) });

@@ -144,7 +144,11 @@ impl CreateToken {
         let subject = self.subject.clone().unwrap_or_else(|| self.name.clone());
         faults.take("/subject", text::free(&subject, SHORT_TEXT_MAX));
         if subject.trim().is_empty() {
-            faults.add("/subject", "empty", "must name the person or pipeline behind the token, or be absent");
+            faults.add(
+                "/subject",
+                "empty",
+                "must name the person or pipeline behind the token, or be absent",
+            );
         }
         if self.scopes.is_empty() {
             faults.add("/scopes", "empty", "must hold at least one scope");
@@ -154,7 +158,8 @@ impl CreateToken {
         }
         let groups = names(&mut faults, "/groups", &self.groups);
         let services = self.services.as_deref().map(|given| names(&mut faults, "/services", given));
-        let environments = self.environments.as_deref().map(|given| names(&mut faults, "/environments", given));
+        let environments =
+            self.environments.as_deref().map(|given| names(&mut faults, "/environments", given));
         let token = name.map(|name| NewToken {
             principal: Principal {
                 token_id: Uuid::nil(),
@@ -186,7 +191,8 @@ pub enum TokenList {
     Page(
         Json<TokenPage>,
         /// Where the next page is.
-        #[oai(header = "Link")] Option<String>,
+        #[oai(header = "Link")]
+        Option<String>,
     ),
 }
 
@@ -214,7 +220,8 @@ impl TokensApi {
         &self,
         auth: Auth,
         /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
         body: Json<CreateToken>,
     ) -> Result<Reply<TokenView, MadeStatus>, Problem> {
         let new = body.0.parse().map_err(refuse)?;

@@ -43,7 +43,10 @@ impl Type for Time {
 
     fn schema_ref() -> MetaSchemaRef {
         let example = Some(Value::String("2026-11-21T14:05:00.000000Z".to_owned()));
-        MetaSchemaRef::Inline(Box::new(MetaSchema { example, ..MetaSchema::new_with_format("string", "date-time") }))
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            example,
+            ..MetaSchema::new_with_format("string", "date-time")
+        }))
     }
 
     fn as_raw_value(&self) -> Option<&Self> {
@@ -144,7 +147,10 @@ mod tests {
     fn times_are_read_with_any_offset_and_written_in_utc() {
         let time = Time::parse_from_parameter("2026-11-21T14:05:00.1234567+01:00").unwrap();
         assert_eq!(time.to_json(), Some(Value::String("2026-11-21T13:05:00.123456Z".into())));
-        assert_eq!(Time::parse_from_parameter("2026-11-21T14:05:00 01:00").unwrap().0, Time::parse_from_parameter("2026-11-21T13:05:00Z").unwrap().0);
+        assert_eq!(
+            Time::parse_from_parameter("2026-11-21T14:05:00 01:00").unwrap().0,
+            Time::parse_from_parameter("2026-11-21T13:05:00Z").unwrap().0
+        );
         for bad in ["", "yesterday", "2026-11-21", "2026-13-01T00:00:00Z"] {
             assert!(Time::parse_from_parameter(bad).is_err(), "{bad}");
         }

@@ -1,3 +1,4 @@
-//! The command line: what each command does, and what it prints.
+//! The command line: what can be asked for, and what each command does and prints.
 
 pub mod config;
+pub mod server;

@@ -8,6 +8,7 @@ mod duration;
 pub mod fault;
 mod layer;
 pub mod load;
+pub mod local;
 mod validate;
 
 use std::{net::SocketAddr, time::Duration};

@@ -117,7 +117,10 @@ impl Db {
             DatabaseBackend::Sqlite => {
                 let mode = Some(SqliteTransactionMode::Immediate);
                 self.write
-                    .begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() })
+                    .begin_with_options(TransactionOptions {
+                        sqlite_transaction_mode: mode,
+                        ..Default::default()
+                    })
                     .await?
             }
             _ => self.write.begin().await?,

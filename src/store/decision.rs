@@ -70,9 +70,8 @@ pub async fn insert_denial(
     facts: &Facts,
     about: About<'_>,
 ) -> Result<Uuid, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT id, allowed, release_id, actor_token, checks FROM decision WHERE service_id = ",
-    );
+    let mut sql =
+        Sql::new("SELECT id, allowed, release_id, actor_token, checks FROM decision WHERE service_id = ");
     sql.bind(about.service_id).push(" AND environment_id = ").bind(about.environment_id);
     sql.push(" ORDER BY evaluated_at DESC, id DESC LIMIT 1");
     let checks = serde_json::to_string(&decision.verdict.checks).unwrap_or_default();
@@ -98,6 +97,8 @@ pub async fn purge(
     before: chrono::DateTime<chrono::Utc>,
     limit: i64,
 ) -> Result<u64, StoreError> {
-    let mut sql = Sql::new("DELETE FROM decision WHERE id IN (SELECT id FROM decision WHERE NOT allowed AND last_evaluated_at < ");
+    let mut sql = Sql::new(
+        "DELETE FROM decision WHERE id IN (SELECT id FROM decision WHERE NOT allowed AND last_evaluated_at < ",
+    );
     sql.bind(before).push(" LIMIT ").bind(limit).push(")").run(conn).await
 }

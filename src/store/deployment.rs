@@ -169,7 +169,11 @@ pub struct Locked {
 }
 
 /// Locks a deployment's target, then the deployment.
-pub async fn lock(conn: &impl ConnectionTrait, id: Uuid, within: &Narrowing) -> Result<Option<Locked>, StoreError> {
+pub async fn lock(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    within: &Narrowing,
+) -> Result<Option<Locked>, StoreError> {
     let mut query = Sql::new(format!(
         "SELECT {}, {}, {NAMES} FROM target t JOIN deployment d \
          ON d.service_id = t.service_id AND d.environment_id = t.environment_id {JOINS} WHERE d.id = ",
@@ -189,7 +193,9 @@ pub async fn lock(conn: &impl ConnectionTrait, id: Uuid, within: &Narrowing) -> 
 /// Renews a lease, and notes what the pipeline says.
 pub async fn renew(conn: &impl ConnectionTrait, deployment: &Deployment) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE deployment SET heartbeat_at = ");
-    sql.bind(deployment.times.heartbeat_at).push(", lease_expires_at = ").bind(deployment.times.lease_expires_at);
+    sql.bind(deployment.times.heartbeat_at)
+        .push(", lease_expires_at = ")
+        .bind(deployment.times.lease_expires_at);
     sql.push(", message = ").bind(deployment.progress.message.clone());
     sql.push(", phase = ").bind(deployment.progress.phase.clone());
     sql.push(", traffic_percent = ").bind(deployment.progress.traffic_percent);
@@ -210,7 +216,9 @@ pub async fn end(
     let mut sql = Sql::new("UPDATE deployment SET status = CASE WHEN id = ");
     sql.bind(*id).push(" THEN ").bind(deployment.status.as_str()).push(" ELSE status END");
     let mut own = |column: &str, value: sea_orm::Value| {
-        sql.push(&format!(", {column} = CASE WHEN id = $1 THEN ")).bind(value).push(&format!(" ELSE {column} END"));
+        sql.push(&format!(", {column} = CASE WHEN id = $1 THEN "))
+            .bind(value)
+            .push(&format!(" ELSE {column} END"));
     };
     own("finished_at", times.finished_at.into());
     own("expired_at", times.expired_at.into());
@@ -247,7 +255,11 @@ pub async fn keep_late(conn: &impl ConnectionTrait, id: Uuid, outcome: Outcome) 
 }
 
 /// Reads a deployment that the narrowing allows.
-pub async fn find(conn: &impl ConnectionTrait, within: &Narrowing, id: Uuid) -> Result<Option<Named>, StoreError> {
+pub async fn find(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    id: Uuid,
+) -> Result<Option<Named>, StoreError> {
     let mut sql = Sql::new(format!(
         "SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE d.id = ",
         columns::<Entity>("d", "")
@@ -280,7 +292,10 @@ pub async fn list(
     filter: &Filter,
     page: &PageRequest<TimeKey>,
 ) -> Result<Vec<Named>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE 1 = 1", columns::<Entity>("d", "")));
+    let mut sql = Sql::new(format!(
+        "SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE 1 = 1",
+        columns::<Entity>("d", "")
+    ));
     sql.and_equals("s.name", filter.service.as_deref())
         .and_equals("e.name", filter.environment.as_deref())
         .and_equals("d.status", filter.status.map(Status::as_str))
@@ -321,7 +336,11 @@ pub async fn successes(
 }
 
 /// The running deployments whose lease had run out at `now`, the longest silent first.
-pub async fn overdue(conn: &impl ConnectionTrait, now: DateTime<Utc>, limit: i64) -> Result<Vec<Uuid>, StoreError> {
+pub async fn overdue(
+    conn: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
     let mut sql = Sql::new("SELECT id FROM deployment WHERE status = 'running' AND lease_expires_at <= ");
     sql.bind(now).push(" ORDER BY lease_expires_at LIMIT ").bind(limit);
     sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()

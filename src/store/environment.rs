@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult, Value,
+    ActiveModelTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _,
+    QueryResult, Value,
 };
 use uuid::Uuid;
 
@@ -71,7 +72,8 @@ pub async fn find(
     within: &Narrowing,
     name: &str,
 ) -> Result<Option<Environment>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {} FROM environment e WHERE e.name = ", columns::<Entity>("e", "")));
+    let mut sql =
+        Sql::new(format!("SELECT {} FROM environment e WHERE e.name = ", columns::<Entity>("e", "")));
     sql.bind(name).and_within(within, None, Some("e.name"));
     sql.one(conn).await?.map(|row| from_row(&row, "")).transpose()
 }
@@ -103,6 +105,7 @@ pub async fn list(
 
 /// Whether any deployment into the environment is under way.
 pub async fn is_busy(conn: &impl ConnectionTrait, id: Uuid) -> Result<bool, StoreError> {
-    let mut sql = Sql::new("SELECT 1 FROM target WHERE running_deployment_id IS NOT NULL AND environment_id = ");
+    let mut sql =
+        Sql::new("SELECT 1 FROM target WHERE running_deployment_id IS NOT NULL AND environment_id = ");
     Ok(sql.bind(Value::from(id)).one(conn).await?.is_some())
 }

@@ -56,13 +56,16 @@ impl From<DbErr> for StoreError {
 }
 
 fn is_outage(code: &str) -> bool {
-    let sqlite = matches!(code, "10" | "13" | "14") || (code.len() > 2 && code.parse().is_ok_and(|n: u32| n < 10_000 && n & 0xff == 10));
+    let sqlite = matches!(code, "10" | "13" | "14")
+        || (code.len() > 2 && code.parse().is_ok_and(|n: u32| n < 10_000 && n & 0xff == 10));
     sqlite || (code.len() == 5 && ["08", "53", "57", "25006"].iter().any(|class| code.starts_with(class)))
 }
 
 fn code(error: &DbErr) -> Option<String> {
     match error {
-        DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) | DbErr::Conn(RuntimeErr::SqlxError(inner)) => {
+        DbErr::Exec(RuntimeErr::SqlxError(inner))
+        | DbErr::Query(RuntimeErr::SqlxError(inner))
+        | DbErr::Conn(RuntimeErr::SqlxError(inner)) => {
             inner.as_database_error().and_then(|inner| inner.code()).map(|code| code.into_owned())
         }
         _ => None,
@@ -76,7 +79,12 @@ fn is_connection(error: &DbErr) -> bool {
         DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) => {
             matches!(
                 **inner,
-                Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed
+                Error::Io(_)
+                    | Error::Tls(_)
+                    | Error::Protocol(_)
+                    | Error::PoolTimedOut
+                    | Error::PoolClosed
+                    | Error::WorkerCrashed
             )
         }
         _ => false,

@@ -117,8 +117,13 @@ fn within_or_about_neither(sql: &mut Sql, within: &Narrowing, service: &str, env
 }
 
 /// The events about a deployment, sealed or not, in order.
-pub async fn of_deployment(conn: &impl ConnectionTrait, id: Uuid, limit: i64) -> Result<Vec<Event>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {} FROM event v WHERE v.deployment_id = ", columns::<Entity>("v", "")));
+pub async fn of_deployment(
+    conn: &impl ConnectionTrait,
+    id: Uuid,
+    limit: i64,
+) -> Result<Vec<Event>, StoreError> {
+    let mut sql =
+        Sql::new(format!("SELECT {} FROM event v WHERE v.deployment_id = ", columns::<Entity>("v", "")));
     sql.bind(id).push(" ORDER BY v.occurred_at, v.id LIMIT ").bind(limit);
     sql.all(conn).await?.iter().map(from_row).collect()
 }
@@ -137,7 +142,10 @@ pub async fn lock_head(conn: &impl ConnectionTrait) -> Result<Link, StoreError> 
     Ok(read_head(conn, lock).await?.0)
 }
 
-async fn read_head(conn: &impl ConnectionTrait, lock: &str) -> Result<(Link, Option<DateTime<Utc>>), StoreError> {
+async fn read_head(
+    conn: &impl ConnectionTrait,
+    lock: &str,
+) -> Result<(Link, Option<DateTime<Utc>>), StoreError> {
     let sql = Sql::new(format!("SELECT seq, hash, sealed_at FROM chain_head WHERE id = 1{lock}"));
     let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("chain head"))?;
     let link = Link { seq: row.try_get("", "seq")?, hash: row.try_get("", "hash")? };
@@ -145,7 +153,11 @@ async fn read_head(conn: &impl ConnectionTrait, lock: &str) -> Result<(Link, Opt
 }
 
 /// Moves the head of the chain.
-pub async fn move_head(conn: &impl ConnectionTrait, link: &Link, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub async fn move_head(
+    conn: &impl ConnectionTrait,
+    link: &Link,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE chain_head SET seq = ");
     sql.bind(link.seq).push(", hash = ").bind(link.hash.as_str()).push(", sealed_at = ").bind(now);
     sql.push(" WHERE id = 1").run(conn).await?;

@@ -55,7 +55,8 @@ pub(super) fn from_row(row: &QueryResult) -> Result<Option<Kept>, StoreError> {
 
 /// Finds what a key has led to before.
 pub async fn find(conn: &impl ConnectionTrait, key: &Key) -> Result<Option<Kept>, StoreError> {
-    let mut sql = Sql::new("SELECT fingerprint, status, location, etag, body FROM idempotency_key WHERE token_id = ");
+    let mut sql =
+        Sql::new("SELECT fingerprint, status, location, etag, body FROM idempotency_key WHERE token_id = ");
     sql.bind(key.token_id).push(" AND key = ").bind(key.key.as_str());
     sql.one(conn).await?.map_or(Ok(None), |row| from_row(&row))
 }
@@ -78,7 +79,11 @@ pub async fn insert(
 }
 
 /// Forgets answers that were given before the moment.
-pub async fn purge(conn: &impl ConnectionTrait, before: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
+pub async fn purge(
+    conn: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, StoreError> {
     let mut sql = Sql::new(
         "DELETE FROM idempotency_key WHERE (token_id, key) IN \
          (SELECT token_id, key FROM idempotency_key WHERE created_at < ",

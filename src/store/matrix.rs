@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        actor::Actor, environment::Environment, release::Identity, scope::Narrowing,
+        actor::Actor,
+        environment::Environment,
+        release::Identity,
+        scope::Narrowing,
         text::{CommitSha, Image, Version},
     },
     store::{
@@ -87,7 +90,11 @@ pub struct Only<'a> {
 }
 
 /// The targets as they are now.
-pub async fn now(conn: &impl ConnectionTrait, within: &Narrowing, only: Only<'_>) -> Result<Vec<Occupied>, StoreError> {
+pub async fn now(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    only: Only<'_>,
+) -> Result<Vec<Occupied>, StoreError> {
     let mut sql = Sql::new(format!(
         "SELECT s.name AS service_name, e.name AS environment_name, t.current_deployment_id, t.current_since, \
          t.current_token, t.current_subject, t.running_deployment_id, t.running_since, t.running_token, \

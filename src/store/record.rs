@@ -84,7 +84,10 @@ pub async fn move_stay(
 ) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE deployment SET stay_started_at = ");
     sql.bind(start).push(" WHERE status = 'succeeded' AND service_id = ").bind(of.service_id);
-    sql.push(" AND environment_id = ").bind(of.environment_id).push(" AND stay_started_at = ").bind(from.stay_started_at);
+    sql.push(" AND environment_id = ")
+        .bind(of.environment_id)
+        .push(" AND stay_started_at = ")
+        .bind(from.stay_started_at);
     sql.push(" AND finished_at >= ").bind(from.finished_at).run(conn).await?;
     Ok(())
 }
@@ -94,7 +97,10 @@ pub async fn twin(conn: &impl ConnectionTrait, of: &Deployment) -> Result<Option
     let mut sql = Sql::new("SELECT id FROM deployment WHERE recorded AND service_id = ");
     sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
     sql.push(" AND started_at = ").bind(of.times.started_at).push(" AND release_id = ").bind(of.release_id);
-    sql.push(" AND finished_at = ").bind(of.times.finished_at).push(" AND status = ").bind(of.status.as_str());
+    sql.push(" AND finished_at = ")
+        .bind(of.times.finished_at)
+        .push(" AND status = ")
+        .bind(of.status.as_str());
     sql.one(conn).await?.map(|row| Ok(row.try_get("", "id")?)).transpose()
 }
 
@@ -104,7 +110,9 @@ pub async fn last_of(
     of: &Deployment,
     at: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let mut sql = Sql::new("SELECT MAX(finished_at) AS last FROM deployment WHERE status = 'succeeded' AND service_id = ");
+    let mut sql = Sql::new(
+        "SELECT MAX(finished_at) AS last FROM deployment WHERE status = 'succeeded' AND service_id = ",
+    );
     sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
     sql.push(" AND artefact = ").bind(of.artefact.as_str()).push(" AND finished_at < ").bind(at);
     sql.one(conn).await?.map_or(Ok(None), |row| Ok(row.try_get("", "last")?))

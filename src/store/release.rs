@@ -32,7 +32,8 @@ fn from_row(row: &QueryResult) -> Result<Release, StoreError> {
         description: ReleaseDescription {
             git_ref: model.r#ref,
             committed_at: model.committed_at,
-            changes: serde_json::from_str(&model.changes).map_err(|_| StoreError::Corrupt("list of changes"))?,
+            changes: serde_json::from_str(&model.changes)
+                .map_err(|_| StoreError::Corrupt("list of changes"))?,
             pipeline_url: model.pipeline_url,
             initiated_by: model.initiated_by,
             labels: labels_of(&model.labels)?,
@@ -70,7 +71,9 @@ pub async fn insert(conn: &impl ConnectionTrait, release: &Release) -> Result<()
 /// Adds the image that a release lacked.
 pub async fn add_image(conn: &impl ConnectionTrait, id: Uuid, identity: &Identity) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE release SET image = ");
-    sql.bind(identity.image.as_ref().map(ToString::to_string)).push(", artefact = ").bind(identity.artefact());
+    sql.bind(identity.image.as_ref().map(ToString::to_string))
+        .push(", artefact = ")
+        .bind(identity.artefact());
     sql.push(" WHERE id = ").bind(id).run(conn).await?;
     Ok(())
 }
@@ -104,7 +107,8 @@ pub async fn find(
     service_id: Uuid,
     version: &str,
 ) -> Result<Option<Release>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {} FROM release r WHERE r.service_id = ", columns::<Entity>("r", "")));
+    let mut sql =
+        Sql::new(format!("SELECT {} FROM release r WHERE r.service_id = ", columns::<Entity>("r", "")));
     sql.bind(service_id).push(" AND r.version = ").bind(version);
     sql.one(conn).await?.as_ref().map(from_row).transpose()
 }
@@ -115,7 +119,8 @@ pub async fn list(
     service_id: Uuid,
     page: &PageRequest<i64>,
 ) -> Result<Vec<Release>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {} FROM release r WHERE r.service_id = ", columns::<Entity>("r", "")));
+    let mut sql =
+        Sql::new(format!("SELECT {} FROM release r WHERE r.service_id = ", columns::<Entity>("r", "")));
     sql.bind(service_id);
     if let Some(after) = page.after {
         sql.push(" AND r.number < ").bind(after);

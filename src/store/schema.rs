@@ -32,7 +32,8 @@ pub async fn status(db: &Db) -> Result<SchemaStatus, StoreError> {
             applied.push(row.try_get("", "version")?);
         }
     }
-    let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+    let known: Vec<String> =
+        Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     let pending = known.iter().filter(|name| !applied.contains(name)).cloned().collect();
     let ahead = applied.iter().filter(|name| !known.contains(name)).cloned().collect();
     Ok(SchemaStatus { applied, pending, ahead })
@@ -45,7 +46,9 @@ pub async fn up(db: &Db) -> Result<Vec<String>, StoreError> {
         if !before.pending.is_empty() && before.ahead.is_empty() {
             Migrator::up(conn, None).await?;
         } else if !before.pending.is_empty() {
-            return Err(StoreError::Corrupt("migration history: a newer binary's migrations are applied without ours"));
+            return Err(StoreError::Corrupt(
+                "migration history: a newer binary's migrations are applied without ours",
+            ));
         }
         Ok(before.pending)
     })
@@ -63,15 +66,23 @@ pub async fn down(db: &Db, steps: u32) -> Result<usize, StoreError> {
 
 /// Runs `work` while no other process migrates. The lock belongs to a session, so the work runs on the very connection
 /// that took it.
-async fn locked<T>(db: &Db, work: impl AsyncFn(&DatabaseConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+async fn locked<T>(
+    db: &Db,
+    work: impl AsyncFn(&DatabaseConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     if !db.is_postgres() {
         return work(db.schema()).await;
     }
     let mut guard = db.schema().get_postgres_connection_pool().acquire().await.map_err(acquire_error)?;
     let session = &mut *guard;
-    sea_orm::sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut *session).await.map_err(query_error)?;
+    sea_orm::sqlx::query("SELECT pg_advisory_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *session)
+        .await
+        .map_err(query_error)?;
     let outcome = work(db.schema()).await;
-    let unlocked = sea_orm::sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK).execute(&mut *session).await;
+    let unlocked =
+        sea_orm::sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK).execute(&mut *session).await;
     if let Err(error) = unlocked {
         tracing::warn!(%error, "the migration lock is given back when its session ends");
     }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait, EntityTrait, FromQueryResult as _, IntoActiveModel as _, QueryResult, Value,
+    ActiveModelTrait as _, ConnectionTrait, EntityTrait, FromQueryResult as _, IntoActiveModel as _,
+    QueryResult, Value,
 };
 use uuid::Uuid;
 
@@ -79,7 +80,11 @@ pub async fn update(conn: &impl ConnectionTrait, service: &Service) -> Result<()
 }
 
 /// Finds a service that the narrowing allows.
-pub async fn find(conn: &impl ConnectionTrait, within: &Narrowing, name: &str) -> Result<Option<Service>, StoreError> {
+pub async fn find(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    name: &str,
+) -> Result<Option<Service>, StoreError> {
     let mut sql = Sql::new(format!("SELECT {} FROM service s WHERE s.name = ", columns::<Entity>("s", "")));
     sql.bind(name).and_within(within, Some("s.name"), None);
     sql.one(conn).await?.as_ref().map(from_row).transpose()

@@ -46,7 +46,12 @@ impl Sql {
     }
 
     /// Confines the rows to what the narrowing allows.
-    pub(super) fn and_within(&mut self, narrowing: &Narrowing, service: Option<&str>, environment: Option<&str>) -> &mut Self {
+    pub(super) fn and_within(
+        &mut self,
+        narrowing: &Narrowing,
+        service: Option<&str>,
+        environment: Option<&str>,
+    ) -> &mut Self {
         let mut confine = |column: Option<&str>, names: &Option<BTreeSet<String>>| {
             let (Some(column), Some(names)) = (column, names) else { return };
             self.push(" AND ").push(column).push(" IN (NULL");
@@ -66,7 +71,8 @@ impl Sql {
             self.push(&format!(" AND ({at}, {id}) < (")).bind(key.at).push(", ").bind(key.id).push(")");
         }
         let limit = page.limit;
-        self.push(&format!(" ORDER BY {at} DESC, {id} DESC LIMIT ")).bind(i64::try_from(limit + 1).unwrap_or(i64::MAX))
+        self.push(&format!(" ORDER BY {at} DESC, {id} DESC LIMIT "))
+            .bind(i64::try_from(limit + 1).unwrap_or(i64::MAX))
     }
 
     /// Appends keyset order and limit by name: the rows after `after`, one more than `limit`.
@@ -74,7 +80,10 @@ impl Sql {
         if let Some(after) = after {
             self.push(" AND ").push(column).push(" > ").bind(after.clone());
         }
-        self.push(" ORDER BY ").push(column).push(" LIMIT ").bind(i64::try_from(limit + 1).unwrap_or(i64::MAX))
+        self.push(" ORDER BY ")
+            .push(column)
+            .push(" LIMIT ")
+            .bind(i64::try_from(limit + 1).unwrap_or(i64::MAX))
     }
 
     /// The text so far.

@@ -1,7 +1,10 @@
 //! Targets: the rows that starts and finishes lock.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, ActiveModelTrait as _, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult};
+use sea_orm::{
+    ActiveModelTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _,
+    QueryResult,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -18,9 +21,8 @@ use crate::{
 
 pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Target, StoreError> {
     let model = Model::from_query_result(row, prefix)?;
-    let actor = |token: Option<String>, subject: Option<String>| {
-        Some(Actor { token: token?, subject: subject? })
-    };
+    let actor =
+        |token: Option<String>, subject: Option<String>| Some(Actor { token: token?, subject: subject? });
     let current = || {
         Some(Current {
             deployment_id: model.current_deployment_id?,
@@ -78,7 +80,8 @@ pub async fn lock(
     values.bind(service).bind(environment);
     let sql = values.with_text(locking(conn, &query, "FOR UPDATE OF t FOR SHARE OF e, s"));
     let Some(row) = sql.one(conn).await? else { return Ok(None) };
-    let archived = |column: &str| Ok::<_, StoreError>(row.try_get::<Option<DateTime<Utc>>>("", column)?.is_some());
+    let archived =
+        |column: &str| Ok::<_, StoreError>(row.try_get::<Option<DateTime<Utc>>>("", column)?.is_some());
     Ok(Some(Locked {
         target: from_row(&row, "")?,
         service_archived: archived("service_archived_at")?,
@@ -88,7 +91,11 @@ pub async fn lock(
 }
 
 /// Makes sure that the target has its row.
-pub async fn ensure(conn: &impl ConnectionTrait, service_id: Uuid, environment_id: Uuid) -> Result<(), StoreError> {
+pub async fn ensure(
+    conn: &impl ConnectionTrait,
+    service_id: Uuid,
+    environment_id: Uuid,
+) -> Result<(), StoreError> {
     let mut sql = Sql::new("INSERT INTO target (service_id, environment_id) VALUES (");
     sql.bind(service_id).push(", ").bind(environment_id).push(") ON CONFLICT DO NOTHING").run(conn).await?;
     Ok(())
@@ -122,8 +129,11 @@ pub async fn save(conn: &impl ConnectionTrait, target: &Target) -> Result<(), St
 
 /// How many targets have a running deployment, and how many a current one.
 pub async fn count(conn: &impl ConnectionTrait) -> Result<(u64, u64), StoreError> {
-    let sql = Sql::new("SELECT COUNT(running_deployment_id) AS running, COUNT(current_deployment_id) AS current_ones FROM target");
+    let sql = Sql::new(
+        "SELECT COUNT(running_deployment_id) AS running, COUNT(current_deployment_id) AS current_ones FROM target",
+    );
     let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("count"))?;
-    let count = |column: &str| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64>("", column)?).unwrap_or(0));
+    let count =
+        |column: &str| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64>("", column)?).unwrap_or(0));
     Ok((count("running")?, count("current_ones")?))
 }

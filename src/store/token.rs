@@ -8,7 +8,12 @@ use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use crate::{
-    domain::{actor::{Actor, Principal}, page::PageRequest, scope::Narrowing, vocabulary::Scope},
+    domain::{
+        actor::{Actor, Principal},
+        page::PageRequest,
+        scope::Narrowing,
+        vocabulary::Scope,
+    },
     store::{
         entity::token::{Entity, Model},
         error::StoreError,
@@ -57,7 +62,11 @@ fn from_model(model: Model) -> Result<Token, StoreError> {
 }
 
 /// Inserts a token; fails with [`StoreError::Unique`] when a living one has its name or its secret.
-pub async fn insert(conn: &impl ConnectionTrait, token: &Token, secret_hash: &[u8]) -> Result<(), StoreError> {
+pub async fn insert(
+    conn: &impl ConnectionTrait,
+    token: &Token,
+    secret_hash: &[u8],
+) -> Result<(), StoreError> {
     let principal = &token.principal;
     let model = Model {
         id: principal.token_id,

@@ -75,10 +75,18 @@ impl Ctx {
     }
 
     /// Keeps the answer under the request's key, if it has one, and commits.
-    pub async fn commit<T>(&self, tx: Tx, now: DateTime<Utc>, value: T, render: Render<'_, T>) -> Result<T, Error> {
+    pub async fn commit<T>(
+        &self,
+        tx: Tx,
+        now: DateTime<Utc>,
+        value: T,
+        render: Render<'_, T>,
+    ) -> Result<T, Error> {
         if let Some(key) = &self.key {
             let kept = idempotency::insert(tx.conn(), key, &render(&value), now).await;
-            kept.map_err(|error| if error.is_taken("idempotency_key") { Error::Repeated } else { error.into() })?;
+            kept.map_err(
+                |error| if error.is_taken("idempotency_key") { Error::Repeated } else { error.into() },
+            )?;
         }
         Ok(tx.commit(value).await?)
     }

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::{
     domain::{
+        environment::{Environment, EnvironmentSettings},
         event::{EventKind, NewEvent},
         page::{Page, PageRequest, page},
-        environment::{Environment, EnvironmentSettings},
         text::Name,
         vocabulary::Scope,
     },
@@ -36,10 +36,19 @@ pub async fn create(
             let now = db::now(tx.conn()).await?;
             let made = new_environment(name.clone(), settings.clone(), false, now);
             environment::insert(tx.conn(), &made).await.map_err(|error| {
-                if error.is_taken("environment") { Error::Conflict(format!("environment {name} is on record already")) } else { error.into() }
+                if error.is_taken("environment") {
+                    Error::Conflict(format!("environment {name} is on record already"))
+                } else {
+                    error.into()
+                }
             })?;
             let data = json!({ "settings": settings });
-            ctx.record(&tx, vec![NewEvent::new(EventKind::EnvironmentCreated, ctx.actor(), data).environment(name)], now).await?;
+            ctx.record(
+                &tx,
+                vec![NewEvent::new(EventKind::EnvironmentCreated, ctx.actor(), data).environment(name)],
+                now,
+            )
+            .await?;
             ctx.commit(tx, now, made, render).await
         })
         .await
@@ -87,7 +96,9 @@ async fn update_in(
     match change.archived {
         Some(true) if environment.archived_at.is_none() => {
             if environment::is_busy(tx.conn(), environment.id).await? {
-                return Err(Error::Conflict(format!("a deployment into {name} is running; finish it, then archive")));
+                return Err(Error::Conflict(format!(
+                    "a deployment into {name} is running; finish it, then archive"
+                )));
             }
             environment.archived_at = Some(now);
             event(EventKind::EnvironmentArchived, json!({}));
@@ -121,7 +132,11 @@ pub async fn get(ctx: &Ctx, name: &str) -> Result<Environment, Error> {
 }
 
 /// Lists environments by name.
-pub async fn list(ctx: &Ctx, archived: bool, request: &PageRequest<String>) -> Result<Page<Environment>, Error> {
+pub async fn list(
+    ctx: &Ctx,
+    archived: bool,
+    request: &PageRequest<String>,
+) -> Result<Page<Environment>, Error> {
     ctx.require(Scope::Read)?;
     let rows = environment::list(ctx.app.db.read(), ctx.within(), archived, request).await?;
     Ok(page(rows, request.limit, |environment| environment.name.to_string()))

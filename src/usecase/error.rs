@@ -2,10 +2,7 @@
 
 use crate::{
     domain::fault::Fault,
-    store::{
-        db::Transient,
-        error::StoreError,
-    },
+    store::{db::Transient, error::StoreError},
 };
 
 /// Every way a use case ends without its effect.
@@ -70,8 +67,13 @@ impl Transient for Error {
         match self {
             Self::Raced => true,
             Self::Store(error) => error.is_transient(),
-            Self::Invalid(_) | Self::NotFound { .. } | Self::Conflict(_) | Self::Stale | Self::Forbidden(_)
-            | Self::Unauthenticated(_) | Self::Repeated => false,
+            Self::Invalid(_)
+            | Self::NotFound { .. }
+            | Self::Conflict(_)
+            | Self::Stale
+            | Self::Forbidden(_)
+            | Self::Unauthenticated(_)
+            | Self::Repeated => false,
         }
     }
 }

@@ -77,7 +77,8 @@ pub async fn verify(db: &Db, anchor: Option<&Link>) -> Result<Link, VerifyError>
     let mut link = Link::default();
     let mut anchored = anchor.is_none_or(|anchor| *anchor == link);
     loop {
-        let events = event::list(db.read(), &Narrowing::default(), &Filter::default(), link.seq, STEP).await?;
+        let events =
+            event::list(db.read(), &Narrowing::default(), &Filter::default(), link.seq, STEP).await?;
         if events.is_empty() {
             break;
         }

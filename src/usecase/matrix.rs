@@ -57,8 +57,10 @@ fn arrange(
     names: Vec<String>,
     occupied: Vec<Occupied>,
 ) -> BTreeMap<String, BTreeMap<String, Cell>> {
-    let ranks: BTreeMap<&str, i64> =
-        environments.iter().map(|environment| (environment.name.as_str(), environment.settings.rank)).collect();
+    let ranks: BTreeMap<&str, i64> = environments
+        .iter()
+        .map(|environment| (environment.name.as_str(), environment.settings.rank))
+        .collect();
     let mut services: BTreeMap<String, BTreeMap<String, Cell>> =
         names.into_iter().map(|name| (name, BTreeMap::new())).collect();
     for Occupied { service, environment, current, running } in occupied {

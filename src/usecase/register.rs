@@ -53,7 +53,9 @@ pub async fn lock_target(
         Some(locked) => locked,
         None => {
             make_target(ctx, tx, service_name, environment_name, events).await?;
-            target::lock(tx.conn(), service_name.as_str(), environment_name.as_str()).await?.ok_or(Error::Raced)?
+            target::lock(tx.conn(), service_name.as_str(), environment_name.as_str())
+                .await?
+                .ok_or(Error::Raced)?
         }
     };
     for (archived, what, name) in [
@@ -108,7 +110,10 @@ async fn make_service(
     let description = ServiceDescription::default();
     let made = new_service(name.clone(), description, now);
     service::insert(tx.conn(), &made).await.map_err(Error::raced)?;
-    events.push(NewEvent::new(EventKind::ServiceCreated, ctx.actor(), json!({ "auto_registered": true })).service(name));
+    events.push(
+        NewEvent::new(EventKind::ServiceCreated, ctx.actor(), json!({ "auto_registered": true }))
+            .service(name),
+    );
     Ok(made.id)
 }
 
@@ -145,7 +150,16 @@ pub fn new_environment(
     now: DateTime<Utc>,
 ) -> Environment {
     let id = clock::new_id();
-    Environment { id, name, settings, unconfirmed, revision: 1, created_at: now, updated_at: now, archived_at: None }
+    Environment {
+        id,
+        name,
+        settings,
+        unconfirmed,
+        revision: 1,
+        created_at: now,
+        updated_at: now,
+        archived_at: None,
+    }
 }
 
 /// What registering a release came to.
@@ -217,7 +231,9 @@ async fn insert(
     release::insert(tx.conn(), &made).await.map_err(Error::raced)?;
     let data = json!({ "identity": made.identity, "number": made.number });
     events.push(
-        NewEvent::new(EventKind::ReleaseRegistered, ctx.actor(), data).service(slot.service).version(slot.version),
+        NewEvent::new(EventKind::ReleaseRegistered, ctx.actor(), data)
+            .service(slot.service)
+            .version(slot.version),
     );
     Ok(Registered { release: made, new: true, ignored: Vec::new() })
 }

@@ -40,7 +40,9 @@ async fn create_in(
     let (service_id, now) = match service::lock(tx.conn(), service_name.as_str()).await? {
         Some((service, now)) => {
             if service.archived_at.is_some() {
-                return Err(Error::Conflict(format!("service {service_name} is archived; it takes no new releases")));
+                return Err(Error::Conflict(format!(
+                    "service {service_name} is archived; it takes no new releases"
+                )));
             }
             (service.id, now)
         }

@@ -36,10 +36,19 @@ pub async fn create(
             let now = db::now(tx.conn()).await?;
             let made = new_service(name.clone(), description.clone(), now);
             service::insert(tx.conn(), &made).await.map_err(|error| {
-                if error.is_taken("service") { Error::Conflict(format!("service {name} is on record already")) } else { error.into() }
+                if error.is_taken("service") {
+                    Error::Conflict(format!("service {name} is on record already"))
+                } else {
+                    error.into()
+                }
             })?;
             let data = json!({ "description": description });
-            ctx.record(&tx, vec![NewEvent::new(EventKind::ServiceCreated, ctx.actor(), data).service(name)], now).await?;
+            ctx.record(
+                &tx,
+                vec![NewEvent::new(EventKind::ServiceCreated, ctx.actor(), data).service(name)],
+                now,
+            )
+            .await?;
             ctx.commit(tx, now, made, render).await
         })
         .await
@@ -87,7 +96,9 @@ async fn update_in(
     match change.archived {
         Some(true) if service.archived_at.is_none() => {
             if service::is_busy(tx.conn(), service.id).await? {
-                return Err(Error::Conflict(format!("a deployment of {name} is running; finish it, then archive")));
+                return Err(Error::Conflict(format!(
+                    "a deployment of {name} is running; finish it, then archive"
+                )));
             }
             service.archived_at = Some(now);
             event(EventKind::ServiceArchived, json!({}));

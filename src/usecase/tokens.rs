@@ -79,7 +79,9 @@ pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Resu
     ctx.require(Scope::Admin)?;
     let maker = &ctx.principal;
     if !maker.narrowing.covers(&new.principal.narrowing) {
-        return Err(Error::Forbidden("a narrowed token makes only tokens that are narrowed as far".to_owned()));
+        return Err(Error::Forbidden(
+            "a narrowed token makes only tokens that are narrowed as far".to_owned(),
+        ));
     }
     if let Some(group) = new.principal.groups.iter().find(|group| !maker.groups.contains(*group)) {
         return Err(Error::Forbidden(format!(
@@ -108,11 +110,7 @@ pub async fn create_by_server(db: &Db, new: &NewToken) -> Result<Made, Error> {
 
 /// Makes sure that there is an admin: when no good one is known, `secret` becomes one, or one is made up when there is
 /// none either and `make_up` allows it. Tells the secret only when it was made up.
-pub async fn bootstrap(
-    db: &Db,
-    secret: Option<&SecretString>,
-    make_up: bool,
-) -> Result<Bootstrap, Error> {
+pub async fn bootstrap(db: &Db, secret: Option<&SecretString>, make_up: bool) -> Result<Bootstrap, Error> {
     db.write(|tx| async move {
         let now = db::now(tx.conn()).await?;
         if token::any_admin(tx.conn(), now).await? {
@@ -121,7 +119,11 @@ pub async fn bootstrap(
         if secret.is_none() && !make_up {
             return Ok(Bootstrap::Missing);
         }
-        let name = if token::any(tx.conn()).await? { format!("admin-{}", now.timestamp()) } else { "admin".to_owned() };
+        let name = if token::any(tx.conn()).await? {
+            format!("admin-{}", now.timestamp())
+        } else {
+            "admin".to_owned()
+        };
         let principal = Principal {
             token_id: Uuid::nil(),
             actor: Actor { token: name.clone(), subject: name },
@@ -167,9 +169,9 @@ async fn insert(
     let token = Token { principal, created_at: now, expires_at: new.expires_at, revoked_at: None };
     let name = &token.principal.actor.token;
     token::insert(tx.conn(), &token, &hash(secret.expose_secret())).await.map_err(|error| match error {
-        StoreError::Unique(_) => {
-            Error::Conflict(format!("a token named {name} (or with this secret) is in use; revoke it or take another name"))
-        }
+        StoreError::Unique(_) => Error::Conflict(format!(
+            "a token named {name} (or with this secret) is in use; revoke it or take another name"
+        )),
         other => other.into(),
     })?;
     let data = json!({
@@ -182,7 +184,8 @@ async fn insert(
         "environments": token.principal.narrowing.environments,
         "expires_at": token.expires_at,
     });
-    event::insert(tx.conn(), vec![NewEvent::new(EventKind::TokenCreated, maker, data)], now, request_id).await?;
+    event::insert(tx.conn(), vec![NewEvent::new(EventKind::TokenCreated, maker, data)], now, request_id)
+        .await?;
     Ok(Made { token, secret })
 }
 

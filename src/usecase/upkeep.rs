@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
@@ -74,7 +74,9 @@ async fn expire(app: &App, id: Uuid) -> Result<bool, Error> {
                 lease_expires_at: locked.named.deployment.times.lease_expires_at,
                 later_started: false,
             };
-            let Ok(Move::End(status)) = advance(situation, Command::Expire, locked.now) else { return Ok(None) };
+            let Ok(Move::End(status)) = advance(situation, Command::Expire, locked.now) else {
+                return Ok(None);
+            };
             let event = end::apply(&tx, &mut locked, status, None, &Actor::server()).await?;
             event::insert(tx.conn(), vec![event], end::at(&locked), None).await?;
             Ok::<_, Error>(Some(tx.commit(locked.named).await?))
@@ -91,29 +93,20 @@ async fn expire(app: &App, id: Uuid) -> Result<bool, Error> {
 pub async fn purge(app: &App) -> Result<u64, Error> {
     let workers = &app.config.workers;
     let now = db::now(app.db.read()).await?;
-    let before = |age: Duration| TimeDelta::from_std(age).ok().and_then(|age| now.checked_sub_signed(age));
-    let mut gone = 0;
-    if let Some(before) = before(workers.idempotency_retention) {
-        gone += in_batches(app, async |tx| idempotency::purge(tx.conn(), before, BATCH).await).await?;
-    }
-    if let Some(before) = before(workers.denial_retention) {
-        gone += in_batches(app, async |tx| decision::purge(tx.conn(), before, BATCH).await).await?;
-    }
-    Ok(gone)
-}
-
-async fn in_batches(
-    app: &App,
-    purge: impl AsyncFn(&db::Tx) -> Result<u64, crate::store::error::StoreError>,
-) -> Result<u64, Error> {
+    let before = |age: Duration| {
+        let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+        now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC)
+    };
+    let (keys_before, denials_before) =
+        (before(workers.idempotency_retention), before(workers.denial_retention));
     let mut gone = 0;
     loop {
-        let purge = &purge;
         let some = app
             .db
             .write(|tx| async move {
-                let some = purge(&tx).await?;
-                Ok::<_, Error>(tx.commit(some).await?)
+                let keys = idempotency::purge(tx.conn(), keys_before, BATCH).await?;
+                let denials = decision::purge(tx.conn(), denials_before, BATCH).await?;
+                Ok::<_, Error>(tx.commit(keys + denials).await?)
             })
             .await?;
         gone += some;

@@ -138,7 +138,9 @@ pub struct RecordDeployment {
 
 impl Example for RecordDeployment {
     fn example() -> Self {
-        let at = |second: i64| Time(chrono::DateTime::from_timestamp(1_767_225_600 + second, 0).unwrap_or_default());
+        let at = |second: i64| {
+            Time(chrono::DateTime::from_timestamp(1_767_225_600 + second, 0).unwrap_or_default())
+        };
         Self {
             service: "shop".to_owned(),
             environment: "staging".to_owned(),
@@ -277,7 +279,10 @@ fn lease(asked: Option<i64>, ledger: &LedgerConfig) -> Result<i64, Malformed> {
 
 fn override_reason(reason: &str) -> Result<String, Malformed> {
     if reason.trim().chars().count() < OVERRIDE_REASON_MIN {
-        return Err(Malformed::new("too-short", format!("must be at least {OVERRIDE_REASON_MIN} characters")));
+        return Err(Malformed::new(
+            "too-short",
+            format!("must be at least {OVERRIDE_REASON_MIN} characters"),
+        ));
     }
     text::free(reason, TEXT_MAX)
 }

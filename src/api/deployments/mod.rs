@@ -86,7 +86,8 @@ impl DeploymentsApi {
         &self,
         auth: Auth,
         /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
         body: Json<StartDeployment>,
     ) -> Result<Reply<StartedView, Made>, Problem> {
         let asked = body.0.parse(auth.labels_max(), auth.ledger()).map_err(refuse)?;
@@ -109,7 +110,8 @@ impl DeploymentsApi {
         &self,
         auth: Auth,
         /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
         body: Json<RecordDeployment>,
     ) -> Result<Reply<DeploymentView, MadeOrThere>, Problem> {
         let asked = body.0.parse(auth.labels_max()).map_err(refuse)?;
@@ -175,7 +177,10 @@ impl DeploymentsApi {
         id: Path<Uuid>,
     ) -> Result<Json<DeploymentDetail>, Problem> {
         let (named, events) = read::get(&auth.ctx(), id.0).await?;
-        Ok(Json(DeploymentDetail { deployment: view(named), timeline: events.into_iter().map(Into::into).collect() }))
+        Ok(Json(DeploymentDetail {
+            deployment: view(named),
+            timeline: events.into_iter().map(Into::into).collect(),
+        }))
     }
 
     /// Heartbeat
@@ -188,7 +193,8 @@ impl DeploymentsApi {
         /// Its id.
         id: Path<Uuid>,
         /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
         body: Json<Heartbeat>,
     ) -> Result<Reply<DeploymentView, Changed>, Problem> {
         let progress = body.0.parse().map_err(refuse)?;
@@ -209,7 +215,8 @@ impl DeploymentsApi {
         /// Its id.
         id: Path<Uuid>,
         /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")] _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
         body: Json<FinishDeployment>,
     ) -> Result<Reply<DeploymentView, Changed>, Problem> {
         let (outcome, message) = body.0.parse().map_err(refuse)?;

@@ -182,6 +182,7 @@ pub enum DeploymentList {
     Page(
         Json<DeploymentPage>,
         /// Where the next page is.
-        #[oai(header = "Link")] Option<String>,
+        #[oai(header = "Link")]
+        Option<String>,
     ),
 }

@@ -79,5 +79,10 @@ pub fn about(event: NewEvent, named: &Named) -> NewEvent {
 pub fn count(app: &App, named: &Named) {
     let times = &named.deployment.times;
     let took = times.finished_at.and_then(|end| (end - times.started_at).to_std().ok()).unwrap_or_default();
-    app.metrics.deployment_finished(&named.service, &named.environment, named.deployment.status.as_str(), took);
+    app.metrics.deployment_finished(
+        &named.service,
+        &named.environment,
+        named.deployment.status.as_str(),
+        took,
+    );
 }

@@ -45,7 +45,8 @@ pub async fn heartbeat(
         .db
         .write(|tx| async move {
             let (Locked { mut named, now, .. }, situation) = lock(ctx, &tx, id).await?;
-            advance(situation, Command::Heartbeat, now).map_err(|refused| Error::Conflict(refused.to_string()))?;
+            advance(situation, Command::Heartbeat, now)
+                .map_err(|refused| Error::Conflict(refused.to_string()))?;
             let deployment = &mut named.deployment;
             deployment.times.heartbeat_at = Some(now);
             deployment.times.lease_expires_at = Some(now + TimeDelta::seconds(deployment.plan.lease_seconds));
@@ -118,7 +119,8 @@ async fn finish_in(
             if locked.named.deployment.standing.late_status != Some(outcome) {
                 deployment::keep_late(tx.conn(), id, outcome).await?;
                 let data = json!({ "late_status": outcome, "message": message });
-                let event = end::about(NewEvent::new(EventKind::DeploymentLate, ctx.actor(), data), &locked.named);
+                let event =
+                    end::about(NewEvent::new(EventKind::DeploymentLate, ctx.actor(), data), &locked.named);
                 ctx.record(&tx, vec![event], moment(locked.now, locked.target.last_at)).await?;
                 tx.commit(()).await?;
             }

@@ -85,7 +85,12 @@ pub async fn record(ctx: &Ctx, asked: &Record, render: Render<'_, Recorded>) -> 
     Ok(recorded)
 }
 
-async fn record_in(ctx: &Ctx, tx: Tx, asked: &Record, render: Render<'_, Recorded>) -> Result<Recorded, Error> {
+async fn record_in(
+    ctx: &Ctx,
+    tx: Tx,
+    asked: &Record,
+    render: Render<'_, Recorded>,
+) -> Result<Recorded, Error> {
     let mut events = Vec::new();
     let locked = register::lock_target(ctx, &tx, &asked.service, &asked.environment, &mut events).await?;
     let (mut target, now) = (locked.target, locked.now);
@@ -95,9 +100,15 @@ async fn record_in(ctx: &Ctx, tx: Tx, asked: &Record, render: Render<'_, Recorde
     let (found, last_number) =
         release::read_for_start(tx.conn(), target.service_id, asked.version.as_str(), &[]).await?;
     let known = found.into_iter().next();
-    let slot =
-        Slot { service_id: target.service_id, service: &asked.service, version: &asked.version, last_number, now };
-    let release = register::release(ctx, &tx, slot, known, asked.release.as_ref(), &mut events).await?.release;
+    let slot = Slot {
+        service_id: target.service_id,
+        service: &asked.service,
+        version: &asked.version,
+        last_number,
+        now,
+    };
+    let release =
+        register::release(ctx, &tx, slot, known, asked.release.as_ref(), &mut events).await?.release;
     let mut deployment = deployment_of(ctx, asked, &target, &release);
     if let Some(twin) = record::twin(tx.conn(), &deployment).await? {
         let named = deployment::find(tx.conn(), &Narrowing::default(), twin).await?;
@@ -171,7 +182,8 @@ async fn place(tx: &Tx, target: &mut Target, deployment: &mut Deployment) -> Res
     let next = record::from(conn, deployment, at).await?;
     if next.as_ref().is_some_and(|next| next.finished_at == at) {
         return Err(Error::Conflict(
-            "another deployment of this target succeeded at this very moment; times of a target must differ".to_owned(),
+            "another deployment of this target succeeded at this very moment; times of a target must differ"
+                .to_owned(),
         ));
     }
     let before = record::before(conn, deployment, at).await?;
@@ -186,7 +198,8 @@ async fn place(tx: &Tx, target: &mut Target, deployment: &mut Deployment) -> Res
     }
     if deployment.plan.kind == Kind::Rollback {
         let since = record::last_of(conn, deployment, at).await?;
-        record::revert(conn, deployment, since.or(before.as_ref().map(|before| before.stay_started_at)), at).await?;
+        record::revert(conn, deployment, since.or(before.as_ref().map(|before| before.stay_started_at)), at)
+            .await?;
     }
     match next {
         Some(next) => mend_stays(tx, target, deployment, before.as_ref(), &next).await,

@@ -7,7 +7,9 @@ use uuid::Uuid;
 use crate::{
     clock,
     domain::{
-        deployment::{Command, Deployment, Move, Plan, Progress, Situation, Standing, Times, advance, moment},
+        deployment::{
+            Command, Deployment, Move, Plan, Progress, Situation, Standing, Times, advance, moment,
+        },
         event::{EventKind, NewEvent},
         gate::{CurrentFact, Decision, Facts, Policy, RunningFact, evaluate},
         release::Release,
@@ -159,11 +161,17 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<(Found, Facts), E
     let current_id = target.current.as_ref().map(|current| current.release_id);
     let ids: Vec<Uuid> = current_id.into_iter().collect();
     let version = asked.version.as_str();
-    let (releases, last_number) = release::read_for_start(tx.conn(), target.service_id, version, &ids).await?;
+    let (releases, last_number) =
+        release::read_for_start(tx.conn(), target.service_id, version, &ids).await?;
     let current = releases.iter().find(|release| Some(release.id) == current_id).cloned();
     let known = releases.into_iter().find(|release| release.identity.version == asked.version);
-    let slot =
-        Slot { service_id: target.service_id, service: &asked.service, version: &asked.version, last_number, now };
+    let slot = Slot {
+        service_id: target.service_id,
+        service: &asked.service,
+        version: &asked.version,
+        last_number,
+        now,
+    };
     let release = register::release(ctx, tx, slot, known, asked.release.as_ref(), &mut events).await?.release;
     register::check_remediates(ctx, tx, asked.remediates, &asked.service).await?;
     let running = running_of(tx, &mut target, &mut events).await?;
@@ -179,8 +187,10 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<(Found, Facts), E
         kind,
         preempt: asked.preempt,
         number: release.number,
-        current: current
-            .map(|current| CurrentFact { version: current.identity.version.to_string(), number: current.number }),
+        current: current.map(|current| CurrentFact {
+            version: current.identity.version.to_string(),
+            number: current.number,
+        }),
         running: running.as_ref().map(running_fact),
     };
     Ok((Found { target, release, kind, verified, reverts_since, running, events, at }, facts))
@@ -198,7 +208,11 @@ fn running_fact(running: &Locked) -> RunningFact {
 }
 
 /// The deployment that is under way, unless its lease has run out: then it ends here and now.
-async fn running_of(tx: &Tx, target: &mut Target, events: &mut Vec<NewEvent>) -> Result<Option<Locked>, Error> {
+async fn running_of(
+    tx: &Tx,
+    target: &mut Target,
+    events: &mut Vec<NewEvent>,
+) -> Result<Option<Locked>, Error> {
     let Some(running) = &target.running else { return Ok(None) };
     let locked = deployment::lock(tx.conn(), running.deployment_id, &Narrowing::default()).await?;
     let Some(mut locked) = locked else { return Ok(None) };
@@ -208,7 +222,9 @@ async fn running_of(tx: &Tx, target: &mut Target, events: &mut Vec<NewEvent>) ->
         lease_expires_at: deployment.times.lease_expires_at,
         later_started: false,
     };
-    let Ok(Move::End(status)) = advance(situation, Command::Expire, locked.now) else { return Ok(Some(locked)) };
+    let Ok(Move::End(status)) = advance(situation, Command::Expire, locked.now) else {
+        return Ok(Some(locked));
+    };
     let server = crate::domain::actor::Actor::server();
     events.push(end::apply(tx, &mut locked, status, None, &server).await?);
     *target = locked.target;
@@ -232,8 +248,10 @@ async fn rollback_of(
     }
     let history = deployment::successes(tx.conn(), target.service_id, target.environment_id).await?;
     let depth = usize::try_from(ctx.app.config.ledger.rollback_depth).unwrap_or(usize::MAX);
-    let verified = choices(&history, Some(&current.artefact), depth).iter().any(|choice| choice.artefact == artefact);
-    let last_there = history.iter().find(|success| success.artefact == artefact).map(|success| success.finished_at);
+    let verified =
+        choices(&history, Some(&current.artefact), depth).iter().any(|choice| choice.artefact == artefact);
+    let last_there =
+        history.iter().find(|success| success.artefact == artefact).map(|success| success.finished_at);
     let since = last_there.unwrap_or(current.since - TimeDelta::microseconds(1));
     Ok((verified, Some(since)))
 }

@@ -1,0 +1,84 @@
+//! The first admin token: taken from the configuration, or made up and left where the client finds it.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+
+use crate::{
+    config::{Config, local},
+    store::db::Db,
+    usecase::tokens::{Bootstrap, bootstrap},
+};
+
+/// Makes sure that there is an admin token, or says what to do.
+pub async fn ensure(db: &Db, config: &Config) -> anyhow::Result<()> {
+    let sqlite = config.database.url.sqlite_path().map(Path::to_path_buf);
+    match bootstrap(db, config.auth.bootstrap_token.as_ref(), sqlite.is_some()).await? {
+        Bootstrap::Present => {}
+        Bootstrap::Given => tracing::info!("the configured bootstrap token is the admin's now"),
+        Bootstrap::MadeUp(secret) => {
+            let beside = beside(&sqlite.unwrap_or_default());
+            write(&beside, secret.expose_secret())?;
+            tracing::info!(file = %beside.display(), "made an admin token");
+        }
+        Bootstrap::Missing => anyhow::bail!(
+            "there is no admin token: set WAYBILL__AUTH__BOOTSTRAP_TOKEN (or …_TOKEN_FILE) to a value of at least 32 \
+             characters, such as the output of `openssl rand -hex 32`, or run `waybill token create --scope admin`"
+        ),
+    }
+    Ok(())
+}
+
+/// Leaves the address and the admin token of a local installation where the client finds them.
+pub fn leave_for_client(config: &Config, url: &str) {
+    let Some(database) = config.database.url.sqlite_path() else { return };
+    let Ok(token) = fs::read_to_string(beside(database)) else { return };
+    let Some(path) = local::path() else { return };
+    let text = serde_json::json!({ "url": url, "token": token.trim() }).to_string();
+    if let Err(error) = write(&path, &text) {
+        tracing::warn!(error = %format!("{error:#}"), "the client must be told WAYBILL_URL and WAYBILL_TOKEN by hand");
+    }
+}
+
+fn beside(database: &Path) -> PathBuf {
+    database.with_file_name("admin.token")
+}
+
+/// Writes a file that nobody else can read, whole or not at all.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let write = || -> io::Result<()> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let new = path.with_extension("new");
+        drop(fs::remove_file(&new));
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_token_file_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/admin.token");
+        write(&path, "first").unwrap();
+        write(&path, "second").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

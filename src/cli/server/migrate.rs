@@ -1,0 +1,56 @@
+//! `waybill migrate`: the database's schema.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{ConfigArgs, say};
+use crate::store::schema;
+
+/// What can be done with the schema.
+#[derive(Debug, Subcommand)]
+pub enum MigrateCommand {
+    /// Apply every pending migration. Safe when several run at once, and content when the database is ahead.
+    Up(ConfigArgs),
+    /// Take back the last migrations, and what they hold.
+    Down {
+        /// How many.
+        #[arg(long, default_value_t = 1)]
+        steps: u32,
+        /// Do it although data is lost.
+        #[arg(long)]
+        yes: bool,
+        /// Where the database is.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Tell which migrations are applied and which are pending; exits 1 when some are.
+    Status(ConfigArgs),
+}
+
+/// Does what is asked.
+pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        MigrateCommand::Up(config) => {
+            let done = schema::up(&config.open().await?).await?;
+            if done.is_empty() {
+                return say("The schema is up to date.");
+            }
+            say(&format!("Applied {}.", done.join(", ")))
+        }
+        MigrateCommand::Down { steps, yes, config } => {
+            anyhow::ensure!(yes, "this drops tables with all they hold; back up first, then say --yes");
+            let left = schema::down(&config.open().await?, *steps).await?;
+            say(&format!("{left} migrations are left."))
+        }
+        MigrateCommand::Status(config) => {
+            let status = schema::status(&config.open().await?).await?;
+            let lines = |mark: &str, names: &[String]| {
+                names.iter().map(|name| format!("{mark} {name}\n")).collect::<String>()
+            };
+            let text = lines("applied", &status.applied) + &lines("pending", &status.pending);
+            say(text.trim_end())?;
+            Ok(if status.pending.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}

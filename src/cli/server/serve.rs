@@ -1,0 +1,174 @@
+//! `waybill serve`: puts the parts together, runs them, and takes them apart in order.
+
+use std::{num::NonZeroU32, process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Args;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use poem::{Endpoint, EndpointExt as _, endpoint::BoxEndpoint};
+use tokio::net::TcpListener;
+
+use super::{ConfigArgs, admin, connect};
+use crate::{
+    api::{
+        self,
+        ops::{COMMIT, Check, Checks, Readiness, VERSION},
+        routes::{Shell, metrics_routes, routes},
+    },
+    app::App,
+    config::{Config, load::Flag},
+    metrics::Metrics,
+    middleware::rate_limit::RateLimiter,
+    server::{self, Limits},
+    shutdown::Shutdown,
+    store::{db::Db, schema},
+    worker,
+};
+
+/// How to run the server.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The address to listen on; the same as `WAYBILL__SERVER__LISTEN`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Runs the server until it is told to stop.
+pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let listen = args.listen.clone().map(|value| Flag {
+        name: "--listen".to_owned(),
+        key: "server.listen".to_owned(),
+        value,
+    });
+    let loaded = args.config.load(listen.into_iter().collect())?;
+    let db = connect(&loaded).await?;
+    prepare_schema(&db).await?;
+    admin::ensure(&db, &loaded.config).await?;
+
+    let listener = bind(loaded.config.server.listen).await?;
+    let address = listener.local_addr()?;
+    let mut config = loaded.config;
+    config.server.listen = address;
+    let metrics = Arc::new(Metrics::new(VERSION, COMMIT)?);
+    let app = App { config: Arc::new(config), db, metrics };
+    let shutdown = Shutdown::new();
+    let shell = shell(&app, &shutdown);
+    let metrics_listener = match app.config.metrics.listen {
+        Some(listen) => Some(bind(listen).await?),
+        None => None,
+    };
+    worker::start(&app, &shutdown);
+    admin::leave_for_client(&app.config, &app.config.server.base_url());
+    tracing::info!(%address, url = app.config.server.base_url(), version = VERSION, "listening");
+
+    let signals = shutdown.on_signals(app.config.server.drain_delay)?;
+    let served = tokio::select! {
+        served = serve_all(&app, listener, metrics_listener, &shell, &shutdown) => served,
+        () = signals => Err(anyhow::anyhow!("stopped by a second signal")),
+    };
+    if !shutdown.stop_workers(app.config.server.drain_timeout).await {
+        tracing::warn!("a worker did not stop in time");
+    }
+    app.db.close().await;
+    served?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// SQLite brings its schema up to date by itself; a PostgreSQL database is shared, so that is a step of its own.
+async fn prepare_schema(db: &Db) -> anyhow::Result<()> {
+    if db.is_postgres() {
+        let status = schema::status(db).await?;
+        anyhow::ensure!(
+            status.pending.is_empty(),
+            "the database's schema is behind this version: run `waybill migrate up` first (pending: {})",
+            status.pending.join(", ")
+        );
+    } else {
+        schema::up(db).await?;
+    }
+    Ok(())
+}
+
+fn shell(app: &App, shutdown: &Shutdown) -> Shell {
+    let server = &app.config.server;
+    Shell {
+        public_url: server.base_url(),
+        request_timeout: server.request_timeout,
+        body_limit: usize::try_from(server.body_limit_bytes).unwrap_or(usize::MAX),
+        serve_metrics: app.config.metrics.listen.is_none(),
+        metrics: Arc::clone(&app.metrics),
+        readiness: Arc::new(Ready(app.db.clone())),
+        shutdown: shutdown.clone(),
+    }
+}
+
+/// Everything that the server serves, for whoever brings an [`App`].
+pub fn endpoint(app: &App, shell: &Shell) -> anyhow::Result<BoxEndpoint<'static, poem::Response>> {
+    let limits = &app.config.limits;
+    let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    let limiter = RateLimiter::new(at_least_one(limits.requests_per_second), at_least_one(limits.burst));
+    Ok(routes(api::service(), shell)?.data(app.clone()).data(Arc::new(limiter)).map_to_response().boxed())
+}
+
+async fn serve_all(
+    app: &App,
+    listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
+    shell: &Shell,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let limits = limits(&app.config);
+    let api = serve_one(listener, endpoint(app, shell)?, limits, shutdown);
+    let metrics = async {
+        match metrics_listener {
+            Some(listener) => serve_one(listener, metrics_routes(shell), limits, shutdown).await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(api, metrics)?;
+    Ok(())
+}
+
+async fn serve_one<E: Endpoint + 'static>(
+    listener: TcpListener,
+    endpoint: E,
+    limits: Limits,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    Ok(server::serve(listener, endpoint, limits, shutdown).await?)
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_connections: usize::try_from(config.server.max_connections).unwrap_or(usize::MAX),
+        header_timeout: config.server.header_timeout,
+        drain_timeout: config.server.drain_timeout,
+    }
+}
+
+/// Ready when the database answers and its schema is not behind.
+struct Ready(Db);
+
+impl Readiness for Ready {
+    fn checks(&self) -> BoxFuture<'_, Checks> {
+        async {
+            let database = match schema::status(&self.0).await {
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the database is not ready");
+                    Check::unavailable("It does not answer.")
+                }
+                Ok(status) if status.pending.is_empty() => Check::ok(),
+                Ok(_) => Check::unavailable("Its schema is behind; run `waybill migrate up`."),
+            };
+            Checks::from([("database", database)])
+        }
+        .boxed()
+    }
+}

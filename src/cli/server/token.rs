@@ -1,0 +1,135 @@
+//! `waybill token`: tokens, made right in the database by whoever runs the server.
+
+use std::{collections::BTreeSet, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+use uuid::Uuid;
+
+use super::{ConfigArgs, say};
+use crate::{
+    api::{tokens::CreateToken, types::Time},
+    domain::{page::PageRequest, vocabulary::Scope},
+    store::{schema, token::Token},
+    usecase::tokens,
+};
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print its secret, which is shown this once.
+    Create(CreateArgs),
+    /// List tokens, oldest first, without their secrets.
+    List(ConfigArgs),
+    /// Revoke a token; it stops working with the next request.
+    Revoke {
+        /// Its id.
+        id: Uuid,
+        /// Where the database is.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+/// A token to make.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Its name: a DNS-1123 label.
+    #[arg(long)]
+    name: String,
+    /// The person or pipeline that holds it; the name when absent.
+    #[arg(long)]
+    subject: Option<String>,
+    /// What it may do, separated by commas.
+    #[arg(long = "scope", required = true, value_delimiter = ',', value_parser = parse_scope)]
+    scopes: Vec<Scope>,
+    /// The groups it approves for, separated by commas.
+    #[arg(long = "group", value_delimiter = ',')]
+    groups: Vec<String>,
+    /// The services it is narrowed to, separated by commas.
+    #[arg(long = "service", value_delimiter = ',')]
+    services: Vec<String>,
+    /// The environments it is narrowed to, separated by commas.
+    #[arg(long = "environment", value_delimiter = ',')]
+    environments: Vec<String>,
+    /// When it stops working, as RFC 3339 has it.
+    #[arg(long)]
+    expires_at: Option<chrono::DateTime<chrono::Utc>>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+fn parse_scope(text: &str) -> Result<Scope, String> {
+    text.parse().map_err(|malformed: crate::domain::fault::Malformed| malformed.detail)
+}
+
+/// Does what is asked.
+pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        TokenCommand::Create(args) => create(args).await,
+        TokenCommand::List(config) => {
+            let db = config.open().await?;
+            let mut request = PageRequest { limit: crate::domain::page::LIMIT_MAX, after: None };
+            loop {
+                let page = tokens::list_by_server(&db, &request).await?;
+                for token in &page.items {
+                    say(&line(token))?;
+                }
+                request.after = page.items.last().map(|token| token.principal.token_id);
+                if page.next.is_none() {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+        }
+        TokenCommand::Revoke { id, config } => {
+            tokens::revoke_by_server(&config.open().await?, id).await?;
+            say(&format!("Token {id} is revoked."))
+        }
+    }
+}
+
+async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
+    let some = |names: Vec<String>| (!names.is_empty()).then_some(names);
+    let asked = CreateToken {
+        name: args.name,
+        subject: args.subject,
+        scopes: args.scopes,
+        groups: args.groups,
+        services: some(args.services),
+        environments: some(args.environments),
+        expires_at: args.expires_at.map(Time),
+    };
+    let new = asked.parse().map_err(|faults| {
+        let lines: Vec<_> = faults
+            .into_vec()
+            .into_iter()
+            .map(|fault| format!("{}: {}", fault.pointer, fault.detail))
+            .collect();
+        anyhow::anyhow!(lines.join("\n"))
+    })?;
+    let db = args.config.open().await?;
+    if !db.is_postgres() {
+        schema::up(&db).await?;
+    }
+    say(tokens::create_by_server(&db, &new).await?.secret.expose_secret())
+}
+
+fn line(token: &Token) -> String {
+    let principal = &token.principal;
+    let scopes: Vec<_> = principal.scopes.iter().map(|scope| scope.as_str()).collect();
+    let names = |what: &str, names: &Option<BTreeSet<String>>| {
+        names.as_ref().map_or_else(String::new, |names| {
+            format!("  {what}={}", names.iter().cloned().collect::<Vec<_>>().join(","))
+        })
+    };
+    format!(
+        "{}  {}  {}  {}{}{}{}",
+        principal.token_id,
+        principal.actor.token,
+        principal.actor.subject,
+        scopes.join(","),
+        names("services", &principal.narrowing.services),
+        names("environments", &principal.narrowing.environments),
+        token.revoked_at.map_or_else(String::new, |at| format!("  revoked {}", Time::text(at)))
+    )
+}

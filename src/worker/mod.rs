@@ -1,0 +1,93 @@
+//! What the server does in the background. Every worker calls one use case, again and again; all of them may run on
+//! every replica.
+
+use std::{future::Future, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    shutdown::Shutdown,
+    usecase::{error::Error, upkeep},
+};
+
+/// How long the relay waits after a commit for others to join, so that one transaction seals them all.
+const RELAY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the gauges are brought up to date.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Starts all workers; `shutdown` stops them.
+pub fn start(app: &App, shutdown: &Shutdown) {
+    let workers = &app.config.workers;
+    let relay = app.clone();
+    shutdown.spawn_worker(|stop| relay_events(relay, stop));
+    let spawn =
+        |name, interval, work: fn(App) -> futures_util::future::BoxFuture<'static, Result<(), Error>>| {
+            let app = app.clone();
+            shutdown.spawn_worker(move |stop| every(name, interval, stop, move || work(app.clone())));
+        };
+    spawn("leases", workers.lease_interval, |app| {
+        Box::pin(async move { upkeep::expire_leases(&app).await.map(drop) })
+    });
+    spawn("purge", workers.purge_interval, |app| {
+        Box::pin(async move { upkeep::purge(&app).await.map(drop) })
+    });
+    spawn("gauges", GAUGE_INTERVAL, |app| Box::pin(async move { upkeep::measure(&app).await }));
+    spawn("anchor", workers.head_log_interval, |app| {
+        Box::pin(async move {
+            let head = upkeep::chain_head(&app).await?;
+            tracing::info!(seq = head.seq, hash = head.hash, "the head of the audit log's chain");
+            Ok(())
+        })
+    });
+}
+
+/// Seals events soon after each commit, and now and then in case another replica has left some. A last time at the end,
+/// so that nothing waits for the next start.
+async fn relay_events(app: App, stop: CancellationToken) {
+    let interval = app.config.workers.relay_interval;
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = app.db.committed() => tokio::time::sleep(RELAY_PAUSE).await,
+            () = tokio::time::sleep(interval) => {}
+            () = stop.cancelled() => {}
+        }
+        loop {
+            match upkeep::seal_events(&app).await {
+                Ok(sealed) if upkeep::is_full(sealed) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    report("relay", &error);
+                    tokio::select! {
+                        () = tokio::time::sleep(interval) => break,
+                        () = stop.cancelled() => break,
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Does the work at once and then at each interval, until it is told to stop. An error is reported and the work done
+/// again at the next interval.
+async fn every<W, F>(name: &'static str, interval: Duration, stop: CancellationToken, work: W)
+where
+    W: Fn() -> F,
+    F: Future<Output = Result<(), Error>>,
+{
+    loop {
+        if let Err(error) = work().await {
+            report(name, &error);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn report(worker: &str, error: &Error) {
+    let error: &dyn std::error::Error = error;
+    tracing::warn!(worker, error, "a worker failed and will try again");
+}

@@ -1,0 +1,66 @@
+//! A migrated database of its own for each test, and `db_test!`, which runs a test on both databases.
+
+use tempfile::TempDir;
+
+use super::{
+    postgres::{self, Database},
+    sqlite,
+};
+
+/// A migrated and empty database; it is deleted when this is dropped.
+#[derive(Debug)]
+pub struct TestDb {
+    /// Where it is, as `database.url` takes it.
+    pub url: String,
+    keeper: Keeper,
+}
+
+/// Deletes the database when it is dropped.
+#[derive(Debug)]
+enum Keeper {
+    Sqlite { _directory: TempDir },
+    Postgres { _database: Database },
+}
+
+impl TestDb {
+    /// A SQLite file.
+    pub async fn sqlite() -> Self {
+        let (url, directory) = sqlite::create().await;
+        Self { url, keeper: Keeper::Sqlite { _directory: directory } }
+    }
+
+    /// A database on the PostgreSQL server of this test run.
+    pub async fn postgres() -> Self {
+        let database = postgres::create().await.unwrap_or_else(|error| panic!("{error:#}"));
+        Self { url: database.url(), keeper: Keeper::Postgres { _database: database } }
+    }
+
+    /// Whether it is on PostgreSQL, for the few tests that have to know.
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.keeper, Keeper::Postgres { .. })
+    }
+}
+
+/// `db_test!(async fn name(db: TestDb) { … })` is the two tests `name::sqlite` and `name::postgres`.
+#[macro_export]
+macro_rules! db_test {
+    ($(#[$attribute:meta])* async fn $name:ident($db:ident: TestDb) $body:block) => {
+        #[cfg(test)]
+        mod $name {
+            use super::*;
+
+            $(#[$attribute])*
+            async fn test($db: $crate::support::db::TestDb) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                test($crate::support::db::TestDb::sqlite().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                test($crate::support::db::TestDb::postgres().await).await;
+            }
+        }
+    };
+}

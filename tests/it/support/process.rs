@@ -1,0 +1,148 @@
+//! The real binary as a process of its own: started, asked over HTTP, stopped and killed.
+
+use std::{
+    fs,
+    net::TcpListener,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Once,
+};
+
+use reqwest::{
+    Client,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{db::TestDb, eventually};
+
+const TOKEN: &str = "test-bootstrap-token-0123456789abcdef";
+
+/// A running `waybill serve`; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct ServerProcess {
+    /// Where it answers.
+    pub url: String,
+    /// Its admin token.
+    pub token: String,
+    child: Child,
+    directory: TempDir,
+}
+
+impl ServerProcess {
+    /// Starts a server on `db` and waits until it is ready.
+    pub async fn start(db: &TestDb) -> Self {
+        Self::start_with(db, &[]).await
+    }
+
+    /// The same, with more variables in its environment.
+    pub async fn start_with(db: &TestDb, env: &[(&str, &str)]) -> Self {
+        // Another process may take the port between our look and the server's; then the server ends before it is ready.
+        for _ in 0..3 {
+            let mut server = Self::spawn(db, env);
+            if server.is_ready().await {
+                return server;
+            }
+            let said = server.stderr();
+            assert!(said.contains("in use"), "the server ended before it was ready:\n{said}");
+        }
+        panic!("the server found no free port");
+    }
+
+    /// Starts a server, and does not wait.
+    pub fn spawn(db: &TestDb, env: &[(&str, &str)]) -> Self {
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let directory = TempDir::new().unwrap();
+        let child = command(&directory)
+            .arg("serve")
+            .env("WAYBILL__SERVER__LISTEN", format!("127.0.0.1:{port}"))
+            .env("WAYBILL__DATABASE__URL", &db.url)
+            .env("WAYBILL__AUTH__BOOTSTRAP_TOKEN", TOKEN)
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(directory.path().join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        Self { url: format!("http://127.0.0.1:{port}"), token: TOKEN.to_owned(), child, directory }
+    }
+
+    /// A client that sends the admin token.
+    pub fn client(&self) -> Client {
+        let bearer = HeaderValue::from_str(&format!("Bearer {}", self.token)).unwrap();
+        client(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+    }
+
+    /// The full URL of a path.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.directory.path().join("stderr")).unwrap()
+    }
+
+    /// Asks it to stop (SIGTERM), and does not wait.
+    pub fn ask_to_stop(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// Asks it to stop (SIGTERM), and waits until it has.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.ask_to_stop();
+        self.wait().await
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn wait(&mut self) -> ExitStatus {
+        eventually("the end of the server", async || self.child.try_wait().unwrap()).await
+    }
+
+    /// Ends it on the spot (SIGKILL), as a crash of the machine would.
+    pub fn kill9(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// False when it ended instead.
+    async fn is_ready(&mut self) -> bool {
+        let (client, url) = (client(HeaderMap::new()), self.at("/readyz"));
+        eventually("readiness of the server", async || {
+            if self.child.try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            let answer = client.get(&url).send().await.ok()?;
+            answer.status().is_success().then_some(true)
+        })
+        .await
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // It may have ended already, and then there is nothing to do.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("--- standard error of {}\n{}", self.url, self.stderr());
+        }
+    }
+}
+
+/// The binary, in a directory of its own and with nothing of this process's environment.
+pub fn command(directory: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
+    command.current_dir(directory.path()).env_clear();
+    command.env("HOME", directory.path()).env("XDG_STATE_HOME", directory.path().join("state"));
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+fn client(headers: HeaderMap) -> Client {
+    static TLS: Once = Once::new();
+    TLS.call_once(|| {
+        rustls::crypto::ring::default_provider().install_default().expect("only this installs one");
+    });
+    Client::builder().default_headers(headers).no_proxy().build().unwrap()
+}
