@@ -179,11 +179,10 @@ pub fn advance(situation: Situation, command: Command, now: DateTime<Utc>) -> Re
     let overdue = lease_expires_at.is_some_and(|end| end <= now);
     match (status, command) {
         (Status::Running, Command::Heartbeat) => Ok(Move::Renew),
-        (Status::Running, Command::Finish(outcome)) => Ok(Move::End(outcome.into())),
         (Status::Running, Command::Expire) if overdue => Ok(Move::End(Status::Expired)),
         (Status::Running, Command::Preempt) => Ok(Move::End(Status::Canceled)),
         (Status::Expired, Command::Finish(outcome)) if later_started => Ok(Move::KeepLate(outcome)),
-        (Status::Expired, Command::Finish(outcome)) => Ok(Move::End(outcome.into())),
+        (Status::Running | Status::Expired, Command::Finish(outcome)) => Ok(Move::End(outcome.into())),
         (_, Command::Finish(outcome)) if status == outcome.into() => Ok(Move::Already),
         (
             Status::Running | Status::Succeeded | Status::Failed | Status::Canceled | Status::Expired,

@@ -98,21 +98,21 @@ impl NewEvent {
 
     /// About this service.
     #[must_use]
-    pub fn service(mut self, name: impl ToString) -> Self {
+    pub fn service(mut self, name: &(impl ToString + ?Sized)) -> Self {
         self.service = Some(name.to_string());
         self
     }
 
     /// About this environment.
     #[must_use]
-    pub fn environment(mut self, name: impl ToString) -> Self {
+    pub fn environment(mut self, name: &(impl ToString + ?Sized)) -> Self {
         self.environment = Some(name.to_string());
         self
     }
 
     /// About this release.
     #[must_use]
-    pub fn version(mut self, version: impl ToString) -> Self {
+    pub fn version(mut self, version: &(impl ToString + ?Sized)) -> Self {
         self.version = Some(version.to_string());
         self
     }

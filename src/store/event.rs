@@ -135,11 +135,8 @@ pub async fn head(conn: &impl ConnectionTrait) -> Result<(Link, Option<DateTime<
 
 /// As [`head`], and holds it: only one relay at a time goes on.
 pub async fn lock_head(conn: &impl ConnectionTrait) -> Result<Link, StoreError> {
-    let lock = match conn.get_database_backend() {
-        sea_orm::DatabaseBackend::Postgres => " FOR UPDATE",
-        _ => "",
-    };
-    Ok(read_head(conn, lock).await?.0)
+    let postgres = conn.get_database_backend() == sea_orm::DatabaseBackend::Postgres;
+    Ok(read_head(conn, if postgres { " FOR UPDATE" } else { "" }).await?.0)
 }
 
 async fn read_head(

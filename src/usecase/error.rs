@@ -44,7 +44,7 @@ pub enum Error {
 
 impl Error {
     /// Nothing of that name.
-    pub fn not_found(what: &'static str, name: impl ToString) -> Self {
+    pub fn not_found(what: &'static str, name: &(impl ToString + ?Sized)) -> Self {
         Self::NotFound { what, name: name.to_string() }
     }
 
@@ -55,10 +55,7 @@ impl Error {
 
     /// A unique key that is taken means that another request was quicker with the same.
     pub fn raced(error: StoreError) -> Self {
-        match error {
-            StoreError::Unique(_) => Self::Raced,
-            other => Self::Store(other),
-        }
+        if matches!(error, StoreError::Unique(_)) { Self::Raced } else { Self::Store(error) }
     }
 }
 

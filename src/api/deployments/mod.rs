@@ -92,7 +92,8 @@ impl DeploymentsApi {
     ) -> Result<Reply<StartedView, Made>, Problem> {
         let asked = body.0.parse(auth.labels_max(), auth.ledger()).map_err(refuse)?;
         auth.once(&body.0, |ctx| async move {
-            match start::start(&ctx, &asked, &render_started).await? {
+            // Boxed: the largest future of the API would otherwise be part of every request's.
+            match Box::pin(start::start(&ctx, &asked, &render_started)).await? {
                 Started::Denied(decision) => Err(denied(decision)),
                 started @ Started::Running(..) => Ok(render_started(&started)),
             }
