@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     actor::Actor,
+    release::Identity,
     vocabulary,
     vocabulary::{Kind, Outcome, Status},
 };
@@ -114,6 +115,36 @@ pub struct Standing {
     pub reverted_by: Option<Uuid>,
     /// A result that came too late to count.
     pub late_status: Option<Outcome>,
+}
+
+/// A deployment with the names of what it is about.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// Its service's name.
+    pub service: String,
+    /// Its environment's name.
+    pub environment: String,
+    /// Its release.
+    pub release: Identity,
+}
+
+/// What a list of deployments is confined to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The service's name.
+    pub service: Option<String>,
+    /// The environment's name.
+    pub environment: Option<String>,
+    /// The status.
+    pub status: Option<Status>,
+    /// The kind.
+    pub kind: Option<Kind>,
+    /// Started at this moment or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Started before this moment.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// Something that is asked of a deployment.

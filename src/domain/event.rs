@@ -125,6 +125,19 @@ impl NewEvent {
     }
 }
 
+/// What a list of events is confined to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The kind.
+    pub kind: Option<String>,
+    /// The service's name.
+    pub service: Option<String>,
+    /// The environment's name.
+    pub environment: Option<String>,
+    /// Whether events about tokens are left out.
+    pub without_tokens: bool,
+}
+
 /// An event as the log holds it.
 #[derive(Clone, Debug)]
 pub struct Event {

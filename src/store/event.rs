@@ -8,7 +8,7 @@ use crate::{
     domain::{
         actor::Actor,
         chain::Link,
-        event::{Event, NewEvent, Seal},
+        event::{Event, Filter, NewEvent, Seal},
         scope::Narrowing,
     },
     store::{
@@ -66,19 +66,6 @@ pub async fn insert(
     let models = events.into_iter().map(|event| model(event).into_active_model());
     Entity::insert_many(models).exec_without_returning(conn).await?;
     Ok(())
-}
-
-/// What a list of events is confined to.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// The kind.
-    pub kind: Option<String>,
-    /// The service's name.
-    pub service: Option<String>,
-    /// The environment's name.
-    pub environment: Option<String>,
-    /// Whether events about tokens are left out.
-    pub without_tokens: bool,
 }
 
 /// Lists sealed events that the narrowing allows, in order, after a number.

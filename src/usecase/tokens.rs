@@ -12,15 +12,15 @@ use crate::{
     domain::{
         actor::{Actor, Principal},
         event::{EventKind, NewEvent},
+        idempotency::{Kept, Key},
         page::{Page, PageRequest, page},
+        token::Token,
         vocabulary::Scope,
     },
     store::{
         db::{self, Db, Tx},
         error::StoreError,
-        event,
-        idempotency::{self, Kept, Key},
-        token::{self, Token},
+        event, idempotency, token,
     },
     usecase::{
         context::{Ctx, Render},

@@ -24,10 +24,10 @@ use crate::{
         types::{Nullable, Time},
         view::{DecisionView, next_link, page_request, refuse},
     },
-    domain::vocabulary::{Kind, Status},
-    store::{
+    domain::{
         deployment::{Filter, Named},
         idempotency::Answer,
+        vocabulary::{Kind, Status},
     },
     usecase::deployments::{
         finish, read,

@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        deployment::{Command, Move, Progress, Situation, advance, moment},
+        deployment::{Command, Move, Named, Progress, Situation, advance, moment},
         event::{EventKind, NewEvent},
         vocabulary::{Outcome, Scope},
     },
     store::{
         db::Tx,
-        deployment::{self, Locked, Named},
+        deployment::{self, Locked},
     },
     usecase::{
         context::{Ctx, Render},

@@ -4,14 +4,12 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        deployment::{Filter, Named},
         event::Event,
         page::{Page, PageRequest, TimeKey, page},
         vocabulary::Scope,
     },
-    store::{
-        deployment::{self, Filter, Named},
-        event,
-    },
+    store::{deployment, event},
     usecase::{context::Ctx, error::Error},
 };
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     domain::{
-        deployment::{Deployment, Plan, Progress, Standing, Times},
+        deployment::{Deployment, Named, Plan, Progress, Standing, Times},
         event::{EventKind, NewEvent},
         release::Release,
         scope::Narrowing,
@@ -17,7 +17,7 @@ use crate::{
     },
     store::{
         db::Tx,
-        deployment::{self, Named},
+        deployment,
         record::{self, Neighbour},
         release, target,
     },
