@@ -81,7 +81,7 @@ fn deployment() -> TableCreateStatement {
     let kinds = ["deploy", "rollback", "hotfix", "redeploy"];
     table(
         "deployment",
-        [
+        vec![
             id(),
             uuid("service_id"),
             uuid("environment_id"),

@@ -10,8 +10,8 @@ use crate::{
         reply::Reply,
     },
     app::App,
+    domain::idempotency::{Answer, Kept, Key},
     middleware::{access_log::ActorName, rate_limit::RateLimiter, request_id::RequestId},
-    store::idempotency::{Answer, Kept, Key},
     usecase::{context::Ctx, tokens},
 };
 

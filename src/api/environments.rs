@@ -22,10 +22,10 @@ use crate::{
     domain::{
         environment::{Environment, EnvironmentSettings, default_rank, infer_tier},
         fault::Faults,
+        idempotency::Answer,
         text::{self, Name},
         vocabulary::Tier,
     },
-    store::idempotency::Answer,
     usecase::{
         environments::{self, Change},
         error::Error,

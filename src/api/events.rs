@@ -11,8 +11,10 @@ use crate::{
         types::{Nullable, Time},
         view::{ActorView, next_link, page_request},
     },
-    domain::event::{Event, Seal},
-    store::event::Filter,
+    domain::{
+        event::Filter,
+        event::{Event, Seal},
+    },
     usecase::{error::Error, events},
 };
 

@@ -15,8 +15,7 @@ use crate::{
         types::{Nullable, Time},
         view::ActorView,
     },
-    domain::vocabulary::Tier,
-    store::matrix::Occupant,
+    domain::{target::Occupant, vocabulary::Tier},
     usecase::matrix::{self, Cell, Matrix, TargetState},
 };
 

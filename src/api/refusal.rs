@@ -3,7 +3,6 @@
 use crate::{
     api::problem::{Code, FieldError, Problem},
     domain::fault::Fault,
-    store::error::StoreError,
     usecase::error::Error,
 };
 
@@ -29,21 +28,16 @@ impl From<Error> for Problem {
             Error::Forbidden(detail) => Self::new(Code::Forbidden, sentence(&detail)),
             Error::Unauthenticated(detail) => Self::new(Code::Unauthenticated, sentence(detail)),
             Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),
-            Error::Store(error) => store_problem(&error),
-        }
-    }
-}
-
-fn store_problem(error: &StoreError) -> Problem {
-    let cause = error as &dyn std::error::Error;
-    match error {
-        StoreError::Busy(_) | StoreError::Unavailable(_) => {
-            tracing::warn!(error = cause, "the database did not answer");
-            Problem::new(Code::Unavailable, "The database does not answer; try again.")
-        }
-        StoreError::Unique(_) | StoreError::Corrupt(_) | StoreError::Other(_) => {
-            tracing::error!(error = cause, "a statement failed");
-            Problem::internal()
+            Error::Unavailable(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "the database did not answer");
+                Self::new(Code::Unavailable, "The database does not answer; try again.")
+            }
+            Error::Internal(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "a statement failed");
+                Self::internal()
+            }
         }
     }
 }

@@ -19,10 +19,10 @@ use crate::{
     },
     domain::{
         fault::Faults,
+        idempotency::Answer,
         release::{Change, Release, ReleaseDescription},
         text::{CommitSha, Image, Name, Version},
     },
-    store::idempotency::Answer,
     usecase::{
         register::{GivenRelease, Registered},
         releases,

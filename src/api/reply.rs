@@ -9,7 +9,7 @@ use poem_openapi::{
     types::ToJSON,
 };
 
-use crate::store::idempotency::Answer;
+use crate::domain::idempotency::Answer;
 
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 

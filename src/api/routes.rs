@@ -21,7 +21,7 @@ use crate::{
         access_log::access_log,
         body_limit::body_limit,
         error_roof::error_roof,
-        guard::{catch_panic, time_limit},
+        guard::{catch_panic, refuse_nul, time_limit},
         headers::security_headers,
         methods::methods,
         request_id::request_id,
@@ -108,6 +108,7 @@ fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Respon
     let (for_methods, for_roof, metrics) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&shell.metrics));
     routes
         .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
+        .around(refuse_nul)
         .around(move |next, request| body_limit(next, request, limit))
         .around(move |next, request| time_limit(next, request, timeout))
         // Boxed, because a future that holds all the others is more than the compiler lays out.

@@ -20,10 +20,10 @@ use crate::{
     },
     domain::{
         fault::Faults,
+        idempotency::Answer,
         service::{Service, ServiceDescription},
         text::Name,
     },
-    store::idempotency::Answer,
     usecase::{
         error::Error,
         services::{self, Change},

@@ -25,11 +25,12 @@ use crate::{
     domain::{
         actor::{Actor, Principal},
         fault::Faults,
+        idempotency::Answer,
         scope::Narrowing,
         text::{self, Name, SHORT_TEXT_MAX},
+        token::Token,
         vocabulary::Scope,
     },
-    store::{idempotency::Answer, token::Token},
     usecase::tokens::{self, Made, NewToken},
 };
 

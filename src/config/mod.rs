@@ -55,7 +55,8 @@ pub struct ServerConfig {
     /// How long one request may take before it is answered with 503.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to send the head of a request, which is also how long a connection may idle: longer than
+    /// a proxy in front keeps its idle connections, so that it is the proxy that closes them.
     #[serde(with = "duration")]
     pub header_timeout: Duration,
     /// The largest request body, in bytes.
@@ -194,7 +195,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             public_url: None,
             request_timeout: Duration::from_secs(30),
-            header_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(75),
             body_limit_bytes: 1024 * 1024,
             max_connections: 1024,
             drain_delay: Duration::ZERO,

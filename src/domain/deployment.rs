@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     actor::Actor,
+    release::Identity,
     vocabulary,
     vocabulary::{Kind, Outcome, Status},
 };
@@ -116,6 +117,36 @@ pub struct Standing {
     pub late_status: Option<Outcome>,
 }
 
+/// A deployment with the names of what it is about.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// Its service's name.
+    pub service: String,
+    /// Its environment's name.
+    pub environment: String,
+    /// Its release.
+    pub release: Identity,
+}
+
+/// What a list of deployments is confined to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The service's name.
+    pub service: Option<String>,
+    /// The environment's name.
+    pub environment: Option<String>,
+    /// The status.
+    pub status: Option<Status>,
+    /// The kind.
+    pub kind: Option<Kind>,
+    /// Started at this moment or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Started before this moment.
+    pub until: Option<DateTime<Utc>>,
+}
+
 /// Something that is asked of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -179,11 +210,10 @@ pub fn advance(situation: Situation, command: Command, now: DateTime<Utc>) -> Re
     let overdue = lease_expires_at.is_some_and(|end| end <= now);
     match (status, command) {
         (Status::Running, Command::Heartbeat) => Ok(Move::Renew),
-        (Status::Running, Command::Finish(outcome)) => Ok(Move::End(outcome.into())),
         (Status::Running, Command::Expire) if overdue => Ok(Move::End(Status::Expired)),
         (Status::Running, Command::Preempt) => Ok(Move::End(Status::Canceled)),
         (Status::Expired, Command::Finish(outcome)) if later_started => Ok(Move::KeepLate(outcome)),
-        (Status::Expired, Command::Finish(outcome)) => Ok(Move::End(outcome.into())),
+        (Status::Running | Status::Expired, Command::Finish(outcome)) => Ok(Move::End(outcome.into())),
         (_, Command::Finish(outcome)) if status == outcome.into() => Ok(Move::Already),
         (
             Status::Running | Status::Succeeded | Status::Failed | Status::Canceled | Status::Expired,

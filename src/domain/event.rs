@@ -98,21 +98,21 @@ impl NewEvent {
 
     /// About this service.
     #[must_use]
-    pub fn service(mut self, name: impl ToString) -> Self {
+    pub fn service(mut self, name: &(impl ToString + ?Sized)) -> Self {
         self.service = Some(name.to_string());
         self
     }
 
     /// About this environment.
     #[must_use]
-    pub fn environment(mut self, name: impl ToString) -> Self {
+    pub fn environment(mut self, name: &(impl ToString + ?Sized)) -> Self {
         self.environment = Some(name.to_string());
         self
     }
 
     /// About this release.
     #[must_use]
-    pub fn version(mut self, version: impl ToString) -> Self {
+    pub fn version(mut self, version: &(impl ToString + ?Sized)) -> Self {
         self.version = Some(version.to_string());
         self
     }
@@ -123,6 +123,19 @@ impl NewEvent {
         self.deployment_id = Some(id);
         self
     }
+}
+
+/// What a list of events is confined to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The kind.
+    pub kind: Option<String>,
+    /// The service's name.
+    pub service: Option<String>,
+    /// The environment's name.
+    pub environment: Option<String>,
+    /// Whether events about tokens are left out.
+    pub without_tokens: bool,
 }
 
 /// An event as the log holds it.

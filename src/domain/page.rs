@@ -63,6 +63,10 @@ fn decode<K: DeserializeOwned>(cursor: &str) -> Result<K, Malformed> {
         Malformed::new("invalid-cursor", detail)
     };
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| bad())?;
+    // A cursor of ours never holds a NUL, which PostgreSQL has no text for.
+    if bytes.windows(6).any(|part| part == b"\\u0000") {
+        return Err(bad());
+    }
     serde_json::from_slice(&bytes).map_err(|_| bad())
 }
 

@@ -43,15 +43,15 @@ impl Narrowing {
 mod tests {
     use super::*;
 
-    fn names(list: &[&str]) -> Option<BTreeSet<String>> {
-        Some(list.iter().map(ToString::to_string).collect())
+    fn names(list: &[&str]) -> BTreeSet<String> {
+        list.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_narrowing_covers_only_what_lies_within() {
         let all = Narrowing::default();
-        let shop = Narrowing { services: names(&["shop"]), environments: None };
-        let shop_dev = Narrowing { services: names(&["shop"]), environments: names(&["dev"]) };
+        let shop = Narrowing { services: Some(names(&["shop"])), environments: None };
+        let shop_dev = Narrowing { services: Some(names(&["shop"])), environments: Some(names(&["dev"])) };
         assert!(all.covers(&shop) && shop.covers(&shop_dev) && shop.covers(&shop));
         assert!(!shop.covers(&all) && !shop_dev.covers(&shop));
         assert!(shop.allows_service("shop") && !shop.allows_service("pay") && shop.allows_environment("any"));

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::actor::Actor;
+use crate::domain::{actor::Actor, release::Identity};
 
 /// A target's state, as its row holds it while the row is locked.
 #[derive(Clone, Debug)]
@@ -50,6 +50,34 @@ pub struct Running {
     pub since: DateTime<Utc>,
     /// Who started it.
     pub actor: Actor,
+}
+
+/// What occupies a target, as current or as running.
+#[derive(Clone, Debug)]
+pub struct Occupant {
+    /// The deployment.
+    pub deployment_id: Uuid,
+    /// The release.
+    pub release: Identity,
+    /// The release's place in the order of registration.
+    pub number: i64,
+    /// The start of the stay, or of the deployment.
+    pub since: DateTime<Utc>,
+    /// Who put it there.
+    pub actor: Actor,
+}
+
+/// A target that something occupies.
+#[derive(Clone, Debug)]
+pub struct Occupied {
+    /// The service's name.
+    pub service: String,
+    /// The environment's name.
+    pub environment: String,
+    /// What it runs.
+    pub current: Option<Occupant>,
+    /// What is under way.
+    pub running: Option<Occupant>,
 }
 
 impl Target {

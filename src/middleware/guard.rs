@@ -43,3 +43,15 @@ where
         }
     }
 }
+
+/// Refuses an address with a NUL in it: no name has one, and PostgreSQL has no such text.
+pub async fn refuse_nul<E>(next: Arc<E>, request: Request) -> Result<Response>
+where
+    E: Endpoint<Output = Response>,
+{
+    let query = request.uri().query().unwrap_or_default();
+    if request.uri().path().contains("%00") || query.contains("%00") {
+        return Err(Problem::new(Code::InvalidRequest, "The address must not hold a NUL (%00).").into());
+    }
+    next.call(request).await
+}

@@ -55,7 +55,6 @@ impl Tx {
 
 impl Db {
     /// Opens the database. A SQLite file that is not there is made.
-    #[expect(clippy::disallowed_methods, reason = "the one place that connects")]
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let committed = Arc::new(Notify::new());
         match config.url.backend() {
@@ -113,18 +112,9 @@ impl Db {
 
     #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
     async fn begin(&self) -> Result<Tx, StoreError> {
-        let inner = match self.write.get_database_backend() {
-            DatabaseBackend::Sqlite => {
-                let mode = Some(SqliteTransactionMode::Immediate);
-                self.write
-                    .begin_with_options(TransactionOptions {
-                        sqlite_transaction_mode: mode,
-                        ..Default::default()
-                    })
-                    .await?
-            }
-            _ => self.write.begin().await?,
-        };
+        let sqlite_transaction_mode = (!self.is_postgres()).then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode, ..TransactionOptions::default() };
+        let inner = self.write.begin_with_options(options).await?;
         Ok(Tx { inner, committed: Arc::clone(&self.committed) })
     }
 
@@ -200,7 +190,7 @@ fn sqlite_options(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
     options
         .max_connections(connections)
         .acquire_timeout(config.acquire_timeout)
-        .idle_timeout(Duration::from_secs(60))
+        .idle_timeout(Duration::from_mins(1))
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
         .map_sqlx_sqlite_opts(|options| {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         actor::Actor,
-        deployment::{Deployment, Plan, Progress, Standing, Times},
+        deployment::{Deployment, Filter, Named, Plan, Progress, Standing, Times},
         page::{PageRequest, TimeKey},
         release::Identity,
         rollback::{HISTORY_MAX, Success},
@@ -26,19 +26,6 @@ use crate::{
         target::from_row as target_from_row,
     },
 };
-
-/// A deployment with the names of what it is about.
-#[derive(Clone, Debug)]
-pub struct Named {
-    /// The deployment.
-    pub deployment: Deployment,
-    /// Its service's name.
-    pub service: String,
-    /// Its environment's name.
-    pub environment: String,
-    /// Its release.
-    pub release: Identity,
-}
 
 fn word<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("word of a deployment"))
@@ -266,23 +253,6 @@ pub async fn find(
     ));
     sql.bind(id).and_within(within, Some("s.name"), Some("e.name"));
     sql.one(conn).await?.map(|row| named_from_row(&row, "")).transpose()
-}
-
-/// What a list of deployments is confined to.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// The service's name.
-    pub service: Option<String>,
-    /// The environment's name.
-    pub environment: Option<String>,
-    /// The status.
-    pub status: Option<Status>,
-    /// The kind.
-    pub kind: Option<Kind>,
-    /// Started at this moment or later.
-    pub since: Option<DateTime<Utc>>,
-    /// Started before this moment.
-    pub until: Option<DateTime<Utc>>,
 }
 
 /// Lists the deployments that the narrowing allows, newest first.

@@ -1,6 +1,6 @@
 //! What can go wrong in the database, in the five kinds that a caller treats differently.
 
-use sea_orm::{DbErr, RuntimeErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
 use crate::store::db::Transient;
 
@@ -48,9 +48,8 @@ impl From<DbErr> for StoreError {
             // PostgreSQL: connection exceptions, insufficient resources, operator intervention, read-only standby.
             // SQLite: I/O error, cannot open, full disk.
             Some(code) if is_outage(code) => Self::Unavailable(error),
-            Some(_) => Self::Other(error),
             None if is_connection(&error) => Self::Unavailable(error),
-            None => Self::Other(error),
+            Some(_) | None => Self::Other(error),
         }
     }
 }
@@ -62,31 +61,26 @@ fn is_outage(code: &str) -> bool {
 }
 
 fn code(error: &DbErr) -> Option<String> {
-    match error {
-        DbErr::Exec(RuntimeErr::SqlxError(inner))
-        | DbErr::Query(RuntimeErr::SqlxError(inner))
-        | DbErr::Conn(RuntimeErr::SqlxError(inner)) => {
-            inner.as_database_error().and_then(|inner| inner.code()).map(|code| code.into_owned())
-        }
-        _ => None,
+    let code = inner(error)?.as_database_error()?.code()?;
+    Some(code.into_owned())
+}
+
+/// The driver's own error.
+fn inner(error: &DbErr) -> Option<&sqlx::Error> {
+    if let DbErr::Exec(RuntimeErr::SqlxError(inner))
+    | DbErr::Query(RuntimeErr::SqlxError(inner))
+    | DbErr::Conn(RuntimeErr::SqlxError(inner)) = error
+    {
+        return Some(inner);
     }
+    None
 }
 
 fn is_connection(error: &DbErr) -> bool {
-    use sea_orm::sqlx::Error;
-    match error {
-        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
-        DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner)) => {
-            matches!(
-                **inner,
-                Error::Io(_)
-                    | Error::Tls(_)
-                    | Error::Protocol(_)
-                    | Error::PoolTimedOut
-                    | Error::PoolClosed
-                    | Error::WorkerCrashed
-            )
-        }
-        _ => false,
-    }
+    use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+    matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_))
+        || matches!(
+            inner(error),
+            Some(Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed)
+        )
 }

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         actor::Actor,
         chain::Link,
-        event::{Event, NewEvent, Seal},
+        event::{Event, Filter, NewEvent, Seal},
         scope::Narrowing,
     },
     store::{
@@ -68,19 +68,6 @@ pub async fn insert(
     Ok(())
 }
 
-/// What a list of events is confined to.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// The kind.
-    pub kind: Option<String>,
-    /// The service's name.
-    pub service: Option<String>,
-    /// The environment's name.
-    pub environment: Option<String>,
-    /// Whether events about tokens are left out.
-    pub without_tokens: bool,
-}
-
 /// Lists sealed events that the narrowing allows, in order, after a number.
 pub async fn list(
     conn: &impl ConnectionTrait,
@@ -135,11 +122,8 @@ pub async fn head(conn: &impl ConnectionTrait) -> Result<(Link, Option<DateTime<
 
 /// As [`head`], and holds it: only one relay at a time goes on.
 pub async fn lock_head(conn: &impl ConnectionTrait) -> Result<Link, StoreError> {
-    let lock = match conn.get_database_backend() {
-        sea_orm::DatabaseBackend::Postgres => " FOR UPDATE",
-        _ => "",
-    };
-    Ok(read_head(conn, lock).await?.0)
+    let postgres = conn.get_database_backend() == sea_orm::DatabaseBackend::Postgres;
+    Ok(read_head(conn, if postgres { " FOR UPDATE" } else { "" }).await?.0)
 }
 
 async fn read_head(

@@ -5,7 +5,6 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, QueryResult};
-use uuid::Uuid;
 
 use crate::{
     domain::{
@@ -13,6 +12,7 @@ use crate::{
         environment::Environment,
         release::Identity,
         scope::Narrowing,
+        target::{Occupant, Occupied},
         text::{CommitSha, Image, Version},
     },
     store::{
@@ -22,34 +22,6 @@ use crate::{
         sql::{Sql, columns},
     },
 };
-
-/// What occupies a target, as current or as running.
-#[derive(Clone, Debug)]
-pub struct Occupant {
-    /// The deployment.
-    pub deployment_id: Uuid,
-    /// The release.
-    pub release: Identity,
-    /// The release's place in the order of registration.
-    pub number: i64,
-    /// The start of the stay, or of the deployment.
-    pub since: DateTime<Utc>,
-    /// Who put it there.
-    pub actor: Actor,
-}
-
-/// A target that something occupies.
-#[derive(Clone, Debug)]
-pub struct Occupied {
-    /// The service's name.
-    pub service: String,
-    /// The environment's name.
-    pub environment: String,
-    /// What it runs.
-    pub current: Option<Occupant>,
-    /// What is under way.
-    pub running: Option<Occupant>,
-}
 
 fn occupant(row: &QueryResult, prefix: &str) -> Result<Option<Occupant>, StoreError> {
     let Some(deployment_id) = row.try_get(prefix, "deployment_id")? else { return Ok(None) };

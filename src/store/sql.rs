@@ -129,12 +129,12 @@ where
 /// Wraps a query so that it locks the rows it names, in that order, before anything is read from them; `now` is then
 /// the database's clock, read after the locks. SQLite has one writer, so there is nothing to lock and no clock to ask.
 pub(super) fn locking(conn: &impl ConnectionTrait, query: &str, locks: &str) -> String {
-    match conn.get_database_backend() {
-        sea_orm::DatabaseBackend::Postgres => format!(
+    if conn.get_database_backend() == sea_orm::DatabaseBackend::Postgres {
+        return format!(
             "WITH locked AS MATERIALIZED ({query} {locks}) SELECT locked.*, clock_timestamp() AS now FROM locked"
-        ),
-        _ => format!("SELECT locked.*, NULL AS now FROM ({query}) AS locked"),
+        );
     }
+    format!("SELECT locked.*, NULL AS now FROM ({query}) AS locked")
 }
 
 /// The moment that [`locking`] read.

@@ -10,30 +10,19 @@ use uuid::Uuid;
 use crate::{
     domain::{
         actor::{Actor, Principal},
+        idempotency::Kept,
         page::PageRequest,
         scope::Narrowing,
+        token::Token,
         vocabulary::Scope,
     },
     store::{
         entity::token::{Entity, Model},
         error::StoreError,
-        idempotency::{self, Kept},
+        idempotency,
         sql::{Sql, columns},
     },
 };
-
-/// A token without its secret.
-#[derive(Clone, Debug)]
-pub struct Token {
-    /// Whom it stands for, and what it may do.
-    pub principal: Principal,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// When it stops working.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// Since when it is revoked.
-    pub revoked_at: Option<DateTime<Utc>>,
-}
 
 fn set<T: serde::de::DeserializeOwned + Ord>(text: &str) -> Result<BTreeSet<T>, StoreError> {
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt("set of a token"))

@@ -7,14 +7,11 @@ use crate::{
     domain::{
         actor::{Actor, Principal},
         event::NewEvent,
+        idempotency::{Answer, Key},
         scope::Narrowing,
         vocabulary::Scope,
     },
-    store::{
-        db::Tx,
-        event,
-        idempotency::{self, Answer, Key},
-    },
+    store::{db::Tx, event, idempotency},
     usecase::error::Error,
 };
 

@@ -37,14 +37,17 @@ pub enum Error {
     /// Another transaction registered the same at the same moment; the same again works.
     #[error("another request registered the same")]
     Raced,
-    /// The database failed.
+    /// The database is busy or away; the same again may work.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Unavailable(StoreError),
+    /// A statement failed that should not have: a defect of ours.
+    #[error(transparent)]
+    Internal(StoreError),
 }
 
 impl Error {
     /// Nothing of that name.
-    pub fn not_found(what: &'static str, name: impl ToString) -> Self {
+    pub fn not_found(what: &'static str, name: &(impl ToString + ?Sized)) -> Self {
         Self::NotFound { what, name: name.to_string() }
     }
 
@@ -55,9 +58,15 @@ impl Error {
 
     /// A unique key that is taken means that another request was quicker with the same.
     pub fn raced(error: StoreError) -> Self {
+        if matches!(error, StoreError::Unique(_)) { Self::Raced } else { error.into() }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unique(_) => Self::Raced,
-            other => Self::Store(other),
+            StoreError::Busy(_) | StoreError::Unavailable(_) => Self::Unavailable(error),
+            StoreError::Unique(_) | StoreError::Corrupt(_) | StoreError::Other(_) => Self::Internal(error),
         }
     }
 }
@@ -66,14 +75,15 @@ impl Transient for Error {
     fn is_transient(&self) -> bool {
         match self {
             Self::Raced => true,
-            Self::Store(error) => error.is_transient(),
+            Self::Unavailable(error) => error.is_transient(),
             Self::Invalid(_)
             | Self::NotFound { .. }
             | Self::Conflict(_)
             | Self::Stale
             | Self::Forbidden(_)
             | Self::Unauthenticated(_)
-            | Self::Repeated => false,
+            | Self::Repeated
+            | Self::Internal(_) => false,
         }
     }
 }

@@ -5,15 +5,11 @@ use chrono::{DateTime, Utc};
 use crate::{
     domain::{
         chain::{Broken, Link, follow},
-        event::Event,
+        event::{Event, Filter},
         scope::Narrowing,
         vocabulary::Scope,
     },
-    store::{
-        db::Db,
-        error::StoreError,
-        event::{self, Filter},
-    },
+    store::{db::Db, error::StoreError, event},
     usecase::{context::Ctx, error::Error},
 };
 

@@ -5,10 +5,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    domain::{environment::Environment, rollback::choices, target, vocabulary::Scope},
+    domain::{
+        environment::Environment,
+        rollback::choices,
+        target,
+        target::{Occupant, Occupied},
+        vocabulary::Scope,
+    },
     store::{
         db, deployment, environment,
-        matrix::{self, Occupant, Occupied, Only},
+        matrix::{self, Only},
         release, service,
     },
     usecase::{context::Ctx, error::Error},

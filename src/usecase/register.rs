@@ -49,15 +49,13 @@ pub async fn lock_target(
     environment_name: &Name,
     events: &mut Vec<NewEvent>,
 ) -> Result<Locked, Error> {
-    let locked = match target::lock(tx.conn(), service_name.as_str(), environment_name.as_str()).await? {
-        Some(locked) => locked,
-        None => {
-            make_target(ctx, tx, service_name, environment_name, events).await?;
-            target::lock(tx.conn(), service_name.as_str(), environment_name.as_str())
-                .await?
-                .ok_or(Error::Raced)?
-        }
-    };
+    let (service, environment) = (service_name.as_str(), environment_name.as_str());
+    let mut locked = target::lock(tx.conn(), service, environment).await?;
+    if locked.is_none() {
+        make_target(ctx, tx, service_name, environment_name, events).await?;
+        locked = target::lock(tx.conn(), service, environment).await?;
+    }
+    let locked = locked.ok_or(Error::Raced)?;
     for (archived, what, name) in [
         (locked.service_archived, "service", service_name),
         (locked.environment_archived, "environment", environment_name),

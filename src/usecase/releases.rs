@@ -65,7 +65,7 @@ pub async fn get(ctx: &Ctx, service_name: &str, version: &str) -> Result<Release
     let service = service::find(conn, ctx.within(), service_name).await?;
     let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
     let release = release::find(conn, service.id, version).await?;
-    release.ok_or_else(|| Error::not_found("release", format!("{version} of {service_name}")))
+    release.ok_or_else(|| Error::not_found("release", &format!("{version} of {service_name}")))
 }
 
 /// Lists a service's releases, newest first.

@@ -12,15 +12,15 @@ use crate::{
     domain::{
         actor::{Actor, Principal},
         event::{EventKind, NewEvent},
+        idempotency::{Kept, Key},
         page::{Page, PageRequest, page},
+        token::Token,
         vocabulary::Scope,
     },
     store::{
         db::{self, Db, Tx},
         error::StoreError,
-        event,
-        idempotency::{self, Kept, Key},
-        token::{self, Token},
+        event, idempotency, token,
     },
     usecase::{
         context::{Ctx, Render},
@@ -168,11 +168,13 @@ async fn insert(
     let principal = Principal { token_id: id, ..new.principal.clone() };
     let token = Token { principal, created_at: now, expires_at: new.expires_at, revoked_at: None };
     let name = &token.principal.actor.token;
-    token::insert(tx.conn(), &token, &hash(secret.expose_secret())).await.map_err(|error| match error {
-        StoreError::Unique(_) => Error::Conflict(format!(
+    token::insert(tx.conn(), &token, &hash(secret.expose_secret())).await.map_err(|error| {
+        if !matches!(error, StoreError::Unique(_)) {
+            return error.into();
+        }
+        Error::Conflict(format!(
             "a token named {name} (or with this secret) is in use; revoke it or take another name"
-        )),
-        other => other.into(),
+        ))
     })?;
     let data = json!({
         "id": id,
@@ -218,7 +220,7 @@ pub async fn revoke(ctx: &Ctx, id: Uuid) -> Result<(), Error> {
     ctx.require(Scope::Admin)?;
     let found = token::find(ctx.app.db.read(), id).await?;
     if !found.is_some_and(|token| ctx.within().covers(&token.principal.narrowing)) {
-        return Err(Error::not_found("token", id));
+        return Err(Error::not_found("token", &id));
     }
     revoke_as(&ctx.app.db, ctx.actor(), id, Some(&ctx.request_id)).await
 }
@@ -231,7 +233,7 @@ pub async fn revoke_by_server(db: &Db, id: Uuid) -> Result<(), Error> {
 async fn revoke_as(db: &Db, actor: &Actor, id: Uuid, request_id: Option<&str>) -> Result<(), Error> {
     db.write(|tx| async move {
         let now = db::now(tx.conn()).await?;
-        let token = token::find(tx.conn(), id).await?.ok_or_else(|| Error::not_found("token", id))?;
+        let token = token::find(tx.conn(), id).await?.ok_or_else(|| Error::not_found("token", &id))?;
         if token::revoke(tx.conn(), id, now).await? {
             let data = json!({ "id": id, "name": token.principal.actor.token });
             let revoked = NewEvent::new(EventKind::TokenRevoked, actor, data);

@@ -238,7 +238,7 @@ impl StartDeployment {
     pub fn parse(&self, labels_max: usize, ledger: &LedgerConfig) -> Result<Start, Faults> {
         let mut faults = Faults::default();
         let names = (self.service.as_str(), self.environment.as_str(), self.version.as_str());
-        let named = named(names, self.release.as_ref(), labels_max, &mut faults);
+        let target = named(names, self.release.as_ref(), labels_max, &mut faults);
         short(&mut faults, "/initiated_by", self.initiated_by.as_ref());
         long(&mut faults, "/reason", self.reason.as_ref());
         faults.take_optional("/pipeline_url", self.pipeline_url.as_deref().map(text::web_url));
@@ -248,7 +248,7 @@ impl StartDeployment {
         let lease_seconds = faults.take("/lease_seconds", lease(self.lease_seconds, ledger));
         let override_reason = self.r#override.as_ref().map(|given| override_reason(&given.reason));
         let override_reason = faults.take_optional("/override/reason", override_reason);
-        let start = named.zip(lease_seconds).map(|(named, lease_seconds)| Start {
+        let start = target.zip(lease_seconds).map(|(named, lease_seconds)| Start {
             service: named.service,
             environment: named.environment,
             version: named.version,
@@ -292,7 +292,7 @@ impl RecordDeployment {
     pub fn parse(&self, labels_max: usize) -> Result<Record, Faults> {
         let mut faults = Faults::default();
         let names = (self.service.as_str(), self.environment.as_str(), self.version.as_str());
-        let named = named(names, self.release.as_ref(), labels_max, &mut faults);
+        let target = named(names, self.release.as_ref(), labels_max, &mut faults);
         short(&mut faults, "/initiated_by", self.initiated_by.as_ref());
         long(&mut faults, "/reason", self.reason.as_ref());
         long(&mut faults, "/message", self.message.as_ref());
@@ -300,7 +300,7 @@ impl RecordDeployment {
         if self.finished_at.0 < self.started_at.0 {
             faults.add("/finished_at", "before-start", "must not be before started_at");
         }
-        let record = named.map(|named| Record {
+        let record = target.map(|named| Record {
             service: named.service,
             environment: named.environment,
             version: named.version,

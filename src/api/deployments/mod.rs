@@ -24,10 +24,10 @@ use crate::{
         types::{Nullable, Time},
         view::{DecisionView, next_link, page_request, refuse},
     },
-    domain::vocabulary::{Kind, Status},
-    store::{
+    domain::{
         deployment::{Filter, Named},
         idempotency::Answer,
+        vocabulary::{Kind, Status},
     },
     usecase::deployments::{
         finish, read,
@@ -92,7 +92,8 @@ impl DeploymentsApi {
     ) -> Result<Reply<StartedView, Made>, Problem> {
         let asked = body.0.parse(auth.labels_max(), auth.ledger()).map_err(refuse)?;
         auth.once(&body.0, |ctx| async move {
-            match start::start(&ctx, &asked, &render_started).await? {
+            // Boxed: the largest future of the API would otherwise be part of every request's.
+            match Box::pin(start::start(&ctx, &asked, &render_started)).await? {
                 Started::Denied(decision) => Err(denied(decision)),
                 started @ Started::Running(..) => Ok(render_started(&started)),
             }

@@ -9,10 +9,10 @@ use crate::{
         view::{ActorView, DecisionView, OverrideView},
     },
     domain::{
+        deployment::Named,
         event::Event,
         vocabulary::{Kind, Outcome, Status, Strategy},
     },
-    store::deployment::Named,
 };
 
 /// A deployment.

@@ -46,10 +46,10 @@ pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
         MigrateCommand::Status(config) => {
             let status = schema::status(&config.open().await?).await?;
             let lines = |mark: &str, names: &[String]| {
-                names.iter().map(|name| format!("{mark} {name}\n")).collect::<String>()
+                names.iter().map(|name| format!("{mark} {name}")).collect::<Vec<_>>()
             };
-            let text = lines("applied", &status.applied) + &lines("pending", &status.pending);
-            say(text.trim_end())?;
+            let text = [lines("applied", &status.applied), lines("pending", &status.pending)].concat();
+            say(&text.join("\n"))?;
             Ok(if status.pending.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }

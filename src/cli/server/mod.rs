@@ -24,7 +24,7 @@ pub struct ConfigArgs {
     /// The configuration file; `waybill.toml` where it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The database: sqlite://FILE or postgres://…; the same as `DATABASE_URL`.
+    /// The database: `sqlite://FILE` or `postgres://…`; the same as `DATABASE_URL`.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
 }

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::{ConfigArgs, say};
 use crate::{
     api::{tokens::CreateToken, types::Time},
-    domain::{page::PageRequest, vocabulary::Scope},
-    store::{schema, token::Token},
+    domain::{page::PageRequest, token::Token, vocabulary::Scope},
+    store::schema,
     usecase::tokens,
 };
 

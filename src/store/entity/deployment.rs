@@ -2,6 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
+#[expect(clippy::struct_excessive_bools, reason = "the table has as many flags")]
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "deployment")]
 pub struct Model {

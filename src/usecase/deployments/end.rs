@@ -7,14 +7,14 @@ use crate::{
     app::App,
     domain::{
         actor::Actor,
-        deployment::moment,
+        deployment::{Named, moment},
         event::{EventKind, NewEvent},
         target::Current,
         vocabulary::Status,
     },
     store::{
         db::Tx,
-        deployment::{self, Locked, Named},
+        deployment::{self, Locked},
         target,
     },
     usecase::error::Error,

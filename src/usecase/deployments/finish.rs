@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        deployment::{Command, Move, Progress, Situation, advance, moment},
+        deployment::{Command, Move, Named, Progress, Situation, advance, moment},
         event::{EventKind, NewEvent},
         vocabulary::{Outcome, Scope},
     },
     store::{
         db::Tx,
-        deployment::{self, Locked, Named},
+        deployment::{self, Locked},
     },
     usecase::{
         context::{Ctx, Render},
@@ -23,7 +23,7 @@ use crate::{
 
 async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid) -> Result<(Locked, Situation), Error> {
     let locked = deployment::lock(tx.conn(), id, ctx.within()).await?;
-    let locked = locked.ok_or_else(|| Error::not_found("deployment", id))?;
+    let locked = locked.ok_or_else(|| Error::not_found("deployment", &id))?;
     let deployment = &locked.named.deployment;
     let situation = Situation {
         status: deployment.status,

@@ -4,14 +4,12 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        deployment::{Filter, Named},
         event::Event,
         page::{Page, PageRequest, TimeKey, page},
         vocabulary::Scope,
     },
-    store::{
-        deployment::{self, Filter, Named},
-        event,
-    },
+    store::{deployment, event},
     usecase::{context::Ctx, error::Error},
 };
 
@@ -23,7 +21,7 @@ pub async fn get(ctx: &Ctx, id: Uuid) -> Result<(Named, Vec<Event>), Error> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
     let named = deployment::find(conn, ctx.within(), id).await?;
-    let named = named.ok_or_else(|| Error::not_found("deployment", id))?;
+    let named = named.ok_or_else(|| Error::not_found("deployment", &id))?;
     Ok((named, event::of_deployment(conn, id, TIMELINE_MAX).await?))
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     domain::{
-        deployment::{Deployment, Plan, Progress, Standing, Times},
+        deployment::{Deployment, Named, Plan, Progress, Standing, Times},
         event::{EventKind, NewEvent},
         release::Release,
         scope::Narrowing,
@@ -17,7 +17,7 @@ use crate::{
     },
     store::{
         db::Tx,
-        deployment::{self, Named},
+        deployment,
         record::{self, Neighbour},
         release, target,
     },
@@ -112,7 +112,7 @@ async fn record_in(
     let mut deployment = deployment_of(ctx, asked, &target, &release);
     if let Some(twin) = record::twin(tx.conn(), &deployment).await? {
         let named = deployment::find(tx.conn(), &Narrowing::default(), twin).await?;
-        let named = named.ok_or_else(|| Error::not_found("deployment", twin))?;
+        let named = named.ok_or_else(|| Error::not_found("deployment", &twin))?;
         return ctx.commit(tx, now, Recorded { named, new: false }, render).await;
     }
     register::check_remediates(ctx, &tx, asked.remediates, &asked.service).await?;
@@ -201,20 +201,18 @@ async fn place(tx: &Tx, target: &mut Target, deployment: &mut Deployment) -> Res
         record::revert(conn, deployment, since.or(before.as_ref().map(|before| before.stay_started_at)), at)
             .await?;
     }
-    match next {
-        Some(next) => mend_stays(tx, target, deployment, before.as_ref(), &next).await,
-        None => {
-            target.current = Some(Current {
-                deployment_id: deployment.id,
-                release_id: deployment.release_id,
-                artefact: deployment.artefact.clone(),
-                since,
-                finished_at: at,
-                actor: deployment.actor.clone(),
-            });
-            Ok(())
-        }
+    if let Some(next) = next {
+        return mend_stays(tx, target, deployment, before.as_ref(), &next).await;
     }
+    target.current = Some(Current {
+        deployment_id: deployment.id,
+        release_id: deployment.release_id,
+        artefact: deployment.artefact.clone(),
+        since,
+        finished_at: at,
+        actor: deployment.actor.clone(),
+    });
+    Ok(())
 }
 
 /// A deployment put between two others may break the stay that they shared, or begin the next one's stay earlier.

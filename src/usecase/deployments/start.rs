@@ -8,7 +8,7 @@ use crate::{
     clock,
     domain::{
         deployment::{
-            Command, Deployment, Move, Plan, Progress, Situation, Standing, Times, advance, moment,
+            Command, Deployment, Move, Named, Plan, Progress, Situation, Standing, Times, advance, moment,
         },
         event::{EventKind, NewEvent},
         gate::{CurrentFact, Decision, Facts, Policy, RunningFact, evaluate},
@@ -22,7 +22,7 @@ use crate::{
     store::{
         db::Tx,
         decision::{self, About},
-        deployment::{self, Locked, Named},
+        deployment::{self, Locked},
         release, target,
     },
     usecase::{
