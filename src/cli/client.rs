@@ -1,7 +1,7 @@
 //! The HTTP client. Transient faults are retried with a capped, jittered back-off until the call's patience is over; a
 //! POST carries the same idempotency key each time, so that it takes effect once.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
 use reqwest::{

@@ -18,7 +18,7 @@ pub struct ConnectionArgs {
     url: Option<String>,
     /// The token to use. Rather set `WAYBILL_TOKEN`, or `WAYBILL_TOKEN_FILE` to a file that holds it: arguments can be
     /// seen by others on the same machine.
-    #[arg(long, env = "WAYBILL_TOKEN", hide_env_values = true, global = true, value_parser = secret)]
+    #[arg(long, env = "WAYBILL_TOKEN", hide_env_values = true, global = true)]
     token: Option<SecretString>,
 }
 
@@ -40,20 +40,17 @@ struct LocalFile {
 impl ConnectionArgs {
     /// Puts flags, environment and local file together, or says what is missing.
     pub fn resolve(&self) -> Result<Credentials, Error> {
-        let token = self.token.clone().filter(|token| !token.expose_secret().is_empty());
+        let token =
+            self.token.as_ref().map(|token| token.expose_secret().trim()).filter(|token| !token.is_empty());
         let token = match token {
-            Some(token) => Some(token),
+            Some(token) => Some(SecretString::from(token)),
             None => token_file(env::var_os("WAYBILL_TOKEN_FILE"))?,
         };
-        let url = self.url.clone().filter(|url| !url.is_empty());
+        let url = self.url.as_deref().filter(|url| !url.is_empty());
         // A broken local file matters only to those who need it.
         let local = if url.is_some() && token.is_some() { None } else { read_local()? };
         combine(url, token, local)
     }
-}
-
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(SecretString::from(text.trim()))
 }
 
 fn token_file(path: Option<OsString>) -> Result<Option<SecretString>, Error> {
@@ -85,7 +82,7 @@ fn read_local() -> Result<Option<LocalFile>, Error> {
 }
 
 fn combine(
-    url: Option<String>,
+    url: Option<&str>,
     token: Option<SecretString>,
     local: Option<LocalFile>,
 ) -> Result<Credentials, Error> {
@@ -93,7 +90,7 @@ fn combine(
         Some(file) => (Some(parse_url(&file.url)?), Some(file.token)),
         None => (None, None),
     };
-    let given = url.as_deref().map(parse_url).transpose()?;
+    let given = url.map(parse_url).transpose()?;
     let Some(url) = given.or_else(|| local_url.clone()) else {
         return Err(Error::Usage("where is Waybill? Set WAYBILL_URL (or --url) to its address".into()));
     };
@@ -136,29 +133,29 @@ mod tests {
     #[test]
     fn what_is_given_goes_before_the_local_file() {
         assert_eq!(shown(combine(None, None, Some(local()))), "http://127.0.0.1:3000/ local-secret");
-        let both = combine(Some("https://w.test/base".into()), Some("mine".into()), Some(local()));
+        let both = combine(Some("https://w.test/base"), Some("mine".into()), Some(local()));
         assert_eq!(shown(both), "https://w.test/base mine");
     }
 
     #[test]
     fn the_local_token_goes_to_its_own_server_only() {
-        let same = combine(Some("http://127.0.0.1:3000/".into()), None, Some(local()));
+        let same = combine(Some("http://127.0.0.1:3000/"), None, Some(local()));
         assert_eq!(shown(same), "http://127.0.0.1:3000/ local-secret");
-        let other = shown(combine(Some("https://w.test".into()), None, Some(local())));
+        let other = shown(combine(Some("https://w.test"), None, Some(local())));
         assert!(other.contains("no token for https://w.test/"), "{other}");
     }
 
     #[test]
     fn says_what_to_set() {
         assert!(shown(combine(None, None, None)).contains("WAYBILL_URL"));
-        assert!(shown(combine(Some("w.test".into()), None, None)).contains("WAYBILL_URL"));
-        assert!(shown(combine(Some("ftp://w.test".into()), None, None)).contains("http://"));
-        assert!(!shown(combine(Some("https://u:hunter2@w.test".into()), None, None)).contains("hunter2"));
+        assert!(shown(combine(Some("w.test"), None, None)).contains("WAYBILL_URL"));
+        assert!(shown(combine(Some("ftp://w.test"), None, None)).contains("http://"));
+        assert!(!shown(combine(Some("https://u:hunter2@w.test"), None, None)).contains("hunter2"));
     }
 
     #[test]
     fn the_token_is_not_in_debug_output() {
-        let found = combine(Some("https://w.test".into()), Some("hunter2".into()), None);
+        let found = combine(Some("https://w.test"), Some("hunter2".into()), None);
         assert!(!format!("{found:?}").contains("hunter2"));
     }
 }

@@ -1,6 +1,9 @@
 //! `waybill release record`, and the release a deployment may bring along.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
@@ -142,7 +145,7 @@ pub(super) async fn run(session: &Session, command: ReleaseCommand) -> Result<Ex
     let ReleaseCommand::Record(args) = command;
     let missing = || Error::Usage("which commit was it built from? Give --commit".into());
     let release = args.origin.release(&args.source.into())?.ok_or_else(missing)?;
-    let changes = args.changes_file.map(read_changes).transpose()?;
+    let changes = args.changes_file.as_deref().map(read_changes).transpose()?;
     let body = RecordBody { version: args.version, release, changes };
     let answer = session.client.send(&Call::post(&["services", &args.service, "releases"], &body)?).await?;
     if session.format == Format::Json {
@@ -162,9 +165,9 @@ pub(super) async fn run(session: &Session, command: ReleaseCommand) -> Result<Ex
     Ok(Exit::DONE)
 }
 
-fn read_changes(path: PathBuf) -> Result<Value, Error> {
+fn read_changes(path: &Path) -> Result<Value, Error> {
     let wrong = |why: String| Error::Usage(format!("--changes-file {}: {why}", path.display()));
-    let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let changes: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     if changes.is_array() { Ok(changes) } else { Err(wrong("it must hold a JSON array".into())) }
 }

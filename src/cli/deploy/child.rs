@@ -22,11 +22,11 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts the command; it finds the deployment's id in its environment.
-    pub fn spawn(command: &[OsString], deployment: Option<&str>) -> io::Result<Self> {
+    /// Starts the command; it finds the version and the deployment's id, if there is one, in its environment.
+    pub fn spawn(command: &[OsString], version: &str, deployment: Option<&str>) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
-        command.args(arguments);
+        command.args(arguments).env("WAYBILL_VERSION", version);
         if let Some(id) = deployment {
             command.env("WAYBILL_DEPLOYMENT_ID", id);
         }
@@ -89,7 +89,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_ends_the_command() {
-        let Ok(mut child) = Child::spawn(&["sleep".into(), "60".into()], None) else { return };
+        let Ok(mut child) = Child::spawn(&["sleep".into(), "60".into()], "1", None) else { return };
         child.send(Signal::TERM);
         let code = child.wait().await.map(exit_code).ok();
         assert_eq!(code, Some(143));

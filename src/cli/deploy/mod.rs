@@ -165,7 +165,7 @@ Examples:
     waybill deploy heartbeat \"$id\" --traffic-percent 10
     waybill deploy finish \"$id\" --status succeeded
 
-The command finds the deployment's id in WAYBILL_DEPLOYMENT_ID. Signals are passed on to it, and its exit code is
+The command finds the deployment's id in WAYBILL_DEPLOYMENT_ID and the version in WAYBILL_VERSION. Signals are passed on to it, and its exit code is
 returned. In a GitLab job the commit, ref, commit time, pipeline and user are known without being named.
 
 Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.

@@ -129,7 +129,7 @@ async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Si
         deployment.id,
         plain(&deployment.environment)
     ));
-    let ended = match Child::spawn(&plan.command, Some(&deployment.id)) {
+    let ended = match Child::spawn(&plan.command, &plan.intent.version, Some(&deployment.id)) {
         Ok(child) => {
             let lost = lease::keep(client, &deployment.id, plan.lease);
             watch(child, signals, lost, plan.on_lease_lost).await
@@ -144,7 +144,7 @@ async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Si
 
 async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Exit {
     let started_at = Utc::now();
-    let ended = match Child::spawn(&plan.command, None) {
+    let ended = match Child::spawn(&plan.command, &plan.intent.version, None) {
         Ok(child) => watch(child, signals, pending(), plan.on_lease_lost).await,
         Err(error) => never(error),
     };
@@ -231,7 +231,9 @@ mod tests {
             [("sleep 60", OnLeaseLost::Terminate, 143), ("exit 3", OnLeaseLost::Continue, 3)]
         {
             let Ok(mut signals) = Signals::new() else { return };
-            let Ok(child) = Child::spawn(&["sh".into(), "-c".into(), command.into()], None) else { return };
+            let Ok(child) = Child::spawn(&["sh".into(), "-c".into(), command.into()], "1", None) else {
+                return;
+            };
             let ended = watch(child, &mut signals, lost(), on_lost).await;
             assert_eq!(ended.code(), code);
         }
