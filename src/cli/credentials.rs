@@ -17,7 +17,7 @@ use crate::config::local;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connection (client commands)")]
 pub struct ConnectionArgs {
-    /// The address of Waybill, like <https://waybill.example.com>.
+    /// The address of Waybill, like `https://waybill.example.com`.
     #[arg(long, env = "WAYBILL_URL", hide_env_values = true, global = true)]
     url: Option<String>,
     /// The token to use. Rather set `WAYBILL_TOKEN`: arguments can be seen by others on the same machine.
@@ -59,6 +59,7 @@ impl ConnectionArgs {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an argument's parser gives a result")]
 fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::from(text.trim()))
 }
