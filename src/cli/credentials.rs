@@ -9,16 +9,17 @@ use url::Url;
 
 use super::error::Error;
 
+const HEADING: &str = "Connection (client commands)";
+
 /// The flags that say which Waybill to talk to.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Connection (client commands)")]
 pub struct ConnectionArgs {
     /// The address of Waybill, like <https://waybill.example.com>.
-    #[arg(long, env = "WAYBILL_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "WAYBILL_URL", hide_env_values = true, global = true, help_heading = HEADING)]
     url: Option<String>,
     /// The token to use. Rather set `WAYBILL_TOKEN`, or `WAYBILL_TOKEN_FILE` to a file that holds it: arguments can be
     /// seen by others on the same machine.
-    #[arg(long, env = "WAYBILL_TOKEN", hide_env_values = true, global = true)]
+    #[arg(long, env = "WAYBILL_TOKEN", hide_env_values = true, global = true, help_heading = HEADING)]
     token: Option<SecretString>,
 }
 
