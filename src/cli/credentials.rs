@@ -13,18 +13,19 @@ use url::Url;
 use super::error::Error;
 use crate::config::local;
 
+const HEADING: &str = "Connection (client commands)";
+
 /// The flags that say which Waybill to talk to.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Connection (client commands)")]
 pub struct ConnectionArgs {
     /// The address of Waybill, like `https://waybill.example.com`.
-    #[arg(long, env = "WAYBILL_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "WAYBILL_URL", hide_env_values = true, global = true, help_heading = HEADING)]
     url: Option<String>,
     /// The token to use. Rather set `WAYBILL_TOKEN`: arguments can be seen by others on the same machine.
-    #[arg(long, env = "WAYBILL_TOKEN", hide_env_values = true, global = true, value_parser = secret)]
+    #[arg(long, env = "WAYBILL_TOKEN", hide_env_values = true, global = true, help_heading = HEADING)]
     token: Option<SecretString>,
     /// A file that holds the token to use.
-    #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "FILE", global = true)]
+    #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "FILE", global = true, help_heading = HEADING)]
     token_file: Option<PathBuf>,
 }
 
@@ -57,11 +58,6 @@ impl ConnectionArgs {
         let local = if url.is_some() && token.is_some() { None } else { read_local()? };
         combine(url, token, local)
     }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "an argument's parser gives a result")]
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(SecretString::from(text.trim()))
 }
 
 fn read_token(path: &Path) -> Result<SecretString, Error> {

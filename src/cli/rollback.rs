@@ -138,31 +138,38 @@ fn show(session: &Session, args: &RollbackArgs, prospect: &Prospect) -> Result<(
         output::print_json(&json!({"to": to, "current": current, "running": running, "reverts": reverts}))?;
         return Ok(());
     }
-    let current = target.current.as_ref().map_or("nothing".into(), |current| plain(&current.version));
-    say(format_args!("{} in {}: {current} → {}", args.service, args.environment, plain(to)));
-    for gone in reverts {
-        let at = gone.finished_at.unwrap_or(gone.started_at).format("%Y-%m-%d %H:%M:%S");
-        let actor = plain(gone.actor.name());
-        say(format_args!(
-            "  reverts {} ({}), current from {at} UTC, by {actor}",
-            plain(&gone.version),
-            plain(&gone.kind)
-        ));
-    }
-    if reverts.is_empty() {
-        say("  nothing is known to have become current after it");
-    }
-    if let Some(running) = &target.running {
-        let (version, actor) = (plain(&running.version), plain(running.actor.name()));
-        if args.preempt {
-            warn(format_args!("{version} is being deployed by {actor} and will be canceled"));
+    for line in lines(args, prospect) {
+        if args.wrap.dry_run() {
+            output::print(line)?;
         } else {
-            warn(format_args!(
-                "{version} is being deployed by {actor}; --preempt cancels it, --wait waits for it"
-            ));
+            say(line);
         }
     }
     Ok(())
+}
+
+fn lines(args: &RollbackArgs, Prospect { target, to, reverts }: &Prospect) -> Vec<String> {
+    let current = target.current.as_ref().map_or("nothing".into(), |current| plain(&current.version));
+    let mut lines = vec![format!("{} in {}: {current} → {}", args.service, args.environment, plain(to))];
+    lines.extend(reverts.iter().map(|gone| {
+        let at = gone.finished_at.unwrap_or(gone.started_at).format("%Y-%m-%d %H:%M:%S");
+        let actor = plain(gone.actor.name());
+        format!(
+            "  reverts {} ({}), current from {at} UTC, by {actor}",
+            plain(&gone.version),
+            plain(&gone.kind)
+        )
+    }));
+    if reverts.is_empty() {
+        lines.push("  nothing is known to have become current after it".into());
+    }
+    if let Some(running) = &target.running {
+        let (version, actor) = (plain(&running.version), plain(running.actor.name()));
+        let outlook =
+            if args.preempt { "it will be canceled" } else { "--preempt cancels it, --wait waits for it" };
+        lines.push(format!("  {version} is being deployed by {actor}: {outlook}"));
+    }
+    lines
 }
 
 /// Asks, if there is anybody to ask.

@@ -154,7 +154,7 @@ pub enum OnLeaseLost {
 pub const EXAMPLES: &str = "\
 Examples:
   Ask the gate, deploy, and put the result on record:
-    waybill deploy --service shop --environment prod --version 1.4.2 -- kubectl apply -k overlays/prod
+    waybill deploy --service shop --environment prod --version 1.4.2 -- kubectl apply -k prod
 
   Wait up to half an hour for the gate to open, and bring the release along:
     waybill deploy --service shop --environment prod --version 1.4.2 \\
@@ -165,8 +165,9 @@ Examples:
     waybill deploy heartbeat \"$id\" --traffic-percent 10
     waybill deploy finish \"$id\" --status succeeded
 
-The command finds the deployment's id in WAYBILL_DEPLOYMENT_ID and the version in WAYBILL_VERSION. Signals are passed on to it, and its exit code is
-returned. In a GitLab job the commit, ref, commit time, pipeline and user are known without being named.
+The command finds the deployment's id in WAYBILL_DEPLOYMENT_ID and the version in WAYBILL_VERSION.
+Signals are passed on to it, and its exit code is returned. In a GitLab job the commit, ref, commit
+time, pipeline and user are known without being named.
 
 Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.
 With --dry-run: 0 nothing stands in the way of a start, 5 another deployment is running.";

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, future::pending, io, process::ExitStatus, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     OnError, OnLeaseLost,
@@ -24,6 +24,9 @@ use crate::clock;
 
 /// How long a command may take to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after its end a signal may still be the reason for it.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// Everything there is to know before the gate is asked.
 #[derive(Debug)]
@@ -173,7 +176,11 @@ async fn watch(
     let mut kill_at = None;
     loop {
         tokio::select! {
-            status = child.wait() => return Ended { status, caught, lease_lost },
+            status = child.wait() => {
+                // Ctrl-C reaches the command as well and may have ended it before we came to know of it.
+                let caught = caught.or(timeout(GRACE, signals.next()).await.ok());
+                return Ended { status, caught, lease_lost };
+            }
             signal = signals.next() => {
                 caught = Some(signal);
                 child.pass_on(signal);
