@@ -57,7 +57,7 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     OpenApiService::new(operations, "Waybill", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
         .license(LicenseObject::new("Apache-2.0").identifier("Apache-2.0"))
-        .url_prefix(routes::API_PREFIX)
+        .server(routes::API_PREFIX)
 }
 
 /// The API's OpenAPI document, which needs no server to be made.

@@ -3,6 +3,7 @@
 use crate::{
     api::problem::{Code, FieldError, Problem},
     domain::fault::Fault,
+    telemetry::chain,
     usecase::error::Error,
 };
 
@@ -29,12 +30,12 @@ impl From<Error> for Problem {
             Error::Unauthenticated(detail) => Self::new(Code::Unauthenticated, sentence(detail)),
             Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),
             Error::Unavailable(error) => {
-                let error: &dyn std::error::Error = &error;
+                let error = chain(&error);
                 tracing::warn!(error, "the database did not answer");
                 Self::new(Code::Unavailable, "The database does not answer; try again.")
             }
             Error::Internal(error) => {
-                let error: &dyn std::error::Error = &error;
+                let error = chain(&error);
                 tracing::error!(error, "a statement failed");
                 Self::internal()
             }

@@ -1,4 +1,145 @@
 //! The command line: what can be asked for, and what each command does and prints.
 
+pub mod client;
 pub mod config;
+pub mod credentials;
+pub mod deploy;
+pub mod error;
+pub mod exit;
+pub mod history;
+pub mod output;
+pub mod problem;
+pub mod release;
+pub mod rollback;
 pub mod server;
+pub mod status;
+pub mod view;
+
+use std::{io, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use self::{
+    client::Client,
+    credentials::ConnectionArgs,
+    error::Error,
+    exit::Exit,
+    output::{Format, error as say_error},
+};
+
+/// Waybill, a self-hosted deployment ledger and release gate.
+#[derive(Debug, Parser)]
+#[command(name = "waybill", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 error, 2 wrong use, 5 refused.")]
+pub struct Cli {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    /// The form in which results are printed.
+    #[arg(long, short, value_enum, default_value_t, global = true)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Everything `waybill` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A client command.
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// A server command.
+    #[command(flatten)]
+    Server(server::ServerCommand),
+    /// Print the completion script of a shell.
+    Completions {
+        /// The shell to complete for.
+        shell: Shell,
+    },
+}
+
+/// What is asked of a Waybill that runs elsewhere.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Ask the gate, run the command that deploys, and put its result on record.
+    #[command(after_help = deploy::EXAMPLES)]
+    Deploy(Box<deploy::DeployArgs>),
+    /// Return a target to an earlier release, after showing what that reverts.
+    #[command(after_help = rollback::EXAMPLES)]
+    Rollback(Box<rollback::RollbackArgs>),
+    /// Show what runs where: services down, environments across in promotion order.
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::StatusArgs),
+    /// List deployments, newest first.
+    #[command(after_help = history::EXAMPLES)]
+    History(history::HistoryArgs),
+    /// Put releases on record.
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
+}
+
+/// What every client command works with.
+#[derive(Clone)]
+pub struct Session {
+    /// The connection to Waybill.
+    pub client: Client,
+    /// How to print results.
+    pub format: Format,
+}
+
+/// Does what the command line asks for; errors are printed here and nowhere else.
+pub async fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Server(command) => return run_server(command).await,
+        Command::Client(command) => run_client(command, &cli.connection, cli.output).await,
+        Command::Completions { shell } => completions(shell),
+    };
+    let exit = done.unwrap_or_else(|error| {
+        let exit = error.exit();
+        if exit != Exit::DONE {
+            say_error(&error);
+        }
+        exit
+    });
+    exit.into()
+}
+
+async fn run_server(command: server::ServerCommand) -> ExitCode {
+    server::run(command).await.unwrap_or_else(|error| {
+        say_error(format_args!("{error:#}"));
+        Exit::ERROR.into()
+    })
+}
+
+async fn run_client(
+    command: ClientCommand,
+    connection: &ConnectionArgs,
+    format: Format,
+) -> Result<Exit, Error> {
+    let session = Session { client: Client::new(&connection.resolve()?)?, format };
+    match command {
+        ClientCommand::Deploy(args) => deploy::run(&session, *args).await,
+        ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
+        ClientCommand::Status(args) => status::run(&session, &args).await,
+        ClientCommand::History(args) => history::run(&session, &args).await,
+        ClientCommand::Release(command) => release::run(&session, command).await,
+    }
+}
+
+fn completions(shell: Shell) -> Result<Exit, Error> {
+    // Written to memory first, since the generator panics when its output is closed.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "waybill", &mut script);
+    io::Write::write_all(&mut io::stdout().lock(), &script)?;
+    Ok(Exit::DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -107,7 +107,7 @@ pub struct Standing {
     pub credited: bool,
     /// A rollback to a verified choice.
     pub verified: bool,
-    /// A rollback that cancelled the deployment before it.
+    /// Cancelled by a rollback that took its place.
     pub preempted: bool,
     /// The deployment that took its place.
     pub superseded_by: Option<Uuid>,

@@ -105,5 +105,7 @@ mod tests {
                 "{cursor}"
             );
         }
+        assert!(request::<String>(None, Some(&encode(&"shop"))).is_ok());
+        assert!(request::<String>(None, Some(&encode(&"shop\0"))).is_err());
     }
 }

@@ -158,7 +158,7 @@ pub async fn unsealed(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Eve
 /// How many events wait for their seal, counted no further than `limit`.
 pub async fn backlog(conn: &impl ConnectionTrait, limit: i64) -> Result<i64, StoreError> {
     let mut sql = Sql::new("SELECT COUNT(*) AS waiting FROM (SELECT 1 FROM event WHERE seq IS NULL LIMIT ");
-    let row = sql.bind(limit).push(") AS some").one(conn).await?;
+    let row = sql.bind(limit).push(") AS unsealed").one(conn).await?;
     row.map_or(Ok(0), |row| Ok(row.try_get("", "waiting")?))
 }
 

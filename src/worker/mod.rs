@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     shutdown::Shutdown,
+    telemetry,
     usecase::{error::Error, upkeep},
 };
 
@@ -88,6 +89,6 @@ where
 }
 
 fn report(worker: &str, error: &Error) {
-    let error: &dyn std::error::Error = error;
+    let error = telemetry::chain(error);
     tracing::warn!(worker, error, "a worker failed and will try again");
 }

@@ -22,6 +22,7 @@ use crate::{
     server::{self, Limits},
     shutdown::Shutdown,
     store::{db::Db, schema},
+    telemetry::chain,
     worker,
 };
 
@@ -162,7 +163,7 @@ impl Readiness for Ready {
         async {
             let database = match schema::status(&self.0).await {
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the database is not ready");
+                    tracing::warn!(error = chain(&error), "the database is not ready");
                     Check::unavailable("It does not answer.")
                 }
                 Ok(status) if status.pending.is_empty() => Check::ok(),
