@@ -61,7 +61,7 @@ where
     W: Webhook + 'static,
 {
     let document = api.spec();
-    let mut spec = Spec::parse(&document)?;
+    let mut spec = Spec::parse(API_PREFIX, &document)?;
     for (path, operation) in [
         ("/", "root"),
         ("/api/v1/openapi.json", "openapi"),

@@ -84,8 +84,8 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Reads an OpenAPI document, whose paths are those that are served.
-    pub fn parse(document: &str) -> Result<Self, serde_json::Error> {
+    /// Reads an OpenAPI document whose paths are served below `prefix`.
+    pub fn parse(prefix: &str, document: &str) -> Result<Self, serde_json::Error> {
         let document: Value = serde_json::from_str(document)?;
         let schemas =
             document.pointer("/components/schemas").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -96,7 +96,7 @@ impl Spec {
             let methods = item.as_object().into_iter().flatten();
             let operations =
                 methods.filter_map(|(method, item)| operation(method, item, names.clone())).collect();
-            spec.add(template, operations);
+            spec.add(&format!("{prefix}{template}"), operations);
         }
         Ok(spec)
     }
@@ -155,10 +155,10 @@ mod tests {
 
     fn spec() -> Spec {
         let document = serde_json::json!({"paths": {
-            "/api/v1/deployments/{id}": {"get": {"operationId": "get_deployment"}},
-            "/api/v1/deployments/record": {"post": {"operationId": "record_deployment"}},
+            "/deployments/{id}": {"get": {"operationId": "get_deployment"}},
+            "/deployments/record": {"post": {"operationId": "record_deployment"}},
         }});
-        Spec::parse(&document.to_string()).unwrap()
+        Spec::parse("/api/v1", &document.to_string()).unwrap()
     }
 
     #[test]

@@ -33,7 +33,8 @@ async fn kinds_after(api: &Api, seq: usize) -> Vec<String> {
 /// The hash of an event as the documentation says it is made, without any code of the server.
 fn hash(event: &Value) -> String {
     let field = |name: &str| format!("{}:{}", json!(name), event[name]);
-    let actor = format!("{{\"subject\":{},\"token\":{}}}", event["actor"]["subject"], event["actor"]["token"]);
+    let actor =
+        format!("{{\"subject\":{},\"token\":{}}}", event["actor"]["subject"], event["actor"]["token"]);
     let members = [
         format!("\"actor\":{actor}"),
         field("at"),
@@ -160,7 +161,11 @@ db_test!(
         let timeline = api.deployment(&id).await["timeline"].clone();
         let kinds: Vec<_> = timeline.as_array().unwrap().iter().map(|entry| &entry["kind"]).collect();
         assert_eq!(kinds, ["deployment.started", "deployment.failed"]);
-        assert_eq!(api.get("/events").await.ok(200)["sealed_through"], sealed_through, "reading seals nothing");
+        assert_eq!(
+            api.get("/events").await.ok(200)["sealed_through"],
+            sealed_through,
+            "reading seals nothing"
+        );
     }
 );
 
@@ -199,7 +204,8 @@ db_test!(
         {
             let column_of = format!("SELECT {column} AS text FROM event WHERE seq = {seq}");
             let statement = sea_orm::Statement::from_string(sql.get_database_backend(), column_of);
-            let before: Option<String> = sql.query_one_raw(statement).await.unwrap().unwrap().try_get("", "text").unwrap();
+            let before: Option<String> =
+                sql.query_one_raw(statement).await.unwrap().unwrap().try_get("", "text").unwrap();
             tamper(&sql, &format!("UPDATE event SET {column} = '{value}' WHERE seq = {seq}")).await;
             assert_eq!(broken().await, Broken::Altered { seq }, "{column}");
             let before = before.map_or("NULL".to_owned(), |text| format!("'{}'", text.replace('\'', "''")));

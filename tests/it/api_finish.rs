@@ -171,8 +171,7 @@ db_test!(
         }
         let alive = api.started("shop/alive", "1").await;
         tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
-        let (one, two) =
-            tokio::join!(upkeep::expire_leases(&api.app), upkeep::expire_leases(&other.app));
+        let (one, two) = tokio::join!(upkeep::expire_leases(&api.app), upkeep::expire_leases(&other.app));
         assert_eq!(one.unwrap() + two.unwrap(), 5);
         for id in ids {
             assert_eq!(kinds(&api.deployment(&id).await), ["deployment.started", "deployment.expired"]);

@@ -41,7 +41,10 @@ db_test!(
         let api = Api::new(&db).await;
         let id = api.started("busy/prod", "1").await;
         let bodies = [
-            ("/services".to_owned(), json!({ "name": "shop", "display_name": "", "description": "", "repository_url": "", "owner": "" })),
+            (
+                "/services".to_owned(),
+                json!({ "name": "shop", "display_name": "", "description": "", "repository_url": "", "owner": "" }),
+            ),
             ("/environments".to_owned(), json!({ "name": "dev", "url": "", "tier": "" })),
             (
                 "/services/busy/releases".to_owned(),
@@ -70,7 +73,10 @@ db_test!(
                     hostile[field] = json!(text);
                     let answer = api.post(path, hostile).await;
                     if answer.status >= 300 {
-                        assert_refused(&answer, &format!("{path} {field} {:?}", text.chars().take(20).collect::<String>()));
+                        assert_refused(
+                            &answer,
+                            &format!("{path} {field} {:?}", text.chars().take(20).collect::<String>()),
+                        );
                     }
                 }
             }
@@ -93,8 +99,19 @@ db_test!(
             json!({ "a": null }),
         ];
         let fields = [
-            "service", "environment", "version", "release", "strategy", "kind", "preempt", "remediates", "initiated_by",
-            "reason", "pipeline_url", "lease_seconds", "override",
+            "service",
+            "environment",
+            "version",
+            "release",
+            "strategy",
+            "kind",
+            "preempt",
+            "remediates",
+            "initiated_by",
+            "reason",
+            "pipeline_url",
+            "lease_seconds",
+            "override",
         ];
         for field in fields {
             for value in &values {
@@ -110,7 +127,12 @@ db_test!(
             }
         }
         for field in ["started_at", "finished_at"] {
-            for time in ["-0001-01-01T00:00:00Z", "+99999-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:60Z"] {
+            for time in [
+                "-0001-01-01T00:00:00Z",
+                "+99999-01-01T00:00:00Z",
+                "0000-01-01T00:00:00Z",
+                "9999-12-31T23:59:60Z",
+            ] {
                 let mut body = start_body("shop/prod", "1");
                 body["status"] = json!("failed");
                 body["started_at"] = json!("2026-01-01T00:00:00Z");
@@ -165,7 +187,12 @@ db_test!(
     async fn other_media_types_methods_and_paths_are_refused_in_kind(db: TestDb) {
         let api = Api::new(&db).await;
         let body = || Some(br#"{"name": "shop"}"#.to_vec());
-        for kind in ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
+        for kind in [
+            "text/plain",
+            "application/xml",
+            "multipart/form-data; boundary=x",
+            "application/x-www-form-urlencoded",
+        ] {
             let answer = api.send(Method::POST, "/services", &[("content-type", kind)], body()).await;
             answer.problem(415, "unsupported-media-type");
         }
@@ -183,13 +210,35 @@ db_test!(
             answer.problem(405, "method-not-allowed");
             assert!(answer.header("allow").is_some(), "{method} {path}");
         }
-        for path in ["/nothing", "/", "/deployments/", "//api", "//api/v2/services", "/services/a/b/c/d", "//%2e%2e/etc"] {
+        for path in [
+            "/nothing",
+            "/",
+            "/deployments/",
+            "//api",
+            "//api/v2/services",
+            "/services/a/b/c/d",
+            "//%2e%2e/etc",
+        ] {
             api.get(path).await.problem(404, "not-found");
         }
-        for path in ["/services/%00", "/services/%ff", "/services/a%2fb", "/deployments/%00", "/services/shop/releases/%00"] {
+        for path in [
+            "/services/%00",
+            "/services/%ff",
+            "/services/a%2fb",
+            "/deployments/%00",
+            "/services/shop/releases/%00",
+        ] {
             assert_refused(&api.get(path).await, path);
         }
-        for query in ["/deployments?service=%00", "/deployments?environment=%ff", "/events?kind=%00", "/events?after_seq=-1", "/events?service=a%00b", "/events?after_seq=99999999999999999999", "/matrix?as_of=%00"] {
+        for query in [
+            "/deployments?service=%00",
+            "/deployments?environment=%ff",
+            "/events?kind=%00",
+            "/events?after_seq=-1",
+            "/events?service=a%00b",
+            "/events?after_seq=99999999999999999999",
+            "/matrix?as_of=%00",
+        ] {
             let answer = api.get(query).await;
             if answer.status != 200 {
                 assert_refused(&answer, query);
@@ -214,7 +263,10 @@ db_test!(
             }
         }
         let many: serde_json::Map<String, Value> = (0..33).map(|n| (format!("k{n}"), json!("v"))).collect();
-        assert_eq!(api.post("/services", json!({ "name": "many", "labels": many })).await.faults()[0].0, "/labels");
+        assert_eq!(
+            api.post("/services", json!({ "name": "many", "labels": many })).await.faults()[0].0,
+            "/labels"
+        );
     }
 );
 
@@ -237,7 +289,10 @@ db_test!(
             if answer.status != 200 {
                 assert_refused(&answer, name);
             }
-            assert!(answer.header("x-request-id").unwrap().len() <= 200, "a request's id is not repeated unseen");
+            assert!(
+                answer.header("x-request-id").unwrap().len() <= 200,
+                "a request's id is not repeated unseen"
+            );
         }
     }
 );

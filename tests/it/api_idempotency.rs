@@ -114,7 +114,8 @@ db_test!(
             for answer in &answers {
                 assert_eq!(answer.ok(201), answers[0].json(), "{target}");
             }
-            let fresh = answers.iter().filter(|answer| answer.header("idempotency-replayed").is_none()).count();
+            let fresh =
+                answers.iter().filter(|answer| answer.header("idempotency-replayed").is_none()).count();
             assert_eq!(fresh, 1, "one of them did it");
             assert_eq!(count(&api, &format!("/deployments?environment=env-{round}")).await, 1);
         }

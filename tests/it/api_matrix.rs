@@ -46,8 +46,12 @@ db_test!(
         let running = api.start("shop/prod", "2").await.ok(201)["deployment"].clone();
         api.started("shop/home", "1").await;
         let matrix = matrix(&api).await;
-        let environments: Vec<_> =
-            matrix["environments"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+        let environments: Vec<_> = matrix["environments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].as_str().unwrap())
+            .collect();
         assert_eq!(environments, ["home", "dev", "a-stage", "b-stage", "prod"]);
         let home = &matrix["environments"][0];
         assert_eq!(*home, json!({ "name": "home", "tier": "other", "rank": 0, "unconfirmed": true }));
@@ -119,7 +123,11 @@ db_test!(
         assert_eq!(behind("dev").await, Value::Null, "nothing is below");
         assert_eq!((behind("staging").await, behind("prod").await), (json!(1), json!(3)));
         api.deployed("shop/dev", "1").await;
-        assert_eq!((behind("staging").await, behind("prod").await), (json!(0), json!(2)), "ahead is not behind");
+        assert_eq!(
+            (behind("staging").await, behind("prod").await),
+            (json!(0), json!(2)),
+            "ahead is not behind"
+        );
     }
 );
 
@@ -150,7 +158,8 @@ db_test!(
         let shifted = at.replace('Z', "%2B00:00");
         let exact = api.get(&format!("/matrix?as_of={shifted}")).await.ok(200);
         assert_eq!(cell(&exact, "shop", "prod")["current"]["version"], "1", "the start is inclusive");
-        let exact = api.get(&format!("/matrix?as_of={}", ended["started_at"].as_str().unwrap())).await.ok(200);
+        let exact =
+            api.get(&format!("/matrix?as_of={}", ended["started_at"].as_str().unwrap())).await.ok(200);
         assert_eq!(cell(&exact, "shop", "prod")["running"]["version"], "1");
         let before = api.get("/matrix?as_of=2020-01-01T00:00:00Z").await.ok(200);
         assert_eq!(before["services"], json!([]));

@@ -55,9 +55,10 @@ impl Model {
     }
 
     fn running(&self, at: &str) -> Value {
-        let run = self.runs.iter().find(|(_, _, start, end)| {
-            start.as_str() <= at && end.as_deref().is_none_or(|end| at < end)
-        });
+        let run = self
+            .runs
+            .iter()
+            .find(|(_, _, start, end)| start.as_str() <= at && end.as_deref().is_none_or(|end| at < end));
         run.map_or(Value::Null, |(id, version, start, _)| json!([id, version, start]))
     }
 }
@@ -73,7 +74,8 @@ fn cells(matrix: &Value) -> BTreeMap<String, Value> {
     let mut cells = BTreeMap::new();
     for service in matrix["services"].as_array().unwrap() {
         for target in service["targets"].as_array().unwrap() {
-            let name = format!("{}/{}", service["name"].as_str().unwrap(), target["environment"].as_str().unwrap());
+            let name =
+                format!("{}/{}", service["name"].as_str().unwrap(), target["environment"].as_str().unwrap());
             cells.insert(name, target.clone());
         }
     }
@@ -122,7 +124,12 @@ fn succeed(model: &mut Model, ended: &Value) {
     if ended["status"] == "succeeded" {
         let version = text(&ended["version"]);
         let artefact = version.chars().next().unwrap();
-        model.successes.push(Success { id: id_of(ended), version, artefact, at: text(&ended["finished_at"]) });
+        model.successes.push(Success {
+            id: id_of(ended),
+            version,
+            artefact,
+            at: text(&ended["finished_at"]),
+        });
     }
 }
 
@@ -156,7 +163,8 @@ async fn check(api: &Api, models: &BTreeMap<&str, Model>, at: &str, what: &str) 
 async fn random_history(api: &Api, seed: u64, with_records: bool) {
     let random = &mut Random(seed);
     let began = Utc::now();
-    let mut models: BTreeMap<&str, Model> = TARGETS.iter().map(|target| (*target, Model::default())).collect();
+    let mut models: BTreeMap<&str, Model> =
+        TARGETS.iter().map(|target| (*target, Model::default())).collect();
     let mut said: Vec<Value> = Vec::new();
     for _ in 0..STEPS {
         let target = *random.pick(&TARGETS);

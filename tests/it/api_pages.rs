@@ -114,7 +114,8 @@ db_test!(
     async fn deployments_come_newest_first_and_can_be_confined(db: TestDb) {
         let api = Api::new(&db).await;
         let mut started = Vec::new();
-        for (target, version) in [("shop/dev", "1"), ("shop/prod", "1"), ("pay/dev", "1"), ("shop/dev", "2")] {
+        for (target, version) in [("shop/dev", "1"), ("shop/prod", "1"), ("pay/dev", "1"), ("shop/dev", "2")]
+        {
             started.push(api.deployed(target, version).await);
         }
         let running = api.start("pay/prod", "1").await.ok(201)["deployment"].clone();
@@ -145,7 +146,14 @@ db_test!(
         let name_cursor = api.get("/services?limit=1").await.ok(200)["next_cursor"].clone();
         let time_cursor = api.get("/deployments?limit=1").await.ok(200)["next_cursor"].clone();
         let (name_cursor, time_cursor) = (name_cursor.as_str().unwrap(), time_cursor.as_str().unwrap());
-        for path in ["/services", "/environments", "/deployments", "/tokens", "/events", "/services/service-0/releases"] {
+        for path in [
+            "/services",
+            "/environments",
+            "/deployments",
+            "/tokens",
+            "/events",
+            "/services/service-0/releases",
+        ] {
             for limit in ["0", "201", "-1", "x", "99999999999999999999", "1.5", ""] {
                 let answer = api.get(&format!("{path}?limit={limit}")).await;
                 assert!([400, 422].contains(&answer.status), "{path} {limit}: {}", answer.text);
@@ -155,7 +163,9 @@ db_test!(
                 assert!([400, 422].contains(&answer.status), "{path} {cursor}: {}", answer.text);
             }
         }
-        for (path, cursor) in [("/services", time_cursor), ("/deployments", name_cursor), ("/tokens", name_cursor)] {
+        for (path, cursor) in
+            [("/services", time_cursor), ("/deployments", name_cursor), ("/tokens", name_cursor)]
+        {
             let answer = api.get(&format!("{path}?cursor={cursor}")).await;
             assert!([400, 422].contains(&answer.status), "{path}: {}", answer.text);
         }

@@ -6,9 +6,7 @@ use waybill::domain::vocabulary::Scope;
 
 use crate::{
     db_test,
-    support::{
-        api::{Api, id_of, image, release, start_body},
-    },
+    support::api::{Api, id_of, image, release, start_body},
 };
 
 /// A moment that many minutes ago.
@@ -114,7 +112,8 @@ db_test!(
         let again = api.post("/deployments/record", record("shop/prod", "1", &ago(11), &third)).await.ok(201);
         assert_eq!(stays(&api, &[&ago(20), &ago(5)]).await, [micros(&first), micros(&first)]);
         let second = ago(20);
-        let between = api.post("/deployments/record", record("shop/prod", "2", &ago(21), &second)).await.ok(201);
+        let between =
+            api.post("/deployments/record", record("shop/prod", "2", &ago(21), &second)).await.ok(201);
         assert_eq!(between["superseded_by"], again["id"]);
         let expected = [micros(&first), micros(&second), micros(&third)];
         assert_eq!(stays(&api, &[&ago(25), &ago(15), &ago(5)]).await, expected);
@@ -194,7 +193,11 @@ db_test!(
         back["kind"] = json!("rollback");
         let back = api.post("/deployments/record", back).await.ok(201);
         assert_eq!(api.deployment(&id_of(&bad)).await["reverted_by"], back["id"]);
-        assert_eq!(api.target("shop/prod").await["rollback_to"], Value::Null, "what was reverted is no choice");
+        assert_eq!(
+            api.target("shop/prod").await["rollback_to"],
+            Value::Null,
+            "what was reverted is no choice"
+        );
     }
 );
 
@@ -206,7 +209,10 @@ db_test!(
         body["release"]["image"] = json!(image('a'));
         api.post("/deployments/record", body).await.ok(201);
         let target = api.target("shop/prod").await;
-        assert_eq!((&target["current"]["version"], &target["running"]["version"]), (&json!("1"), &json!("2")));
+        assert_eq!(
+            (&target["current"]["version"], &target["running"]["version"]),
+            (&json!("1"), &json!("2"))
+        );
         api.finished(&running, "succeeded").await;
         assert_eq!(api.target("shop/prod").await["current"]["version"], "2");
     }

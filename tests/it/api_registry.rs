@@ -86,7 +86,9 @@ db_test!(
             }
             let tag = edited.header("etag").unwrap().to_owned();
             api.send(Method::DELETE, path, &[("if-match", &tag)], None).await.ok(200);
-            api.send_json(Method::PATCH, path, &[("if-match", "*")], &json!({ "archived": false })).await.ok(200);
+            api.send_json(Method::PATCH, path, &[("if-match", "*")], &json!({ "archived": false }))
+                .await
+                .ok(200);
         }
     }
 );
@@ -94,7 +96,8 @@ db_test!(
 db_test!(
     async fn tiers_are_inferred_and_ranks_follow(db: TestDb) {
         let api = Api::new(&db).await;
-        for (name, tier, rank) in [("prod", "production", 400), ("stg", "staging", 300), ("home", "other", 0)] {
+        for (name, tier, rank) in [("prod", "production", 400), ("stg", "staging", 300), ("home", "other", 0)]
+        {
             let made = api.post("/environments", json!({ "name": name })).await.ok(201);
             assert_eq!((&made["tier"], &made["rank"]), (&json!(tier), &json!(rank)), "{name}");
             assert_eq!(made["unconfirmed"], false, "somebody registered it on purpose");
@@ -146,9 +149,7 @@ db_test!(
     async fn an_image_is_added_once_and_before_the_first_deployment(db: TestDb) {
         let api = Api::new(&db).await;
         api.post("/services", json!({ "name": "shop" })).await.ok(201);
-        let built = |version: &str, digit| {
-            json!({ "version": version, "commit_sha": commit(version), "image": image(digit) })
-        };
+        let built = |version: &str, digit| json!({ "version": version, "commit_sha": commit(version), "image": image(digit) });
         for version in ["1", "2"] {
             let body = json!({ "version": version, "commit_sha": commit(version) });
             assert_eq!(release(&api, body).await.ok(201)["image"], Value::Null);
@@ -168,7 +169,8 @@ db_test!(
             "version": "a b", "commit_sha": "123", "image": "shop:1",
             "changes": [{ "sha": "zz", "committed_at": "2026-01-01T00:00:00Z" }],
         });
-        let mut pointers: Vec<_> = release(&api, body).await.faults().into_iter().map(|fault| fault.0).collect();
+        let mut pointers: Vec<_> =
+            release(&api, body).await.faults().into_iter().map(|fault| fault.0).collect();
         pointers.sort();
         assert_eq!(pointers, ["/changes/0/sha", "/commit_sha", "/image", "/version"]);
     }

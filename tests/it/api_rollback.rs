@@ -165,7 +165,11 @@ db_test!(
         assert_eq!(choice(&api, "shop/prod").await, "2");
         let target = api.target("shop/prod").await;
         let newest = api.get("/deployments?service=shop&limit=200").await.ok(200);
-        let newest = newest["items"].as_array().unwrap().iter().find(|d| d["version"] == "2").unwrap().clone();
-        assert_eq!(target["rollback_to"]["deployment_id"], newest["id"], "the one that last succeeded with it");
+        let newest =
+            newest["items"].as_array().unwrap().iter().find(|d| d["version"] == "2").unwrap().clone();
+        assert_eq!(
+            target["rollback_to"]["deployment_id"], newest["id"],
+            "the one that last succeeded with it"
+        );
     }
 );

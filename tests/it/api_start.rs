@@ -6,9 +6,7 @@ use waybill::domain::vocabulary::Scope;
 
 use crate::{
     db_test,
-    support::{
-        api::{Api, commit, image, release, start_body},
-    },
+    support::api::{Api, commit, image, release, start_body},
 };
 
 fn check<'a>(decision: &'a Value, rule: &str) -> &'a Value {
@@ -52,7 +50,10 @@ db_test!(
         assert_eq!(deployment["decision_id"], started["decision"]["id"]);
         assert_eq!(started["decision"]["allowed"], true);
         assert_eq!(check(&started["decision"], "concurrency")["outcome"], "pass");
-        assert_eq!(deployment["lease_expires_at"].as_str().unwrap().len(), "2026-01-01T00:00:00.000000Z".len());
+        assert_eq!(
+            deployment["lease_expires_at"].as_str().unwrap().len(),
+            "2026-01-01T00:00:00.000000Z".len()
+        );
     }
 );
 
@@ -99,7 +100,8 @@ db_test!(
             assert_eq!(check(&problem["decision"], "concurrency")["details"]["deployment_id"], *winner);
         }
         let releases = api.get("/services/shop/releases").await.ok(200);
-        let mut numbers: Vec<_> = releases["items"].as_array().unwrap().iter().map(|r| r["number"].as_i64()).collect();
+        let mut numbers: Vec<_> =
+            releases["items"].as_array().unwrap().iter().map(|r| r["number"].as_i64()).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (1..=20).map(Some).collect::<Vec<_>>(), "registration numbers have no gap");
     }
@@ -130,7 +132,11 @@ db_test!(
         assert_eq!(api.deployed("shop/prod", "1").await["kind"], "deploy");
         assert_eq!(api.deployed("shop/prod", "1").await["kind"], "redeploy");
         assert_eq!(api.deployed("shop/prod", "2").await["kind"], "deploy");
-        assert_eq!(api.deployed("shop/prod", "1").await["kind"], "deploy", "it was current, but no longer is");
+        assert_eq!(
+            api.deployed("shop/prod", "1").await["kind"],
+            "deploy",
+            "it was current, but no longer is"
+        );
         let mut body = start_body("shop/prod", "1");
         body["kind"] = json!("deploy");
         assert_eq!(api.post("/deployments", body).await.ok(201)["deployment"]["kind"], "deploy", "as asked");
@@ -140,7 +146,9 @@ db_test!(
 db_test!(
     async fn what_is_unknown_is_registered_in_passing(db: TestDb) {
         let api = Api::new(&db).await;
-        for (environment, tier) in [("dev", "development"), ("qa", "testing"), ("live-eu", "production"), ("x", "other")] {
+        for (environment, tier) in
+            [("dev", "development"), ("qa", "testing"), ("live-eu", "production"), ("x", "other")]
+        {
             api.started(&format!("shop/{environment}"), "1").await;
             let made = api.get(&format!("/environments/{environment}")).await.ok(200);
             assert_eq!((&made["unconfirmed"], &made["tier"]), (&json!(true), &json!(tier)), "{environment}");
@@ -183,8 +191,18 @@ db_test!(
         let mut pointers: Vec<_> = answer.faults().into_iter().map(|(pointer, _)| pointer).collect();
         pointers.sort();
         let all = [
-            "/environment", "/initiated_by", "/lease_seconds", "/override/reason", "/pipeline_url", "/preempt", "/reason",
-            "/release/commit_sha", "/release/image", "/release/pipeline_url", "/service", "/version",
+            "/environment",
+            "/initiated_by",
+            "/lease_seconds",
+            "/override/reason",
+            "/pipeline_url",
+            "/preempt",
+            "/reason",
+            "/release/commit_sha",
+            "/release/image",
+            "/release/pipeline_url",
+            "/service",
+            "/version",
         ];
         assert_eq!(pointers, all);
         let mut unknown = start_body("shop/prod", "1");

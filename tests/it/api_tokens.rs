@@ -29,7 +29,8 @@ db_test!(
         assert_eq!(started["deployment"]["actor"], actor);
         let list = api.get("/tokens").await;
         assert!(!list.text.contains(secret), "a list never shows a secret");
-        let listed = list.ok(200)["items"].as_array().unwrap().iter().find(|t| t["name"] == "ci-shop").cloned();
+        let listed =
+            list.ok(200)["items"].as_array().unwrap().iter().find(|t| t["name"] == "ci-shop").cloned();
         assert_eq!(listed.unwrap().get("token"), None);
     }
 );
@@ -96,7 +97,8 @@ db_test!(
             "name": "Ci", "subject": " ", "scopes": [], "groups": ["ok", "Not ok"], "services": ["-"],
             "environments": [""],
         });
-        let mut pointers: Vec<_> = api.post("/tokens", body).await.faults().into_iter().map(|f| f.0).collect();
+        let mut pointers: Vec<_> =
+            api.post("/tokens", body).await.faults().into_iter().map(|f| f.0).collect();
         pointers.sort();
         assert_eq!(pointers, ["/environments/0", "/groups/1", "/name", "/scopes", "/services/0", "/subject"]);
         let body = json!({ "name": "ci", "scopes": ["read", "root"] });
@@ -157,8 +159,12 @@ db_test!(
         let good = api.post("/tokens", json!({ "name": "ci", "scopes": ["read"] })).await.ok(201);
         let good = good["token"].as_str().unwrap();
         let cut = &good[..good.len() - 1];
-        for caller in [api.anonymous(), api.bearing("wb_nobody"), api.bearing(cut), api.bearing(&"x".repeat(5000))] {
-            for path in ["/services", "/matrix", "/deployments/not-an-id", "/services?limit=nonsense", "/tokens"] {
+        for caller in
+            [api.anonymous(), api.bearing("wb_nobody"), api.bearing(cut), api.bearing(&"x".repeat(5000))]
+        {
+            for path in
+                ["/services", "/matrix", "/deployments/not-an-id", "/services?limit=nonsense", "/tokens"]
+            {
                 let answer = caller.get(path).await;
                 answer.problem(401, "unauthenticated");
                 assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"), "{path}");
@@ -169,7 +175,8 @@ db_test!(
         }
         for header in ["Basic YTpi", "Bearer", "Bearer ", "wb_x"] {
             let caller = api.anonymous();
-            let answer = caller.send(poem::http::Method::GET, "/services", &[("authorization", header)], None).await;
+            let answer =
+                caller.send(poem::http::Method::GET, "/services", &[("authorization", header)], None).await;
             answer.problem(401, "unauthenticated");
         }
         for path in ["//livez", "//readyz", "//health", "//version", "//metrics", "//problems/conflict"] {

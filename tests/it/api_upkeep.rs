@@ -69,10 +69,13 @@ db_test!(
         upkeep::measure(&api.app).await.unwrap();
         let metrics = api.anonymous().get("//metrics").await.text;
         let value = |name: &str| {
-            let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}\n{metrics}"));
+            let line = metrics
+                .lines()
+                .find(|line| line.starts_with(name))
+                .unwrap_or_else(|| panic!("{name}\n{metrics}"));
             line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
         };
-        assert!(value("waybill_relay_backlog") >= 5.0);
+        assert!(value("waybill_events_unsealed") >= 5.0);
         for operation in ["start_deployment", "finish_deployment"] {
             assert!(metrics.contains(&format!("operation=\"{operation}\"")), "{operation}\n{metrics}");
         }

@@ -9,9 +9,10 @@ use std::{
 };
 
 use poem::{
-    Endpoint, Request, Response,
+    Endpoint, Request, RequestParts, Response,
     endpoint::BoxEndpoint,
-    http::{HeaderMap, Method, header},
+    http::{self, HeaderMap, Method, header, uri::Scheme},
+    web::{LocalAddr, RemoteAddr},
 };
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use secrecy::ExposeSecret as _;
@@ -123,14 +124,18 @@ impl Api {
     ) -> Answer {
         let uri = path.strip_prefix('/').filter(|rest| rest.starts_with('/'));
         let uri = uri.map_or_else(|| format!("/api/v1{path}"), ToOwned::to_owned);
-        let mut request = Request::builder().method(method).uri(uri.parse().unwrap());
+        let mut request = http::Request::builder().method(method).uri(uri);
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.endpoint.get_response(request.body(body.unwrap_or_default())).await;
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        // As from a socket: only so does the framework know the path before any routing.
+        let parts: RequestParts = (parts, LocalAddr::default(), RemoteAddr::default(), Scheme::HTTP).into();
+        let request = Request::from_parts(parts, body.unwrap_or_default().into());
+        let response = self.endpoint.get_response(request).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.into_body().into_string().await.unwrap();
         Answer { status, headers, text }
