@@ -1,19 +1,7 @@
 //! The command line: what can be asked for, and what each command does and prints.
 
 pub mod client;
-pub mod config;
-pub mod credentials;
-pub mod deploy;
-pub mod error;
-pub mod exit;
-pub mod history;
-pub mod output;
-pub mod problem;
-pub mod release;
-pub mod rollback;
 pub mod server;
-pub mod status;
-pub mod view;
 
 use std::{io, process::ExitCode};
 
@@ -21,11 +9,14 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::{
-    client::Client,
-    credentials::ConnectionArgs,
-    error::Error,
-    exit::Exit,
-    output::{Format, error as say_error},
+    client::{
+        ClientCommand,
+        credentials::ConnectionArgs,
+        error::Error,
+        exit::Exit,
+        output::{Format, error as say_error},
+    },
+    server::ServerCommand,
 };
 
 /// Waybill, a self-hosted deployment ledger and release gate.
@@ -50,7 +41,7 @@ pub enum Command {
     Client(ClientCommand),
     /// A server command.
     #[command(flatten)]
-    Server(server::ServerCommand),
+    Server(ServerCommand),
     /// Print the completion script of a shell.
     Completions {
         /// The shell to complete for.
@@ -58,40 +49,11 @@ pub enum Command {
     },
 }
 
-/// What is asked of a Waybill that runs elsewhere.
-#[derive(Debug, Subcommand)]
-pub enum ClientCommand {
-    /// Ask the gate, run the command that deploys, and put its result on record.
-    #[command(after_help = deploy::EXAMPLES)]
-    Deploy(Box<deploy::DeployArgs>),
-    /// Return a target to an earlier release, after showing what that reverts.
-    #[command(after_help = rollback::EXAMPLES)]
-    Rollback(Box<rollback::RollbackArgs>),
-    /// Show what runs where: services down, environments across in promotion order.
-    #[command(after_help = status::EXAMPLES)]
-    Status(status::StatusArgs),
-    /// List deployments, newest first.
-    #[command(after_help = history::EXAMPLES)]
-    History(history::HistoryArgs),
-    /// Put releases on record.
-    #[command(subcommand)]
-    Release(release::ReleaseCommand),
-}
-
-/// What every client command works with.
-#[derive(Clone)]
-pub struct Session {
-    /// The connection to Waybill.
-    pub client: Client,
-    /// How to print results.
-    pub format: Format,
-}
-
 /// Does what the command line asks for; errors are printed here and nowhere else.
 pub async fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Server(command) => return run_server(command).await,
-        Command::Client(command) => run_client(command, &cli.connection, cli.output).await,
+        Command::Client(command) => client::run(command, &cli.connection, cli.output).await,
         Command::Completions { shell } => completions(shell),
     };
     let exit = done.unwrap_or_else(|error| {
@@ -104,26 +66,11 @@ pub async fn run(cli: Cli) -> ExitCode {
     exit.into()
 }
 
-async fn run_server(command: server::ServerCommand) -> ExitCode {
+async fn run_server(command: ServerCommand) -> ExitCode {
     server::run(command).await.unwrap_or_else(|error| {
         say_error(format_args!("{error:#}"));
         Exit::ERROR.into()
     })
-}
-
-async fn run_client(
-    command: ClientCommand,
-    connection: &ConnectionArgs,
-    format: Format,
-) -> Result<Exit, Error> {
-    let session = Session { client: Client::new(&connection.resolve()?)?, format };
-    match command {
-        ClientCommand::Deploy(args) => deploy::run(&session, *args).await,
-        ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
-        ClientCommand::Status(args) => status::run(&session, &args).await,
-        ClientCommand::History(args) => history::run(&session, &args).await,
-        ClientCommand::Release(command) => release::run(&session, command).await,
-    }
 }
 
 fn completions(shell: Shell) -> Result<Exit, Error> {

@@ -13,7 +13,7 @@ use rustix::{
 use tokio::process::Command;
 
 use super::signals::Caught;
-use crate::cli::exit::Exit;
+use crate::cli::client::exit::Exit;
 
 /// A running command.
 pub struct Child {

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::{
     Session,
-    client::Call,
     error::Error,
     exit::Exit,
+    http::Call,
     output::{self, Format, plain},
     view::Release,
 };

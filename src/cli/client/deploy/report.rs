@@ -9,10 +9,10 @@ use super::{
     body::{FinishBody, Outcome, RecordBody},
     signals::Signals,
 };
-use crate::cli::{
-    client::{Call, Client},
+use crate::cli::client::{
     error::Error,
     exit::Exit,
+    http::{Call, Client},
     output::{error, warn},
 };
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     Session,
-    client::Call,
     error::Error,
     exit::Exit,
+    http::Call,
     output::{self, Format, duration, plain},
     view::Deployment,
 };

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{client, exit::Exit};
+use super::{exit::Exit, http};
 
 /// The error of a client command; its text is for the person at the terminal and never holds a token.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum Error {
     Failed(String),
     /// Waybill answered with a problem, or did not answer.
     #[error(transparent)]
-    Client(#[from] client::Error),
+    Client(#[from] http::Error),
     /// The output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -40,11 +40,11 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::problem::Problem;
+    use crate::cli::client::problem::Problem;
 
     fn answer(status: u16, slug: &str) -> Error {
         let problem = Problem { kind: format!("http://w/problems/{slug}"), status, ..Problem::default() };
-        Error::Client(client::Error::Problem { problem: Box::new(problem), retry_after: None })
+        Error::Client(http::Error::Problem { problem: Box::new(problem), retry_after: None })
     }
 
     #[test]

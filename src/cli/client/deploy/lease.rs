@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::body::HeartbeatBody;
-use crate::cli::{
-    client::{Call, Client},
+use crate::cli::client::{
     error::Error,
+    http::{Call, Client},
     output::{say, warn},
 };
 

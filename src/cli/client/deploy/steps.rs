@@ -11,11 +11,11 @@ use super::{
     gate::{self, Verdict},
     signals::Signals,
 };
-use crate::cli::{
+use crate::cli::client::{
     Session,
-    client::Call,
     error::Error,
     exit::Exit,
+    http::Call,
     output::{self, Format, plain},
     view::Deployment,
 };

@@ -12,11 +12,11 @@ use super::{
     lease, report,
     signals::{Caught, Signals},
 };
-use crate::cli::{
+use crate::cli::client::{
     Session,
-    client::{Call, Client},
     error::Error,
     exit::Exit,
+    http::{Call, Client},
     output::{self, Format, error as say_error, plain, say, warn},
     view::Started,
 };

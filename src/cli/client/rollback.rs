@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::{
     Session,
-    client::Call,
     deploy::{self, Intent, Kind, OnError, OptionArgs, WrapArgs},
     error::Error,
     exit::Exit,
     history,
+    http::Call,
     output::{self, Format, error as say_error, plain, say, warn},
     view::{Deployment, Occupant, Target},
 };

@@ -4,11 +4,11 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::Intent;
-use crate::cli::{
+use crate::cli::client::{
     Session,
-    client::Call,
     error::Error,
     exit::Exit,
+    http::Call,
     output::{self, Format, plain, print},
     view::{Occupant, Target},
 };

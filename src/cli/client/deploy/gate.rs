@@ -12,9 +12,9 @@ use super::{
     report,
     signals::{Caught, Signals},
 };
-use crate::cli::{
-    client::{self, Call, Client},
+use crate::cli::client::{
     error::Error,
+    http::{self, Call, Client},
     output::{BAD, DIM, GOOD, WARN, plain, say},
     problem::Problem,
     view::{Check, Decision, Started},
@@ -56,7 +56,7 @@ pub async fn ask(
         let left = deadline.saturating_duration_since(Instant::now());
         let rest = match answer {
             Ok(answer) => return Ok(Verdict::Open(Box::new(Started::deserialize(&answer)?), answer)),
-            Err(client::Error::Problem { problem, .. }) if problem.slug() == "gate-denied" => {
+            Err(http::Error::Problem { problem, .. }) if problem.slug() == "gate-denied" => {
                 if left.is_zero() {
                     return Ok(Verdict::Refused(problem));
                 }
@@ -86,7 +86,7 @@ async fn send(
     client: &Client,
     start: &Call,
     signals: &mut Signals,
-) -> Result<Result<Value, client::Error>, Caught> {
+) -> Result<Result<Value, http::Error>, Caught> {
     let sending = client.send(start);
     tokio::pin!(sending);
     let caught = tokio::select! {

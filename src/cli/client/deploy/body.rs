@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
 use super::{Kind, Strategy};
-use crate::cli::release::{ReleaseBody, Source};
+use crate::cli::client::release::{ReleaseBody, Source};
 
 /// What is to be deployed where, and why.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -7,9 +7,9 @@ use serde::Deserialize as _;
 
 use super::{
     Session,
-    client::Call,
     error::Error,
     exit::Exit,
+    http::Call,
     output::{self, DIM, Format, age, plain, print},
     view::{Matrix, MatrixTarget},
 };
