@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
+use waybill::clock;
 
 use crate::{
     db_test,
@@ -114,7 +115,7 @@ async fn start(api: &Api, random: &mut Random, target: &str, model: &mut Model) 
 
 async fn finish(api: &Api, random: &mut Random, model: &mut Model) {
     let Some(run) = model.runs.last_mut().filter(|run| run.3.is_none()) else { return };
-    let status: &str = *random.pick(&["succeeded", "succeeded", "failed", "canceled"]);
+    let status = *random.pick::<&str>(&["succeeded", "succeeded", "failed", "canceled"]);
     let ended = api.finished(&run.0, status).await;
     run.3 = Some(text(&ended["finished_at"]));
     succeed(model, &ended);
@@ -162,7 +163,7 @@ async fn check(api: &Api, models: &BTreeMap<&str, Model>, at: &str, what: &str) 
 
 async fn random_history(api: &Api, seed: u64, with_records: bool) {
     let random = &mut Random(seed);
-    let began = Utc::now();
+    let began = clock::now();
     let mut models: BTreeMap<&str, Model> =
         TARGETS.iter().map(|target| (*target, Model::default())).collect();
     let mut said: Vec<Value> = Vec::new();
@@ -186,6 +187,9 @@ async fn random_history(api: &Api, seed: u64, with_records: bool) {
     for at in &moments {
         check(api, &models, at, &format!("seed {seed}")).await;
     }
+    for target in TARGETS {
+        check_succession(api, target).await;
+    }
     if !with_records {
         // Nothing was put into the past, so the past is what the matrix said when it was the present.
         for then in said {
@@ -196,6 +200,26 @@ async fn random_history(api: &Api, seed: u64, with_records: bool) {
                 assert_eq!(past[&target], cell, "{target} at {at}, seed {seed}");
             }
         }
+    }
+}
+
+/// Every success gives way to the next one of its target, and at most one to none.
+async fn check_succession(api: &Api, target: &str) {
+    let (service, environment) = target.split_once('/').unwrap();
+    let path = format!("/deployments?service={service}&environment={environment}&status=succeeded&limit=200");
+    let mut successes = api.get(&path).await.ok(200)["items"].as_array().unwrap().clone();
+    successes.sort_by_key(|success| text(&success["finished_at"]));
+    for pair in successes.windows(2) {
+        assert_eq!(pair[0]["superseded_by"], pair[1]["id"], "{target}");
+        assert_eq!(pair[0]["superseded_at"], pair[1]["finished_at"], "{target}");
+    }
+    if let Some(last) = successes.last() {
+        assert_eq!(
+            (&last["superseded_by"], &last["superseded_at"]),
+            (&Value::Null, &Value::Null),
+            "{target}"
+        );
+        assert_eq!(api.target(target).await["current"]["deployment_id"], last["id"]);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Putting finished deployments on record: past the gate, and at their place in the past.
 
-use chrono::{SecondsFormat, TimeDelta, Utc};
+use chrono::{SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
-use waybill::domain::vocabulary::Scope;
+use waybill::{clock, domain::vocabulary::Scope};
 
 use crate::{
     db_test,
@@ -11,7 +11,7 @@ use crate::{
 
 /// A moment that many minutes ago.
 fn ago(minutes: i64) -> String {
-    (Utc::now() - TimeDelta::minutes(minutes)).to_rfc3339_opts(SecondsFormat::Secs, true)
+    (clock::now() - TimeDelta::minutes(minutes)).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// A record of a success that began and ended at these moments.

@@ -1,9 +1,9 @@
 //! Tokens: shown once, good until they end, and never more powerful than their maker.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
-use waybill::domain::vocabulary::Scope;
+use waybill::{clock, domain::vocabulary::Scope};
 
 use crate::{
     db_test,
@@ -77,7 +77,7 @@ db_test!(
 db_test!(
     async fn an_expired_token_is_refused(db: TestDb) {
         let api = Api::new(&db).await;
-        let soon = Utc::now() + TimeDelta::milliseconds(1200);
+        let soon = clock::now() + TimeDelta::milliseconds(1200);
         let body = json!({ "name": "ci", "scopes": ["read"], "expires_at": soon.to_rfc3339() });
         let made = api.post("/tokens", body).await.ok(201);
         let ci = api.bearing(made["token"].as_str().unwrap());

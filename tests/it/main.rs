@@ -17,6 +17,10 @@ mod api_narrowing;
 #[cfg(test)]
 mod api_pages;
 #[cfg(test)]
+mod api_protocol;
+#[cfg(test)]
+mod api_races;
+#[cfg(test)]
 mod api_record;
 #[cfg(test)]
 mod api_registry;

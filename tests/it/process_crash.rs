@@ -153,8 +153,9 @@ db_test!(
         let mut server = ServerProcess::start_with(&db, &UNLIMITED).await;
         let client = server.client();
         let log = Arc::new(Log::default());
+        let url = server.at("/api/v1/deployments");
         let starts = (0..30).map(|n| {
-            let (client, url) = (client.clone(), server.at("/api/v1/deployments"));
+            let (client, url) = (client.clone(), url.clone());
             let log = Arc::clone(&log);
             async move {
                 let body = start_body(&format!("shop/env-{n}"), "1");
@@ -166,10 +167,11 @@ db_test!(
                 }
             }
         });
-        let all = tokio::spawn(futures_util::future::join_all(starts));
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        let status = server.terminate().await;
-        all.await.unwrap();
+        let stop = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            server.terminate().await
+        };
+        let (_, status) = tokio::join!(futures_util::future::join_all(starts), stop);
         assert!(status.success(), "{status}\n{}", server.stderr());
         let failures = log.failures.lock().unwrap();
         let half = failures.iter().filter(|failure| !failure.contains("ConnectionReset")).count();

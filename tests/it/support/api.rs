@@ -228,6 +228,15 @@ impl Answer {
         body
     }
 
+    /// Fails unless this is a refusal that a client can read, whatever was sent.
+    #[track_caller]
+    pub fn assert_refused(&self, what: &str) {
+        assert!((400..500).contains(&self.status), "{what}: {} {}", self.status, self.text);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{what}: {}", self.text);
+        assert!(self.json()["type"].as_str().unwrap().contains("/problems/"), "{what}");
+        assert!(!self.text.contains("panicked") && !self.text.contains("sqlx"), "{what}: {}", self.text);
+    }
+
     /// The pointers and codes of a problem with `errors`.
     #[track_caller]
     pub fn faults(&self) -> Vec<(String, String)> {

@@ -1,0 +1,145 @@
+//! Requests at the same moment: one wins, the others are told so, and nothing is left half done.
+
+use futures_util::future::join_all;
+use poem::http::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    db_test,
+    support::api::{Answer, Api, commit, id_of, start_body},
+};
+
+const ROUNDS: usize = 8;
+
+fn with_status(answers: &[Answer], status: u16) -> usize {
+    answers.iter().filter(|answer| answer.status == status).count()
+}
+
+db_test!(
+    async fn of_two_ends_at_once_one_counts(db: TestDb) {
+        let api = Api::new(&db).await;
+        for round in 0..ROUNDS {
+            let id = api.started(&format!("shop/env-{round}"), "1").await;
+            let finish = format!("/deployments/{id}/finish");
+            let ends = ["succeeded", "failed", "canceled"].map(|status| {
+                let (api, finish) = (api.clone(), finish.clone());
+                async move { (status, api.post(&finish, json!({ "status": status })).await) }
+            });
+            let answers = join_all(ends).await;
+            let won: Vec<_> = answers.iter().filter(|(_, answer)| answer.status == 200).collect();
+            assert_eq!(won.len(), 1, "{answers:?}");
+            assert_eq!(answers.iter().filter(|(_, answer)| answer.status == 409).count(), 2, "{answers:?}");
+            assert_eq!(api.deployment(&id).await["status"], won[0].0);
+        }
+    }
+);
+
+db_test!(
+    async fn of_two_identities_for_one_version_one_is_registered(db: TestDb) {
+        let api = Api::new(&db).await;
+        api.post("/services", json!({ "name": "shop" })).await.ok(201);
+        for round in 0..ROUNDS {
+            let registrations = (0..4).map(|n| {
+                let api = api.clone();
+                let body = json!({ "version": format!("1.{round}"), "commit_sha": commit(&n.to_string()) });
+                async move { api.post("/services/shop/releases", body).await }
+            });
+            let answers = join_all(registrations).await;
+            assert_eq!((with_status(&answers, 201), with_status(&answers, 409)), (1, 3), "{answers:?}");
+        }
+        let newest = api.get("/services/shop/releases?limit=1").await.ok(200)["items"][0].clone();
+        assert_eq!(newest["number"], ROUNDS, "refusals use no number up");
+    }
+);
+
+db_test!(
+    async fn of_edits_of_one_revision_one_is_made(db: TestDb) {
+        let api = Api::new(&db).await;
+        api.post("/services", json!({ "name": "shop" })).await.ok(201);
+        for round in 0..ROUNDS {
+            let tag = api.get("/services/shop").await.header("etag").unwrap().to_owned();
+            let edits =
+                (0..4).map(|n| {
+                    let (api, tag) = (api.clone(), tag.clone());
+                    let body = json!({ "owner": format!("team-{round}-{n}") });
+                    async move {
+                        api.send_json(Method::PATCH, "/services/shop", &[("if-match", &tag)], &body).await
+                    }
+                });
+            let answers = join_all(edits).await;
+            assert_eq!((with_status(&answers, 200), with_status(&answers, 412)), (1, 3), "{answers:?}");
+        }
+    }
+);
+
+db_test!(
+    async fn nothing_starts_in_what_is_archived_at_the_same_moment(db: TestDb) {
+        let api = Api::new(&db).await;
+        for (kind, path) in [("service", "/services/shop"), ("environment", "/environments/prod")] {
+            for round in 0..ROUNDS {
+                let (archived, started) = tokio::join!(api.delete(path), api.start("shop/prod", "1"));
+                match (archived.status, started.status) {
+                    (200, 409) | (404, 201) => {}
+                    (409, 201) => {
+                        let id = id_of(&started.json()["deployment"]);
+                        api.finished(&id, "succeeded").await;
+                    }
+                    _ => panic!("{kind} {round}: {archived:?} {started:?}"),
+                }
+                if archived.status == 404 {
+                    let id = id_of(&started.json()["deployment"]);
+                    api.finished(&id, "succeeded").await;
+                }
+                api.patch(path, json!({ "archived": false })).await.ok(200);
+            }
+        }
+    }
+);
+
+db_test!(
+    async fn of_rollbacks_that_preempt_at_once_the_last_one_runs(db: TestDb) {
+        let api = Api::new(&db).await;
+        api.deployed("shop/prod", "1").await;
+        api.deployed("shop/prod", "2").await;
+        api.started("shop/prod", "3").await;
+        let mut body = start_body("shop/prod", "1");
+        body["kind"] = json!("rollback");
+        body["preempt"] = json!(true);
+        let rollbacks = (0..6).map(|_| {
+            let (api, body) = (api.clone(), body.clone());
+            async move { api.post("/deployments", body).await }
+        });
+        let answers = join_all(rollbacks).await;
+        assert_eq!(with_status(&answers, 201), 6, "{answers:?}");
+        let running = api.get("/deployments?status=running").await.ok(200)["items"].clone();
+        assert_eq!(running.as_array().unwrap().len(), 1, "{running}");
+        assert_eq!(api.target("shop/prod").await["running"]["deployment_id"], running[0]["id"]);
+        let cancelled = api.get("/deployments?status=canceled").await.ok(200)["items"].clone();
+        assert!(cancelled.as_array().unwrap().iter().all(|one| one["preempted"] == true), "{cancelled}");
+        assert_eq!(cancelled.as_array().unwrap().len(), 6);
+    }
+);
+
+db_test!(
+    async fn records_at_once_form_one_succession(db: TestDb) {
+        let api = Api::new(&db).await;
+        let records = (0..20).map(|n| {
+            let api = api.clone();
+            let mut body = start_body("shop/prod", &format!("1.{}", n % 3));
+            let at = format!("2026-01-01T00:00:{:02}Z", (n * 7) % 20);
+            body["status"] = json!("succeeded");
+            body["started_at"] = json!(at);
+            body["finished_at"] = json!(at);
+            async move { api.post("/deployments/record", body).await }
+        });
+        let answers = join_all(records).await;
+        assert_eq!(with_status(&answers, 201), 20, "{answers:?}");
+        let mut list = api.get("/deployments").await.ok(200)["items"].as_array().unwrap().clone();
+        list.reverse();
+        for pair in list.windows(2) {
+            assert_eq!(pair[0]["superseded_by"], pair[1]["id"]);
+        }
+        assert_eq!(list[19]["superseded_by"], Value::Null);
+        assert_eq!(api.target("shop/prod").await["current"]["deployment_id"], list[19]["id"]);
+    }
+);
