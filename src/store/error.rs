@@ -45,7 +45,8 @@ impl From<DbErr> for StoreError {
         match code(&error).as_deref() {
             // PostgreSQL: serialization failure, deadlock; SQLite: busy, and busy on a stale snapshot.
             Some("40001" | "40P01" | "5" | "517") => Self::Busy(error),
-            // PostgreSQL: connection exceptions, insufficient resources, operator intervention, read-only standby.
+            // PostgreSQL: connection exceptions, insufficient resources, operator intervention, read-only standby; and
+            // whatever a new connection may be refused with: a password, a database that is not there or shut.
             // SQLite: I/O error, cannot open, full disk.
             Some(code) if is_outage(code) => Self::Unavailable(error),
             None if is_connection(&error) => Self::Unavailable(error),
@@ -57,7 +58,9 @@ impl From<DbErr> for StoreError {
 fn is_outage(code: &str) -> bool {
     let sqlite = matches!(code, "10" | "13" | "14")
         || (code.len() > 2 && code.parse().is_ok_and(|n: u32| n < 10_000 && n & 0xff == 10));
-    sqlite || (code.len() == 5 && ["08", "53", "57", "25006"].iter().any(|class| code.starts_with(class)))
+    sqlite
+        || (code.len() == 5
+            && ["08", "28", "3D", "53", "57", "25006", "55000"].iter().any(|class| code.starts_with(class)))
 }
 
 fn code(error: &DbErr) -> Option<String> {

@@ -1,6 +1,34 @@
 //! The integration tests: one binary, so that it links once and shares one PostgreSQL.
 
 #[cfg(test)]
+mod api_audit;
+#[cfg(test)]
+mod api_finish;
+#[cfg(test)]
+mod api_hostile;
+#[cfg(test)]
+mod api_idempotency;
+#[cfg(test)]
+mod api_matrix;
+#[cfg(test)]
+mod api_model;
+#[cfg(test)]
+mod api_narrowing;
+#[cfg(test)]
+mod api_pages;
+#[cfg(test)]
+mod api_record;
+#[cfg(test)]
+mod api_registry;
+#[cfg(test)]
+mod api_rollback;
+#[cfg(test)]
+mod api_start;
+#[cfg(test)]
+mod api_tokens;
+#[cfg(test)]
+mod api_upkeep;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cli;
@@ -12,6 +40,14 @@ mod http_server;
 mod http_shell;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod process_crash;
+#[cfg(test)]
+mod process_outage;
+#[cfg(test)]
+mod process_race;
+#[cfg(test)]
+mod process_start;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

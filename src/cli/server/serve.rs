@@ -97,7 +97,8 @@ async fn prepare_schema(db: &Db) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn shell(app: &App, shutdown: &Shutdown) -> Shell {
+/// What surrounds the API, as the configuration has it.
+pub fn shell(app: &App, shutdown: &Shutdown) -> Shell {
     let server = &app.config.server;
     Shell {
         public_url: server.base_url(),

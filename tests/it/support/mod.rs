@@ -5,6 +5,7 @@
     reason = "tests are processes of their own, with a real clock and environment"
 )]
 
+pub mod api;
 pub mod db;
 pub mod postgres;
 pub mod process;

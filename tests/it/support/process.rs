@@ -69,7 +69,12 @@ impl ServerProcess {
 
     /// A client that sends the admin token.
     pub fn client(&self) -> Client {
-        let bearer = HeaderValue::from_str(&format!("Bearer {}", self.token)).unwrap();
+        Self::client_of(&self.token)
+    }
+
+    /// A client that sends this token.
+    pub fn client_of(token: &str) -> Client {
+        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
         client(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
     }
 

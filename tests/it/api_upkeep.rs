@@ -1,0 +1,83 @@
+//! Forgetting what has aged, and nothing else.
+
+use sea_orm::{ConnectionTrait as _, Statement};
+use serde_json::json;
+use waybill::usecase::upkeep;
+
+use crate::{
+    db_test,
+    support::api::{Api, start_body},
+};
+
+async fn count(api: &Api, table: &str) -> i64 {
+    let sql = api.sql().await;
+    let query = format!("SELECT COUNT(*) AS n FROM {table}");
+    let row = sql.query_one_raw(Statement::from_string(sql.get_database_backend(), query)).await.unwrap();
+    row.unwrap().try_get("", "n").unwrap()
+}
+
+/// Makes everything in a column some years old.
+async fn age(api: &Api, table: &str, column: &str) {
+    let older = if api.app.db.is_postgres() {
+        format!("{column} - interval '5 years'")
+    } else {
+        format!("'2020' || substr({column}, 5)")
+    };
+    api.sql().await.execute_unprepared(&format!("UPDATE {table} SET {column} = {older}")).await.unwrap();
+}
+
+db_test!(
+    async fn idempotency_keys_are_forgotten_when_they_have_aged(db: TestDb) {
+        let api = Api::new(&db).await;
+        let body = start_body("shop/prod", "1");
+        api.post_once("old", "/deployments", body.clone()).await.ok(201);
+        age(&api, "idempotency_key", "created_at").await;
+        api.post_once("new", "/services", json!({ "name": "pay" })).await.ok(201);
+        assert_eq!(upkeep::purge(&api.app).await.unwrap(), 1);
+        assert_eq!(upkeep::purge(&api.app).await.unwrap(), 0);
+        assert_eq!(count(&api, "idempotency_key").await, 1);
+        api.post_once("old", "/deployments", body).await.problem(409, "gate-denied");
+        let again = api.post_once("new", "/services", json!({ "name": "pay" })).await;
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    }
+);
+
+db_test!(
+    async fn denials_are_forgotten_and_permissions_are_not(db: TestDb) {
+        let api = Api::new(&db).await;
+        api.started("shop/prod", "1").await;
+        for _ in 0..3 {
+            api.start("shop/prod", "1").await.problem(409, "gate-denied");
+        }
+        assert_eq!(count(&api, "decision").await, 2, "denials that are alike share a row");
+        api.start("shop/prod", "2").await.problem(409, "gate-denied");
+        assert_eq!(count(&api, "decision").await, 3);
+        assert_eq!(upkeep::purge(&api.app).await.unwrap(), 0);
+        for column in ["evaluated_at", "last_evaluated_at"] {
+            age(&api, "decision", column).await;
+        }
+        assert_eq!(upkeep::purge(&api.app).await.unwrap(), 2);
+        assert_eq!(count(&api, "decision").await, 1, "what let a deployment start stays");
+    }
+);
+
+db_test!(
+    async fn gauges_can_be_measured_at_any_time(db: TestDb) {
+        let api = Api::new(&db).await;
+        api.deployed("shop/prod", "1").await;
+        api.started("shop/prod", "2").await;
+        upkeep::measure(&api.app).await.unwrap();
+        let metrics = api.anonymous().get("//metrics").await.text;
+        let value = |name: &str| {
+            let line = metrics
+                .lines()
+                .find(|line| line.starts_with(name))
+                .unwrap_or_else(|| panic!("{name}\n{metrics}"));
+            line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+        };
+        assert!(value("waybill_events_unsealed") >= 5.0);
+        for operation in ["start_deployment", "finish_deployment"] {
+            assert!(metrics.contains(&format!("operation=\"{operation}\"")), "{operation}\n{metrics}");
+        }
+    }
+);

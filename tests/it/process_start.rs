@@ -1,0 +1,89 @@
+//! The first start: where the admin's token comes from, and what is said when there is none.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{
+    db::TestDb,
+    eventually,
+    process::{ServerProcess, command},
+};
+
+#[tokio::test]
+async fn on_postgres_a_server_without_a_token_says_what_to_do_and_ends() {
+    let db = TestDb::postgres().await;
+    let directory = TempDir::new().unwrap();
+    let output = command(&directory)
+        .arg("serve")
+        .env("DATABASE_URL", &db.url)
+        .env("WAYBILL__SERVER__LISTEN", "127.0.0.1:0")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("WAYBILL__AUTH__BOOTSTRAP_TOKEN"), "{said}");
+    let made = command(&directory)
+        .args(["token", "create", "--name", "first", "--scope", "admin"])
+        .env("DATABASE_URL", &db.url)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[tokio::test]
+async fn on_postgres_a_server_does_not_migrate_by_itself() {
+    use sea_orm::ConnectionTrait as _;
+    let db = TestDb::postgres().await;
+    let admin = sea_orm::Database::connect(&db.url).await.unwrap();
+    let newest = "DELETE FROM seaql_migrations WHERE version = (SELECT MAX(version) FROM seaql_migrations)";
+    admin.execute_unprepared(newest).await.unwrap();
+    admin.close().await.unwrap();
+    let mut server = ServerProcess::spawn(&db, &[]);
+    assert!(!server.wait().await.success());
+    assert!(server.stderr().contains("waybill migrate up"), "{}", server.stderr());
+}
+
+#[tokio::test]
+async fn a_bootstrap_token_that_is_too_short_is_refused() {
+    let db = TestDb::sqlite().await;
+    let mut server = ServerProcess::spawn(&db, &[("WAYBILL__AUTH__BOOTSTRAP_TOKEN", "short")]);
+    assert!(!server.wait().await.success());
+    assert!(server.stderr().contains("32"), "{}", server.stderr());
+    assert!(!server.stderr().contains("short\""), "a secret is not repeated");
+}
+
+#[tokio::test]
+async fn on_sqlite_a_server_makes_its_token_and_leaves_it_for_the_client() {
+    let directory = TempDir::new().unwrap();
+    let database = directory.path().join("data/waybill.db");
+    fs::create_dir(directory.path().join("data")).unwrap();
+    let mut child = command(&directory)
+        .arg("serve")
+        .env("WAYBILL__DATABASE__URL", format!("sqlite://{}", database.display()))
+        .env("WAYBILL__SERVER__LISTEN", "127.0.0.1:0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let state = directory.path().join("state/waybill/local.json");
+    let local: Value = eventually("the client's file", async || {
+        serde_json::from_str(&fs::read_to_string(&state).ok()?).ok()
+    })
+    .await;
+    let beside = database.with_file_name("admin.token");
+    for path in [&state, &beside] {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
+    let token = fs::read_to_string(&beside).unwrap();
+    assert_eq!(local["token"], token.trim());
+    let url = format!("{}/api/v1/matrix", local["url"].as_str().unwrap());
+    let client = ServerProcess::client_of(token.trim());
+    let status = eventually("an answer", async || Some(client.get(&url).send().await.ok()?.status())).await;
+    assert_eq!(status, 200);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
