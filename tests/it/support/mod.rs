@@ -6,9 +6,11 @@
 )]
 
 pub mod db;
+pub mod inside;
 pub mod postgres;
 pub mod process;
 pub mod sqlite;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 
