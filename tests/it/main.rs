@@ -9,7 +9,15 @@ mod http_server;
 #[cfg(test)]
 mod http_shell;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod query_plan;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod round_trips;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
