@@ -1,14 +1,11 @@
-//! The `waybill` binary.
+//! The `waybill` program.
+
+use std::process::ExitCode;
 
 use clap::Parser as _;
-
-#[derive(clap::Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: waybill::cli::server::ServerCommand,
-}
+use waybill::cli::{self, Cli};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<std::process::ExitCode> {
-    waybill::cli::server::run(Cli::parse().command).await
+async fn main() -> ExitCode {
+    cli::run(Cli::parse()).await
 }

@@ -162,8 +162,8 @@ fn concurrency(facts: &Facts) -> Check {
         "{} is being deployed by {} since {}; its lease ends {}",
         running.version,
         running.actor.subject,
-        time(running.since),
-        time(running.lease_expires_at)
+        for_people(running.since),
+        for_people(running.lease_expires_at)
     );
     let retry_at = Some(running.lease_expires_at);
     check(CheckOutcome::Fail, "concurrent-deployment", message, retry_at, details)
@@ -198,6 +198,11 @@ fn outdated(facts: &Facts, mode: Mode) -> Check {
             check(CheckOutcome::Pass, "pass", "not older than what is current".to_owned(), json!({}))
         }
     }
+}
+
+/// A time as people read it.
+fn for_people(at: DateTime<Utc>) -> impl std::fmt::Display {
+    at.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
 /// A time as the API writes it.

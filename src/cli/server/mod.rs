@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod config;
 pub mod health;
 pub mod migrate;
 pub mod serve;
@@ -95,7 +96,7 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
         ServerCommand::Token(command) => token::run(command).await,
         ServerCommand::Config(ConfigCommand::Check(args)) => {
             let (mut out, mut err) = (anstream::stdout().lock(), anstream::stderr().lock());
-            Ok(crate::cli::config::check(&args.sources(Vec::new()), &mut out, &mut err)?)
+            Ok(config::check(&args.sources(Vec::new()), &mut out, &mut err)?)
         }
         ServerCommand::Openapi => say(&crate::api::document()),
         ServerCommand::Healthcheck(args) => health::run(&args).await,

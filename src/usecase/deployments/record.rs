@@ -1,6 +1,6 @@
 //! Putting a finished deployment on record, past the gate: for tools that can only report, and for imports.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -28,6 +28,9 @@ use crate::{
         register::{self, GivenRelease, Slot},
     },
 };
+
+/// How far a pipeline's clock may be ahead of the ledger's, in seconds; what it calls the future is then now.
+const SKEW_MAX_SECONDS: i64 = 60;
 
 /// A deployment that is over.
 #[derive(Clone, Debug)]
@@ -94,9 +97,14 @@ async fn record_in(
     let mut events = Vec::new();
     let locked = register::lock_target(ctx, &tx, &asked.service, &asked.environment, &mut events).await?;
     let (mut target, now) = (locked.target, locked.now);
-    if asked.finished_at > now {
+    if asked.finished_at > now + TimeDelta::seconds(SKEW_MAX_SECONDS) {
         return Err(Error::invalid("/finished_at", "future", "must not be in the future"));
     }
+    let asked = &Record {
+        started_at: asked.started_at.min(now),
+        finished_at: asked.finished_at.min(now),
+        ..asked.clone()
+    };
     let (found, last_number) =
         release::read_for_start(tx.conn(), target.service_id, asked.version.as_str(), &[]).await?;
     let known = found.into_iter().next();

@@ -1,0 +1,276 @@
+//! `waybill deploy`: around a command, or step by step from several jobs.
+
+mod body;
+mod child;
+mod gate;
+mod lease;
+mod preview;
+mod report;
+mod signals;
+mod steps;
+mod wrap;
+
+use std::{ffi::OsString, time::Duration};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+pub use self::{body::Intent, steps::Step, wrap::Plan};
+use super::{
+    Session,
+    error::Error,
+    exit::Exit,
+    release::{OriginArgs, SourceArgs},
+};
+
+pub(super) use self::{preview::target, wrap::run as run_plan};
+
+/// The options of `deploy` without a further word, or one of its steps.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct DeployArgs {
+    #[command(subcommand)]
+    step: Option<Step>,
+    #[command(flatten)]
+    what: WhatArgs,
+    #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
+    wrap: WrapArgs,
+}
+
+/// What goes where.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WhatArgs {
+    /// The service to deploy.
+    // Not needed by the steps, which is why these three are optional for the compiler.
+    #[arg(long, required = true)]
+    service: Option<String>,
+    /// The environment to deploy to.
+    #[arg(long, required = true)]
+    environment: Option<String>,
+    /// The release's version.
+    #[arg(long, required = true)]
+    version: Option<String>,
+    #[command(flatten)]
+    origin: OriginArgs,
+    /// What kind of deployment it is; without it, the server tells deploy and redeploy apart.
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+}
+
+/// What can be said about any start.
+#[derive(Debug, Clone, clap::Args)]
+pub struct OptionArgs {
+    /// How the new version replaces the old one.
+    #[arg(long, value_enum)]
+    strategy: Option<Strategy>,
+    /// The deployment whose failure this one repairs.
+    #[arg(long, value_name = "ID")]
+    remediates: Option<String>,
+    /// Why this is done.
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Start although the gate says no, for this reason; the token needs the right to.
+    #[arg(long = "override", value_name = "REASON")]
+    override_reason: Option<String>,
+    /// How long to wait for the gate to open, like 30m.
+    #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true, value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
+/// How to go about the command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WrapArgs {
+    /// How long the deployment may stay silent before others may start; a third of it is the heartbeat.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = lease)]
+    lease: Duration,
+    /// What to do when Waybill cannot be reached.
+    #[arg(long, value_enum, default_value_t)]
+    on_error: OnError,
+    /// What to do when the deployment is no longer ours while the command runs.
+    #[arg(long, value_enum, default_value_t)]
+    on_lease_lost: OnLeaseLost,
+    /// Only look, and run nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// The command that deploys; its exit code says whether it succeeded, and is returned.
+    #[arg(last = true, value_name = "COMMAND", required_unless_present = "dry_run")]
+    command: Vec<OsString>,
+}
+
+/// What kind of deployment to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A release goes to an environment.
+    Deploy,
+    /// An urgent repair, for which a freeze may make an exception.
+    Hotfix,
+    /// What is current, once more.
+    Redeploy,
+    /// Back to an earlier release.
+    #[value(skip)]
+    Rollback,
+}
+
+/// How the new version replaces the old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Instance by instance.
+    Rolling,
+    /// Beside the old one, then all at once.
+    BlueGreen,
+    /// A part of the traffic first.
+    Canary,
+    /// The old one stops before the new one starts.
+    Recreate,
+}
+
+/// What to do when Waybill cannot be reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// Run nothing, and exit with 122.
+    #[default]
+    Fail,
+    /// Run the command all the same, and report it afterwards as ungated.
+    Continue,
+}
+
+/// What to do when the lease is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnLeaseLost {
+    /// Stop the command (SIGTERM, after ten seconds SIGKILL), and exit with 123.
+    #[default]
+    Terminate,
+    /// Let the command end, and report its result late.
+    Continue,
+}
+
+/// The examples of `waybill deploy --help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  Ask the gate, deploy, and put the result on record:
+    waybill deploy --service shop --environment prod --version 1.4.2 -- kubectl apply -k prod
+
+  Wait up to half an hour for the gate to open, and bring the release along:
+    waybill deploy --service shop --environment prod --version 1.4.2 \\
+      --commit 3f1c9e0 --image registry.example.com/shop@sha256:… --wait 30m -- ./deploy.sh
+
+  A canary over several jobs:
+    id=$(waybill deploy start --service shop --environment prod --version 1.4.2 --strategy canary)
+    waybill deploy heartbeat \"$id\" --traffic-percent 10
+    waybill deploy finish \"$id\" --status succeeded
+
+The command finds the deployment's id in WAYBILL_DEPLOYMENT_ID and the version in WAYBILL_VERSION.
+Signals are passed on to it, and its exit code is returned. In a GitLab job the commit, ref, commit
+time, pipeline and user are known without being named.
+
+Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.
+With --dry-run: 0 nothing stands in the way of a start, 5 another deployment is running.";
+
+impl WhatArgs {
+    /// Puts together what the server is asked for.
+    pub fn intent(self, options: &OptionArgs) -> Result<Intent, Error> {
+        let source = options.source.clone().into();
+        let release = self.origin.release(&source)?;
+        let missing = |flag: &str| Error::Usage(format!("{flag} is missing"));
+        Ok(Intent {
+            service: self.service.ok_or_else(|| missing("--service"))?,
+            environment: self.environment.ok_or_else(|| missing("--environment"))?,
+            version: self.version.ok_or_else(|| missing("--version"))?,
+            release,
+            kind: self.kind,
+            ..options.intent()
+        })
+    }
+}
+
+impl OptionArgs {
+    /// The part of an intent that these options make up.
+    pub fn intent(&self) -> Intent {
+        Intent {
+            strategy: self.strategy,
+            remediates: self.remediates.clone(),
+            reason: self.reason.clone(),
+            source: self.source.clone().into(),
+            ..Intent::default()
+        }
+    }
+}
+
+impl WrapArgs {
+    /// Whether only to look.
+    pub fn dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Whether to go on without Waybill.
+    pub fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
+    /// The plan to do this around the command.
+    pub fn plan(self, intent: Intent, options: OptionArgs, preempt: bool) -> Plan {
+        Plan {
+            intent,
+            preempt,
+            override_reason: options.override_reason,
+            wait: options.wait,
+            lease: self.lease,
+            on_error: self.on_error,
+            on_lease_lost: self.on_lease_lost,
+            command: self.command,
+        }
+    }
+}
+
+/// A lease so short that no heartbeat gets through in time would be lost at once.
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if lease < Duration::from_secs(10) { Err("a lease has at least 10s".into()) } else { Ok(lease) }
+}
+
+pub(super) async fn run(session: &Session, args: DeployArgs) -> Result<Exit, Error> {
+    if let Some(step) = args.step {
+        return steps::run(session, step).await;
+    }
+    let intent = args.what.intent(&args.options)?;
+    if args.wrap.dry_run {
+        return preview::run(session, &intent).await;
+    }
+    wrap::run(session, args.wrap.plan(intent, args.options, false)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+
+    fn parses(line: &str) -> bool {
+        Cli::try_parse_from(line.split(' ')).is_ok()
+    }
+
+    #[test]
+    fn a_command_is_needed_unless_only_to_look() {
+        let what = "waybill deploy --service shop --environment prod --version 1";
+        assert!(parses(&format!("{what} -- true --flag")));
+        assert!(parses(&format!("{what} --dry-run")));
+        assert!(!parses(what));
+        assert!(!parses("waybill deploy --service shop --environment prod -- true"));
+        assert!(!parses(&format!("{what} --lease 1s -- true")));
+    }
+
+    #[test]
+    fn steps_need_nothing_of_the_wrapper() {
+        assert!(parses("waybill deploy start --service shop --environment prod --version 1"));
+        assert!(parses("waybill deploy heartbeat 0199 --traffic-percent 10"));
+        assert!(parses("waybill deploy finish 0199 --status succeeded"));
+        assert!(!parses("waybill deploy finish 0199"));
+        assert!(!parses("waybill deploy --service shop finish 0199 --status failed"));
+    }
+}

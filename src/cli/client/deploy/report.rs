@@ -1,0 +1,127 @@
+//! Delivers the result of a command to Waybill, and says which exit code that gives.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    OnError, OnLeaseLost,
+    body::{FinishBody, Outcome, RecordBody},
+    signals::Signals,
+};
+use crate::cli::client::{
+    error::Error,
+    exit::Exit,
+    http::{Call, Client},
+    output::{error, warn},
+};
+
+/// How long a result is tried to be delivered.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What became of a result.
+#[derive(Debug)]
+pub enum Delivery {
+    /// It is on record.
+    Done,
+    /// The deployment had ended otherwise in the meantime.
+    Rejected(Error),
+    /// It could not be delivered.
+    Failed(Error),
+}
+
+impl Delivery {
+    /// Says loudly what is not on record.
+    pub fn announce(&self) {
+        match self {
+            Self::Done => {}
+            Self::Rejected(why) => warn(format_args!("the result came too late: {why}")),
+            Self::Failed(why) => error(format_args!("THE RESULT OF THIS DEPLOYMENT IS NOT ON RECORD: {why}")),
+        }
+    }
+}
+
+/// Finishes the deployment.
+pub async fn finish(
+    client: &Client,
+    id: &str,
+    status: Outcome,
+    message: Option<&str>,
+    signals: &mut Signals,
+) -> Delivery {
+    deliver(client, &["deployments", id, "finish"], &FinishBody { status, message }, signals).await
+}
+
+/// Puts a deployment on record that went on without the gate.
+pub async fn record(client: &Client, body: &RecordBody<'_>, signals: &mut Signals) -> Delivery {
+    deliver(client, &["deployments", "record"], body, signals).await
+}
+
+/// Goes on trying for a while; Ctrl-C gives up, any other signal does not, since it is the end that matters most.
+async fn deliver(client: &Client, path: &[&str], body: &impl Serialize, signals: &mut Signals) -> Delivery {
+    let call = match Call::post(path, body) {
+        Ok(call) => call.patience(PATIENCE),
+        Err(error) => return Delivery::Failed(error),
+    };
+    let answer = tokio::select! {
+        answer = client.send(&call) => answer,
+        () = signals.interrupt() => return Delivery::Failed(Error::Failed("interrupted".into())),
+    };
+    match answer {
+        Ok(_deployment) => Delivery::Done,
+        Err(error) if error.is_conflict() => Delivery::Rejected(error.into()),
+        Err(error) => Delivery::Failed(error.into()),
+    }
+}
+
+/// The exit code after a command ran under a lease.
+pub fn exit(
+    code: u8,
+    delivery: &Delivery,
+    lease_lost: bool,
+    on_error: OnError,
+    on_lost: OnLeaseLost,
+) -> Exit {
+    let terminate = on_lost == OnLeaseLost::Terminate;
+    match delivery {
+        _ if lease_lost && terminate => Exit::LEASE_LOST,
+        Delivery::Rejected(_) if code == 0 && terminate => Exit::LEASE_LOST,
+        Delivery::Failed(_) if code == 0 && on_error == OnError::Fail => Exit::UNREACHABLE,
+        Delivery::Done | Delivery::Rejected(_) | Delivery::Failed(_) => Exit(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed() -> Delivery {
+        Delivery::Failed(Error::Failed(String::new()))
+    }
+
+    fn rejected() -> Delivery {
+        Delivery::Rejected(Error::Failed(String::new()))
+    }
+
+    #[test]
+    fn the_commands_code_is_returned() {
+        for code in [0, 3, 143] {
+            assert_eq!(exit(code, &Delivery::Done, false, OnError::Fail, OnLeaseLost::Terminate), Exit(code));
+        }
+    }
+
+    #[test]
+    fn a_success_that_is_not_on_record_is_no_success() {
+        assert_eq!(exit(0, &failed(), false, OnError::Fail, OnLeaseLost::Terminate), Exit::UNREACHABLE);
+        assert_eq!(exit(0, &failed(), false, OnError::Continue, OnLeaseLost::Terminate), Exit::DONE);
+        assert_eq!(exit(3, &failed(), false, OnError::Fail, OnLeaseLost::Terminate), Exit(3));
+    }
+
+    #[test]
+    fn a_lost_lease_shows_unless_told_to_continue() {
+        assert_eq!(exit(143, &Delivery::Done, true, OnError::Fail, OnLeaseLost::Terminate), Exit::LEASE_LOST);
+        assert_eq!(exit(0, &rejected(), false, OnError::Fail, OnLeaseLost::Terminate), Exit::LEASE_LOST);
+        assert_eq!(exit(0, &rejected(), true, OnError::Fail, OnLeaseLost::Continue), Exit::DONE);
+        assert_eq!(exit(3, &rejected(), true, OnError::Fail, OnLeaseLost::Continue), Exit(3));
+    }
+}

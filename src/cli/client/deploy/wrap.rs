@@ -1,0 +1,248 @@
+//! `waybill deploy … -- command`: asks the gate, runs the command under a lease, and finishes by its exit code.
+
+use std::{ffi::OsString, future::pending, io, process::ExitStatus, time::Duration};
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{
+    OnError, OnLeaseLost,
+    body::{Intent, Outcome, OverrideBody, RecordBody, StartBody},
+    child::{self, Child},
+    gate::{self, Verdict},
+    lease, report,
+    signals::{Caught, Signals},
+};
+use crate::cli::client::{
+    Session,
+    error::Error,
+    exit::Exit,
+    http::{Call, Client},
+    output::{self, Format, error as say_error, plain, say, warn},
+    view::Started,
+};
+use crate::clock;
+
+/// How long a command may take to end after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after its end a signal may still be the reason for it.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Everything there is to know before the gate is asked.
+#[derive(Debug)]
+pub struct Plan {
+    /// What goes where, and why.
+    pub intent: Intent,
+    /// Whether a running deployment of the target is canceled.
+    pub preempt: bool,
+    /// Why the gate is overridden, if it is.
+    pub override_reason: Option<String>,
+    /// How long to wait for the gate to open.
+    pub wait: Duration,
+    /// How long the deployment may stay silent.
+    pub lease: Duration,
+    /// What to do without Waybill.
+    pub on_error: OnError,
+    /// What to do when the lease is lost.
+    pub on_lease_lost: OnLeaseLost,
+    /// The command, with its arguments.
+    pub command: Vec<OsString>,
+}
+
+impl Plan {
+    fn start(&self) -> Result<Call, Error> {
+        let override_ = self.override_reason.as_deref().map(|reason| OverrideBody { reason });
+        let lease_seconds = self.lease.as_secs();
+        Call::post(
+            &["deployments"],
+            &StartBody { intent: &self.intent, lease_seconds, preempt: self.preempt, override_ },
+        )
+    }
+}
+
+/// How the command ended.
+struct Ended {
+    status: io::Result<ExitStatus>,
+    caught: Option<Caught>,
+    lease_lost: bool,
+}
+
+impl Ended {
+    fn never(error: io::Error) -> Self {
+        Self { status: Err(error), caught: None, lease_lost: false }
+    }
+
+    fn code(&self) -> u8 {
+        match &self.status {
+            Ok(status) => child::exit_code(*status),
+            Err(error) => child::spawn_exit(error).0,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match (self.code(), self.caught) {
+            (0, _) => Outcome::Succeeded,
+            (_, Some(_)) => Outcome::Canceled,
+            (_, None) => Outcome::Failed,
+        }
+    }
+
+    fn message(&self) -> Option<String> {
+        match (&self.status, self.caught) {
+            (Err(error), _) => Some(format!("the command did not run: {error}")),
+            (Ok(status), _) if status.success() => None,
+            (Ok(_), Some(caught)) => Some(format!("canceled by {}", caught.name())),
+            (Ok(_), None) if self.lease_lost => Some("stopped because the lease was lost".into()),
+            (Ok(status), None) => Some(format!("the command ended with {status}")),
+        }
+    }
+}
+
+/// Does what the plan says.
+pub async fn run(session: &Session, plan: Plan) -> Result<Exit, Error> {
+    let mut signals = Signals::new()?;
+    match gate::ask(&session.client, &plan.start()?, plan.wait, &mut signals).await {
+        Ok(Verdict::Open(started, _)) => Ok(gated(&session.client, &plan, &started, &mut signals).await),
+        Ok(Verdict::Refused(problem)) => {
+            gate::show_refusal(&problem);
+            if session.format == Format::Json {
+                output::print_json(&problem.raw)?;
+            }
+            Ok(Exit::GATE)
+        }
+        Ok(Verdict::Interrupted(caught)) => Ok(Exit(caught.exit_code())),
+        Err(Error::Client(error)) if error.is_outage() => {
+            if plan.on_error == OnError::Continue {
+                warn(format_args!("{error}; going on WITHOUT the gate, as --on-error continue says"));
+                return Ok(ungated(&session.client, &plan, &mut signals).await);
+            }
+            say_error(format_args!("{error}; nothing was run"));
+            Ok(Exit::UNREACHABLE)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Signals) -> Exit {
+    let deployment = &started.deployment;
+    let (service, version) = (plain(&deployment.service), plain(&deployment.version));
+    gate::show_reports(&started.decision);
+    say(format_args!(
+        "deployment {}: {service} {version} to {}",
+        deployment.id,
+        plain(&deployment.environment)
+    ));
+    let ended = match Child::spawn(&plan.command, &plan.intent.version, Some(&deployment.id)) {
+        Ok(child) => {
+            let lost = lease::keep(client, &deployment.id, plan.lease);
+            watch(child, signals, lost, plan.on_lease_lost).await
+        }
+        Err(error) => never(error),
+    };
+    let (outcome, message) = (ended.outcome(), ended.message());
+    let delivery = report::finish(client, &deployment.id, outcome, message.as_deref(), signals).await;
+    delivery.announce();
+    report::exit(ended.code(), &delivery, ended.lease_lost, plan.on_error, plan.on_lease_lost)
+}
+
+async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Exit {
+    let started_at = clock::now();
+    let ended = match Child::spawn(&plan.command, &plan.intent.version, None) {
+        Ok(child) => watch(child, signals, pending(), plan.on_lease_lost).await,
+        Err(error) => never(error),
+    };
+    let intent = &plan.intent;
+    let body =
+        RecordBody { intent, status: ended.outcome(), started_at, finished_at: clock::now(), ungated: true };
+    report::record(client, &body, signals).await.announce();
+    Exit(ended.code())
+}
+
+fn never(error: io::Error) -> Ended {
+    say_error(format_args!("cannot start the command: {error}"));
+    Ended::never(error)
+}
+
+/// Waits for the command's end, passes signals on, and sees to it that a lost lease has its consequences.
+async fn watch(
+    mut child: Child,
+    signals: &mut Signals,
+    lost: impl Future<Output = Error>,
+    on_lost: OnLeaseLost,
+) -> Ended {
+    tokio::pin!(lost);
+    let mut caught = None;
+    let mut lease_lost = false;
+    let mut kill_at = None;
+    loop {
+        tokio::select! {
+            status = child.wait() => {
+                // Ctrl-C reaches the command as well and may have ended it before we came to know of it.
+                let caught = caught.or(timeout(GRACE, signals.next()).await.ok());
+                return Ended { status, caught, lease_lost };
+            }
+            signal = signals.next() => {
+                caught = Some(signal);
+                child.pass_on(signal);
+            }
+            why = &mut lost, if !lease_lost => {
+                lease_lost = true;
+                if on_lost == OnLeaseLost::Terminate {
+                    say_error(format_args!("the lease is lost, stopping the command: {why}"));
+                    child.send(rustix::process::Signal::TERM);
+                    kill_at = Some(Instant::now() + PATIENCE);
+                } else {
+                    warn(format_args!("the lease is lost, the command goes on: {why}"));
+                }
+            }
+            () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
+                kill_at = None;
+                child.send(rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    fn ended(raw: i32, caught: Option<Caught>) -> Ended {
+        Ended { status: Ok(ExitStatus::from_raw(raw)), caught, lease_lost: false }
+    }
+
+    #[test]
+    fn the_exit_code_decides_how_the_deployment_ends() {
+        assert_eq!(ended(0, None).outcome(), Outcome::Succeeded);
+        assert_eq!(ended(1 << 8, None).outcome(), Outcome::Failed);
+        assert_eq!(ended(15, None).outcome(), Outcome::Failed);
+        assert_eq!(ended(15, Some(Caught::Terminate)).outcome(), Outcome::Canceled);
+        // A command that was asked to stop and still got everything done has succeeded.
+        assert_eq!(ended(0, Some(Caught::Interrupt)).outcome(), Outcome::Succeeded);
+        assert_eq!(Ended::never(io::ErrorKind::NotFound.into()).outcome(), Outcome::Failed);
+    }
+
+    #[test]
+    fn the_message_says_why_it_did_not_succeed() {
+        assert_eq!(ended(0, None).message(), None);
+        assert_eq!(ended(3 << 8, None).message().as_deref(), Some("the command ended with exit status: 3"));
+        assert_eq!(ended(2, Some(Caught::Interrupt)).message().as_deref(), Some("canceled by SIGINT"));
+    }
+
+    #[tokio::test]
+    async fn a_lost_lease_stops_the_command_or_lets_it_end() {
+        let lost = || async { Error::Failed("expired".into()) };
+        for (command, on_lost, code) in
+            [("sleep 60", OnLeaseLost::Terminate, 143), ("exit 3", OnLeaseLost::Continue, 3)]
+        {
+            let Ok(mut signals) = Signals::new() else { return };
+            let Ok(child) = Child::spawn(&["sh".into(), "-c".into(), command.into()], "1", None) else {
+                return;
+            };
+            let ended = watch(child, &mut signals, lost(), on_lost).await;
+            assert_eq!(ended.code(), code);
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The HTTP client. Transient faults are retried with a capped, jittered back-off until the call's patience is over; a
+//! POST carries the same idempotency key each time, so that it takes effect once.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable as _};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
+    redirect::Policy,
+};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+use url::Url;
+use uuid::Uuid;
+
+use super::{credentials::Credentials, error, output, problem::Problem};
+
+/// How long an ordinary call goes on trying.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one attempt may take at most.
+const ATTEMPT: Duration = Duration::from_secs(30);
+
+/// What came back instead of an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody answered.
+    #[error("cannot reach Waybill at {at}: {cause}")]
+    Unreachable {
+        /// Where it was looked for.
+        at: String,
+        /// What went wrong underneath.
+        cause: String,
+        /// Whether trying again may help.
+        transient: bool,
+    },
+    /// The server said no.
+    #[error("{problem}")]
+    Problem {
+        /// What it said.
+        problem: Box<Problem>,
+        /// How long it wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { transient, .. } => *transient,
+            Self::Problem { problem, .. } => matches!(problem.status, 429 | 502..=504),
+        }
+    }
+
+    /// Whether Waybill gave no verdict at all: nobody answered, or it is not able to work.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Problem { problem, .. } => problem.status == 429 || problem.status >= 500,
+        }
+    }
+
+    /// Whether the state things are in forbids it.
+    pub fn is_conflict(&self) -> bool {
+        self.problem().is_some_and(|problem| problem.status == 409)
+    }
+
+    /// Whether there is no such thing.
+    pub fn is_not_found(&self) -> bool {
+        self.problem().is_some_and(|problem| problem.status == 404)
+    }
+
+    fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Unreachable { .. } => None,
+            Self::Problem { problem, .. } => Some(problem),
+        }
+    }
+}
+
+/// One call of the API, with everything that stays the same when it is tried again.
+#[derive(Debug, Clone)]
+pub struct Call {
+    method: Method,
+    path: Vec<String>,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    key: Option<Uuid>,
+    patience: Duration,
+    quiet: bool,
+}
+
+impl Call {
+    /// Reads what is at this path below `/api/v1`; the segments are escaped.
+    pub fn get(path: &[&str]) -> Self {
+        let path = path.iter().map(|&segment| segment.to_owned()).collect();
+        Self {
+            method: Method::GET,
+            path,
+            query: Vec::new(),
+            body: None,
+            key: None,
+            patience: PATIENCE,
+            quiet: false,
+        }
+    }
+
+    /// Posts a body, with an idempotency key of its own.
+    pub fn post(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        let body = Some(serde_json::to_value(body)?);
+        Ok(Self { method: Method::POST, body, key: Some(crate::clock::new_id()), ..Self::get(path) })
+    }
+
+    /// Adds a query parameter if there is a value for it.
+    #[must_use]
+    pub fn query(mut self, name: &'static str, value: Option<String>) -> Self {
+        self.query.extend(value.map(|value| (name, value)));
+        self
+    }
+
+    /// How long to go on trying while nobody answers.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Does not say that it has to be tried again.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+}
+
+/// A connection to one Waybill with one token.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+}
+
+impl Client {
+    /// Prepares the connection; nothing is sent yet.
+    pub fn new(credentials: &Credentials) -> Result<Self, error::Error> {
+        // An error says that a provider is installed already, which is what is wanted.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", credentials.token.expose_secret()))
+            .map_err(|_invalid| error::Error::Usage("the token holds characters that no token has".into()))?;
+        bearer.set_sensitive(true);
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
+            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+            .connect_timeout(Duration::from_secs(5))
+            // A redirect would turn a POST into a GET; the address has to be right instead.
+            .redirect(Policy::none());
+        if credentials.url.scheme() == "http" {
+            // Without TLS no root certificates are needed, and small images have none.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(|fault| {
+            error::Error::Failed(format!("cannot set up the HTTP client: {}", cause(&fault)))
+        })?;
+        Ok(Self { http, base: credentials.url.clone() })
+    }
+
+    /// Makes the call, again and again while its patience lasts and the fault is transient.
+    pub async fn send(&self, call: &Call) -> Result<Value, Error> {
+        let deadline = Instant::now() + call.patience;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let backoff = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(5))
+            .without_max_times();
+        let mut said = call.quiet;
+        (|| self.attempt(call, left()))
+            .retry(backoff)
+            .when(Error::is_transient)
+            .adjust(|error, delay| pause(error, delay?, left()))
+            .notify(|error, _delay| {
+                if !said {
+                    output::say(format_args!("{error}; trying again for {}s", left().as_secs()));
+                    said = true;
+                }
+            })
+            .await
+    }
+
+    async fn attempt(&self, call: &Call, left: Duration) -> Result<Value, Error> {
+        let timeout = left.clamp(Duration::from_secs(1), ATTEMPT);
+        let mut request = self.http.request(call.method.clone(), self.url(call)).timeout(timeout);
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        if let Some(key) = call.key {
+            request = request.header("Idempotency-Key", key.to_string());
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.body(response).await?;
+        if status.is_success() {
+            return answer(status, &body);
+        }
+        let problem = Problem::read(status.as_u16(), &body).unwrap_or_else(|| foreign(status, &headers));
+        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        Err(Error::Problem { problem: Box::new(problem), retry_after: seconds.map(Duration::from_secs) })
+    }
+
+    async fn body(&self, response: Response) -> Result<Vec<u8>, Error> {
+        response.bytes().await.map(Vec::from).map_err(|error| self.unreachable(&error))
+    }
+
+    fn url(&self, call: &Call) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["api", "v1"]).extend(&call.path);
+        }
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        url
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
+        let at = self.base.origin().ascii_serialization();
+        Error::Unreachable { at, cause: cause(error), transient: !error.is_builder() }
+    }
+}
+
+/// How long to pause before the next attempt; `None` once that would be too late.
+fn pause(error: &Error, delay: Duration, left: Duration) -> Option<Duration> {
+    let asked = match error {
+        Error::Problem { retry_after, .. } => retry_after.unwrap_or_default(),
+        Error::Unreachable { .. } => Duration::ZERO,
+    };
+    Some(delay.max(asked)).filter(|pause| *pause < left)
+}
+
+/// The innermost cause, which is the one that says something.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".into();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn answer(status: StatusCode, body: &[u8]) -> Result<Value, Error> {
+    if body.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(body).map_err(|_not_json| {
+        let problem = foreign(status, &HeaderMap::new());
+        Error::Problem { problem: Box::new(problem), retry_after: None }
+    })
+}
+
+/// The problem that stands for an answer which Waybill did not write.
+fn foreign(status: StatusCode, headers: &HeaderMap) -> Problem {
+    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let detail = match location {
+        Some(location) => {
+            format!("the server redirects to {location}; set WAYBILL_URL to the address without detours")
+        }
+        None => "this is not an answer of Waybill; is WAYBILL_URL right?".into(),
+    };
+    let title = status.canonical_reason().unwrap_or("Unknown status");
+    Problem {
+        title: format!("{} {title}", status.as_u16()),
+        status: status.as_u16(),
+        detail: Some(detail),
+        ..Problem::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(url: &str) -> Option<Client> {
+        let url = Url::parse(url).ok()?;
+        Client::new(&Credentials { url, token: "hunter2".into() }).ok()
+    }
+
+    fn problem(status: u16, retry_after: Option<Duration>) -> Error {
+        Error::Problem { problem: Box::new(Problem { status, ..Problem::default() }), retry_after }
+    }
+
+    #[test]
+    fn addresses_keep_the_base_path_and_escape_names() {
+        let call = Call::get(&["services", "a/b"]).query("limit", Some("5".into())).query("kind", None);
+        let url = |base| client(base).map(|client| client.url(&call).to_string());
+        assert_eq!(url("http://w.test").as_deref(), Some("http://w.test/api/v1/services/a%2Fb?limit=5"));
+        assert_eq!(url("http://w.test/x/").as_deref(), Some("http://w.test/x/api/v1/services/a%2Fb?limit=5"));
+    }
+
+    #[test]
+    fn only_passing_faults_are_tried_again() {
+        for (status, transient) in
+            [(429, true), (502, true), (503, true), (504, true), (500, false), (409, false)]
+        {
+            assert_eq!(problem(status, None).is_transient(), transient, "{status}");
+        }
+        assert!(problem(500, None).is_outage());
+        assert!(!problem(403, None).is_outage());
+    }
+
+    #[test]
+    fn pauses_as_long_as_the_server_asks_and_never_too_long() {
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(9));
+        assert_eq!(pause(&problem(429, Some(long)), short, Duration::from_secs(20)), Some(long));
+        assert_eq!(pause(&problem(503, None), short, Duration::from_secs(20)), Some(short));
+        assert_eq!(pause(&problem(429, Some(long)), short, Duration::from_secs(5)), None);
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_an_outage_that_names_the_address_but_not_the_token() {
+        let call = Call::get(&["matrix"]).patience(Duration::ZERO);
+        let Some(client) = client("http://127.0.0.1:1") else { unreachable!("the client is valid") };
+        let Err(error) = client.send(&call).await else { unreachable!("nobody listens on port 1") };
+        assert!(error.is_outage());
+        let text = error.to_string();
+        assert!(text.starts_with("cannot reach Waybill at http://127.0.0.1:1: "), "{text}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+}

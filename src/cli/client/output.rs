@@ -1,0 +1,160 @@
+//! How the client writes: results on stdout, everything said along the way on stderr. Colours reach terminals only, and
+//! text that came from a server never carries control characters to one.
+
+use std::{
+    borrow::Cow,
+    fmt::Display,
+    io::{self, Write as _},
+};
+
+use anstyle::{AnsiColor, Style};
+use chrono::TimeDelta;
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// The style of what went well.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// The style of what stands in the way.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// The style of what deserves a look.
+pub const WARN: Style = AnsiColor::Yellow.on_default();
+/// The style of what is said by the way.
+pub const DIM: Style = Style::new().dimmed();
+const HEADER: Style = Style::new().bold();
+
+/// In which form results are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables and sentences for people.
+    #[default]
+    Table,
+    /// The server's JSON for scripts.
+    Json,
+}
+
+/// Writes one line to stdout.
+pub fn print(line: impl Display) -> io::Result<()> {
+    writeln!(anstream::stdout().lock(), "{line}")
+}
+
+/// Writes the server's JSON to stdout.
+pub fn print_json(value: &Value) -> io::Result<()> {
+    print(format_args!("{value:#}"))
+}
+
+/// Says something by the way, on stderr; nothing depends on whether anybody can read it.
+pub fn say(line: impl Display) {
+    writeln!(anstream::stderr().lock(), "{line}").ok();
+}
+
+/// Says something that must not be overlooked.
+pub fn warn(line: impl Display) {
+    say(format_args!("{WARN}warning:{WARN:#} {line}"));
+}
+
+/// Says what went wrong.
+pub fn error(line: impl Display) {
+    say(format_args!("{BAD}error:{BAD:#} {line}"));
+}
+
+/// The text without control characters, which could rewrite what a terminal shows.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        Cow::Owned(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The width of the terminal on stdout; `None` when the output goes elsewhere and may be as wide as it likes.
+pub fn width() -> Option<u16> {
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|columns| *columns > 0)
+}
+
+/// A table without lines, its header in bold; it wraps its cells to `width` if there is one.
+pub fn table(header: &[String], rows: &[Vec<String>], width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let text = table.trim_fmt();
+    let (head, body) = text.split_once('\n').unwrap_or((&text, ""));
+    format!("{HEADER}{head}{HEADER:#}\n{body}")
+}
+
+/// How long ago, in one unit: `42s`, `22m`, `5h`, `3d`, `2y`.
+pub fn age(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..172_800 => format!("{}h", seconds / 3_600),
+        172_800..63_072_000 => format!("{}d", seconds / 86_400),
+        _ => format!("{}y", seconds / 31_536_000),
+    }
+}
+
+/// How long something took, in its two largest units: `42s`, `1m 32s`, `2h 5m`, `1d 3h`.
+pub fn duration(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    if days > 0 {
+        format!("{days}d {}h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours}h {}m", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m {}s", seconds % 60)
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_one_unit() {
+        let expected = [
+            (-5, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3_599, "59m"),
+            (172_799, "47h"),
+            (259_200, "3d"),
+            (70_000_000, "2y"),
+        ];
+        for (seconds, text) in expected {
+            assert_eq!(age(TimeDelta::seconds(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        let expected = [(0, "0s"), (92, "1m 32s"), (7_500, "2h 5m"), (97_200, "1d 3h")];
+        for (seconds, text) in expected {
+            assert_eq!(duration(TimeDelta::seconds(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\n"), "a [2Jb ");
+        assert_eq!(plain("naïve −3"), "naïve −3");
+    }
+
+    #[test]
+    fn tables_have_no_trailing_space_and_wrap_to_the_width() {
+        let header = ["A".to_owned(), "LONG".to_owned()];
+        let rows = [vec!["x".to_owned(), "one two three four".to_owned()]];
+        let text = anstream::adapter::strip_str(&table(&header, &rows, None)).to_string();
+        assert_eq!(text, "A  LONG\nx  one two three four");
+        let narrow = table(&header, &rows, Some(16));
+        assert!(narrow.lines().count() > 2, "{narrow}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The server's errors (RFC 9457) as the client reads and prints them.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{output::plain, view::Decision};
+
+/// A problem document; whatever a proxy in between answered is brought into this shape as well.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    /// The problem's type, a URL that ends in its slug.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What kind of problem it is, in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong this time.
+    pub detail: Option<String>,
+    /// The request's id, to be found in the server's log.
+    pub request_id: Option<String>,
+    /// Every bad field.
+    pub errors: Vec<FieldError>,
+    /// What the gate said, if it was the gate.
+    pub decision: Option<Decision>,
+    /// The document as it came.
+    #[serde(skip)]
+    pub raw: Value,
+}
+
+/// One bad field of a request.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct FieldError {
+    /// Where it is: a JSON pointer into the body, or a parameter's name.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl Problem {
+    /// Reads a problem from the body of an answer with this status; `None` if the body is none.
+    pub fn read(status: u16, body: &[u8]) -> Option<Self> {
+        let raw: Value = serde_json::from_slice(body).ok()?;
+        let mut problem = Self::deserialize(&raw).ok()?;
+        if problem.title.is_empty() {
+            return None;
+        }
+        problem.status = status;
+        problem.raw = raw;
+        Some(problem)
+    }
+
+    /// The last segment of the type, by which problems are told apart.
+    pub fn slug(&self) -> &str {
+        self.kind.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", plain(&self.title))?;
+        if let Some(detail) = &self.detail {
+            write!(f, ": {}", plain(detail))?;
+        }
+        for error in &self.errors {
+            write!(f, "\n  {}: {}", plain(&error.pointer), plain(&error.detail))?;
+        }
+        // The id is of use only where the cause stands in the server's log.
+        if let Some(id) = self.request_id.as_deref().filter(|_| self.status >= 500) {
+            write!(f, " (request {})", plain(id))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_title_detail_and_every_field() {
+        let body = br#"{"type":"http://w/problems/invalid-input","title":"Invalid input","status":422,
+            "detail":"two fields are wrong","request_id":"r1","extra":1,
+            "errors":[{"pointer":"/name","code":"name","detail":"must be a label"},{"pointer":"/rank","code":"range","detail":"too high"}]}"#;
+        let problem = Problem::read(422, body).unwrap_or_default();
+        assert_eq!(problem.slug(), "invalid-input");
+        assert_eq!(
+            problem.to_string(),
+            "Invalid input: two fields are wrong\n  /name: must be a label\n  /rank: too high"
+        );
+    }
+
+    #[test]
+    fn names_the_request_of_a_server_error_only() {
+        let body = br#"{"type":"x/internal","title":"Internal error","request_id":"r1"}"#;
+        let problem = Problem::read(500, body).unwrap_or_default();
+        assert_eq!(problem.to_string(), "Internal error (request r1)");
+    }
+
+    #[test]
+    fn what_is_no_problem_document_is_not_read() {
+        assert!(Problem::read(502, b"<html>Bad Gateway</html>").is_none());
+        assert!(Problem::read(404, b"{}").is_none());
+    }
+}

@@ -1,0 +1,215 @@
+//! `waybill rollback`: shows what it returns to and what it reverts, then does as `deploy`.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Deserialize as _;
+use serde_json::json;
+
+use super::{
+    Session,
+    deploy::{self, Intent, Kind, OnError, OptionArgs, WrapArgs},
+    error::Error,
+    exit::Exit,
+    history,
+    http::Call,
+    output::{self, Format, error as say_error, plain, say, warn},
+    view::{Deployment, Occupant, Target},
+};
+
+/// How far back the list of what is reverted goes.
+const DEPTH: u32 = 200;
+
+/// The examples of `waybill rollback --help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  Look what a rollback would do:
+    waybill rollback --service shop --environment prod --dry-run
+
+  Return to the release before, canceling whatever is being deployed:
+    waybill rollback --service shop --environment prod --preempt -- ./deploy.sh
+
+  The command finds the version to return to in WAYBILL_VERSION.
+
+Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.";
+
+/// The options of `rollback`.
+#[derive(Debug, clap::Args)]
+pub struct RollbackArgs {
+    /// The service to roll back.
+    #[arg(long)]
+    service: String,
+    /// The environment to roll back in.
+    #[arg(long)]
+    environment: String,
+    /// The version to return to, instead of the newest one that proved itself here.
+    #[arg(long, value_name = "VERSION")]
+    to: Option<String>,
+    /// Cancel the deployment that is running in the target, rather than wait for it.
+    #[arg(long)]
+    preempt: bool,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    options: OptionArgs,
+    #[command(flatten)]
+    wrap: WrapArgs,
+}
+
+/// What a rollback would do.
+struct Prospect {
+    target: Target,
+    to: String,
+    reverts: Vec<Deployment>,
+}
+
+pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, Error> {
+    let to = match (prospect(session, &args).await, &args.to) {
+        (Ok(prospect), _) => {
+            show(session, &args, &prospect)?;
+            if args.wrap.dry_run() {
+                return Ok(Exit::DONE);
+            }
+            if !confirmed(&args, &prospect)? {
+                return Err(Error::Failed("nothing was done".into()));
+            }
+            prospect.to
+        }
+        // Whoever knows where to return to must not be kept from it by an outage of the ledger.
+        (Err(Error::Client(error)), Some(to))
+            if error.is_outage() && args.wrap.on_error() == OnError::Continue =>
+        {
+            warn(format_args!("{error}; cannot show what is reverted"));
+            to.clone()
+        }
+        (Err(Error::Client(error)), _) if error.is_outage() && !args.wrap.dry_run() => {
+            say_error(format_args!("{error}; nothing was run"));
+            return Ok(Exit::UNREACHABLE);
+        }
+        (Err(error), _) => return Err(error),
+    };
+    let intent = Intent {
+        service: args.service,
+        environment: args.environment,
+        version: to,
+        kind: Some(Kind::Rollback),
+        ..args.options.intent()
+    };
+    deploy::run_plan(session, args.wrap.plan(intent, args.options, args.preempt)).await
+}
+
+async fn prospect(session: &Session, args: &RollbackArgs) -> Result<Prospect, Error> {
+    let (_, target) = deploy::target(session, &args.service, &args.environment).await?;
+    let known = target.rollback_to.as_ref().map(|occupant| occupant.version.clone());
+    let none = || {
+        let message = "there is no release to return to: none before the current one proved itself here; name one with --to";
+        Error::Failed(message.into())
+    };
+    let to = args.to.clone().or(known).ok_or_else(none)?;
+    let call = Call::get(&["deployments"])
+        .query("service", Some(args.service.clone()))
+        .query("environment", Some(args.environment.clone()))
+        .query("status", Some("succeeded".into()));
+    let (items, _) = history::collect(session, &call, DEPTH).await?;
+    let succeeded = items.iter().map(Deployment::deserialize).collect::<Result<Vec<_>, _>>()?;
+    let reverts = reverts(succeeded, &to);
+    Ok(Prospect { target, to, reverts })
+}
+
+/// The deployments that became current after the version last did, newest first; none where it never was.
+fn reverts(mut succeeded: Vec<Deployment>, to: &str) -> Vec<Deployment> {
+    succeeded.sort_by_key(|deployment| std::cmp::Reverse(deployment.finished_at));
+    if let Some(index) = succeeded.iter().position(|deployment| deployment.version == to) {
+        succeeded.truncate(index);
+        succeeded
+    } else {
+        Vec::new()
+    }
+}
+
+fn show(session: &Session, args: &RollbackArgs, prospect: &Prospect) -> Result<(), Error> {
+    let Prospect { target, to, reverts } = prospect;
+    if session.format == Format::Json && args.wrap.dry_run() {
+        let reverts: Vec<_> =
+            reverts.iter().map(|gone| json!({"deployment_id": gone.id, "version": gone.version})).collect();
+        let version =
+            |occupant: &Option<Occupant>| occupant.as_ref().map(|occupant| occupant.version.clone());
+        let (current, running) = (version(&target.current), version(&target.running));
+        output::print_json(&json!({"to": to, "current": current, "running": running, "reverts": reverts}))?;
+        return Ok(());
+    }
+    for line in lines(args, prospect) {
+        if args.wrap.dry_run() {
+            output::print(line)?;
+        } else {
+            say(line);
+        }
+    }
+    Ok(())
+}
+
+fn lines(args: &RollbackArgs, Prospect { target, to, reverts }: &Prospect) -> Vec<String> {
+    let current = target.current.as_ref().map_or("nothing".into(), |current| plain(&current.version));
+    let mut lines = vec![format!("{} in {}: {current} → {}", args.service, args.environment, plain(to))];
+    lines.extend(reverts.iter().map(|gone| {
+        let at = gone.finished_at.unwrap_or(gone.started_at).format("%Y-%m-%d %H:%M:%S");
+        let actor = plain(gone.actor.name());
+        format!(
+            "  reverts {} ({}), current from {at} UTC, by {actor}",
+            plain(&gone.version),
+            plain(&gone.kind)
+        )
+    }));
+    if reverts.is_empty() {
+        lines.push("  nothing is known to have become current after it".into());
+    }
+    if let Some(running) = &target.running {
+        let (version, actor) = (plain(&running.version), plain(running.actor.name()));
+        let outlook =
+            if args.preempt { "it will be canceled" } else { "--preempt cancels it, --wait waits for it" };
+        lines.push(format!("  {version} is being deployed by {actor}: {outlook}"));
+    }
+    lines
+}
+
+/// Asks, if there is anybody to ask.
+fn confirmed(args: &RollbackArgs, prospect: &Prospect) -> Result<bool, Error> {
+    if args.yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    let mut stderr = anstream::stderr().lock();
+    write!(stderr, "Roll back {} in {} to {}? [y/N] ", args.service, args.environment, plain(&prospect.to))?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn succeeded(versions: &[(&str, &str)]) -> Vec<Deployment> {
+        let deployment = |(version, at): &(&str, &str)| {
+            let value = json!({"id": version, "service": "shop", "environment": "prod", "version": version,
+                "status": "succeeded", "started_at": "2026-03-01T00:00:00Z", "finished_at": at});
+            Deployment::deserialize(&value).ok()
+        };
+        versions.iter().filter_map(deployment).collect()
+    }
+
+    #[test]
+    fn what_became_current_later_is_reverted() {
+        let history = [
+            ("1.2", "2026-03-03T00:00:00Z"),
+            ("1.3", "2026-03-04T00:00:00Z"),
+            ("1.1", "2026-03-02T00:00:00Z"),
+            ("1.0", "2026-03-01T00:00:00Z"),
+        ];
+        let versions =
+            |to| reverts(succeeded(&history), to).into_iter().map(|gone| gone.version).collect::<Vec<_>>();
+        assert_eq!(versions("1.1"), ["1.3", "1.2"]);
+        assert!(versions("1.3").is_empty());
+        assert!(versions("0.9").is_empty());
+    }
+}
