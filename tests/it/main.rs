@@ -39,6 +39,8 @@ mod http_server;
 #[cfg(test)]
 mod http_shell;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod process_crash;
@@ -48,6 +50,12 @@ mod process_outage;
 mod process_race;
 #[cfg(test)]
 mod process_start;
+#[cfg(test)]
+mod query_plan;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod round_trips;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
