@@ -4,7 +4,7 @@
 //! one index probe for each target.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, DatabaseBackend, QueryResult};
 
 use crate::{
     domain::{
@@ -80,30 +80,43 @@ pub async fn now(
     sql.all(conn).await?.iter().map(occupied).collect()
 }
 
+/// Joins each target's latest deployment that meets a condition, by an index probe for each target. PostgreSQL takes a
+/// plain join for leave to read the whole history, which a lateral one does not give; SQLite has only plain ones.
+fn latest(conn: &impl ConnectionTrait, alias: &str, condition: &str, order: &str) -> String {
+    let probe = |columns: &str| {
+        format!(
+            "(SELECT {columns} FROM deployment d WHERE d.service_id = t.service_id \
+             AND d.environment_id = t.environment_id AND {condition} ORDER BY {order} LIMIT 1)"
+        )
+    };
+    if conn.get_database_backend() == DatabaseBackend::Postgres {
+        format!("LEFT JOIN LATERAL {} {alias} ON true", probe("d.*"))
+    } else {
+        format!("LEFT JOIN deployment {alias} ON {alias}.id = {}", probe("d.id"))
+    }
+}
+
 /// The targets as they were at a moment: a start counts from its moment on, an end ends right before its own.
 pub async fn as_of(
     conn: &impl ConnectionTrait,
     within: &Narrowing,
     at: DateTime<Utc>,
 ) -> Result<Vec<Occupied>, StoreError> {
-    let mut sql = Sql::new(format!(
+    let current = latest(conn, "c", "d.status = 'succeeded' AND d.finished_at <= $1", "d.finished_at DESC");
+    let running = latest(conn, "r", "NOT d.recorded AND d.started_at <= $1", "d.started_at DESC, d.id DESC");
+    let text = format!(
         "SELECT s.name AS service_name, e.name AS environment_name, \
          c.id AS current_deployment_id, c.stay_started_at AS current_since, c.actor_token AS current_token, \
          c.actor_subject AS current_subject, r.id AS running_deployment_id, r.started_at AS running_since, \
          r.actor_token AS running_token, r.actor_subject AS running_subject, {RELEASES} \
          FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
-         LEFT JOIN deployment c ON c.id = (SELECT d.id FROM deployment d WHERE d.status = 'succeeded' \
-         AND d.service_id = t.service_id AND d.environment_id = t.environment_id AND d.finished_at <= "
-    ));
-    sql.bind(at).push(
-        " ORDER BY d.finished_at DESC LIMIT 1) \
-         LEFT JOIN deployment r ON r.id = (SELECT d.id FROM deployment d WHERE d.service_id = t.service_id \
-         AND d.environment_id = t.environment_id AND NOT d.recorded AND d.started_at <= $1 \
-         ORDER BY d.started_at DESC, d.id DESC LIMIT 1) AND (r.finished_at IS NULL OR COALESCE(r.expired_at, r.finished_at) > $1) \
+         {current} {running} AND (r.finished_at IS NULL OR COALESCE(r.expired_at, r.finished_at) > $1) \
          LEFT JOIN release rc ON rc.id = c.release_id LEFT JOIN release rr ON rr.id = r.release_id \
          WHERE (c.id IS NOT NULL OR r.id IS NOT NULL) \
-         AND (s.archived_at IS NULL OR s.archived_at > $1) AND (e.archived_at IS NULL OR e.archived_at > $1)",
+         AND (s.archived_at IS NULL OR s.archived_at > $1) AND (e.archived_at IS NULL OR e.archived_at > $1)"
     );
+    let mut moment = Sql::new(String::new());
+    let mut sql = moment.bind(at).with_text(text);
     sql.and_within(within, Some("s.name"), Some("e.name"));
     sql.all(conn).await?.iter().map(occupied).collect()
 }

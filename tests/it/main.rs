@@ -35,11 +35,15 @@ mod api_upkeep;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod http_server;
 #[cfg(test)]
 mod http_shell;
+#[cfg(test)]
+mod openapi;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
@@ -50,6 +54,12 @@ mod process_outage;
 mod process_race;
 #[cfg(test)]
 mod process_start;
+#[cfg(test)]
+mod query_plan;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod round_trips;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -7,9 +7,11 @@
 
 pub mod api;
 pub mod db;
+pub mod inside;
 pub mod postgres;
 pub mod process;
 pub mod sqlite;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,304 @@
+//! The command line as pipelines and people use it: the real binary against a real server.
+
+use std::{
+    fs,
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    db_test,
+    support::{
+        eventually,
+        process::{ServerProcess, command},
+    },
+};
+
+const COMMIT: &str = "8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8";
+
+/// A user's shell, with the server's address and token in its environment.
+struct Shell {
+    folder: TempDir,
+    url: String,
+    token: String,
+}
+
+impl Shell {
+    fn at(server: &ServerProcess) -> Self {
+        Self { folder: TempDir::new().unwrap(), url: server.url.clone(), token: server.token.clone() }
+    }
+
+    fn command(&self, line: &[&str]) -> std::process::Command {
+        let mut waybill = command(&self.folder);
+        waybill
+            .args(line)
+            .env("WAYBILL_URL", &self.url)
+            .env("WAYBILL_TOKEN", &self.token)
+            .stdin(Stdio::null());
+        waybill
+    }
+
+    fn run(&self, line: &[&str]) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    /// Runs a command that must work, and gives its output.
+    fn ok(&self, line: &[&str]) -> String {
+        let output = self.run(line);
+        assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn deploy(&self, version: &str, more: &[&str], script: &str) -> Output {
+        let mut line = vec!["deploy", "--service", "shop", "--environment", "staging", "--version", version];
+        line.extend(["--commit", COMMIT]);
+        line.extend(more);
+        line.extend(["--", "sh", "-c", script]);
+        self.run(&line)
+    }
+
+    fn history(&self) -> Vec<Value> {
+        let list: Value = serde_json::from_str(&self.ok(&["history", "--output", "json"])).unwrap();
+        list["items"].as_array().unwrap_or_else(|| list.as_array().unwrap()).clone()
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
+}
+
+db_test!(
+    async fn a_deployment_takes_the_exit_code_of_its_command(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+
+        let good = shell.deploy("1.0", &[], "echo out; echo $WAYBILL_VERSION");
+        assert_eq!((code(&good), String::from_utf8_lossy(&good.stdout).as_ref()), (0, "out\n1.0\n"));
+        assert_eq!(code(&shell.deploy("1.1", &[], "exit 7")), 7);
+        assert_eq!(code(&shell.deploy("1.1", &[], "kill -KILL $$")), 137);
+
+        let statuses: Vec<_> = shell.history().iter().map(|one| one["status"].clone()).collect();
+        assert_eq!(statuses, ["failed", "failed", "succeeded"]);
+        let table = shell.ok(&["status"]);
+        assert!(table.contains("shop") && table.contains("staging?") && table.contains("1.0 "), "{table}");
+        assert!(!table.contains('\u{1b}'), "no colours where there is no terminal: {table}");
+    }
+);
+
+db_test!(
+    async fn the_gate_refuses_and_waiting_goes_on_by_itself(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        let line = ["deploy", "start", "--service", "shop", "--environment", "staging", "--version", "1.0"];
+        let id = shell.ok(&[&line[..], &["--commit", COMMIT]].concat());
+
+        let refused = shell.deploy("1.1", &[], "echo never");
+        assert_eq!((code(&refused), refused.stdout.len()), (121, 0));
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("✗ concurrency") && said.contains("concurrent-deployment"), "{said}");
+
+        let begun = Instant::now();
+        let waiting = shell
+            .command(&[
+                "deploy",
+                "--service",
+                "shop",
+                "--environment",
+                "staging",
+                "--version",
+                "1.1",
+                "--commit",
+                COMMIT,
+                "--wait",
+                "1m",
+                "--",
+                "true",
+            ])
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        shell.ok(&["deploy", "heartbeat", id.trim(), "--phase", "canary", "--traffic-percent", "10"]);
+        shell.ok(&["deploy", "finish", id.trim(), "--status", "succeeded"]);
+        assert!(waiting.wait_with_output().unwrap().status.success());
+        assert!(begun.elapsed() < Duration::from_secs(30), "it waited for the lease instead of for the end");
+        assert_eq!(shell.history()[0]["version"], "1.1");
+    }
+);
+
+db_test!(
+    async fn a_signal_ends_the_command_and_cancels_the_deployment(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        let mark = shell.folder.path().join("mark");
+        let script = format!("trap 'touch {}; exit 9' TERM; touch started; sleep 60 & wait", mark.display());
+        let child = shell
+            .command(&[
+                "deploy",
+                "--service",
+                "shop",
+                "--environment",
+                "staging",
+                "--version",
+                "1.0",
+                "--commit",
+                COMMIT,
+                "--",
+                "sh",
+                "-c",
+                &script,
+            ])
+            .spawn()
+            .unwrap();
+        eventually("the command", async || shell.folder.path().join("started").exists().then_some(())).await;
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((code(&output), mark.exists()), (9, true));
+        assert_eq!(shell.history()[0]["status"], "canceled");
+    }
+);
+
+db_test!(
+    async fn a_lost_lease_stops_the_command(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        let child = shell
+            .command(&[
+                "deploy",
+                "--service",
+                "shop",
+                "--environment",
+                "staging",
+                "--version",
+                "1.0",
+                "--commit",
+                COMMIT,
+                "--lease",
+                "10s",
+                "--",
+                "sleep",
+                "60",
+            ])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = eventually("the start", async || {
+            let first = shell.history().into_iter().next()?;
+            first["id"].as_str().map(str::to_owned)
+        })
+        .await;
+        shell.ok(&["deploy", "finish", &id, "--status", "canceled"]);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(code(&output), 123, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+);
+
+db_test!(
+    async fn without_an_answer_the_pipeline_stops_or_goes_on_as_told(db: TestDb) {
+        let mut server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        assert_eq!(code(&shell.deploy("1.0", &[], "true")), 0);
+        server.kill9();
+
+        let going_on = shell
+            .command(&[
+                "deploy",
+                "--service",
+                "shop",
+                "--environment",
+                "staging",
+                "--version",
+                "1.1",
+                "--commit",
+                COMMIT,
+                "--on-error",
+                "continue",
+                "--",
+                "sh",
+                "-c",
+                "touch ran; exit 0",
+            ])
+            .spawn()
+            .unwrap();
+        eventually("the command", async || shell.folder.path().join("ran").exists().then_some(())).await;
+        let address = shell.url.trim_start_matches("http://").to_owned();
+        let mut server = ServerProcess::spawn(&db, &[("WAYBILL__SERVER__LISTEN", &address)]);
+        assert!(going_on.wait_with_output().unwrap().status.success());
+        let last = &shell.history()[0];
+        assert_eq!(
+            (&last["version"], &last["ungated"], &last["recorded"]),
+            (&"1.1".into(), &true.into(), &true.into())
+        );
+        server.kill9();
+
+        let begun = Instant::now();
+        let stopped = shell.deploy("1.2", &[], "touch never");
+        assert_eq!((code(&stopped), shell.folder.path().join("never").exists()), (122, false));
+        assert!(begun.elapsed() < Duration::from_mins(1));
+        let said = String::from_utf8_lossy(&stopped.stderr);
+        assert!(said.contains("cannot reach Waybill") && !said.contains(&shell.token), "{said}");
+    }
+);
+
+db_test!(
+    async fn a_rollback_returns_to_what_went_well(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        for version in ["1.0", "2.0"] {
+            assert_eq!(code(&shell.deploy(version, &[], "true")), 0);
+        }
+        let target = ["rollback", "--service", "shop", "--environment", "staging", "--yes"];
+        let shown = shell.run(&[&target[..], &["--dry-run"]].concat());
+        let shown = [shown.stdout, shown.stderr].concat();
+        assert!(String::from_utf8_lossy(&shown).contains("2.0 → 1.0"), "{}", String::from_utf8_lossy(&shown));
+        let script = ["--", "sh", "-c", "test $WAYBILL_VERSION = 1.0"];
+        shell.ok(&[&target[..], &script].concat());
+        let first = &shell.history()[0];
+        assert_eq!(
+            (&first["kind"], &first["verified"], &first["version"]),
+            (&"rollback".into(), &true.into(), &"1.0".into())
+        );
+        let nowhere = shell.run(&[&target[..], &["--", "true"]].concat());
+        assert_eq!(code(&nowhere), 1, "what was reverted is no choice, and nothing else is left");
+    }
+);
+
+db_test!(
+    async fn a_release_is_recorded_once_and_its_faults_are_named(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        let create =
+            server.client().post(server.at("/api/v1/services")).json(&serde_json::json!({"name": "shop"}));
+        assert!(create.send().await.unwrap().status().is_success());
+        let record = ["release", "record", "--service", "shop", "--version", "1.0", "--commit"];
+        shell.ok(&[&record[..], &[COMMIT]].concat());
+        shell.ok(&[&record[..], &[COMMIT]].concat());
+        assert_eq!(code(&shell.run(&[&record[..], &["1234567"]].concat())), 5);
+        let bad = shell.run(&[&record[..], &["xyz", "--image", "shop:latest"]].concat());
+        let said = String::from_utf8_lossy(&bad.stderr);
+        assert!(code(&bad) == 1 && said.contains("/commit_sha") && said.contains("/image"), "{said}");
+    }
+);
+
+#[tokio::test]
+async fn a_local_server_needs_no_set_up() {
+    let folder = TempDir::new().unwrap();
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let mut server = command(&folder)
+        .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let local = folder.path().join("state/waybill/local.json");
+    eventually("the local credentials", async || local.exists().then_some(())).await;
+    let status = command(&folder).arg("status").output().unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    let private = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&local).unwrap().permissions());
+    assert_eq!(private & 0o777, 0o600);
+    assert!(folder.path().join("admin.token").exists());
+}

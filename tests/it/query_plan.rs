@@ -1,0 +1,87 @@
+//! `GET /matrix` reads what it shows, and not the history behind it: PostgreSQL's own plans for the very statements
+//! that the server sends.
+
+use poem::http::Method;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+
+use crate::support::{db::TestDb, inside::Inside, wire::Wire};
+
+const SERVICES: usize = 200;
+const ENVIRONMENTS: usize = 5;
+
+/// A hundred releases of each service, each deployed to every environment: 100,000 deployments. Ids are hashes of what
+/// they stand for, so that rows find each other.
+const FILL: &str = "
+INSERT INTO service (id, name, labels, revision, created_at, updated_at)
+SELECT md5('s' || s)::uuid, 'service-' || s, '{}', 1, '2020-01-01Z', '2020-01-01Z' FROM generate_series(1, 200) s;
+INSERT INTO environment (id, name, tier, rank, unconfirmed, revision, created_at, updated_at)
+SELECT md5('e' || e)::uuid, 'environment-' || e, 'other', e, false, 1, '2020-01-01Z', '2020-01-01Z'
+FROM generate_series(1, 5) e;
+INSERT INTO release (id, service_id, version, number, commit_sha, artefact, changes, labels, actor_token,
+    actor_subject, created_at)
+SELECT md5('r' || s || '/' || n)::uuid, md5('s' || s)::uuid, '1.0.' || n, n, md5(s || '/' || n), '1.0.' || n, '[]',
+    '{}', 'ci', 'ci', timestamptz '2020-01-01Z' + n * interval '1 day'
+FROM generate_series(1, 200) s, generate_series(1, 100) n;
+INSERT INTO deployment (id, service_id, environment_id, release_id, artefact, status, kind, strategy, actor_token,
+    actor_subject, started_at, finished_at, lease_seconds, stay_started_at, superseded_at, superseded_by, recorded,
+    ungated, credited, verified, preempted)
+SELECT md5('d' || s || '/' || e || '/' || n)::uuid, md5('s' || s)::uuid, md5('e' || e)::uuid,
+    md5('r' || s || '/' || n)::uuid, '1.0.' || n, 'succeeded', 'deploy', 'rolling', 'ci', 'ci', at,
+    at + interval '1 minute', 60, at + interval '1 minute',
+    CASE WHEN n < 100 THEN at + interval '1 day 1 minute' END,
+    CASE WHEN n < 100 THEN md5('d' || s || '/' || e || '/' || n + 1)::uuid END, false, false, true, false, false
+FROM generate_series(1, 200) s, generate_series(1, 5) e, generate_series(1, 100) n,
+    LATERAL (SELECT timestamptz '2020-01-01Z' + n * interval '1 day' + (s * 5 + e) * interval '1 second' AS at) t;
+INSERT INTO target (service_id, environment_id, current_deployment_id, current_release_id, current_artefact,
+    current_since, current_finished_at, current_token, current_subject, last_started_at, last_at)
+SELECT service_id, environment_id, id, release_id, artefact, stay_started_at, finished_at, 'ci', 'ci', started_at,
+    finished_at FROM deployment WHERE superseded_at IS NULL;
+ANALYZE;
+";
+
+/// The plan of a statement, where the values are known and where they are not: the server prepares its statements, and
+/// PostgreSQL chooses.
+async fn plan(db: &DatabaseConnection, statement: &str, at: Option<&str>, cache_mode: &str) -> String {
+    let (types, values) = at.map_or_else(Default::default, |at| ("(timestamptz)", format!("('{at}')")));
+    for command in
+        [format!("SET plan_cache_mode = {cache_mode}"), format!("PREPARE of_server {types} AS {statement}")]
+    {
+        db.execute_unprepared(&command).await.unwrap();
+    }
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS) EXECUTE of_server {values}");
+    let lines = db.query_all_raw(Statement::from_string(DbBackend::Postgres, explain)).await.unwrap();
+    db.execute_unprepared("DEALLOCATE of_server").await.unwrap();
+    lines.iter().map(|line| line.try_get_by_index::<String>(0).unwrap() + "\n").collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_matrix_reads_what_it_shows() {
+    let db = TestDb::postgres().await;
+    let mut options = sea_orm::ConnectOptions::new(&db.url);
+    options.max_connections(1).sqlx_logging(false);
+    let direct = Database::connect(options).await.unwrap();
+    direct.execute_unprepared(FILL).await.unwrap();
+    let wire = Wire::tap(&db.url).await;
+    let server = Inside::on(&wire.url).await;
+    for at in [None, Some("2020-03-01T12:00:00Z")] {
+        wire.statements();
+        let query = at.map(|at| format!("?as_of={at}")).unwrap_or_default();
+        let matrix = server.ask(Method::GET, &format!("/matrix{query}"), None).await;
+        let services = matrix["services"].as_array().unwrap();
+        assert_eq!(services.len(), SERVICES);
+        for service in services {
+            let targets = service["targets"].as_array().unwrap();
+            let occupied = targets.iter().filter(|target| target["current"].is_object());
+            assert_eq!(occupied.count(), ENVIRONMENTS, "{service}");
+        }
+        let statements = wire.statements();
+        let of_targets: Vec<_> = statements.iter().filter(|text| text.contains("target")).collect();
+        assert_eq!(of_targets.len(), 1, "{statements:?}");
+        for cache_mode in ["force_custom_plan", "force_generic_plan"] {
+            let plan = plan(&direct, of_targets[0], at, cache_mode).await;
+            println!("--- {at:?} {cache_mode}\n{plan}");
+            assert!(!plan.contains("Scan on deployment"), "{plan}");
+            assert!(at.is_none() || plan.contains("deployment_stay_idx"), "{plan}");
+        }
+    }
+}

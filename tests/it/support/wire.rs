@@ -1,0 +1,115 @@
+//! A proxy between the server and PostgreSQL that reads along: which statements are prepared, and how often the server
+//! waits for an answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use url::Url;
+
+/// The first number of a startup message that begins a session; others ask for encryption or cancel something.
+const PROTOCOL_3: [u8; 2] = [0, 3];
+
+/// What has gone by.
+#[derive(Debug, Default)]
+struct Seen {
+    round_trips: usize,
+    statements: Vec<String>,
+}
+
+/// A running proxy; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Wire {
+    /// Where the database is, through the proxy.
+    pub url: String,
+    seen: Arc<Mutex<Seen>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Wire {
+    /// Starts a proxy in front of the database with this URL.
+    pub async fn tap(database_url: &str) -> Self {
+        let mut url = Url::parse(database_url).unwrap();
+        let upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+        let seen = Arc::<Mutex<Seen>>::default();
+        let accept = accept(listener, upstream, Arc::clone(&seen));
+        Self { url: url.into(), seen, _task: AbortOnDropHandle::new(TaskTracker::new().spawn(accept)) }
+    }
+
+    /// How many round trips there were since the last time this was asked.
+    pub fn round_trips(&self) -> usize {
+        std::mem::take(&mut self.lock().round_trips)
+    }
+
+    /// The texts of the statements that were prepared since the last time this was asked.
+    pub fn statements(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().statements)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn accept(listener: TcpListener, upstream: String, seen: Arc<Mutex<Seen>>) {
+    let sessions = TaskTracker::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let server = TcpStream::connect(&upstream).await.unwrap();
+        client.set_nodelay(true).unwrap();
+        server.set_nodelay(true).unwrap();
+        let (from_client, mut to_client) = client.into_split();
+        let (mut from_server, to_server) = server.into_split();
+        let seen = Arc::clone(&seen);
+        sessions.spawn(async move { copy(&mut from_server, &mut to_client).await });
+        sessions.spawn(async move { read_along(from_client, to_server, &seen).await });
+    }
+}
+
+/// Passes on whatever the client sends, and looks at each message once it is complete.
+async fn read_along(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: &Mutex<Seen>) {
+    let (mut buffer, mut open, mut asked) = (Vec::new(), false, false);
+    let mut chunk = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut chunk).await {
+        buffer.extend_from_slice(&chunk[..length]);
+        while let Some(message) = next_message(&mut buffer, open) {
+            match message[0] {
+                _ if !open => open = message[4..6] == PROTOCOL_3,
+                b'Q' => seen.lock().unwrap().round_trips += 1,
+                // A Sync that nothing came before asks nothing: with it, the pool looks after a connection that the
+                // request has already given back.
+                b'S' => seen.lock().unwrap().round_trips += usize::from(std::mem::take(&mut asked)),
+                b'P' => {
+                    asked = true;
+                    seen.lock().unwrap().statements.push(statement(&message));
+                }
+                _ => asked = true,
+            }
+        }
+        if to.write_all(&chunk[..length]).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// Takes the first message from the buffer once it is there as a whole. Before the session is open, it has no type.
+fn next_message(buffer: &mut Vec<u8>, open: bool) -> Option<Vec<u8>> {
+    let start = usize::from(open);
+    let length = buffer.get(start..start + 4)?;
+    let end = start + usize::try_from(u32::from_be_bytes(length.try_into().unwrap())).unwrap();
+    (buffer.len() >= end).then(|| buffer.drain(..end).collect())
+}
+
+/// The text in a Parse message, which follows the statement's name.
+fn statement(message: &[u8]) -> String {
+    let text = message[5..].split(|byte| *byte == 0).nth(1).unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
