@@ -77,12 +77,12 @@ db_test!(
 db_test!(
     async fn an_expired_token_is_refused(db: TestDb) {
         let api = Api::new(&db).await;
-        let soon = clock::now() + TimeDelta::milliseconds(1200);
+        let soon = clock::now() + TimeDelta::milliseconds(2500);
         let body = json!({ "name": "ci", "scopes": ["read"], "expires_at": soon.to_rfc3339() });
         let made = api.post("/tokens", body).await.ok(201);
         let ci = api.bearing(made["token"].as_str().unwrap());
         ci.get("/services").await.ok(200);
-        tokio::time::sleep(std::time::Duration::from_millis(1300)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(2600)).await;
         let problem = ci.get("/services").await.problem(401, "unauthenticated");
         assert!(problem["detail"].as_str().unwrap().contains("expired"), "{problem}");
         let body = json!({ "name": "old", "scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z" });

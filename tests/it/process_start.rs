@@ -87,3 +87,35 @@ async fn on_sqlite_a_server_makes_its_token_and_leaves_it_for_the_client() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[tokio::test]
+async fn the_audit_log_is_checked_from_the_command_line() {
+    use sea_orm::ConnectionTrait as _;
+    let db = TestDb::sqlite().await;
+    let mut server = ServerProcess::start(&db).await;
+    let client = server.client();
+    for name in ["shop", "pay"] {
+        let body = serde_json::json!({ "name": name });
+        let made = client.post(server.at("/api/v1/services")).json(&body).send().await.unwrap();
+        assert_eq!(made.status(), 201);
+    }
+    // The relay runs by itself, nudged by each commit.
+    eventually("the seal of all three events", async || {
+        let head = client.get(server.at("/api/v1/events/head")).send().await.unwrap();
+        (head.json::<Value>().await.unwrap()["seq"] == 3).then_some(())
+    })
+    .await;
+    assert!(server.terminate().await.success());
+    let verify = || {
+        let directory = TempDir::new().unwrap();
+        command(&directory).args(["audit", "verify"]).env("DATABASE_URL", &db.url).output().unwrap()
+    };
+    let whole = verify();
+    assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+    let sql = sea_orm::Database::connect(&db.url).await.unwrap();
+    sql.execute_unprepared("UPDATE event SET actor_token = 'mallory' WHERE seq = 2").await.unwrap();
+    sql.close().await.unwrap();
+    let broken = verify();
+    assert!(!broken.status.success());
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("event 2"), "{broken:?}");
+}
