@@ -19,6 +19,9 @@ const NAMESPACE: &str = "waybill";
 /// So many services are counted by name; the others together as `other`.
 const MAX_SERVICES: usize = 500;
 
+/// So many environments are counted by name; the others together as `other`.
+const MAX_ENVIRONMENTS: usize = 50;
+
 const REQUEST_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const DEPLOYMENT_SECONDS: &[f64] =
@@ -40,6 +43,7 @@ pub struct Metrics {
     events_unsealed: IntGauge,
     database_connections: IntGaugeVec,
     services: Mutex<HashSet<String>>,
+    environments: Mutex<HashSet<String>>,
 }
 
 impl Metrics {
@@ -110,6 +114,7 @@ impl Metrics {
                 gauges("database_connections", "Connections of the database pool.", &["state"])?,
             )?,
             services: Mutex::default(),
+            environments: Mutex::default(),
             registry: r,
         })
     }
@@ -131,7 +136,8 @@ impl Metrics {
 
     /// Counts a deployment that reached an end.
     pub fn deployment_finished(&self, service: &str, environment: &str, status: &str, took: Duration) {
-        let service = if self.is_counted(service) { service } else { "other" };
+        let service = counted(&self.services, MAX_SERVICES, service);
+        let environment = counted(&self.environments, MAX_ENVIRONMENTS, environment);
         self.deployments.with_label_values(&[service, environment, status]).inc();
         self.deployment_seconds.with_label_values(&[environment, status]).observe(took.as_secs_f64());
     }
@@ -168,11 +174,13 @@ impl Metrics {
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
 
-    fn is_counted(&self, service: &str) -> bool {
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        services.contains(service) || (services.len() < MAX_SERVICES && services.insert(service.to_owned()))
-    }
+/// The label of a name: itself for the first `max` names, `other` for all that come later.
+fn counted<'a>(known: &Mutex<HashSet<String>>, max: usize, name: &'a str) -> &'a str {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_known = known.contains(name) || (known.len() < max && known.insert(name.to_owned()));
+    if is_known { name } else { "other" }
 }
 
 fn saturate(count: u64) -> i64 {

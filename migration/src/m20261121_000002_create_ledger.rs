@@ -15,12 +15,12 @@ const INDEXES: [&str; 8] = [
     "CREATE UNIQUE INDEX deployment_running_key ON deployment (service_id, environment_id) WHERE status = 'running'",
     "CREATE INDEX deployment_lease_idx ON deployment (lease_expires_at) WHERE status = 'running'",
     "CREATE INDEX deployment_target_idx ON deployment (service_id, environment_id, started_at, id)",
-    "CREATE INDEX deployment_stay_idx ON deployment (service_id, environment_id, finished_at) \
+    "CREATE UNIQUE INDEX deployment_stay_key ON deployment (service_id, environment_id, finished_at) \
      WHERE status = 'succeeded'",
     "CREATE INDEX deployment_environment_idx ON deployment (environment_id, started_at, id)",
     "CREATE INDEX deployment_started_idx ON deployment (started_at, id)",
     "CREATE INDEX decision_target_idx ON decision (service_id, environment_id, evaluated_at)",
-    "CREATE INDEX decision_denied_idx ON decision (evaluated_at) WHERE NOT allowed",
+    "CREATE INDEX decision_denied_idx ON decision (last_evaluated_at) WHERE NOT allowed",
 ];
 
 #[async_trait::async_trait]
@@ -64,7 +64,7 @@ fn decision() -> TableCreateStatement {
             time("last_evaluated_at"),
             int("count"),
             json("checks"),
-            json("facts"),
+            json("inputs"),
             text_null("override_reason", 2000),
             time_null("retry_at"),
         ],

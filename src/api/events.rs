@@ -9,13 +9,13 @@ use crate::{
         auth::Auth,
         problem::Problem,
         types::{Nullable, Time},
-        view::{ActorView, next_link, page_request},
+        view::{ActorView, bad_query, next_link, page_request},
     },
     domain::{
         event::Filter,
         event::{Event, Seal},
     },
-    usecase::{error::Error, events},
+    usecase::events,
 };
 
 /// The operations.
@@ -46,8 +46,8 @@ pub struct EventView {
     pub deployment_id: Nullable<Uuid>,
     /// The request that did it.
     pub request_id: Nullable<String>,
-    /// What changed, as JSON text, byte for byte as it was hashed.
-    pub data: String,
+    /// What changed.
+    pub data: serde_json::Value,
     /// The hash of the event before it.
     pub prev_hash: String,
     /// Its own hash.
@@ -67,7 +67,7 @@ fn view(event: Event) -> Option<EventView> {
         version: event.version.into(),
         deployment_id: event.deployment_id.into(),
         request_id: event.request_id.into(),
-        data: event.data,
+        data: serde_json::from_str(&event.data).unwrap_or_default(),
         prev_hash,
         hash,
     })
@@ -135,11 +135,7 @@ impl EventsApi {
         let request = page_request::<i64>(limit.0, None)?;
         let cursor = cursor.0.map(|cursor| cursor.parse::<i64>()).transpose();
         let cursor = cursor.map_err(|_| {
-            Problem::from(Error::invalid(
-                "/query/cursor",
-                "invalid-cursor",
-                "must be the `next_cursor` of the last page",
-            ))
+            bad_query("cursor", "invalid-cursor", "must be the `next_cursor` of the last page")
         })?;
         let after = cursor.or(after_seq.0).unwrap_or(0);
         let query = [

@@ -151,6 +151,9 @@ impl CreateToken {
                 "must name the person or pipeline behind the token, or be absent",
             );
         }
+        if [self.name.as_str(), subject.trim()].contains(&Actor::server().token.as_str()) {
+            faults.add("/name", "reserved", "must not be the name that the server has in the audit log");
+        }
         if self.scopes.is_empty() {
             faults.add("/scopes", "empty", "must hold at least one scope");
         }

@@ -42,11 +42,7 @@ impl Type for Time {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        let example = Some(Value::String("2026-11-21T14:05:00.000000Z".to_owned()));
-        MetaSchemaRef::Inline(Box::new(MetaSchema {
-            example,
-            ..MetaSchema::new_with_format("string", "date-time")
-        }))
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "date-time")))
     }
 
     fn as_raw_value(&self) -> Option<&Self> {

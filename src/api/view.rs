@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::{
     api::{
-        problem::Problem,
+        problem::{Code, FieldError, Problem},
         types::{Nullable, Time},
     },
     domain::{
         actor::Actor,
-        fault::{Fault, Faults, Malformed},
+        fault::{Faults, Malformed},
         gate::{Check, Decision},
         page::{self, PageRequest},
         vocabulary::{CheckOutcome, Mode, Rule},
@@ -125,8 +125,15 @@ pub fn page_request<K: serde::de::DeserializeOwned>(
 ) -> Result<PageRequest<K>, Problem> {
     page::request(limit, cursor).map_err(|Malformed { code, detail }| {
         let name = if code == "invalid-cursor" { "cursor" } else { "limit" };
-        Error::Invalid(vec![Fault { pointer: format!("/query/{name}"), code, detail }]).into()
+        bad_query(name, code, &detail)
     })
+}
+
+/// Refuses a request for one of its query parameters.
+pub fn bad_query(name: &str, code: &str, detail: &str) -> Problem {
+    let field = FieldError::new(format!("/query/{name}"), code, detail);
+    Problem::new(Code::InvalidRequest, format!("The parameter {name} cannot be used: {detail}."))
+        .errors(vec![field])
 }
 
 /// The `Link` header of a page (RFC 8288): where the next one is.

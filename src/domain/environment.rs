@@ -64,11 +64,11 @@ pub fn infer_tier(name: &str) -> Tier {
 /// The rank an environment gets when none is given: its tier's place in the usual order of promotion.
 pub fn default_rank(tier: Tier) -> i64 {
     match tier {
-        Tier::Other => 0,
         Tier::Development => 100,
         Tier::Testing => 200,
         Tier::Staging => 300,
         Tier::Production => 400,
+        Tier::Other => 500,
     }
 }
 

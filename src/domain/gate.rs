@@ -53,7 +53,7 @@ pub struct RunningFact {
 }
 
 /// The settings of the rules for one environment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// How `outdated` counts.
     pub outdated: Mode,
@@ -64,6 +64,17 @@ impl Default for Policy {
     fn default() -> Self {
         Self { outdated: Mode::Report }
     }
+}
+
+/// All that a decision depends on, kept with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Inputs {
+    /// What the rules look at.
+    pub facts: Facts,
+    /// How they count.
+    pub policy: Policy,
+    /// Whether an override lifts all of them but concurrency.
+    pub lifted: bool,
 }
 
 /// What one rule found.
@@ -85,6 +96,13 @@ pub struct Check {
     pub details: Value,
 }
 
+impl Check {
+    /// What makes two findings the same, whatever the times in their messages.
+    pub fn reason(&self) -> (Rule, Mode, CheckOutcome, &str, Option<&Value>) {
+        (self.rule, self.mode, self.outcome, &self.code, self.details.get("deployment_id"))
+    }
+}
+
 /// The gate's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -97,6 +115,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The checks that stand in the way, where no override lifts them.
+    pub fn denying(&self) -> impl Iterator<Item = &Check> {
+        self.failing().filter(|check| check.mode == Mode::Enforce)
+    }
+
     /// The checks that failed, whether or not that counts.
     pub fn failing(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.outcome == CheckOutcome::Fail)
@@ -116,13 +139,13 @@ pub struct Decision {
     pub override_reason: Option<String>,
 }
 
-/// Evaluates every rule. `lifted` tells that an override lifts all of them but concurrency.
-pub fn evaluate(facts: &Facts, policy: &Policy, lifted: bool) -> Verdict {
+/// Evaluates every rule.
+pub fn evaluate(Inputs { facts, policy, lifted }: &Inputs) -> Verdict {
     let checks = vec![concurrency(facts), outdated(facts, policy.outdated)];
     let blocks = |check: &&Check| {
         check.outcome == CheckOutcome::Fail
             && check.mode == Mode::Enforce
-            && (check.rule == Rule::Concurrency || !lifted)
+            && (check.rule == Rule::Concurrency || !*lifted)
     };
     let blocking: Vec<&Check> = checks.iter().filter(blocks).collect();
     let retry_at = blocking.iter().map(|check| check.retry_at).collect::<Option<Vec<_>>>();
@@ -216,6 +239,10 @@ mod tests {
 
     use super::*;
 
+    fn judge(facts: &Facts, policy: Policy, lifted: bool) -> Verdict {
+        evaluate(&Inputs { facts: facts.clone(), policy, lifted })
+    }
+
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
     }
@@ -244,7 +271,7 @@ mod tests {
     #[test]
     fn a_running_deployment_blocks_until_its_lease_ends_and_names_itself() {
         let facts = facts(Kind::Deploy, 2, Some(1), Some(running()), false);
-        let verdict = evaluate(&facts, &Policy::default(), true);
+        let verdict = judge(&facts, Policy::default(), true);
         assert!(!verdict.allowed, "no override lifts concurrency");
         assert_eq!(verdict.retry_at, Some(at(60)));
         assert_eq!(verdict.checks[0].code, "concurrent-deployment");
@@ -254,7 +281,7 @@ mod tests {
     #[test]
     fn a_preempting_rollback_goes_past_what_is_running() {
         let facts = facts(Kind::Rollback, 1, Some(2), Some(running()), true);
-        let verdict = evaluate(&facts, &Policy { outdated: Mode::Enforce }, false);
+        let verdict = judge(&facts, Policy { outdated: Mode::Enforce }, false);
         assert!(verdict.allowed);
         assert_eq!(verdict.checks[1].code, "exempt");
     }
@@ -262,12 +289,12 @@ mod tests {
     #[test]
     fn an_old_release_is_reported_or_refused() {
         let facts = facts(Kind::Deploy, 1, Some(3), None, false);
-        let reported = evaluate(&facts, &Policy::default(), false);
+        let reported = judge(&facts, Policy::default(), false);
         assert!(reported.allowed && reported.checks[1].outcome == CheckOutcome::Fail);
         let enforced = Policy { outdated: Mode::Enforce };
-        let refused = evaluate(&facts, &enforced, false);
+        let refused = judge(&facts, enforced, false);
         assert!(!refused.allowed && refused.retry_at.is_none(), "time alone does not heal it");
-        assert!(evaluate(&facts, &enforced, true).allowed, "an override lifts it");
+        assert!(judge(&facts, enforced, true).allowed, "an override lifts it");
     }
 
     proptest! {
@@ -277,8 +304,8 @@ mod tests {
             mode in prop::sample::select(Mode::ALL), lifted: bool,
         ) {
             let policy = Policy { outdated: mode };
-            let free = evaluate(&facts(kind, number, current, None, false), &policy, lifted);
-            let busy = evaluate(&facts(kind, number, current, Some(running()), false), &policy, lifted);
+            let free = judge(&facts(kind, number, current, None, false), policy, lifted);
+            let busy = judge(&facts(kind, number, current, Some(running()), false), policy, lifted);
             prop_assert!(!busy.allowed);
             prop_assert!(free.checks.len() == busy.checks.len(), "every rule is named in every answer");
             prop_assert_eq!(&free.checks[1], &busy.checks[1]);
@@ -290,7 +317,7 @@ mod tests {
         ) {
             let facts = facts(kind, number, current, busy.then(running), false);
             let stored: Facts = serde_json::from_str(&serde_json::to_string(&facts).unwrap()).unwrap();
-            prop_assert_eq!(evaluate(&facts, &Policy::default(), false), evaluate(&stored, &Policy::default(), false));
+            prop_assert_eq!(judge(&facts, Policy::default(), false), judge(&stored, Policy::default(), false));
         }
     }
 }

@@ -67,7 +67,14 @@ fn decode<K: DeserializeOwned>(cursor: &str) -> Result<K, Malformed> {
     if bytes.windows(6).any(|part| part == b"\\u0000") {
         return Err(bad());
     }
-    serde_json::from_slice(&bytes).map_err(|_| bad())
+    let key: serde_json::Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+    // Nor a time before the year 0, which PostgreSQL does not take in this form.
+    let signed =
+        |at: &serde_json::Value| !at.as_str().is_some_and(|at| at.starts_with(|c: char| c.is_ascii_digit()));
+    if key.get("at").is_some_and(signed) {
+        return Err(bad());
+    }
+    serde_json::from_value(key).map_err(|_| bad())
 }
 
 /// Makes a page of rows that were read with one more than the limit.

@@ -34,7 +34,8 @@ pub fn choices<'a>(history: &'a [Success], current: Option<&str>, depth: usize) 
             continue;
         }
         seen.push(artefact);
-        let credited = history.iter().any(|other| other.artefact == artefact && other.credited);
+        let credited =
+            history.iter().any(|other| other.artefact == artefact && other.credited && !other.reverted);
         if credited && !success.reverted {
             choices.push(success);
             if choices.len() == depth {
@@ -81,6 +82,11 @@ mod tests {
         assert_eq!(verified("a b! a b c", "c", 5), "ba", "unless it was deployed again since");
         assert_eq!(verified("a b? c", "c", 5), "a", "what went past the gate is no choice");
         assert_eq!(verified("b a b? c", "c", 5), "ba", "unless it went through the gate another time");
+        assert_eq!(
+            verified("a b! a b? c", "c", 5),
+            "a",
+            "what was reverted is not cleared by what went past the gate"
+        );
         assert_eq!(verified("a", "a", 5), "");
     }
 }

@@ -3,12 +3,12 @@
 //! SQLite: one writing connection, handed out in order, and `BEGIN IMMEDIATE`, beside many reading ones.
 //! PostgreSQL: one pool, READ COMMITTED, and the row locks that the statements take.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::sync::Notify;
@@ -63,6 +63,9 @@ impl Db {
                 Ok(Self { read: pool.clone(), write: pool, committed })
             }
             Backend::Sqlite => {
+                if let Some(path) = config.url.sqlite_path() {
+                    make_private(path)?;
+                }
                 // The writer comes first: it makes the file and turns WAL on, which readers cannot.
                 let write = Database::connect(sqlite_options(config, 1)).await?;
                 let read = Database::connect(sqlite_options(config, config.max_connections)).await?;
@@ -161,6 +164,16 @@ pub async fn now(conn: &impl ConnectionTrait) -> Result<DateTime<Utc>, StoreErro
     match sql::Sql::new(query).one(conn).await? {
         Some(row) => sql::now_of(&row),
         None => Err(StoreError::Corrupt("clock")),
+    }
+}
+
+/// Makes a file that nobody else can read, unless there is one: the ledger is its owner's.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::Unavailable(DbErr::Conn(RuntimeErr::Internal(error.to_string()))))
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Decisions: what the gate said to a start, kept with the facts it saw.
+//! Decisions: what the gate said to a start, kept with all it depended on.
 
 use sea_orm::{ConnectionTrait, EntityTrait as _, IntoActiveModel as _};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         actor::Actor,
-        gate::{Decision, Facts},
+        gate::{Check, Decision, Inputs},
         vocabulary::Kind,
     },
     store::{
@@ -37,7 +37,7 @@ pub struct About<'a> {
 pub async fn insert(
     conn: &impl ConnectionTrait,
     decision: &Decision,
-    facts: &Facts,
+    inputs: &Inputs,
     about: About<'_>,
 ) -> Result<(), StoreError> {
     let model = Model {
@@ -53,8 +53,8 @@ pub async fn insert(
         evaluated_at: decision.evaluated_at,
         last_evaluated_at: decision.evaluated_at,
         count: 1,
-        checks: serde_json::to_string(&decision.verdict.checks).unwrap_or_default(),
-        facts: serde_json::to_string(facts).unwrap_or_default(),
+        checks: text(&decision.verdict.checks)?,
+        inputs: text(inputs)?,
         override_reason: decision.override_reason.clone(),
         retry_at: decision.verdict.retry_at,
     };
@@ -62,33 +62,46 @@ pub async fn insert(
     Ok(())
 }
 
-/// Keeps a denial. When the latest decision of the target was the very same denial, it is counted there instead, and
-/// that one's id is given back.
+/// Keeps a denial. When the latest decision of the target was the same denial (of the same release to the same token, for
+/// the same reasons), it is counted there with what it says now, and that one's id is given back.
 pub async fn insert_denial(
     conn: &impl ConnectionTrait,
     decision: &Decision,
-    facts: &Facts,
+    inputs: &Inputs,
     about: About<'_>,
 ) -> Result<Uuid, StoreError> {
-    let mut sql =
-        Sql::new("SELECT id, allowed, release_id, actor_token, checks FROM decision WHERE service_id = ");
+    let mut sql = Sql::new(
+        "SELECT id, allowed, release_id, actor_token, kind, override_reason, checks FROM decision WHERE service_id = ",
+    );
     sql.bind(about.service_id).push(" AND environment_id = ").bind(about.environment_id);
     sql.push(" ORDER BY evaluated_at DESC, id DESC LIMIT 1");
-    let checks = serde_json::to_string(&decision.verdict.checks).unwrap_or_default();
     if let Some(last) = sql.one(conn).await? {
+        let checks: Vec<Check> = read(&last.try_get::<String>("", "checks")?)?;
         let same = !last.try_get::<bool>("", "allowed")?
             && last.try_get::<Uuid>("", "release_id")? == about.release_id
             && last.try_get::<String>("", "actor_token")? == about.actor.token
-            && last.try_get::<String>("", "checks")? == checks;
+            && last.try_get::<String>("", "kind")? == about.kind.as_str()
+            && last.try_get::<Option<String>>("", "override_reason")? == decision.override_reason
+            && checks.iter().map(Check::reason).eq(decision.verdict.checks.iter().map(Check::reason));
         if same {
             let id = last.try_get("", "id")?;
             let mut sql = Sql::new("UPDATE decision SET count = count + 1, last_evaluated_at = ");
-            sql.bind(decision.evaluated_at).push(" WHERE id = ").bind(id).run(conn).await?;
+            sql.bind(decision.evaluated_at).push(", checks = ").bind(text(&decision.verdict.checks)?);
+            sql.push(", inputs = ").bind(text(inputs)?).push(", retry_at = ").bind(decision.verdict.retry_at);
+            sql.push(" WHERE id = ").bind(id).run(conn).await?;
             return Ok(id);
         }
     }
-    insert(conn, decision, facts, about).await?;
+    insert(conn, decision, inputs, about).await?;
     Ok(decision.id)
+}
+
+fn text(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|_| StoreError::Corrupt("decision"))
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Corrupt("decision"))
 }
 
 /// Forgets denials that were last given before the moment; what was allowed is kept for ever.

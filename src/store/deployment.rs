@@ -218,7 +218,10 @@ pub async fn end(
         sql.push(" THEN $1 ELSE superseded_by END");
     }
     if let Some(since) = reverts {
-        sql.push(", reverted_by = CASE WHEN id <> $1 AND reverted_by IS NULL AND finished_at > ").bind(since);
+        sql.push(", reverted_by = CASE WHEN reverted_by IS NULL AND artefact <> ")
+            .bind(deployment.artefact.as_str())
+            .push(" AND finished_at > ")
+            .bind(since);
         sql.push(" THEN $1 ELSE reverted_by END");
     }
     sql.push(" WHERE id = $1");

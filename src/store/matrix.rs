@@ -73,8 +73,11 @@ pub async fn now(
          t.running_subject, {RELEASES} FROM target t JOIN service s ON s.id = t.service_id \
          JOIN environment e ON e.id = t.environment_id LEFT JOIN release rc ON rc.id = t.current_release_id \
          LEFT JOIN release rr ON rr.id = t.running_release_id \
-         WHERE s.archived_at IS NULL AND e.archived_at IS NULL",
+         WHERE 1 = 1",
     ));
+    if only.service.is_none() {
+        sql.push(" AND s.archived_at IS NULL AND e.archived_at IS NULL");
+    }
     sql.and_equals("s.name", only.service).and_equals("e.name", only.environment);
     sql.and_within(within, Some("s.name"), Some("e.name"));
     sql.all(conn).await?.iter().map(occupied).collect()

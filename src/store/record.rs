@@ -1,6 +1,6 @@
 //! Putting finished deployments into the past of a target: who they follow, and whom they push aside.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, QueryResult};
 use uuid::Uuid;
 
@@ -92,15 +92,19 @@ pub async fn move_stay(
     Ok(())
 }
 
-/// The deployment that is on record with the very same result and times, if there is one.
-pub async fn twin(conn: &impl ConnectionTrait, of: &Deployment) -> Result<Option<Uuid>, StoreError> {
+/// The deployment that is on record with the very same result and times, if there is one. `slack` is by how much the
+/// ends may differ: what a fast clock called the future was put on record as the moment it came in.
+pub async fn twin(
+    conn: &impl ConnectionTrait,
+    of: &Deployment,
+    finished_at: DateTime<Utc>,
+    slack: TimeDelta,
+) -> Result<Option<Uuid>, StoreError> {
     let mut sql = Sql::new("SELECT id FROM deployment WHERE recorded AND service_id = ");
     sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
-    sql.push(" AND started_at = ").bind(of.times.started_at).push(" AND release_id = ").bind(of.release_id);
-    sql.push(" AND finished_at = ")
-        .bind(of.times.finished_at)
-        .push(" AND status = ")
-        .bind(of.status.as_str());
+    sql.push(" AND release_id = ").bind(of.release_id).push(" AND status = ").bind(of.status.as_str());
+    sql.push(" AND started_at = ").bind(of.times.started_at);
+    sql.push(" AND finished_at >= ").bind(finished_at - slack).push(" AND finished_at <= ").bind(finished_at);
     sql.one(conn).await?.map(|row| Ok(row.try_get("", "id")?)).transpose()
 }
 
@@ -118,18 +122,32 @@ pub async fn last_of(
     sql.one(conn).await?.map_or(Ok(None), |row| Ok(row.try_get("", "last")?))
 }
 
+/// The rollback that reverted the span in which the moment lies, unless it returned to the deployment's own artefact.
+pub async fn reverter_of(
+    conn: &impl ConnectionTrait,
+    of: &Deployment,
+    at: DateTime<Utc>,
+) -> Result<Option<Uuid>, StoreError> {
+    let mut sql = Sql::new(
+        "SELECT id FROM deployment WHERE status = 'succeeded' AND kind = 'rollback' AND service_id = ",
+    );
+    sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
+    sql.push(" AND finished_at > ").bind(at).push(" AND reverts_since < ").bind(at);
+    sql.push(" AND artefact <> ").bind(of.artefact.as_str()).push(" ORDER BY finished_at LIMIT 1");
+    sql.one(conn).await?.map(|row| Ok(row.try_get("", "id")?)).transpose()
+}
+
 /// Marks as reverted what became current in between, by a rollback that happened at `until`.
 pub async fn revert(
     conn: &impl ConnectionTrait,
     rollback: &Deployment,
-    since: Option<DateTime<Utc>>,
+    since: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let Some(since) = since else { return Ok(()) };
     let mut sql = Sql::new("UPDATE deployment SET reverted_by = ");
     sql.bind(rollback.id).push(" WHERE reverted_by IS NULL AND status = 'succeeded' AND service_id = ");
     sql.bind(rollback.service_id).push(" AND environment_id = ").bind(rollback.environment_id);
     sql.push(" AND artefact <> ").bind(rollback.artefact.as_str());
-    sql.push(" AND finished_at >= ").bind(since).push(" AND finished_at < ").bind(until).run(conn).await?;
+    sql.push(" AND finished_at > ").bind(since).push(" AND finished_at < ").bind(until).run(conn).await?;
     Ok(())
 }

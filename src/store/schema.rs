@@ -64,8 +64,8 @@ pub async fn down(db: &Db, steps: u32) -> Result<usize, StoreError> {
     .await
 }
 
-/// Runs `work` while no other process migrates. The lock belongs to a session, so the work runs on the very connection
-/// that took it.
+/// Runs `work` while no other process migrates. The lock belongs to a session, which holds it on a connection of its own
+/// until the work is done on others.
 async fn locked<T>(
     db: &Db,
     work: impl AsyncFn(&DatabaseConnection) -> Result<T, StoreError>,

@@ -129,15 +129,22 @@ where
 /// Wraps a query so that it locks the rows it names, in that order, before anything is read from them; `now` is then
 /// the database's clock, read after the locks. SQLite has one writer, so there is nothing to lock and no clock to ask.
 pub(super) fn locking(conn: &impl ConnectionTrait, query: &str, locks: &str) -> String {
+    let clock = clock(conn);
     if conn.get_database_backend() == sea_orm::DatabaseBackend::Postgres {
         return format!(
-            "WITH locked AS MATERIALIZED ({query} {locks}) SELECT locked.*, clock_timestamp() AS now FROM locked"
+            "WITH locked AS MATERIALIZED ({query} {locks}) SELECT locked.*, {clock} AS now FROM locked"
         );
     }
-    format!("SELECT locked.*, NULL AS now FROM ({query}) AS locked")
+    format!("SELECT locked.*, {clock} AS now FROM ({query}) AS locked")
 }
 
-/// The moment that [`locking`] read.
+/// The expression that reads the database's clock, where it is the one that decides.
+pub(super) fn clock(conn: &impl ConnectionTrait) -> &'static str {
+    let postgres = conn.get_database_backend() == sea_orm::DatabaseBackend::Postgres;
+    if postgres { "clock_timestamp()" } else { "NULL" }
+}
+
+/// The moment that [`clock`] read.
 pub(super) fn now_of(row: &QueryResult) -> Result<chrono::DateTime<chrono::Utc>, StoreError> {
     let now: Option<chrono::DateTime<chrono::Utc>> = row.try_get("", "now")?;
     Ok(now.map_or_else(crate::clock::now, |now| chrono::SubsecRound::trunc_subsecs(now, 6)))

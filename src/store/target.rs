@@ -64,11 +64,13 @@ pub struct Locked {
     pub now: DateTime<Utc>,
 }
 
-/// Locks a target against every change, and its environment and service against changes of what the gate reads.
+/// Locks a target against every change, and its environment and service against changes of what the gate reads. Whoever
+/// may register a release locks the service as a whole, because its releases are numbered one after the other.
 pub async fn lock(
     conn: &impl ConnectionTrait,
     service: &str,
     environment: &str,
+    registers: bool,
 ) -> Result<Option<Locked>, StoreError> {
     let query = format!(
         "SELECT {}, s.archived_at AS service_archived_at, e.archived_at AS environment_archived_at \
@@ -78,7 +80,9 @@ pub async fn lock(
     );
     let mut values = Sql::new(String::new());
     values.bind(service).bind(environment);
-    let sql = values.with_text(locking(conn, &query, "FOR UPDATE OF t FOR SHARE OF e, s"));
+    let locks =
+        if registers { "FOR UPDATE OF t, s FOR SHARE OF e" } else { "FOR UPDATE OF t FOR SHARE OF e, s" };
+    let sql = values.with_text(locking(conn, &query, locks));
     let Some(row) = sql.one(conn).await? else { return Ok(None) };
     let archived =
         |column: &str| Ok::<_, StoreError>(row.try_get::<Option<DateTime<Utc>>>("", column)?.is_some());

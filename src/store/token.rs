@@ -20,7 +20,7 @@ use crate::{
         entity::token::{Entity, Model},
         error::StoreError,
         idempotency,
-        sql::{Sql, columns},
+        sql::{Sql, clock, columns, now_of},
     },
 };
 
@@ -74,16 +74,28 @@ pub async fn insert(
     Ok(())
 }
 
+/// A token that was recognised by its secret.
+#[derive(Clone, Debug)]
+pub struct Recognised {
+    /// The token.
+    pub token: Token,
+    /// What the request's idempotency key has led to before.
+    pub kept: Option<Kept>,
+    /// The moment.
+    pub now: DateTime<Utc>,
+}
+
 /// Finds the token with this hash, and what its idempotency key has led to before.
 pub async fn authenticate(
     conn: &impl ConnectionTrait,
     secret_hash: &[u8],
     key: Option<&str>,
-) -> Result<Option<(Token, Option<Kept>)>, StoreError> {
+) -> Result<Option<Recognised>, StoreError> {
     let mut sql = Sql::new(format!(
-        "SELECT {}, k.fingerprint, k.status, k.location, k.etag, k.body FROM token t \
+        "SELECT {}, {} AS now, k.fingerprint, k.status, k.location, k.etag, k.body FROM token t \
          LEFT JOIN idempotency_key k ON k.token_id = t.id AND k.key = ",
-        columns::<Entity>("t", "t_")
+        columns::<Entity>("t", "t_"),
+        clock(conn)
     ));
     sql.bind(key.map(ToOwned::to_owned)).push(" WHERE t.secret_hash = ").bind(secret_hash.to_vec());
     let Some(row) = sql.one(conn).await? else { return Ok(None) };
@@ -91,7 +103,7 @@ pub async fn authenticate(
     if !bool::from(model.secret_hash.ct_eq(secret_hash)) {
         return Ok(None);
     }
-    Ok(Some((from_model(model)?, idempotency::from_row(&row)?)))
+    Ok(Some(Recognised { token: from_model(model)?, kept: idempotency::from_row(&row)?, now: now_of(&row)? }))
 }
 
 /// Whether any token was ever made.

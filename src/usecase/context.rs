@@ -66,6 +66,16 @@ impl Ctx {
         Err(Error::Forbidden(format!("this token is narrowed to environments that {name} is not one of")))
     }
 
+    /// Fails when the token is narrowed to some services: what it would change concerns them all.
+    pub fn require_all_services(&self) -> Result<(), Error> {
+        require_whole(self.within().services.is_none(), "services")
+    }
+
+    /// Fails when the token is narrowed to some environments: what it would change concerns them all.
+    pub fn require_all_environments(&self) -> Result<(), Error> {
+        require_whole(self.within().environments.is_none(), "environments")
+    }
+
     /// Writes the events of a change.
     pub async fn record(&self, tx: &Tx, events: Vec<NewEvent>, at: DateTime<Utc>) -> Result<(), Error> {
         Ok(event::insert(tx.conn(), events, at, Some(&self.request_id)).await?)
@@ -95,4 +105,11 @@ impl Ctx {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+fn require_whole(whole: bool, what: &str) -> Result<(), Error> {
+    if whole {
+        return Ok(());
+    }
+    Err(Error::Forbidden(format!("this concerns all {what}, and the token is narrowed to some of them")))
 }

@@ -29,6 +29,7 @@ pub async fn create(
     render: Render<'_, Environment>,
 ) -> Result<Environment, Error> {
     ctx.require(Scope::Admin)?;
+    ctx.require_all_services()?;
     ctx.require_environment(name.as_str())?;
     ctx.app
         .db
@@ -71,6 +72,7 @@ pub async fn update(
     change: &(dyn Fn(&Environment) -> Result<Change, Error> + Send + Sync),
 ) -> Result<Environment, Error> {
     ctx.require(Scope::Admin)?;
+    ctx.require_all_services()?;
     ctx.app.db.write(|tx| async move { update_in(ctx, tx, name, revision, change).await }).await
 }
 

@@ -35,10 +35,12 @@ pub async fn list(ctx: &Ctx, filter: Filter, after: i64, limit: u64) -> Result<L
     let without_tokens = !(ctx.principal.holds(Scope::Admin) && ctx.within().is_none());
     let filter = Filter { without_tokens, ..filter };
     let (head, _) = event::head(conn).await?;
-    let events = event::list(conn, ctx.within(), &filter, after, limit).await?;
-    let full = u64::try_from(events.len()).is_ok_and(|count| count == limit);
+    let mut events = event::list(conn, ctx.within(), &filter, after, limit + 1).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = events.len() > limit;
+    events.truncate(limit);
     let last = events.last().and_then(|event| event.seal.as_ref()).map(|seal| seal.seq);
-    Ok(Log { next: last.filter(|_| full), sealed_through: head.seq.max(last.unwrap_or(0)), events })
+    Ok(Log { next: last.filter(|_| more), sealed_through: head.seq.max(last.unwrap_or(0)), events })
 }
 
 /// The head of the chain, and when it was last moved.
@@ -93,4 +95,9 @@ pub async fn verify(db: &Db, anchor: Option<&Link>) -> Result<Link, VerifyError>
         Some(anchor) if !anchored => Err(VerifyError::Anchor(anchor.seq)),
         Some(_) | None => Ok(link),
     }
+}
+
+/// How many events wait for their place in the chain, counted no further than ten thousand.
+pub async fn unsealed(db: &Db) -> Result<i64, StoreError> {
+    event::backlog(db.read(), 10_000).await
 }

@@ -55,7 +55,24 @@ pub async fn get(ctx: &Ctx, as_of: Option<DateTime<Utc>>) -> Result<Matrix, Erro
         None => matrix::now(conn, within, Only::default()).await?,
     };
     let services = arrange(&environments, names, occupied);
-    Ok(Matrix { as_of: as_of.unwrap_or(now), environments, services })
+    let environments = match past {
+        Some(at) => registered_by(at, environments, &services),
+        None => environments,
+    };
+    Ok(Matrix { as_of: past.unwrap_or(now), environments, services })
+}
+
+/// Leaves out the environments that were registered later, unless something was put on record there for that moment.
+fn registered_by(
+    at: DateTime<Utc>,
+    environments: Vec<Environment>,
+    services: &BTreeMap<String, BTreeMap<String, Cell>>,
+) -> Vec<Environment> {
+    let used = |name: &str| services.values().any(|cells| cells.contains_key(name));
+    environments
+        .into_iter()
+        .filter(|environment| environment.created_at <= at || used(environment.name.as_str()))
+        .collect()
 }
 
 fn arrange(

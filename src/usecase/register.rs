@@ -41,19 +41,20 @@ impl GivenRelease {
 }
 
 /// Locks the target, making it, its service and its environment first where the ledger does not know them and the
-/// configuration lets a deployment register them. Fails when either is archived.
+/// configuration lets a deployment register them. `registers` tells that a release may be registered, too. Fails when
+/// the service or the environment is archived.
 pub async fn lock_target(
     ctx: &Ctx,
     tx: &Tx,
-    service_name: &Name,
-    environment_name: &Name,
+    (service_name, environment_name): (&Name, &Name),
+    registers: bool,
     events: &mut Vec<NewEvent>,
 ) -> Result<Locked, Error> {
     let (service, environment) = (service_name.as_str(), environment_name.as_str());
-    let mut locked = target::lock(tx.conn(), service, environment).await?;
+    let mut locked = target::lock(tx.conn(), service, environment, registers).await?;
     if locked.is_none() {
         make_target(ctx, tx, service_name, environment_name, events).await?;
-        locked = target::lock(tx.conn(), service, environment).await?;
+        locked = target::lock(tx.conn(), service, environment, registers).await?;
     }
     let locked = locked.ok_or(Error::Raced)?;
     for (archived, what, name) in [
@@ -184,6 +185,8 @@ pub struct Slot<'a> {
     pub last_number: i64,
     /// The moment.
     pub now: DateTime<Utc>,
+    /// Whether a release that is not on record may be put there.
+    pub may_register: bool,
 }
 
 /// Registers a release that is not on record; on record already, it is compared with what is given.
@@ -206,7 +209,12 @@ pub async fn release(
         )),
         (Some(release), None) => Ok(Registered { release, new: false, ignored: Vec::new() }),
         (Some(release), Some(given)) => compare(ctx, tx, slot, release, given, events).await,
-        (None, Some(given)) => insert(ctx, tx, slot, given, events).await,
+        (None, Some(given)) if slot.may_register => insert(ctx, tx, slot, given, events).await,
+        (None, Some(_)) => Err(Error::Conflict(format!(
+            "version {} of {} is not registered, and ledger.auto_register is off; \
+             `POST /api/v1/services/{}/releases` registers it",
+            slot.version, slot.service, slot.service
+        ))),
     }
 }
 

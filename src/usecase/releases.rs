@@ -49,7 +49,7 @@ async fn create_in(
         None => return Err(Error::not_found("service", service_name)),
     };
     let (found, last_number) = release::read_for_start(tx.conn(), service_id, version.as_str(), &[]).await?;
-    let slot = Slot { service_id, service: service_name, version, last_number, now };
+    let slot = Slot { service_id, service: service_name, version, last_number, now, may_register: true };
     let known = found.into_iter().next();
     let registered = register::release(ctx, &tx, slot, known, Some(given), &mut events).await?;
     if !events.is_empty() {

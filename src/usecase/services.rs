@@ -29,6 +29,7 @@ pub async fn create(
     render: Render<'_, Service>,
 ) -> Result<Service, Error> {
     ctx.require(Scope::Admin)?;
+    ctx.require_all_environments()?;
     ctx.require_service(name.as_str())?;
     ctx.app
         .db
@@ -71,6 +72,7 @@ pub async fn update(
     change: &(dyn Fn(&Service) -> Result<Change, Error> + Send + Sync),
 ) -> Result<Service, Error> {
     ctx.require(Scope::Admin)?;
+    ctx.require_all_environments()?;
     ctx.app.db.write(|tx| async move { update_in(ctx, tx, name, revision, change).await }).await
 }
 

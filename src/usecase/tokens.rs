@@ -14,13 +14,15 @@ use crate::{
         event::{EventKind, NewEvent},
         idempotency::{Kept, Key},
         page::{Page, PageRequest, page},
+        scope::Narrowing,
         token::Token,
         vocabulary::Scope,
     },
     store::{
         db::{self, Db, Tx},
         error::StoreError,
-        event, idempotency, token,
+        event, idempotency,
+        token::{self, Recognised},
     },
     usecase::{
         context::{Ctx, Render},
@@ -64,11 +66,11 @@ pub async fn authenticate(
         return Err(Error::Unauthenticated(UNKNOWN));
     }
     let found = token::authenticate(db.read(), &hash(secret), key).await?;
-    let (token, kept) = found.ok_or(Error::Unauthenticated(UNKNOWN))?;
+    let Recognised { token, kept, now } = found.ok_or(Error::Unauthenticated(UNKNOWN))?;
     if token.revoked_at.is_some() {
         return Err(Error::Unauthenticated("the token is revoked; ask for another"));
     }
-    if token.expires_at.is_some_and(|end| end <= clock::now()) {
+    if token.expires_at.is_some_and(|end| end <= now) {
         return Err(Error::Unauthenticated("the token has expired; ask for another"));
     }
     Ok((token.principal, kept))
@@ -82,6 +84,10 @@ pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Resu
         return Err(Error::Forbidden(
             "a narrowed token makes only tokens that are narrowed as far".to_owned(),
         ));
+    }
+    let limit = maker_expires_at(ctx).await?;
+    if limit.is_some_and(|limit| new.expires_at.is_none_or(|end| end > limit)) {
+        return Err(Error::Forbidden("a token that expires makes none that lives longer".to_owned()));
     }
     if let Some(group) = new.principal.groups.iter().find(|group| !maker.groups.contains(*group)) {
         return Err(Error::Forbidden(format!(
@@ -98,6 +104,11 @@ pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Resu
         .await
 }
 
+async fn maker_expires_at(ctx: &Ctx) -> Result<Option<DateTime<Utc>>, Error> {
+    let maker = token::find(ctx.app.db.read(), ctx.principal.token_id).await?;
+    Ok(maker.and_then(|maker| maker.expires_at))
+}
+
 /// Makes a token for whoever runs the server, who has every right.
 pub async fn create_by_server(db: &Db, new: &NewToken) -> Result<Made, Error> {
     db.write(|tx| async move {
@@ -108,47 +119,43 @@ pub async fn create_by_server(db: &Db, new: &NewToken) -> Result<Made, Error> {
     .await
 }
 
-/// Makes sure that there is an admin: when no good one is known, `secret` becomes one, or one is made up when there is
-/// none either and `make_up` allows it. Tells the secret only when it was made up.
-pub async fn bootstrap(db: &Db, secret: Option<&SecretString>, make_up: bool) -> Result<Bootstrap, Error> {
+/// Makes sure that somebody can enter a new ledger: where no token was ever made, `secret` becomes the admin's.
+pub async fn bootstrap(db: &Db, secret: Option<&SecretString>) -> Result<Bootstrap, Error> {
     db.write(|tx| async move {
         let now = db::now(tx.conn()).await?;
         if token::any_admin(tx.conn(), now).await? {
             return Ok(Bootstrap::Present);
         }
-        if secret.is_none() && !make_up {
-            return Ok(Bootstrap::Missing);
+        if token::any(tx.conn()).await? {
+            return Ok(Bootstrap::Lost);
         }
-        let name = if token::any(tx.conn()).await? {
-            format!("admin-{}", now.timestamp())
-        } else {
-            "admin".to_owned()
-        };
+        let Some(secret) = secret else { return Ok(Bootstrap::Missing) };
         let principal = Principal {
             token_id: Uuid::nil(),
-            actor: Actor { token: name.clone(), subject: name },
+            actor: Actor { token: "admin".to_owned(), subject: "admin".to_owned() },
             scopes: [Scope::Admin].into(),
             groups: [].into(),
-            narrowing: crate::domain::scope::Narrowing::default(),
+            narrowing: Narrowing::default(),
         };
         let new = NewToken { principal, expires_at: None };
-        let made = insert(&tx, &Actor::server(), &new, secret.cloned(), now, None).await?;
-        tx.commit(()).await?;
-        Ok(if secret.is_some() { Bootstrap::Given } else { Bootstrap::MadeUp(made.secret) })
+        let inserted = insert(&tx, &Actor::server(), &new, Some(secret.clone()), now, None).await;
+        // Replicas that start together all find an empty ledger; one of them is the first.
+        inserted.map_err(|error| if matches!(error, Error::Conflict(_)) { Error::Raced } else { error })?;
+        Ok(tx.commit(Bootstrap::Given).await?)
     })
     .await
 }
 
 /// What [`bootstrap`] came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bootstrap {
     /// An admin was known already.
     Present,
     /// The given secret is the admin's now.
     Given,
-    /// A secret was made up.
-    MadeUp(SecretString),
-    /// There is no admin and none could be made.
+    /// Tokens were made, but none that is good now may make others.
+    Lost,
+    /// No token was ever made, and no secret was given.
     Missing,
 }
 
@@ -191,7 +198,8 @@ async fn insert(
     Ok(Made { token, secret })
 }
 
-fn make_up(id: Uuid) -> Result<SecretString, Error> {
+/// A new secret, which nobody can guess.
+pub fn make_up(id: Uuid) -> Result<SecretString, Error> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| {
         tracing::error!(%error, "the system gave no randomness");
@@ -203,10 +211,18 @@ fn make_up(id: Uuid) -> Result<SecretString, Error> {
 /// Lists tokens, oldest first, without their secrets.
 pub async fn list(ctx: &Ctx, request: &PageRequest<Uuid>) -> Result<Page<Token>, Error> {
     ctx.require(Scope::Admin)?;
-    list_by_server(&ctx.app.db, request).await.map(|mut page| {
-        page.items.retain(|token| ctx.within().covers(&token.principal.narrowing));
-        page
-    })
+    let mut seen = Vec::new();
+    let mut rest = request.clone();
+    loop {
+        let rows = token::list(ctx.app.db.read(), &rest).await?;
+        let last = rows.last().map(|token| token.principal.token_id);
+        let full = u64::try_from(rows.len()).is_ok_and(|count| count > rest.limit);
+        seen.extend(rows.into_iter().filter(|token| ctx.within().covers(&token.principal.narrowing)));
+        if !full || u64::try_from(seen.len()).is_ok_and(|count| count > request.limit) {
+            return Ok(page(seen, request.limit, |token| token.principal.token_id));
+        }
+        rest.after = last;
+    }
 }
 
 /// Lists tokens for whoever runs the server.

@@ -14,6 +14,7 @@ use crate::{
         scope::Narrowing,
     },
     store::{db, decision, deployment, event, idempotency},
+    telemetry::chain,
     usecase::{deployments::end, error::Error},
 };
 
@@ -57,7 +58,13 @@ pub async fn expire_leases(app: &App) -> Result<usize, Error> {
     let now = db::now(app.db.read()).await?;
     let mut expired = 0;
     for id in deployment::overdue(app.db.read(), now, BATCH).await? {
-        expired += usize::from(expire(app, id).await?);
+        match expire(app, id).await {
+            Ok(ended) => expired += usize::from(ended),
+            // The others must not wait for this one.
+            Err(error) => {
+                tracing::warn!(deployment_id = %id, error = chain(&error), "a lease could not run out");
+            }
+        }
     }
     Ok(expired)
 }

@@ -38,7 +38,9 @@ pub fn start(app: &App, shutdown: &Shutdown) {
     spawn("anchor", workers.head_log_interval, |app| {
         Box::pin(async move {
             let head = upkeep::chain_head(&app).await?;
-            tracing::info!(seq = head.seq, hash = head.hash, "the head of the audit log's chain");
+            if head.seq > 0 {
+                tracing::info!(seq = head.seq, hash = head.hash, "the head of the audit log's chain");
+            }
             Ok(())
         })
     });

@@ -66,7 +66,7 @@ fn render_named(named: &Named) -> Answer {
 
 fn denied(decision: crate::domain::gate::Decision) -> Problem {
     use poem_openapi::types::ToJSON as _;
-    let reasons: Vec<_> = decision.verdict.failing().map(|check| check.message.clone()).collect();
+    let reasons: Vec<_> = decision.verdict.denying().map(|check| check.message.clone()).collect();
     let detail = format!("The gate says no: {}.", reasons.join("; "));
     let wait = decision.verdict.retry_at.map(|at| (at - decision.evaluated_at).to_std().unwrap_or_default());
     let problem = Problem::new(Code::GateDenied, detail);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A deployment.
-#[expect(clippy::struct_excessive_bools, reason = "five independent facts of the record")]
+#[expect(clippy::struct_excessive_bools, reason = "six independent facts of the record")]
 #[derive(Clone, Debug, Object)]
 #[oai(rename = "Deployment")]
 pub struct DeploymentView {
@@ -58,6 +58,12 @@ pub struct DeploymentView {
     pub started_at: Time,
     /// When it ended; null while it runs.
     pub finished_at: Nullable<Time>,
+    /// When it was found silent for too long; stays known when a late result came in.
+    pub expired_at: Nullable<Time>,
+    /// The start of the stay that it began or went on with, once it succeeded.
+    pub stay_started_at: Nullable<Time>,
+    /// How long it may stay silent, in seconds.
+    pub lease_seconds: i64,
     /// When it was last heard of.
     pub heartbeat_at: Nullable<Time>,
     /// When its lease runs out, or would have.
@@ -74,6 +80,8 @@ pub struct DeploymentView {
     pub recorded: bool,
     /// Recorded because its pipeline went on without an answer.
     pub ungated: bool,
+    /// Counts as having gone through the gate: for soak, for promotion, and as a place to roll back to.
+    pub credited: bool,
     /// A rollback to a verified choice.
     pub verified: bool,
     /// Cancelled by a rollback that took its place.
@@ -109,6 +117,9 @@ pub fn view(named: Named) -> DeploymentView {
         actor: deployment.actor.into(),
         started_at: Time(times.started_at),
         finished_at: time(times.finished_at),
+        expired_at: time(times.expired_at),
+        stay_started_at: time(times.stay_started_at),
+        lease_seconds: plan.lease_seconds,
         heartbeat_at: time(times.heartbeat_at),
         lease_expires_at: time(times.lease_expires_at),
         superseded_at: time(times.superseded_at),
@@ -117,6 +128,7 @@ pub fn view(named: Named) -> DeploymentView {
         late_status: standing.late_status.into(),
         recorded: standing.recorded,
         ungated: standing.ungated,
+        credited: standing.credited,
         verified: standing.verified,
         preempted: standing.preempted,
         decision_id: deployment.decision_id.into(),

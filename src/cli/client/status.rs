@@ -55,7 +55,10 @@ pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Er
     }
     let matrix = Matrix::deserialize(&answer)?;
     if matrix.services.is_empty() {
-        output::say("No services yet. `waybill deploy` registers the first one.");
+        output::say(match args.as_of {
+            Some(_) => "Nothing was on record then.",
+            None => "No services yet. `waybill deploy` registers the first one.",
+        });
         return Ok(Exit::DONE);
     }
     print(render(&matrix, output::width()))?;

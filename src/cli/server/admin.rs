@@ -11,26 +11,33 @@ use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 
 use crate::{
+    clock,
     config::{Config, local},
     store::db::Db,
-    usecase::tokens::{Bootstrap, bootstrap},
+    usecase::tokens::{Bootstrap, bootstrap, make_up},
 };
 
 /// Makes sure that there is an admin token, or says what to do.
 pub async fn ensure(db: &Db, config: &Config) -> anyhow::Result<()> {
-    let sqlite = config.database.url.sqlite_path().map(Path::to_path_buf);
-    match bootstrap(db, config.auth.bootstrap_token.as_ref(), sqlite.is_some()).await? {
+    const REMEDY: &str = "`waybill token create --name NAME --scope admin` makes one";
+    let given = config.auth.bootstrap_token.as_ref();
+    match bootstrap(db, given).await? {
         Bootstrap::Present => {}
         Bootstrap::Given => tracing::info!("the configured bootstrap token is the admin's now"),
-        Bootstrap::MadeUp(secret) => {
-            let beside = beside(&sqlite.unwrap_or_default());
-            write(&beside, secret.expose_secret())?;
-            tracing::info!(file = %beside.display(), "made an admin token");
+        Bootstrap::Lost => tracing::warn!("no admin token is good any more; {REMEDY}"),
+        Bootstrap::Missing => {
+            let database = config.database.url.sqlite_path().context(
+                "there is no admin token: set WAYBILL__AUTH__BOOTSTRAP_TOKEN (or …_TOKEN_FILE) to a value of at least 32 \
+                 characters, such as the output of `openssl rand -hex 32`, or run \
+                 `waybill token create --name admin --scope admin`",
+            )?;
+            // The file comes first: a secret that is in the database alone is lost.
+            let secret = make_up(clock::new_id())?;
+            let file = beside(database);
+            write(&file, secret.expose_secret())?;
+            bootstrap(db, Some(&secret)).await?;
+            tracing::info!(file = %file.display(), "made an admin token");
         }
-        Bootstrap::Missing => anyhow::bail!(
-            "there is no admin token: set WAYBILL__AUTH__BOOTSTRAP_TOKEN (or …_TOKEN_FILE) to a value of at least 32 \
-             characters, such as the output of `openssl rand -hex 32`, or run `waybill token create --scope admin`"
-        ),
     }
     Ok(())
 }

@@ -35,6 +35,11 @@ fn parse_head(text: &str) -> anyhow::Result<Link> {
 /// Does what is asked.
 pub async fn run(command: &AuditCommand) -> anyhow::Result<ExitCode> {
     let AuditCommand::Verify { head, config } = command;
-    let link = events::verify(&config.open().await?, head.as_ref()).await?;
-    say(&format!("The chain is whole: {} events, head {}:{}", link.seq, link.seq, link.hash))
+    let db = config.open().await?;
+    let link = events::verify(&db, head.as_ref()).await?;
+    let waiting = match events::unsealed(&db).await? {
+        0 => String::new(),
+        some => format!("; {some} more wait to be sealed by a running server"),
+    };
+    say(&format!("The chain is whole: {} events, head {}:{}{waiting}", link.seq, link.seq, link.hash))
 }

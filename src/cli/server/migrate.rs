@@ -32,7 +32,7 @@ pub enum MigrateCommand {
 pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
     match command {
         MigrateCommand::Up(config) => {
-            let done = schema::up(&config.open().await?).await?;
+            let done = schema::up(&config.open_for_migration().await?).await?;
             if done.is_empty() {
                 return say("The schema is up to date.");
             }
@@ -40,15 +40,22 @@ pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
         }
         MigrateCommand::Down { steps, yes, config } => {
             anyhow::ensure!(yes, "this drops tables with all they hold; back up first, then say --yes");
-            let left = schema::down(&config.open().await?, *steps).await?;
+            let left = schema::down(&config.open_for_migration().await?, *steps).await?;
             say(&format!("{left} migrations are left."))
         }
         MigrateCommand::Status(config) => {
-            let status = schema::status(&config.open().await?).await?;
+            let status = schema::status(&config.open_for_migration().await?).await?;
             let lines = |mark: &str, names: &[String]| {
                 names.iter().map(|name| format!("{mark} {name}")).collect::<Vec<_>>()
             };
-            let text = [lines("applied", &status.applied), lines("pending", &status.pending)].concat();
+            let known = status
+                .applied
+                .iter()
+                .filter(|name| !status.ahead.contains(name))
+                .cloned()
+                .collect::<Vec<_>>();
+            let ahead = lines("applied by a newer version", &status.ahead);
+            let text = [lines("applied", &known), ahead, lines("pending", &status.pending)].concat();
             say(&text.join("\n"))?;
             Ok(if status.pending.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

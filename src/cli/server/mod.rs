@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     config::load::{Flag, Loaded, Sources, load},
-    store::db::Db,
+    store::{db::Db, schema},
     telemetry,
 };
 
@@ -46,9 +46,24 @@ impl ConfigArgs {
         Ok(loaded)
     }
 
-    /// Loads the configuration and opens the database.
+    /// Loads the configuration and opens a database that is there, with its schema up to date.
     async fn open(&self) -> anyhow::Result<Db> {
         let loaded = self.load(Vec::new())?;
+        let url = &loaded.config.database.url;
+        if let Some(path) = url.sqlite_path() {
+            anyhow::ensure!(path.exists(), "there is no database at {url}; `waybill serve` makes one");
+        }
+        let db = connect(&loaded).await?;
+        let status = schema::status(&db).await?;
+        anyhow::ensure!(status.pending.is_empty(), "the schema of {url} is behind; run `waybill migrate up`");
+        Ok(db)
+    }
+
+    /// Loads the configuration and opens the database to change its schema, which may take longer than a statement may
+    /// otherwise.
+    async fn open_for_migration(&self) -> anyhow::Result<Db> {
+        let mut loaded = self.load(Vec::new())?;
+        loaded.config.database.statement_timeout = std::time::Duration::ZERO;
         connect(&loaded).await
     }
 }
@@ -106,7 +121,10 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
 
 /// Prints a text.
 fn say(text: &str) -> anyhow::Result<ExitCode> {
-    use std::io::Write as _;
-    writeln!(anstream::stdout().lock(), "{text}")?;
-    Ok(ExitCode::SUCCESS)
+    use std::io::{ErrorKind, Write as _};
+    match writeln!(anstream::stdout().lock(), "{text}") {
+        // Whoever closed the pipe has read all they wanted.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+    }
 }

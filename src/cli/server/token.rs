@@ -10,7 +10,6 @@ use super::{ConfigArgs, say};
 use crate::{
     api::{tokens::CreateToken, types::Time},
     domain::{page::PageRequest, token::Token, vocabulary::Scope},
-    store::schema,
     usecase::tokens,
 };
 
@@ -108,9 +107,6 @@ async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
         anyhow::anyhow!(lines.join("\n"))
     })?;
     let db = args.config.open().await?;
-    if !db.is_postgres() {
-        schema::up(&db).await?;
-    }
     say(tokens::create_by_server(&db, &new).await?.secret.expose_secret())
 }
 

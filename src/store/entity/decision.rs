@@ -19,7 +19,7 @@ pub struct Model {
     pub last_evaluated_at: DateTimeUtc,
     pub count: i64,
     pub checks: String,
-    pub facts: String,
+    pub inputs: String,
     pub override_reason: Option<String>,
     pub retry_at: Option<DateTimeUtc>,
 }

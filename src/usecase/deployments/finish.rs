@@ -116,7 +116,8 @@ async fn finish_in(
             Ok(Finished::Now(ctx.commit(tx, at, locked.named, render).await?))
         }
         Move::KeepLate(outcome) => {
-            if locked.named.deployment.standing.late_status != Some(outcome) {
+            // The first one is kept: those that follow say nothing that would count.
+            if locked.named.deployment.standing.late_status.is_none() {
                 deployment::keep_late(tx.conn(), id, outcome).await?;
                 let data = json!({ "late_status": outcome, "message": message });
                 let event =

@@ -29,8 +29,8 @@ use crate::{
     },
 };
 
-/// How far a pipeline's clock may be ahead of the ledger's, in seconds; what it calls the future is then now.
-const SKEW_MAX_SECONDS: i64 = 60;
+/// How far a pipeline's clock may be ahead of the ledger's; what it calls the future is then now.
+const SKEW_MAX: TimeDelta = TimeDelta::seconds(60);
 
 /// A deployment that is over.
 #[derive(Clone, Debug)]
@@ -95,11 +95,13 @@ async fn record_in(
     render: Render<'_, Recorded>,
 ) -> Result<Recorded, Error> {
     let mut events = Vec::new();
-    let locked = register::lock_target(ctx, &tx, &asked.service, &asked.environment, &mut events).await?;
+    let pair = (&asked.service, &asked.environment);
+    let locked = register::lock_target(ctx, &tx, pair, asked.release.is_some(), &mut events).await?;
     let (mut target, now) = (locked.target, locked.now);
-    if asked.finished_at > now + TimeDelta::seconds(SKEW_MAX_SECONDS) {
+    if asked.finished_at > now + SKEW_MAX {
         return Err(Error::invalid("/finished_at", "future", "must not be in the future"));
     }
+    let claimed = asked.finished_at;
     let asked = &Record {
         started_at: asked.started_at.min(now),
         finished_at: asked.finished_at.min(now),
@@ -114,11 +116,14 @@ async fn record_in(
         version: &asked.version,
         last_number,
         now,
+        may_register: ctx.app.config.ledger.auto_register,
     };
     let release =
         register::release(ctx, &tx, slot, known, asked.release.as_ref(), &mut events).await?.release;
     let mut deployment = deployment_of(ctx, asked, &target, &release);
-    if let Some(twin) = record::twin(tx.conn(), &deployment).await? {
+    // Only an end that is or was the future just now can have been put on record as another moment.
+    let slack = if now - claimed < SKEW_MAX { SKEW_MAX } else { TimeDelta::zero() };
+    if let Some(twin) = record::twin(tx.conn(), &deployment, claimed, slack).await? {
         let named = deployment::find(tx.conn(), &Narrowing::default(), twin).await?;
         let named = named.ok_or_else(|| Error::not_found("deployment", &twin))?;
         return ctx.commit(tx, now, Recorded { named, new: false }, render).await;
@@ -200,14 +205,17 @@ async fn place(tx: &Tx, target: &mut Target, deployment: &mut Deployment) -> Res
     deployment.times.stay_started_at = Some(since);
     deployment.times.superseded_at = next.as_ref().map(|next| next.finished_at);
     deployment.standing.superseded_by = next.as_ref().map(|next| next.id);
+    deployment.standing.reverted_by = record::reverter_of(conn, deployment, at).await?;
+    if deployment.plan.kind == Kind::Rollback {
+        let begun = before.as_ref().map(|before| before.stay_started_at - TimeDelta::microseconds(1));
+        deployment.times.reverts_since = record::last_of(conn, deployment, at).await?.or(begun);
+    }
     deployment::insert(conn, deployment).await?;
     if let Some(before) = &before {
         record::supersede(conn, before.id, at, deployment.id).await?;
     }
-    if deployment.plan.kind == Kind::Rollback {
-        let since = record::last_of(conn, deployment, at).await?;
-        record::revert(conn, deployment, since.or(before.as_ref().map(|before| before.stay_started_at)), at)
-            .await?;
+    if let Some(since) = deployment.times.reverts_since {
+        record::revert(conn, deployment, since, at).await?;
     }
     if let Some(next) = next {
         return mend_stays(tx, target, deployment, before.as_ref(), &next).await;

@@ -11,7 +11,7 @@ use crate::{
             Command, Deployment, Move, Named, Plan, Progress, Situation, Standing, Times, advance, moment,
         },
         event::{EventKind, NewEvent},
-        gate::{CurrentFact, Decision, Facts, Policy, RunningFact, evaluate},
+        gate::{CurrentFact, Decision, Facts, Inputs, Policy, RunningFact, evaluate},
         release::Release,
         rollback::choices,
         scope::Narrowing,
@@ -81,7 +81,11 @@ pub async fn start(ctx: &Ctx, asked: &Start, render: Render<'_, Started>) -> Res
     if asked.override_reason.is_some() {
         ctx.require(Scope::Override)?;
     }
-    let started = ctx.app.db.write(|tx| async move { start_in(ctx, tx, asked, render).await }).await?;
+    let (started, ended) =
+        ctx.app.db.write(|tx| async move { start_in(ctx, tx, asked, render).await }).await?;
+    for named in &ended {
+        end::count(&ctx.app, named);
+    }
     let (Started::Running(_, decision) | Started::Denied(decision)) = &started;
     ctx.app.metrics.gate_decided(decision.verdict.allowed);
     for check in decision.verdict.failing() {
@@ -98,13 +102,22 @@ struct Found {
     verified: bool,
     reverts_since: Option<DateTime<Utc>>,
     running: Option<Locked>,
+    /// What this start has ended: an overdue deployment, or the one it takes the place of.
+    ended: Vec<Named>,
     events: Vec<NewEvent>,
     at: DateTime<Utc>,
 }
 
-async fn start_in(ctx: &Ctx, tx: Tx, asked: &Start, render: Render<'_, Started>) -> Result<Started, Error> {
+/// Gives the deployments that it has ended, too: they are counted once all is committed.
+async fn start_in(
+    ctx: &Ctx,
+    tx: Tx,
+    asked: &Start,
+    render: Render<'_, Started>,
+) -> Result<(Started, Vec<Named>), Error> {
     let (mut found, facts) = find_out(ctx, &tx, asked).await?;
-    let verdict = evaluate(&facts, &Policy::default(), asked.override_reason.is_some());
+    let inputs = Inputs { facts, policy: Policy::default(), lifted: asked.override_reason.is_some() };
+    let verdict = evaluate(&inputs);
     let mut decision = Decision {
         id: clock::new_id(),
         evaluated_at: found.at,
@@ -121,18 +134,18 @@ async fn start_in(ctx: &Ctx, tx: Tx, asked: &Start, render: Render<'_, Started>)
     };
     if !decision.verdict.allowed {
         ctx.refuse_repeated(&tx).await?;
-        decision.id = decision::insert_denial(tx.conn(), &decision, &facts, about).await?;
+        decision.id = decision::insert_denial(tx.conn(), &decision, &inputs, about).await?;
         if !found.events.is_empty() {
             ctx.record(&tx, found.events, found.at).await?;
         }
-        return Ok(Started::Denied(tx.commit(decision).await?));
+        return Ok((Started::Denied(tx.commit(decision).await?), found.ended));
     }
     preempt(ctx, &tx, &mut found).await?;
     let deployment = deployment_of(ctx, asked, &found, decision.id);
     about.deployment_id = Some(deployment.id);
-    decision::insert(tx.conn(), &decision, &facts, about).await?;
+    decision::insert(tx.conn(), &decision, &inputs, about).await?;
     deployment::insert(tx.conn(), &deployment).await?;
-    let Found { mut target, release, mut events, at, .. } = found;
+    let Found { mut target, release, ended, mut events, at, .. } = found;
     target.running = Some(Running {
         deployment_id: deployment.id,
         release_id: release.id,
@@ -150,13 +163,15 @@ async fn start_in(ctx: &Ctx, tx: Tx, asked: &Start, render: Render<'_, Started>)
     };
     events.push(started_event(ctx, &named, &decision));
     ctx.record(&tx, events, at).await?;
-    ctx.commit(tx, at, Started::Running(Box::new(named), decision), render).await
+    let started = ctx.commit(tx, at, Started::Running(Box::new(named), decision), render).await?;
+    Ok((started, ended))
 }
 
 /// Locks the target, registers what is new, lets an overdue lease run out, and gathers what the gate looks at.
 async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<(Found, Facts), Error> {
     let mut events = Vec::new();
-    let locked = register::lock_target(ctx, tx, &asked.service, &asked.environment, &mut events).await?;
+    let pair = (&asked.service, &asked.environment);
+    let locked = register::lock_target(ctx, tx, pair, asked.release.is_some(), &mut events).await?;
     let (mut target, now) = (locked.target, locked.now);
     let current_id = target.current.as_ref().map(|current| current.release_id);
     let ids: Vec<Uuid> = current_id.into_iter().collect();
@@ -171,10 +186,12 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<(Found, Facts), E
         version: &asked.version,
         last_number,
         now,
+        may_register: ctx.app.config.ledger.auto_register,
     };
     let release = register::release(ctx, tx, slot, known, asked.release.as_ref(), &mut events).await?.release;
     register::check_remediates(ctx, tx, asked.remediates, &asked.service).await?;
-    let running = running_of(tx, &mut target, &mut events).await?;
+    let mut ended = Vec::new();
+    let running = running_of(tx, &mut target, &mut ended, &mut events).await?;
     let at = moment(now, target.last_at);
     let is_current = current_id == Some(release.id);
     let kind = asked.kind.unwrap_or(if is_current { Kind::Redeploy } else { Kind::Deploy });
@@ -183,6 +200,10 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<(Found, Facts), E
         Kind::Rollback => rollback_of(ctx, tx, &target, &artefact, asked).await?,
         Kind::Deploy | Kind::Hotfix | Kind::Redeploy => (false, None),
     };
+    if kind == Kind::Redeploy && target.current.as_ref().is_none_or(|current| current.artefact != artefact) {
+        let detail = "only what is current can be redeployed; leave the kind out, or give another";
+        return Err(Error::invalid("/kind", "not-current", detail));
+    }
     let facts = Facts {
         kind,
         preempt: asked.preempt,
@@ -193,7 +214,7 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<(Found, Facts), E
         }),
         running: running.as_ref().map(running_fact),
     };
-    Ok((Found { target, release, kind, verified, reverts_since, running, events, at }, facts))
+    Ok((Found { target, release, kind, verified, reverts_since, running, ended, events, at }, facts))
 }
 
 fn running_fact(running: &Locked) -> RunningFact {
@@ -211,6 +232,7 @@ fn running_fact(running: &Locked) -> RunningFact {
 async fn running_of(
     tx: &Tx,
     target: &mut Target,
+    ended: &mut Vec<Named>,
     events: &mut Vec<NewEvent>,
 ) -> Result<Option<Locked>, Error> {
     let Some(running) = &target.running else { return Ok(None) };
@@ -228,6 +250,7 @@ async fn running_of(
     let server = crate::domain::actor::Actor::server();
     events.push(end::apply(tx, &mut locked, status, None, &server).await?);
     *target = locked.target;
+    ended.push(locked.named);
     Ok(None)
 }
 
@@ -264,9 +287,9 @@ async fn preempt(ctx: &Ctx, tx: &Tx, found: &mut Found) -> Result<(), Error> {
         running.named.deployment.standing.preempted = true;
         let message = Some("cancelled by a rollback".to_owned());
         found.events.push(end::apply(tx, &mut running, status, message, ctx.actor()).await?);
-        end::count(&ctx.app, &running.named);
         found.at = moment(found.at, running.target.last_at);
         found.target = running.target;
+        found.ended.push(running.named);
     }
     Ok(())
 }

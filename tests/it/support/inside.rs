@@ -46,7 +46,7 @@ impl Inside {
         };
         let config = Config { database, ..Config::default() };
         let db = Db::connect(&config.database).await.unwrap();
-        bootstrap(&db, Some(&TOKEN.into()), false).await.unwrap();
+        bootstrap(&db, Some(&TOKEN.into())).await.unwrap();
         let metrics = Arc::new(Metrics::new("0", "0").unwrap());
         let shell = Shell {
             public_url: "http://waybill.test".to_owned(),
