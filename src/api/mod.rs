@@ -56,7 +56,7 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     );
     OpenApiService::new(operations, "Waybill", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
-        .license(LicenseObject::new("Apache-2.0").identifier("Apache-2.0"))
+        .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
         .server(routes::API_PREFIX)
 }
 

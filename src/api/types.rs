@@ -100,9 +100,13 @@ impl<T: Type> Type for Nullable<T> {
             MetaSchemaRef::Inline(schema) => {
                 MetaSchemaRef::Inline(Box::new(MetaSchema { nullable: true, ..*schema }))
             }
-            reference @ MetaSchemaRef::Reference(_) => {
-                let all_of = vec![reference];
-                MetaSchemaRef::Inline(Box::new(MetaSchema { nullable: true, all_of, ..MetaSchema::ANY }))
+            MetaSchemaRef::Reference(name) => {
+                // OpenAPI 3.0 lets a schema be nullable only where it names its type.
+                let mut registry = Registry::new();
+                T::register(&mut registry);
+                let ty = registry.schemas.get(&name).map_or("object", |schema| schema.ty);
+                let all_of = vec![MetaSchemaRef::Reference(name)];
+                MetaSchemaRef::Inline(Box::new(MetaSchema { nullable: true, all_of, ..MetaSchema::new(ty) }))
             }
         }
     }

@@ -2,7 +2,7 @@
 //! dropped or put in between without every later hash telling.
 
 use chrono::SecondsFormat;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::domain::event::{Event, Seal};
@@ -10,9 +10,10 @@ use crate::domain::event::{Event, Seal};
 /// What the first event's `prev_hash` is.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The hash of an event at its place in the chain: SHA-256 over a JSON object of all it holds, its keys in
-/// alphabetical order, without white space.
+/// The hash of an event at its place in the chain: SHA-256 over the event as the API shows it but for its `hash`, as a
+/// JSON object whose keys are in alphabetical order, without white space.
 pub fn hash(event: &Event, seq: i64, prev_hash: &str) -> String {
+    let data: Value = serde_json::from_str(&event.data).unwrap_or_else(|_| Value::String(event.data.clone()));
     let content = json!({
         "seq": seq,
         "prev_hash": prev_hash,
@@ -25,7 +26,7 @@ pub fn hash(event: &Event, seq: i64, prev_hash: &str) -> String {
         "version": event.version,
         "deployment_id": event.deployment_id,
         "request_id": event.request_id,
-        "data": event.data,
+        "data": data,
     });
     hex::encode(Sha256::digest(content.to_string()))
 }
@@ -122,7 +123,7 @@ mod tests {
         assert!(follow(&link, &event(2), &second).is_ok());
 
         let mut altered = event(2);
-        altered.data = "{ }".into();
+        altered.data = r#"{"a":1}"#.into();
         assert_eq!(follow(&link, &altered, &second), Err(Broken::Altered { seq: 2 }));
         assert_eq!(follow(&Link::default(), &event(2), &second), Err(Broken::Gap { expected: 1, found: 2 }));
         let elsewhere = seal(&event(2), 2, GENESIS);

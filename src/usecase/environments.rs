@@ -29,7 +29,6 @@ pub async fn create(
     render: Render<'_, Environment>,
 ) -> Result<Environment, Error> {
     ctx.require(Scope::Admin)?;
-    ctx.require_all_services()?;
     ctx.require_environment(name.as_str())?;
     ctx.app
         .db

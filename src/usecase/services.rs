@@ -29,7 +29,6 @@ pub async fn create(
     render: Render<'_, Service>,
 ) -> Result<Service, Error> {
     ctx.require(Scope::Admin)?;
-    ctx.require_all_environments()?;
     ctx.require_service(name.as_str())?;
     ctx.app
         .db

@@ -146,7 +146,7 @@ db_test!(
         assert_eq!(event["deployment_id"], deployment["id"]);
         assert_eq!(event["request_id"].as_str(), answer.header("x-request-id"));
         assert_eq!(event["version"], "1");
-        let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+        let data = &event["data"];
         assert_eq!((&data["kind"], &data["release"]["commit_sha"]), (&json!("deploy"), &json!(commit("1"))));
     }
 );

@@ -52,9 +52,9 @@ db_test!(
             .iter()
             .map(|one| one["name"].as_str().unwrap())
             .collect();
-        assert_eq!(environments, ["home", "dev", "a-stage", "b-stage", "prod"]);
-        let home = &matrix["environments"][0];
-        assert_eq!(*home, json!({ "name": "home", "tier": "other", "rank": 0, "unconfirmed": true }));
+        assert_eq!(environments, ["dev", "a-stage", "b-stage", "prod", "home"]);
+        let home = &matrix["environments"][4];
+        assert_eq!(*home, json!({ "name": "home", "tier": "other", "rank": 500, "unconfirmed": true }));
         for service in matrix["services"].as_array().unwrap() {
             let targets = service["targets"].as_array().unwrap();
             let names: Vec<_> = targets.iter().map(|one| one["environment"].as_str().unwrap()).collect();

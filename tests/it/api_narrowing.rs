@@ -136,8 +136,14 @@ db_test!(
         let finish = json!({ "status": "failed" });
         narrow.post(&format!("/deployments/{hidden}/finish"), finish).await.problem(404, "not-found");
         narrow.post(&format!("/deployments/{hidden}/heartbeat"), json!({})).await.problem(404, "not-found");
-        narrow.patch("/services/pay", json!({ "owner": "me" })).await.problem(404, "not-found");
-        narrow.delete("/services/pay").await.problem(404, "not-found");
+        for path in ["/services/pay", "/services/shop", "/environments/prod", "/environments/dev"] {
+            narrow.patch(path, json!({ "archived": true })).await.problem(403, "forbidden");
+            narrow.delete(path).await.problem(403, "forbidden");
+        }
+        let shop = api.token(&[Scope::Admin], Some(&["shop"]), None).await;
+        shop.patch("/services/pay", json!({ "owner": "me" })).await.problem(404, "not-found");
+        shop.delete("/services/pay").await.problem(404, "not-found");
+        shop.patch("/environments/prod", json!({ "rank": 1 })).await.problem(403, "forbidden");
         narrow.post("/services", json!({ "name": "other" })).await.problem(403, "forbidden");
         narrow.post("/environments", json!({ "name": "dev" })).await.problem(403, "forbidden");
         let release = json!({ "version": "2", "commit_sha": commit("2") });

@@ -96,7 +96,8 @@ db_test!(
 db_test!(
     async fn tiers_are_inferred_and_ranks_follow(db: TestDb) {
         let api = Api::new(&db).await;
-        for (name, tier, rank) in [("prod", "production", 400), ("stg", "staging", 300), ("home", "other", 0)]
+        for (name, tier, rank) in
+            [("prod", "production", 400), ("stg", "staging", 300), ("home", "other", 500)]
         {
             let made = api.post("/environments", json!({ "name": name })).await.ok(201);
             assert_eq!((&made["tier"], &made["rank"]), (&json!(tier), &json!(rank)), "{name}");

@@ -170,6 +170,9 @@ db_test!(
         api.start("shop/prod", "1").await.problem(409, "conflict");
         api.get("/services/shop/releases/1").await.problem(404, "not-found");
         api.post("/environments", json!({ "name": "prod" })).await.ok(201);
+        api.start("shop/prod", "1").await.problem(409, "conflict");
+        let release = json!({ "version": "1", "commit_sha": commit("1") });
+        api.post("/services/shop/releases", release).await.ok(201);
         api.start("shop/prod", "1").await.ok(201);
     }
 );

@@ -7,7 +7,6 @@
 
 pub mod api;
 pub mod db;
-pub mod inside;
 pub mod postgres;
 pub mod process;
 pub mod sqlite;
