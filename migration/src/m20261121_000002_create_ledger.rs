@@ -11,12 +11,13 @@ pub(crate) struct Migration;
 
 /// What queries need to stay independent of the history's length, and the invariant that holds without any code: at
 /// most one running deployment for a target. (At most one is current because a target has one column for it.)
-const INDEXES: [&str; 8] = [
+const INDEXES: [&str; 9] = [
     "CREATE UNIQUE INDEX deployment_running_key ON deployment (service_id, environment_id) WHERE status = 'running'",
     "CREATE INDEX deployment_lease_idx ON deployment (lease_expires_at) WHERE status = 'running'",
     "CREATE INDEX deployment_target_idx ON deployment (service_id, environment_id, started_at, id)",
     "CREATE UNIQUE INDEX deployment_stay_key ON deployment (service_id, environment_id, finished_at) \
      WHERE status = 'succeeded'",
+    "CREATE INDEX deployment_live_idx ON deployment (service_id, environment_id, started_at, id) WHERE NOT recorded",
     "CREATE INDEX deployment_environment_idx ON deployment (environment_id, started_at, id)",
     "CREATE INDEX deployment_started_idx ON deployment (started_at, id)",
     "CREATE INDEX decision_target_idx ON decision (service_id, environment_id, evaluated_at)",

@@ -1,10 +1,12 @@
 //! `/matrix` and the targets: what runs where.
 
+use poem::http::StatusCode;
 use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},
     payload::Json,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
         Tags,
         auth::Auth,
         problem::Problem,
+        reply::{Changed, Reply, written},
         types::{Nullable, Time},
         view::ActorView,
     },
@@ -24,7 +27,7 @@ use crate::{
 pub struct MatrixApi;
 
 /// What occupies a target.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Occupant")]
 pub struct OccupantView {
     /// The deployment that put it there.
@@ -55,7 +58,7 @@ impl From<Occupant> for OccupantView {
 }
 
 /// One target of the matrix.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 pub struct MatrixTarget {
     /// The environment.
     pub environment: String,
@@ -69,7 +72,7 @@ pub struct MatrixTarget {
 }
 
 /// One service of the matrix.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 pub struct MatrixService {
     /// Its name.
     pub name: String,
@@ -78,7 +81,7 @@ pub struct MatrixService {
 }
 
 /// One environment of the matrix.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 pub struct MatrixEnvironment {
     /// Its name.
     pub name: String,
@@ -91,7 +94,7 @@ pub struct MatrixEnvironment {
 }
 
 /// What runs where.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Matrix")]
 pub struct MatrixView {
     /// The moment it shows.
@@ -138,7 +141,7 @@ impl From<Matrix> for MatrixView {
 }
 
 /// A target: a service in an environment.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Target")]
 pub struct TargetView {
     /// The service.
@@ -176,8 +179,9 @@ impl MatrixApi {
         auth: Auth,
         /// The moment to show; now when absent.
         as_of: Query<Option<Time>>,
-    ) -> Result<Json<MatrixView>, Problem> {
-        Ok(Json(matrix::get(&auth.ctx(), as_of.0.map(|time| time.0)).await?.into()))
+    ) -> Result<Reply<MatrixView, Changed>, Problem> {
+        let view = MatrixView::from(matrix::get(&auth.ctx(), as_of.0.map(|time| time.0)).await?);
+        Ok(Reply::new(written(StatusCode::OK, &view)?))
     }
 
     /// One target

@@ -9,7 +9,9 @@ use poem_openapi::{
     types::ToJSON,
 };
 
-use crate::domain::idempotency::Answer;
+use serde::Serialize;
+
+use crate::{api::problem::Problem, domain::idempotency::Answer};
 
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
@@ -63,6 +65,15 @@ impl<T, S> Reply<T, S> {
 /// An answer about to be sent or kept.
 pub fn answer(status: StatusCode, body: &impl ToJSON) -> Answer {
     Answer { status: status.as_u16(), location: None, etag: None, body: body.to_json_string() }
+}
+
+/// As [`answer`], for a large body: written straight, without a tree of values in between.
+pub fn written(status: StatusCode, body: &impl Serialize) -> Result<Answer, Problem> {
+    let body = serde_json::to_string(body).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        Problem::internal()
+    })?;
+    Ok(Answer { status: status.as_u16(), location: None, etag: None, body })
 }
 
 /// As [`answer`], for something that can be edited.

@@ -7,6 +7,7 @@ use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef, Registry},
     types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// A moment: RFC 3339 in UTC with microseconds. Read with any offset, as RFC 3339 has them.
@@ -70,6 +71,12 @@ impl ParseFromParameter for Time {
     }
 }
 
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Self::text(self.0))
+    }
+}
+
 impl ToJSON for Time {
     fn to_json(&self) -> Option<Value> {
         Some(Value::String(Self::text(self.0)))
@@ -77,7 +84,7 @@ impl ToJSON for Time {
 }
 
 /// A member that is always there and may be null.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Nullable<T>(pub Option<T>);
 
 impl<T> From<Option<T>> for Nullable<T> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use poem_openapi::Object;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
 pub type LabelsView = BTreeMap<String, String>;
 
 /// Who did it.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Actor")]
 pub struct ActorView {
     /// The token's name.

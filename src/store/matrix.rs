@@ -23,34 +23,36 @@ use crate::{
     },
 };
 
-fn occupant(row: &QueryResult, prefix: &str) -> Result<Option<Occupant>, StoreError> {
-    let Some(deployment_id) = row.try_get(prefix, "deployment_id")? else { return Ok(None) };
-    let image: Option<String> = row.try_get(prefix, "image")?;
+/// Reads by place, because the matrix is the largest answer there is: at `own` the deployment, since when, and by whom,
+/// at `release` the release.
+fn occupant(row: &QueryResult, own: usize, release: usize) -> Result<Option<Occupant>, StoreError> {
+    let Some(deployment_id) = row.try_get_by_index(own)? else { return Ok(None) };
+    let image: Option<String> = row.try_get_by_index(release + 2)?;
     Ok(Some(Occupant {
         deployment_id,
         release: Identity {
-            version: Version::trusted(row.try_get(prefix, "version")?),
-            commit_sha: CommitSha::trusted(row.try_get(prefix, "commit_sha")?),
+            version: Version::trusted(row.try_get_by_index(release)?),
+            commit_sha: CommitSha::trusted(row.try_get_by_index(release + 1)?),
             image: image.map(Image::trusted),
         },
-        number: row.try_get(prefix, "number")?,
-        since: row.try_get(prefix, "since")?,
-        actor: Actor { token: row.try_get(prefix, "token")?, subject: row.try_get(prefix, "subject")? },
+        number: row.try_get_by_index(release + 3)?,
+        since: row.try_get_by_index(own + 1)?,
+        actor: Actor { token: row.try_get_by_index(own + 2)?, subject: row.try_get_by_index(own + 3)? },
     }))
 }
 
 fn occupied(row: &QueryResult) -> Result<Occupied, StoreError> {
     Ok(Occupied {
-        service: row.try_get("", "service_name")?,
-        environment: row.try_get("", "environment_name")?,
-        current: occupant(row, "current_")?,
-        running: occupant(row, "running_")?,
+        service: row.try_get_by_index(0)?,
+        environment: row.try_get_by_index(1)?,
+        current: occupant(row, 2, 10)?,
+        running: occupant(row, 6, 14)?,
     })
 }
 
-const RELEASES: &str = "rc.version AS current_version, rc.commit_sha AS current_commit_sha, rc.image AS current_image, \
-    rc.number AS current_number, rr.version AS running_version, rr.commit_sha AS running_commit_sha, \
-    rr.image AS running_image, rr.number AS running_number";
+/// What follows the two deployments in both queries: the releases, in the places that [`occupied`] reads.
+const RELEASES: &str =
+    "rc.version, rc.commit_sha, rc.image, rc.number, rr.version, rr.commit_sha, rr.image, rr.number";
 
 /// Confines a matrix to one service, or to one target.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +70,7 @@ pub async fn now(
     only: Only<'_>,
 ) -> Result<Vec<Occupied>, StoreError> {
     let mut sql = Sql::new(format!(
-        "SELECT s.name AS service_name, e.name AS environment_name, t.current_deployment_id, t.current_since, \
+        "SELECT s.name, e.name, t.current_deployment_id, t.current_since, \
          t.current_token, t.current_subject, t.running_deployment_id, t.running_since, t.running_token, \
          t.running_subject, {RELEASES} FROM target t JOIN service s ON s.id = t.service_id \
          JOIN environment e ON e.id = t.environment_id LEFT JOIN release rc ON rc.id = t.current_release_id \
@@ -108,10 +110,10 @@ pub async fn as_of(
     let current = latest(conn, "c", "d.status = 'succeeded' AND d.finished_at <= $1", "d.finished_at DESC");
     let running = latest(conn, "r", "NOT d.recorded AND d.started_at <= $1", "d.started_at DESC, d.id DESC");
     let text = format!(
-        "SELECT s.name AS service_name, e.name AS environment_name, \
-         c.id AS current_deployment_id, c.stay_started_at AS current_since, c.actor_token AS current_token, \
-         c.actor_subject AS current_subject, r.id AS running_deployment_id, r.started_at AS running_since, \
-         r.actor_token AS running_token, r.actor_subject AS running_subject, {RELEASES} \
+        "SELECT s.name, e.name, \
+         c.id, c.stay_started_at, c.actor_token, \
+         c.actor_subject, r.id, r.started_at, \
+         r.actor_token, r.actor_subject, {RELEASES} \
          FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
          {current} {running} AND (r.finished_at IS NULL OR COALESCE(r.expired_at, r.finished_at) > $1) \
          LEFT JOIN release rc ON rc.id = c.release_id LEFT JOIN release rr ON rr.id = r.release_id \
