@@ -3,13 +3,19 @@
 //! SQLite: one writing connection, handed out in order, and `BEGIN IMMEDIATE`, beside many reading ones.
 //! PostgreSQL: one pool, READ COMMITTED, and the row locks that the statements take.
 
-use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io, os::unix::fs::OpenOptionsExt as _, path::Path, str::FromStr as _, sync::Arc, time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
     DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        self, ConnectOptions as _, Connection as _,
+        postgres::PgConnectOptions,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
 };
 use tokio::sync::Notify;
 
@@ -59,6 +65,12 @@ impl Db {
         let committed = Arc::new(Notify::new());
         match config.url.backend() {
             Backend::Postgres => {
+                // A pool that cannot connect says only that it timed out; a plain connection says why.
+                let plain = PgConnectOptions::from_str(config.url.expose()).map_err(connection_error)?;
+                let plain = tokio::time::timeout(config.acquire_timeout, plain.connect()).await;
+                if let Ok(plain) = plain {
+                    plain.map_err(connection_error)?.close().await.map_err(connection_error)?;
+                }
                 let pool = Database::connect(postgres_options(config)).await?;
                 Ok(Self { read: pool.clone(), write: pool, committed })
             }
@@ -165,6 +177,10 @@ pub async fn now(conn: &impl ConnectionTrait) -> Result<DateTime<Utc>, StoreErro
         Some(row) => sql::now_of(&row),
         None => Err(StoreError::Corrupt("clock")),
     }
+}
+
+fn connection_error(error: sqlx::Error) -> StoreError {
+    StoreError::Unavailable(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))
 }
 
 /// Makes a file that nobody else can read, unless there is one: the ledger is its owner's.

@@ -18,8 +18,10 @@ use uuid::Uuid;
 
 use super::{credentials::Credentials, error, output, problem::Problem};
 
-/// How long an ordinary call goes on trying.
+/// How long a command goes on trying.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a question does: whoever asks waits for the answer.
+const PATIENCE_READING: Duration = Duration::from_secs(5);
 /// How long one attempt may take at most.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
@@ -103,7 +105,7 @@ impl Call {
             query: Vec::new(),
             body: None,
             key: None,
-            patience: PATIENCE,
+            patience: PATIENCE_READING,
             quiet: false,
         }
     }
@@ -111,7 +113,8 @@ impl Call {
     /// Posts a body, with an idempotency key of its own.
     pub fn post(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
         let body = Some(serde_json::to_value(body)?);
-        Ok(Self { method: Method::POST, body, key: Some(crate::clock::new_id()), ..Self::get(path) })
+        let key = Some(crate::clock::new_id());
+        Ok(Self { method: Method::POST, body, key, patience: PATIENCE, ..Self::get(path) })
     }
 
     /// Adds a query parameter if there is a value for it.
