@@ -31,7 +31,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const BACKLOG_GRACE: Duration = Duration::from_millis(50);
 
 /// How long a request may be on its way when the server stops.
-const LINGER: Duration = Duration::from_millis(200);
+const LINGER: Duration = Duration::from_millis(400);
 
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
