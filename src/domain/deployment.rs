@@ -39,6 +39,17 @@ pub struct Deployment {
     pub standing: Standing,
 }
 
+impl Deployment {
+    /// What its moves depend on, given when the latest deployment of its target started.
+    pub fn situation(&self, last_started_at: Option<DateTime<Utc>>) -> Situation {
+        Situation {
+            status: self.status,
+            lease_expires_at: self.times.lease_expires_at,
+            later_started: last_started_at.is_some_and(|last| last > self.times.started_at),
+        }
+    }
+}
+
 /// What a deployment was asked to be.
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         actor::Actor,
         chain::{Link, seal},
-        deployment::{Command, Move, Situation, advance},
+        deployment::{Command, Move, advance},
         scope::Narrowing,
     },
     store::{db, decision, deployment, event, idempotency},
@@ -76,11 +76,7 @@ async fn expire(app: &App, id: Uuid) -> Result<bool, Error> {
             let Some(mut locked) = deployment::lock(tx.conn(), id, &Narrowing::default()).await? else {
                 return Ok(None);
             };
-            let situation = Situation {
-                status: locked.named.deployment.status,
-                lease_expires_at: locked.named.deployment.times.lease_expires_at,
-                later_started: false,
-            };
+            let situation = locked.named.deployment.situation(locked.target.last_started_at);
             let Ok(Move::End(status)) = advance(situation, Command::Expire, locked.now) else {
                 return Ok(None);
             };

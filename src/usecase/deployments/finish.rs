@@ -24,12 +24,7 @@ use crate::{
 async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid) -> Result<(Locked, Situation), Error> {
     let locked = deployment::lock(tx.conn(), id, ctx.within()).await?;
     let locked = locked.ok_or_else(|| Error::not_found("deployment", &id))?;
-    let deployment = &locked.named.deployment;
-    let situation = Situation {
-        status: deployment.status,
-        lease_expires_at: deployment.times.lease_expires_at,
-        later_started: locked.target.last_started_at.is_some_and(|last| last > deployment.times.started_at),
-    };
+    let situation = locked.named.deployment.situation(locked.target.last_started_at);
     Ok((locked, situation))
 }
 

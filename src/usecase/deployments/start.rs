@@ -7,9 +7,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     domain::{
-        deployment::{
-            Command, Deployment, Move, Named, Plan, Progress, Situation, Standing, Times, advance, moment,
-        },
+        deployment::{Command, Deployment, Move, Named, Plan, Progress, Standing, Times, advance, moment},
         event::{EventKind, NewEvent},
         gate::{CurrentFact, Decision, Facts, Inputs, Policy, RunningFact, evaluate},
         release::Release,
@@ -238,12 +236,7 @@ async fn running_of(
     let Some(running) = &target.running else { return Ok(None) };
     let locked = deployment::lock(tx.conn(), running.deployment_id, &Narrowing::default()).await?;
     let Some(mut locked) = locked else { return Ok(None) };
-    let deployment = &locked.named.deployment;
-    let situation = Situation {
-        status: deployment.status,
-        lease_expires_at: deployment.times.lease_expires_at,
-        later_started: false,
-    };
+    let situation = locked.named.deployment.situation(locked.target.last_started_at);
     let Ok(Move::End(status)) = advance(situation, Command::Expire, locked.now) else {
         return Ok(Some(locked));
     };
@@ -282,7 +275,7 @@ async fn rollback_of(
 /// Cancels what is running, where the gate has let a rollback take its place.
 async fn preempt(ctx: &Ctx, tx: &Tx, found: &mut Found) -> Result<(), Error> {
     let Some(mut running) = found.running.take() else { return Ok(()) };
-    let situation = Situation { status: Status::Running, lease_expires_at: None, later_started: false };
+    let situation = running.named.deployment.situation(running.target.last_started_at);
     if let Ok(Move::End(status)) = advance(situation, Command::Preempt, found.at) {
         running.named.deployment.standing.preempted = true;
         let message = Some("cancelled by a rollback".to_owned());
