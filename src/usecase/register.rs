@@ -79,8 +79,10 @@ async fn make_target(
 ) -> Result<(), Error> {
     let all = Narrowing::default();
     let now = db::now(tx.conn()).await?;
-    let service_id = match service::find(tx.conn(), &all, service_name.as_str()).await? {
-        Some(service) => service.id,
+    // Locked as a whole right away: the new target's reference to it would hold a weaker lock, and two transactions that
+    // both raise theirs wait for each other.
+    let service_id = match service::lock(tx.conn(), service_name.as_str()).await? {
+        Some((service, _)) => service.id,
         None => make_service(ctx, tx, service_name, now, events).await?,
     };
     let environment_id = match environment::find(tx.conn(), &all, environment_name.as_str()).await? {

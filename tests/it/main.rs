@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod api_audit;
 #[cfg(test)]
+mod api_edges;
+#[cfg(test)]
 mod api_finish;
 #[cfg(test)]
 mod api_hostile;
