@@ -27,9 +27,6 @@ use crate::{
 /// How often a transaction that met another one is tried again.
 const RETRIES: u32 = 5;
 
-/// How many rows SQLite may read ahead of whoever takes them.
-const ROWS_AHEAD: usize = 1000;
-
 /// A migration holds its lock on one connection and works on another.
 const MIGRATION_CONNECTIONS: u32 = 2;
 
@@ -231,8 +228,6 @@ fn sqlite_options(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
-                // Rows come from a thread of the connection's own: a full page of them without waiting for each other.
-                .row_buffer_size(ROWS_AHEAD)
                 .busy_timeout(Duration::from_secs(5))
         });
     options
