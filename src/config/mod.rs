@@ -247,7 +247,8 @@ impl Default for WorkersConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Auto }
+        // The migrations are told of by us, in one line.
+        Self { filter: "info,sea_orm_migration=warn".to_owned(), format: LogFormat::Auto }
     }
 }
 

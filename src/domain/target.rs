@@ -90,6 +90,20 @@ impl Target {
     }
 }
 
+/// The start of the stay of the success that follows a recorded one, when putting it between the two changes that: the
+/// same artefact on both sides of the gap makes one stay of them, and another artefact in between parts what was one.
+/// `recorded` and `next` are artefacts with the starts that they have: of the stay, and of being current.
+pub fn mended_stay(
+    before: Option<&str>,
+    (recorded, since): (&str, DateTime<Utc>),
+    (next, current_from): (&str, DateTime<Utc>),
+) -> Option<DateTime<Utc>> {
+    if next == recorded {
+        return Some(since);
+    }
+    (before == Some(next)).then_some(current_from)
+}
+
 /// How far a target is behind: how many releases were registered after the one it runs, up to the newest that runs in
 /// a lower rank. `number`s count registrations within the service.
 pub fn behind(rank: i64, number: i64, others: impl IntoIterator<Item = (i64, i64)>) -> Option<i64> {
@@ -100,6 +114,15 @@ pub fn behind(rank: i64, number: i64, others: impl IntoIterator<Item = (i64, i64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_in_between_joins_stays_or_parts_them() {
+        let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+        assert_eq!(mended_stay(Some("a"), ("b", at(2)), ("b", at(3))), Some(at(2)), "b is current from 2 on");
+        assert_eq!(mended_stay(Some("a"), ("b", at(2)), ("a", at(3))), Some(at(3)), "a comes back at 3");
+        assert_eq!(mended_stay(Some("a"), ("b", at(2)), ("c", at(3))), None);
+        assert_eq!(mended_stay(None, ("b", at(2)), ("c", at(3))), None);
+    }
 
     #[test]
     fn behind_counts_up_to_the_newest_of_a_lower_rank() {

@@ -33,8 +33,8 @@ pub struct HistoryArgs {
     /// To this environment only.
     #[arg(long)]
     environment: Option<String>,
-    /// In this state only: running, succeeded, failed, canceled or expired.
-    #[arg(long)]
+    /// In this state only.
+    #[arg(long, value_parser = ["running", "succeeded", "failed", "canceled", "expired"])]
     status: Option<String>,
     /// How many to list at most.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]

@@ -92,7 +92,10 @@ async fn prepare_schema(db: &Db) -> anyhow::Result<()> {
             status.pending.join(", ")
         );
     } else {
-        schema::up(db).await?;
+        let applied = schema::up(db).await?;
+        if !applied.is_empty() {
+            tracing::info!(migrations = applied.join(", "), "brought the schema up to date");
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{
         event::{EventKind, NewEvent},
         release::Release,
         scope::Narrowing,
-        target::{Current, Target},
+        target::{Current, Target, mended_stay},
         text::{Name, Version},
         vocabulary::{Kind, Outcome, Scope, Strategy},
     },
@@ -239,13 +239,13 @@ async fn mend_stays(
     before: Option<&Neighbour>,
     next: &Neighbour,
 ) -> Result<(), Error> {
-    let joins = next.artefact == deployment.artefact;
-    let parts = !joins && before.is_some_and(|before| before.artefact == next.artefact);
-    let start = match deployment.times.stay_started_at {
-        Some(since) if joins => since,
-        _ if parts => next.finished_at,
-        _ => return Ok(()),
-    };
+    let Some(since) = deployment.times.stay_started_at else { return Ok(()) };
+    let start = mended_stay(
+        before.map(|before| before.artefact.as_str()),
+        (&deployment.artefact, since),
+        (&next.artefact, next.finished_at),
+    );
+    let Some(start) = start else { return Ok(()) };
     record::move_stay(tx.conn(), deployment, next, start).await?;
     if let Some(current) = &mut target.current
         && current.since == next.stay_started_at
