@@ -171,11 +171,11 @@ fn each_environment_has_its_replicas_and_production_spreads_them() {
     assert_eq!(server(&staging)["spec"]["replicas"], 2);
     assert!(prod.get("HorizontalPodAutoscaler", "waybill")["spec"]["minReplicas"].as_u64() >= Some(3));
     let constraints = |manifests: &Manifests| {
-        let pod = &server(manifests)["spec"]["template"]["spec"];
+        let template = &server(manifests)["spec"]["template"];
         let entry = |constraint: &Value| {
             format!("{} {}", text(&constraint["topologyKey"]), text(&constraint["whenUnsatisfiable"]))
         };
-        items(&pod["topologySpreadConstraints"]).iter().map(entry).collect::<Vec<_>>()
+        items(&template["spec"]["topologySpreadConstraints"]).iter().map(entry).collect::<Vec<_>>()
     };
     let both = |action: &str| {
         ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| format!("{key} {action}"))
