@@ -65,6 +65,10 @@ mod replay;
 #[cfg(test)]
 mod round_trips;
 #[cfg(test)]
+mod shipping_backup;
+#[cfg(test)]
+mod shipping_backup_sqlite;
+#[cfg(test)]
 mod shipping_config;
 #[cfg(test)]
 mod shipping_manifests;

@@ -4,6 +4,7 @@
 mod server;
 
 use std::{
+    path::PathBuf,
     sync::{
         atomic::{AtomicU32, Ordering},
         mpsc,
@@ -19,7 +20,7 @@ use sea_orm_migration::MigratorTrait;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use self::server::Server;
+pub use self::server::Server;
 
 const URL_VARIABLE: &str = "WAYBILL_TEST_DATABASE_URL";
 const PREFIX: &str = "waybill_test_";
@@ -45,6 +46,11 @@ struct Run {
 pub struct Database {
     admin_url: Url,
     name: String,
+}
+
+/// Where the programs of the server are that the tests start, and with them its clients of the same version.
+pub fn programs() -> Option<PathBuf> {
+    server::find_programs()
 }
 
 /// A copy of the template.

@@ -41,9 +41,9 @@ rm -rf "$2"
 
 /// A running server.
 #[derive(Debug)]
-pub(super) struct Server {
+pub struct Server {
     /// Its administrative database.
-    pub(super) url: Url,
+    pub url: Url,
     /// Holds the pipe whose end the shell waits for.
     _watchdog: Child,
 }
@@ -53,7 +53,7 @@ type User = Option<(u32, u32)>;
 
 impl Server {
     /// Initialises a cluster and starts a server on it.
-    pub(super) fn start() -> Result<Self> {
+    pub fn start() -> Result<Self> {
         let programs = find_programs().context(MISSING)?;
         let user = server_user()?;
         sweep();
@@ -155,7 +155,7 @@ fn server_user() -> Result<User> {
 
 /// The directory of the first complete set of server programs: on the path, where `pg_config` says, or where
 /// distributions put them, the newest version first.
-fn find_programs() -> Option<PathBuf> {
+pub(super) fn find_programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let told = Command::new("pg_config").arg("--bindir").output().ok();
     let told = told.and_then(|output| String::from_utf8(output.stdout).ok());

@@ -1,0 +1,1 @@
+../kustomize/components/backup/restore.sh
