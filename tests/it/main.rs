@@ -65,6 +65,14 @@ mod replay;
 #[cfg(test)]
 mod round_trips;
 #[cfg(test)]
+mod shipping_config;
+#[cfg(test)]
+mod shipping_manifests;
+#[cfg(test)]
+mod shipping_network;
+#[cfg(test)]
+mod shipping_workloads;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod toy;

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod db;
+pub mod manifests;
 pub mod postgres;
 pub mod process;
 pub mod sqlite;
