@@ -3,7 +3,7 @@
 //! Every instance has a registry of its own. No label takes a value that a caller can invent without bound.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -14,18 +14,26 @@ use prometheus::{
     TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 
+use crate::domain::{
+    deployment::Named,
+    vocabulary::{Mode, Rule, Status},
+};
+
 const NAMESPACE: &str = "waybill";
 
 /// So many services are counted by name; the others together as `other`.
 const MAX_SERVICES: usize = 500;
 
 /// So many environments are counted by name; the others together as `other`.
-const MAX_ENVIRONMENTS: usize = 50;
+pub const MAX_ENVIRONMENTS: usize = 50;
 
 const REQUEST_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const DEPLOYMENT_SECONDS: &[f64] =
     &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0];
+
+/// The labels of what is told about the last deployment of a target.
+const LAST_DEPLOYMENT: [&str; 6] = ["service", "environment", "version", "kind", "status", "actor"];
 
 /// The metrics of one server.
 #[derive(Debug)]
@@ -41,6 +49,9 @@ pub struct Metrics {
     gate_decisions: IntCounterVec,
     gate_check_failures: IntCounterVec,
     events_unsealed: IntGauge,
+    events_unsealed_age: IntGauge,
+    last_deployment: IntGaugeVec,
+    shown: Mutex<BTreeSet<[String; LAST_DEPLOYMENT.len()]>>,
     database_connections: IntGaugeVec,
     services: Mutex<HashSet<String>>,
     environments: Mutex<HashSet<String>>,
@@ -50,73 +61,70 @@ impl Metrics {
     /// A new registry with everything at zero.
     pub fn new(version: &str, commit: &str) -> prometheus::Result<Self> {
         let r = Registry::new();
-        let build = add(&r, gauges("build_info", "The build that runs; always 1.", &["version", "commit"])?)?;
+        let build = gauges(&r, "build_info", "The build that runs; always 1.", &["version", "commit"])?;
         build.with_label_values(&[version, commit]).set(1);
         r.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Self {
-            requests: add(
+        let help = "Requests by operation and status; 499 if the client went away.";
+        let requests = counters(&r, "http_requests_total", help, &["method", "operation", "status"])?;
+        let (name, help) = ("http_request_duration_seconds", "Time from a request's head to its response.");
+        let request_seconds = histograms(&r, name, help, &["method", "operation"], REQUEST_SECONDS)?;
+        let help = "Deployments that reached an end, by their status.";
+        let deployments = counters(&r, "deployments_total", help, &["service", "environment", "status"])?;
+        let (name, help) = ("deployment_duration_seconds", "Time from the start of a deployment to its end.");
+        let deployment_seconds = histograms(&r, name, help, &["environment", "status"], DEPLOYMENT_SECONDS)?;
+        let (name, help) = (
+            "last_deployment_timestamp_seconds",
+            "When the last deployment of a target that has ended did so.",
+        );
+        let last_deployment = gauges(&r, name, help, &LAST_DEPLOYMENT)?;
+        let (name, help) =
+            ("events_unsealed_age_seconds", "Age of the oldest event that waits for its place; 0 if none.");
+        let events_unsealed_age = gauge(&r, name, help)?;
+        let help = "Decisions of the gate about starts.";
+        let gate_decisions = counters(&r, "gate_decisions_total", help, &["allowed"])?;
+        let help = "Failed checks of the gate.";
+        let gate_check_failures = counters(&r, "gate_check_failures_total", help, &["rule", "mode"])?;
+        let help = "Events that wait for their place in the hash chain.";
+        let events_unsealed = gauge(&r, "events_unsealed", help)?;
+        let new = Self {
+            requests,
+            request_seconds,
+            rate_limited: counter(&r, "rate_limited_total", "Requests refused by the rate limit.")?,
+            deployments,
+            deployment_seconds,
+            deployments_running: gauge(&r, "deployments_running", "Deployments that run now.")?,
+            deployments_current: gauge(&r, "deployments_current", "Targets with a current deployment.")?,
+            last_deployment,
+            shown: Mutex::default(),
+            gate_decisions,
+            gate_check_failures,
+            events_unsealed,
+            events_unsealed_age,
+            database_connections: gauges(
                 &r,
-                counters(
-                    "http_requests_total",
-                    "Requests by operation and status; 499 if the client went away.",
-                    &["method", "operation", "status"],
-                )?,
-            )?,
-            request_seconds: add(
-                &r,
-                histograms(
-                    "http_request_duration_seconds",
-                    "Time from a request's head to its response.",
-                    &["method", "operation"],
-                    REQUEST_SECONDS,
-                )?,
-            )?,
-            rate_limited: add(
-                &r,
-                IntCounter::with_opts(opts("rate_limited_total", "Requests refused by the rate limit."))?,
-            )?,
-            deployments: add(
-                &r,
-                counters(
-                    "deployments_total",
-                    "Deployments that reached an end, by their status.",
-                    &["service", "environment", "status"],
-                )?,
-            )?,
-            deployment_seconds: add(
-                &r,
-                histograms(
-                    "deployment_duration_seconds",
-                    "Time from the start of a deployment to its end.",
-                    &["environment", "status"],
-                    DEPLOYMENT_SECONDS,
-                )?,
-            )?,
-            deployments_running: add(&r, gauge("deployments_running", "Deployments that run now.")?)?,
-            deployments_current: add(
-                &r,
-                gauge("deployments_current", "Targets with a current deployment.")?,
-            )?,
-            gate_decisions: add(
-                &r,
-                counters("gate_decisions_total", "Decisions of the gate about starts.", &["allowed"])?,
-            )?,
-            gate_check_failures: add(
-                &r,
-                counters("gate_check_failures_total", "Failed checks of the gate.", &["rule", "mode"])?,
-            )?,
-            events_unsealed: add(
-                &r,
-                gauge("events_unsealed", "Events that wait for their place in the hash chain.")?,
-            )?,
-            database_connections: add(
-                &r,
-                gauges("database_connections", "Connections of the database pool.", &["state"])?,
+                "database_connections",
+                "Connections of the database pool.",
+                &["state"],
             )?,
             services: Mutex::default(),
             environments: Mutex::default(),
             registry: r,
-        })
+        };
+        new.know_the_gate();
+        Ok(new)
+    }
+
+    /// Makes the gate's work countable from zero: what first appears with a value of one has not increased, as Prometheus
+    /// sees it.
+    fn know_the_gate(&self) {
+        for allowed in ["true", "false"] {
+            drop(self.gate_decisions.with_label_values(&[allowed]));
+        }
+        for rule in Rule::ALL {
+            for mode in [Mode::Enforce, Mode::Report] {
+                drop(self.gate_check_failures.with_label_values(&[rule.as_str(), mode.as_str()]));
+            }
+        }
     }
 
     /// Counts a request that was answered, or given up by its client.
@@ -158,9 +166,40 @@ impl Metrics {
         self.gate_check_failures.with_label_values(&[rule, mode]).inc();
     }
 
-    /// Sets how many events the relay has not sealed yet.
-    pub fn set_relay_backlog(&self, events: u64) {
+    /// Sets how many events the relay has not sealed yet, and how long the oldest of them has waited.
+    pub fn set_relay_backlog(&self, events: u64, oldest: Duration) {
         self.events_unsealed.set(saturate(events));
+        self.events_unsealed_age.set(saturate(oldest.as_secs()));
+    }
+
+    /// Makes the ends of deployments into these environments countable from zero, for the same reason.
+    pub fn know_environments<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        for name in names {
+            let environment = counted(&self.environments, MAX_ENVIRONMENTS, name);
+            for status in Status::ALL.iter().filter(|status| **status != Status::Running) {
+                drop(self.deployment_seconds.with_label_values(&[environment, status.as_str()]));
+            }
+        }
+    }
+
+    /// Shows these as the last deployments of their targets, and no others.
+    pub fn set_last_deployments(&self, ended: &[Named]) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = BTreeSet::new();
+        for Named { deployment, service, environment, release } in ended {
+            let Some(finished_at) = deployment.times.finished_at else { continue };
+            let (kind, status) = (deployment.plan.kind.as_str(), deployment.status.as_str());
+            let labels =
+                [service, environment, release.version.as_str(), kind, status, &deployment.actor.subject]
+                    .map(ToOwned::to_owned);
+            self.last_deployment.with_label_values(&labels).set(finished_at.timestamp());
+            now.insert(labels);
+        }
+        for gone in shown.difference(&now) {
+            // It is there, because it was shown.
+            drop(self.last_deployment.remove_label_values(gone));
+        }
+        *shown = now;
     }
 
     /// Sets the state of the database pool.
@@ -191,21 +230,36 @@ fn opts(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace(NAMESPACE)
 }
 
-fn counters(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-    IntCounterVec::new(opts(name, help), labels)
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    add(registry, IntCounter::with_opts(opts(name, help))?)
 }
 
-fn gauge(name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    IntGauge::with_opts(opts(name, help))
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
+    add(registry, IntCounterVec::new(opts(name, help), labels)?)
 }
 
-fn gauges(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-    IntGaugeVec::new(opts(name, help), labels)
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    add(registry, IntGauge::with_opts(opts(name, help))?)
 }
 
-fn histograms(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    add(registry, IntGaugeVec::new(opts(name, help), labels)?)
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> prometheus::Result<HistogramVec> {
     let opts = HistogramOpts::new(name, help).namespace(NAMESPACE).buckets(buckets.to_vec());
-    HistogramVec::new(opts, labels)
+    add(registry, HistogramVec::new(opts, labels)?)
 }
 
 /// Registers a collector and hands it back.
@@ -227,7 +281,8 @@ mod tests {
         metrics.gate_decided(false);
         metrics.gate_check_failed("freeze", "enforce");
         metrics.set_deployments(2, 7);
-        metrics.set_relay_backlog(3);
+        metrics.set_relay_backlog(3, Duration::from_millis(7900));
+        metrics.know_environments(["prod", "staging"]);
         metrics.set_database_connections(1, 2, 10);
         metrics.rate_limited();
 
@@ -244,6 +299,10 @@ mod tests {
             "waybill_deployments_running 2",
             "waybill_deployments_current 7",
             "waybill_events_unsealed 3",
+            "waybill_events_unsealed_age_seconds 7",
+            r#"waybill_deployment_duration_seconds_count{environment="staging",status="expired"} 0"#,
+            r#"waybill_gate_decisions_total{allowed="true"} 0"#,
+            r#"waybill_gate_check_failures_total{mode="report",rule="outdated"} 0"#,
             r#"waybill_database_connections{state="in_use"} 2"#,
             "waybill_rate_limited_total 1",
         ] {

@@ -77,6 +77,9 @@ pub struct ServerConfig {
 pub struct MetricsConfig {
     /// An address and port of its own for `/metrics`; without it, the server's.
     pub listen: Option<SocketAddr>,
+    /// Whether the metrics also tell which version went where last, when, and by whom. They need no token, so this is
+    /// for a port that only the monitoring reaches.
+    pub deployments: bool,
 }
 
 /// `[database]`: the database and the pool of connections to it.

@@ -318,3 +318,24 @@ pub async fn overdue(
     sql.bind(now).push(" ORDER BY lease_expires_at LIMIT ").bind(limit);
     sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
 }
+
+/// Of each target, the deployment that started last of those that have ended, where it ended after `since`: of the
+/// `limit` targets that changed last.
+pub async fn last_ended(
+    conn: &impl ConnectionTrait,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Named>, StoreError> {
+    let mut sql = Sql::new(format!(
+        "SELECT {}, {NAMES} FROM (SELECT service_id, environment_id FROM target WHERE last_at > ",
+        columns::<Entity>("d", "d_")
+    ));
+    sql.bind(since).push(" ORDER BY last_at DESC LIMIT ").bind(limit);
+    sql.push(
+        ") AS t JOIN deployment d ON d.id = (SELECT ended.id FROM deployment ended \
+         WHERE ended.service_id = t.service_id AND ended.environment_id = t.environment_id \
+         AND ended.status <> 'running' ORDER BY ended.started_at DESC, ended.id DESC LIMIT 1) ",
+    );
+    sql.push(JOINS).push(" WHERE d.finished_at > ").bind(since);
+    sql.all(conn).await?.iter().map(|row| named_from_row(row, "d_")).collect()
+}

@@ -103,6 +103,13 @@ pub async fn list(
     sql.all(conn).await?.iter().map(|row| from_row(row, "")).collect()
 }
 
+/// The names of environments in use, in the order of their rank.
+pub async fn names(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<String>, StoreError> {
+    let mut sql =
+        Sql::new("SELECT name FROM environment WHERE archived_at IS NULL ORDER BY rank, name LIMIT ");
+    sql.bind(limit).all(conn).await?.iter().map(|row| Ok(row.try_get("", "name")?)).collect()
+}
+
 /// Whether any deployment into the environment is under way.
 pub async fn is_busy(conn: &impl ConnectionTrait, id: Uuid) -> Result<bool, StoreError> {
     let mut sql =

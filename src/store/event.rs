@@ -162,6 +162,12 @@ pub async fn backlog(conn: &impl ConnectionTrait, limit: i64) -> Result<i64, Sto
     row.map_or(Ok(0), |row| Ok(row.try_get("", "waiting")?))
 }
 
+/// When the event that has waited longest for its seal happened.
+pub async fn oldest_unsealed(conn: &impl ConnectionTrait) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let sql = Sql::new("SELECT occurred_at FROM event WHERE seq IS NULL ORDER BY occurred_at, id LIMIT 1");
+    sql.one(conn).await?.map(|row| Ok(row.try_get("", "occurred_at")?)).transpose()
+}
+
 /// Seals events, all of them in one statement.
 pub async fn seal(conn: &impl ConnectionTrait, seals: &[(Uuid, Seal)]) -> Result<(), StoreError> {
     let mut sql = Sql::new("WITH sealed (id, seq, prev_hash, hash) AS (VALUES ");

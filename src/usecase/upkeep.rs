@@ -13,13 +13,18 @@ use crate::{
         deployment::{Command, Move, advance},
         scope::Narrowing,
     },
-    store::{db, decision, deployment, event, idempotency},
+    metrics::MAX_ENVIRONMENTS,
+    store::{db, decision, deployment, environment, event, idempotency, target},
     telemetry::chain,
     usecase::{deployments::end, error::Error},
 };
 
 /// How many rows one transaction of the server's own takes on.
 const BATCH: i64 = 500;
+
+/// The metrics show the last deployments of so many targets, if they are not older than this.
+const SHOWN_TARGETS: i64 = 500;
+const SHOWN_AGE: TimeDelta = TimeDelta::days(30);
 
 /// Seals the events that wait, in the order in which they happened. Tells how many; more may be waiting when it is the
 /// most it takes on. Whoever holds the chain's head goes on alone, so any replica may call this at any time.
@@ -121,15 +126,25 @@ pub async fn purge(app: &App) -> Result<u64, Error> {
 
 /// Brings the gauges up to date.
 pub async fn measure(app: &App) -> Result<(), Error> {
-    let conn = app.db.read();
-    let backlog = event::backlog(conn, 100_000).await?;
-    app.metrics.set_relay_backlog(u64::try_from(backlog).unwrap_or(0));
-    let (running, current) = crate::store::target::count(conn).await?;
-    app.metrics.set_deployments(running, current);
+    // First, because the rest waits for a connection, and fails when there is none to be had.
     let (size, idle) = app.db.pool_size();
     let idle = u64::try_from(idle).unwrap_or(0);
     let max = u64::from(app.config.database.max_connections);
     app.metrics.set_database_connections(idle, u64::from(size).saturating_sub(idle), max);
+    let conn = app.db.read();
+    let now = db::now(conn).await?;
+    let backlog = event::backlog(conn, 100_000).await?;
+    let oldest = event::oldest_unsealed(conn).await?;
+    let waited = oldest.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
+    app.metrics.set_relay_backlog(u64::try_from(backlog).unwrap_or(0), waited);
+    let (running, current) = target::count(conn).await?;
+    app.metrics.set_deployments(running, current);
+    let environments = environment::names(conn, i64::try_from(MAX_ENVIRONMENTS).unwrap_or(i64::MAX)).await?;
+    app.metrics.know_environments(environments.iter().map(String::as_str));
+    if app.config.metrics.deployments {
+        let ended = deployment::last_ended(conn, now - SHOWN_AGE, SHOWN_TARGETS).await?;
+        app.metrics.set_last_deployments(&ended);
+    }
     Ok(())
 }
 

@@ -16,6 +16,10 @@ async fn count(api: &Api, table: &str) -> i64 {
     row.unwrap().try_get("", "n").unwrap()
 }
 
+async fn metrics(api: &Api) -> String {
+    api.anonymous().get("//metrics").await.text
+}
+
 /// Makes everything in a column some years old.
 async fn age(api: &Api, table: &str, column: &str) {
     let older = if api.app.db.is_postgres() {
@@ -67,7 +71,7 @@ db_test!(
         api.deployed("shop/prod", "1").await;
         api.started("shop/prod", "2").await;
         upkeep::measure(&api.app).await.unwrap();
-        let metrics = api.anonymous().get("//metrics").await.text;
+        let metrics = metrics(&api).await;
         let value = |name: &str| {
             let line = metrics
                 .lines()
@@ -78,6 +82,75 @@ db_test!(
         assert!(value("waybill_events_unsealed") >= 5.0);
         for operation in ["start_deployment", "finish_deployment"] {
             assert!(metrics.contains(&format!("operation=\"{operation}\"")), "{operation}\n{metrics}");
+        }
+    }
+);
+
+db_test!(
+    async fn the_age_of_the_backlog_is_that_of_its_oldest_event(db: TestDb) {
+        let api = Api::new(&db).await;
+        upkeep::measure(&api.app).await.unwrap();
+        assert!(metrics(&api).await.contains("waybill_events_unsealed_age_seconds 0\n"));
+        api.deployed("shop/prod", "1").await;
+        age(&api, "event", "occurred_at").await;
+        api.deployed("shop/prod", "2").await;
+        upkeep::measure(&api.app).await.unwrap();
+        let text = metrics(&api).await;
+        let line = text.lines().find(|line| line.starts_with("waybill_events_unsealed_age_seconds")).unwrap();
+        let age: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(age > 4 * 365 * 24 * 3600, "{line}");
+        while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
+        upkeep::measure(&api.app).await.unwrap();
+        assert!(metrics(&api).await.contains("waybill_events_unsealed_age_seconds 0\n"));
+    }
+);
+
+db_test!(
+    async fn the_last_deployments_are_shown_when_that_is_asked_for(db: TestDb) {
+        let shown = async |api: &Api| {
+            upkeep::measure(&api.app).await.unwrap();
+            let text = metrics(api).await;
+            let lines = text.lines().filter(|line| line.starts_with("waybill_last_deployment_"));
+            lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<Vec<_>>()
+        };
+        let line = |environment: &str, status: &str, actor: &str, version: &str| {
+            format!(
+                "waybill_last_deployment_timestamp_seconds{{actor=\"{actor}\",environment=\"{environment}\",\
+                 kind=\"deploy\",service=\"shop\",status=\"{status}\",version=\"{version}\"}}"
+            )
+        };
+        let api = Api::with(&db, |config| config.metrics.deployments = true).await;
+        assert!(shown(&api).await.is_empty());
+        let first = api.deployed("shop/prod", "1").await;
+        let actor = first["actor"]["subject"].as_str().unwrap();
+        assert_eq!(shown(&api).await, [line("prod", "succeeded", actor, "1")]);
+        let id = api.started("shop/prod", "2").await;
+        assert_eq!(shown(&api).await, [line("prod", "succeeded", actor, "1")], "what runs has not ended");
+        api.finished(&id, "failed").await;
+        api.deployed("shop/staging", "2").await;
+        assert_eq!(
+            shown(&api).await,
+            [line("prod", "failed", actor, "2"), line("staging", "succeeded", actor, "2")],
+            "the one before is shown no longer"
+        );
+        let silent = Api::new(&db).await;
+        assert!(shown(&silent).await.is_empty(), "it tells versions and actors, so it must be asked for");
+        age(&api, "target", "last_at").await;
+        assert!(shown(&api).await.is_empty(), "what is old is shown no longer");
+    }
+);
+
+db_test!(
+    async fn ends_are_counted_from_zero(db: TestDb) {
+        let api = Api::new(&db).await;
+        api.started("shop/prod", "1").await;
+        upkeep::measure(&api.app).await.unwrap();
+        let text = metrics(&api).await;
+        for status in ["succeeded", "failed", "canceled", "expired"] {
+            let line = format!(
+                "waybill_deployment_duration_seconds_count{{environment=\"prod\",status=\"{status}\"}} 0\n"
+            );
+            assert!(text.contains(&line), "{line}{text}");
         }
     }
 );
