@@ -68,6 +68,13 @@ mod round_trips;
 mod shipping_backup;
 #[cfg(test)]
 mod shipping_backup_sqlite;
+mod shipping_config;
+#[cfg(test)]
+mod shipping_manifests;
+#[cfg(test)]
+mod shipping_network;
+#[cfg(test)]
+mod shipping_workloads;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod db;
 pub mod ledger;
+pub mod manifests;
 pub mod postgres;
 pub mod process;
 pub mod sqlite;
