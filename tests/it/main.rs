@@ -68,6 +68,7 @@ mod round_trips;
 mod shipping_backup;
 #[cfg(test)]
 mod shipping_backup_sqlite;
+#[cfg(test)]
 mod shipping_config;
 #[cfg(test)]
 mod shipping_manifests;

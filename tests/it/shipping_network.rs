@@ -159,6 +159,15 @@ fn edges(manifests: &Manifests) -> BTreeSet<String> {
 const DEV: [&str; 3] =
     ["waybill -> dns:53/TCP", "waybill -> dns:53/UDP", "waybill -> waybill-postgres:5432/TCP"];
 const FROM_INGRESS: &str = "traefik -> waybill:3000/TCP";
+/// The drill is not among them: it talks to nobody.
+const BACKUP: [&str; 6] = [
+    "waybill-backup -> dns:53/TCP",
+    "waybill-backup -> dns:53/UDP",
+    "waybill-backup -> waybill-postgres:5432/TCP",
+    "waybill-restore -> dns:53/TCP",
+    "waybill-restore -> dns:53/UDP",
+    "waybill-restore -> waybill-postgres:5432/TCP",
+];
 
 fn intended(more: &[&str]) -> BTreeSet<String> {
     DEV.iter().chain(more).map(|edge| (*edge).to_owned()).collect()
@@ -169,7 +178,7 @@ fn exactly_the_intended_edges_exist() {
     let kustomize = Kustomize::new();
     assert_eq!(edges(&kustomize.overlay("dev")), intended(&[]));
     assert_eq!(edges(&kustomize.overlay("staging")), intended(&[FROM_INGRESS]));
-    assert_eq!(edges(&kustomize.overlay("prod")), intended(&[FROM_INGRESS]));
+    assert_eq!(edges(&kustomize.overlay("prod")), intended(&[&[FROM_INGRESS], &BACKUP[..]].concat()));
 }
 
 #[test]
