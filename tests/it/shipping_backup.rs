@@ -1,5 +1,5 @@
-//! Backup and restore on PostgreSQL, by the very scripts that the jobs in Kubernetes run, for real: what was backed up comes back
-//! whole, and nothing else is ever taken for a backup or replaces a ledger.
+//! Backup and restore on PostgreSQL, by the very scripts that the jobs in Kubernetes run, for real: what was backed up
+//! comes back whole, and nothing else is ever taken for a backup or replaces a ledger.
 
 use std::{fs, path::Path, process::Stdio};
 

@@ -222,7 +222,7 @@ verify_staged() {
     # It takes the rest from libpq's variables.
     "$program" audit verify --database-url "postgres:///$staged" || fail 'the audit log of the backup does not verify'
   elif [[ $task == restore ]]; then
-    warn 'there is no waybill program here: the audit log is compared by its head only'
+    warn 'there is no waybill program here: let waybill audit verify check the audit log'
   fi
 }
 
@@ -323,7 +323,7 @@ copy_sqlite() {
     # It has turned WAL mode on.
     fold_wal "$copy"
   else
-    warn 'there is no waybill program here: the audit log is compared by its head only'
+    warn 'there is no waybill program here: let waybill audit verify check the audit log'
   fi
 }
 
