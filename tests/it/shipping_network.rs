@@ -159,6 +159,7 @@ fn edges(manifests: &Manifests) -> BTreeSet<String> {
 const DEV: [&str; 3] =
     ["waybill -> dns:53/TCP", "waybill -> dns:53/UDP", "waybill -> waybill-postgres:5432/TCP"];
 const FROM_INGRESS: &str = "traefik -> waybill:3000/TCP";
+const FROM_MONITORING: &str = "monitoring -> waybill:9090/TCP";
 
 fn intended(more: &[&str]) -> BTreeSet<String> {
     DEV.iter().chain(more).map(|edge| (*edge).to_owned()).collect()
@@ -169,7 +170,7 @@ fn exactly_the_intended_edges_exist() {
     let kustomize = Kustomize::new();
     assert_eq!(edges(&kustomize.overlay("dev")), intended(&[]));
     assert_eq!(edges(&kustomize.overlay("staging")), intended(&[FROM_INGRESS]));
-    assert_eq!(edges(&kustomize.overlay("prod")), intended(&[FROM_INGRESS]));
+    assert_eq!(edges(&kustomize.overlay("prod")), intended(&[FROM_INGRESS, FROM_MONITORING]));
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod db;
 pub mod manifests;
 pub mod postgres;
 pub mod process;
+pub mod promql;
 pub mod sqlite;
 pub mod wire;
 
