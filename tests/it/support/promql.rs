@@ -65,7 +65,7 @@ pub fn read(text: &str) -> Query {
             }
             Token::Sign('{') => panic!("a selector without a name in {text}"),
             Token::Sign('[') => position = closing(&tokens, position),
-            _ => {}
+            Token::Word(_) | Token::Text | Token::Number | Token::Sign(_) => {}
         }
         position += 1;
     }
@@ -104,7 +104,7 @@ fn closing(tokens: &[Token], open: usize) -> usize {
         match token {
             Token::Sign('(' | '[' | '{') => depth += 1,
             Token::Sign(')' | ']' | '}') => depth -= 1,
-            _ => {}
+            Token::Word(_) | Token::Text | Token::Number | Token::Sign(_) => {}
         }
         if depth == 0 {
             return position;
