@@ -52,9 +52,10 @@ fn check_container(container: &Value, at: &str) {
     assert_eq!(context["allowPrivilegeEscalation"], false, "{at}");
     assert_eq!(context["readOnlyRootFilesystem"], true, "{at}");
     assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}), "{at}");
-    for forbidden in ["privileged", "procMount", "runAsUser"] {
+    for forbidden in ["privileged", "procMount"] {
         assert!(context[forbidden].is_null(), "{at}: {forbidden}");
     }
+    assert!(context["runAsUser"].is_null() || context["runAsUser"].as_u64() >= Some(10_000), "{at}");
     for resource in ["cpu", "memory", "ephemeral-storage"] {
         let amounts = ["requests", "limits"].map(|bound| amount(&container["resources"][bound][resource]));
         assert!(0.0 < amounts[0] && amounts[0] <= amounts[1], "{at}: {resource} {amounts:?}");
@@ -69,10 +70,7 @@ fn check_container(container: &Value, at: &str) {
 
 #[test]
 fn every_container_is_restricted_and_bounded() {
-    for (name, mut manifests) in all() {
-        if !ENVIRONMENTS.contains(&name.as_str()) {
-            set_image(&mut manifests);
-        }
+    for (name, manifests) in all() {
         for workload in manifests.workloads() {
             check_pod(&workload, &format!("{name}: {}", workload.name));
             for container in workload.containers() {
@@ -85,20 +83,24 @@ fn every_container_is_restricted_and_bounded() {
     }
 }
 
-/// A combination has the image's bare name, which the overlays map to one with a tag.
-fn set_image(manifests: &mut Manifests) {
-    let text = serde_json::to_string(&manifests.0)
-        .unwrap()
-        .replace(r#""image":"waybill""#, r#""image":"waybill:1""#);
-    manifests.0 = serde_json::from_str(&text).unwrap();
-}
-
+/// The one server of an environment.
 fn server(manifests: &Manifests) -> &Value {
     manifests.get("Deployment", "waybill")
 }
 
-fn server_container(manifests: &Manifests) -> &Value {
-    &server(manifests)["spec"]["template"]["spec"]["containers"][0]
+fn server_container(server: &Value) -> &Value {
+    &server["spec"]["template"]["spec"]["containers"][0]
+}
+
+/// Every server of every environment and combination, with the name of the latter.
+fn all_servers() -> Vec<(String, Manifests, Value)> {
+    let mut servers = Vec::new();
+    for (name, manifests) in all() {
+        for server in manifests.servers() {
+            servers.push((name.clone(), Manifests(manifests.0.clone()), server.clone()));
+        }
+    }
+    servers
 }
 
 #[tokio::test]
@@ -106,8 +108,8 @@ async fn the_probes_ask_three_different_questions_that_the_server_answers() {
     let db = TestDb::sqlite().await;
     let running = ServerProcess::start(&db).await;
     let mut paths = BTreeSet::new();
-    for (name, manifests) in all() {
-        let container = server_container(&manifests);
+    for (name, _, server) in all_servers() {
+        let container = server_container(&server);
         let probes =
             ["startupProbe", "readinessProbe", "livenessProbe"].map(|probe| &container[probe]["httpGet"]);
         let asked: BTreeSet<String> = probes.iter().map(|probe| text(&probe["path"]).to_owned()).collect();
@@ -123,15 +125,15 @@ async fn the_probes_ask_three_different_questions_that_the_server_answers() {
 
 #[test]
 fn a_pod_is_given_the_time_that_its_end_may_take() {
-    for (name, manifests) in all() {
+    for (name, manifests, server) in all_servers() {
         let setting = |key: &str| {
             let value = manifests.setting("waybill-config", key);
             humantime::parse_duration(value).unwrap()
         };
-        let pre_stop = &server_container(&manifests)["lifecycle"]["preStop"]["sleep"]["seconds"];
+        let pre_stop = &server_container(&server)["lifecycle"]["preStop"]["sleep"]["seconds"];
         let pre_stop = Duration::from_secs(pre_stop.as_u64().unwrap());
         let end = setting("WAYBILL__SERVER__DRAIN_DELAY") + 2 * setting("WAYBILL__SERVER__DRAIN_TIMEOUT");
-        let grace = &server(&manifests)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"];
+        let grace = &server["spec"]["template"]["spec"]["terminationGracePeriodSeconds"];
         let grace = Duration::from_secs(grace.as_u64().unwrap());
         assert!(
             grace >= pre_stop + end + Duration::from_secs(5),
@@ -142,8 +144,8 @@ fn a_pod_is_given_the_time_that_its_end_may_take() {
 
 #[test]
 fn an_update_takes_no_replica_away_before_there_is_another() {
-    for (name, manifests) in all() {
-        let spec = &server(&manifests)["spec"];
+    for (name, manifests, server) in all_servers() {
+        let spec = &server["spec"];
         let is_sqlite = manifests.find("PersistentVolumeClaim", "waybill-data").is_some();
         if is_sqlite {
             assert_eq!(
@@ -151,14 +153,14 @@ fn an_update_takes_no_replica_away_before_there_is_another() {
                 (&json!("Recreate"), &json!(1)),
                 "{name}"
             );
-            assert!(manifests.find("HorizontalPodAutoscaler", "waybill").is_none(), "{name}");
+            assert!(scaler(&manifests, &server).is_none(), "{name}");
             continue;
         }
         assert_eq!(spec["strategy"]["rollingUpdate"], json!({"maxUnavailable": 0, "maxSurge": 1}), "{name}");
         assert!(spec["minReadySeconds"].as_u64() >= Some(1), "{name}");
         assert!(spec["revisionHistoryLimit"].as_u64() >= Some(5), "{name}");
         assert!(spec["progressDeadlineSeconds"].as_u64() >= Some(300), "{name}");
-        let is_scaled = manifests.find("HorizontalPodAutoscaler", "waybill").is_some();
+        let is_scaled = scaler(&manifests, &server).is_some();
         assert!(!is_scaled || spec["replicas"].is_null(), "{name}: the autoscaler owns the replicas");
     }
 }
@@ -171,11 +173,11 @@ fn each_environment_has_its_replicas_and_production_spreads_them() {
     assert_eq!(server(&staging)["spec"]["replicas"], 2);
     assert!(prod.get("HorizontalPodAutoscaler", "waybill")["spec"]["minReplicas"].as_u64() >= Some(3));
     let constraints = |manifests: &Manifests| {
-        let pod = &server(manifests)["spec"]["template"]["spec"];
+        let template = &server(manifests)["spec"]["template"];
         let entry = |constraint: &Value| {
             format!("{} {}", text(&constraint["topologyKey"]), text(&constraint["whenUnsatisfiable"]))
         };
-        items(&pod["topologySpreadConstraints"]).iter().map(entry).collect::<Vec<_>>()
+        items(&template["spec"]["topologySpreadConstraints"]).iter().map(entry).collect::<Vec<_>>()
     };
     let both = |action: &str| {
         ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map(|key| format!("{key} {action}"))
@@ -191,16 +193,26 @@ fn a_node_can_be_drained_whatever_state_its_pods_are_in() {
             assert_eq!(budget["spec"]["maxUnavailable"], 1, "{name}");
             assert_eq!(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow", "{name}");
         }
-        assert!(manifests.find("PodDisruptionBudget", "waybill").is_some(), "{name}");
+        assert!(manifests.of_kind("PodDisruptionBudget").next().is_some(), "{name}");
     }
+}
+
+/// The autoscaler of a server.
+fn scaler<'a>(manifests: &'a Manifests, server: &Value) -> Option<&'a Value> {
+    let scales = |scaler: &&Value| scaler["spec"]["scaleTargetRef"]["name"] == server["metadata"]["name"];
+    manifests.of_kind("HorizontalPodAutoscaler").find(scales)
 }
 
 /// As many servers as there can ever be: two colours with all their replicas, and one more of an update.
 fn most_servers(manifests: &Manifests) -> u64 {
-    let scaled =
-        manifests.find("HorizontalPodAutoscaler", "waybill").map(|scaler| &scaler["spec"]["maxReplicas"]);
-    let replicas = scaled.unwrap_or(&server(manifests)["spec"]["replicas"]).as_u64().unwrap_or(1);
-    2 * replicas + 1
+    let servers = manifests.servers();
+    let replicas = servers.iter().map(|server| {
+        let scaled = scaler(manifests, server).map(|scaler| &scaler["spec"]["maxReplicas"]);
+        scaled.unwrap_or(&server["spec"]["replicas"]).as_u64().unwrap_or(1)
+    });
+    let replicas: Vec<u64> = replicas.collect();
+    let largest = replicas.iter().max().copied().unwrap_or_default();
+    replicas.iter().sum::<u64>().max(2 * largest) + 1
 }
 
 #[test]
@@ -237,15 +249,21 @@ fn amount(quantity: &Value) -> f64 {
     digits.parse::<f64>().unwrap() * factor
 }
 
-/// What the scheduler counts for a pod: all its containers, or the largest that runs before them.
+/// What the scheduler counts for a pod: its containers, or the largest of those that come before them, and the sidecars.
 fn pod_amount(workload: &Workload, bound: &str, resource: &str) -> f64 {
-    let of = |containers: &Value| -> Vec<f64> {
-        let amounts =
-            items(containers).iter().map(|container| amount(&container["resources"][bound][resource]));
-        amounts.collect()
-    };
-    let first = of(&workload.pod()["initContainers"]).into_iter().fold(0.0, f64::max);
-    of(&workload.pod()["containers"]).iter().sum::<f64>().max(first)
+    let (mut together, mut before, mut beside) = (0.0, 0.0_f64, 0.0);
+    for container in items(&workload.pod()["initContainers"]) {
+        let amount = amount(&container["resources"][bound][resource]);
+        if container["restartPolicy"] == "Always" {
+            beside += amount;
+        } else {
+            before = before.max(amount);
+        }
+    }
+    for container in items(&workload.pod()["containers"]) {
+        together += amount(&container["resources"][bound][resource]);
+    }
+    before.max(together) + beside
 }
 
 #[test]

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// The environments that have an overlay.
 pub const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
 
+/// What the manifests call our image: the stable version, a canary and two colours.
+const IMAGES: [&str; 4] = ["waybill", "waybill-canary", "waybill-blue", "waybill-green"];
+
 /// What every secret is in these tests; long enough for an admin token.
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -73,14 +76,19 @@ impl Kustomize {
     pub fn combination(&self, components: &[String]) -> Manifests {
         let folder = format!("overlays/{}", [&["test".to_owned()], components].concat().join("-"));
         fs::create_dir_all(self.path(&folder)).unwrap();
+        fs::copy(self.path("overlays/dev/namespace.yaml"), self.path(&folder).join("namespace.yaml"))
+            .unwrap();
         let components: Vec<String> =
             components.iter().map(|name| format!("../../components/{name}")).collect();
+        let images =
+            IMAGES.map(|name| serde_json::json!({"name": name, "newName": IMAGES[0], "newTag": "0.1.0"}));
         let kustomization = serde_json::json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": "waybill-test",
             "resources": ["namespace.yaml", "../../base"],
             "components": components,
+            "images": images,
             "secretGenerator": [{"name": "waybill-secrets", "envs": ["secret.env"]}],
         });
         fs::write(self.path(&folder).join("kustomization.yaml"), kustomization.to_string()).unwrap();
@@ -149,6 +157,13 @@ impl Manifests {
             Some(Workload { name: title(object), template: template.clone() })
         };
         self.0.iter().filter_map(workload).collect()
+    }
+
+    /// The Deployments of the server: one, or one for each track.
+    pub fn servers(&self) -> Vec<&Value> {
+        let is_server =
+            |object: &&Value| object["metadata"]["labels"]["app.kubernetes.io/component"] == "server";
+        self.of_kind("Deployment").filter(is_server).collect()
     }
 
     /// The value of a key of a ConfigMap.
