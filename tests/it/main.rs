@@ -73,6 +73,8 @@ mod shipping_config;
 #[cfg(test)]
 mod shipping_manifests;
 #[cfg(test)]
+mod shipping_metrics;
+#[cfg(test)]
 mod shipping_network;
 #[cfg(test)]
 mod shipping_workloads;

@@ -92,6 +92,13 @@ impl Kustomize {
             "secretGenerator": [{"name": "waybill-secrets", "envs": ["secret.env"]}],
         });
         fs::write(self.path(&folder).join("kustomization.yaml"), kustomization.to_string()).unwrap();
+        let labels = ["name", "part-of"].map(|key| (format!("app.kubernetes.io/{key}"), "waybill"));
+        let namespace = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "waybill-test", "labels": std::collections::BTreeMap::from(labels)},
+        });
+        fs::write(self.path(&folder).join("namespace.yaml"), namespace.to_string()).unwrap();
         self.write_secrets(&folder);
         self.build(&folder).unwrap_or_else(|error| panic!("{components:?}: {error}"))
     }

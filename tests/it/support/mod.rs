@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod manifests;
 pub mod postgres;
 pub mod process;
+pub mod promql;
 pub mod sqlite;
 pub mod wire;
 
