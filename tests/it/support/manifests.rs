@@ -74,7 +74,8 @@ impl Kustomize {
 
     /// Base with these components, in an overlay that is made for it.
     pub fn combination(&self, components: &[String]) -> Manifests {
-        let folder = format!("overlays/{}", [&["test".to_owned()], components].concat().join("-"));
+        let folder =
+            format!("overlays/{}", [&["test".to_owned()], components].concat().join("-").replace('/', "-"));
         fs::create_dir_all(self.path(&folder)).unwrap();
         fs::copy(self.path("overlays/dev/namespace.yaml"), self.path(&folder).join("namespace.yaml"))
             .unwrap();

@@ -1,0 +1,311 @@
+#!/usr/bin/env bash
+# Brings an overlay into a cluster: renders it, shows the difference, applies it, waits, asks the new pods, and takes the
+# release back where one of these fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/cluster.sh
+source scripts/lib/cluster.sh
+# shellcheck source=scripts/lib/render.sh
+source scripts/lib/render.sh
+
+usage() {
+  cat <<'TEXT'
+usage: scripts/deploy_k8s.sh ENV [--image IMAGE] [--track TRACK] [OPTIONS]
+       scripts/deploy_k8s.sh ENV --promote TRACK [OPTIONS]
+       scripts/deploy_k8s.sh ENV --retire TRACK [OPTIONS]
+       scripts/deploy_k8s.sh ENV --smoke TRACK [OPTIONS]
+
+ENV is a directory in kustomize/overlays: dev, staging, prod.
+
+  --image IMAGE      what to deploy, as REPOSITORY@sha256:… or REPOSITORY:TAG, instead of what the overlay names
+  --track TRACK      stable (default): a rolling update; canary: one pod beside the stable ones;
+                     blue, green: the colour that does not serve now, which is also called preview;
+                     after a switch, preview is the track that served before
+  --promote TRACK    canary: its image becomes the stable one, and it ends;
+                     blue, green, stable: lets the Service select this track
+  --retire TRACK     takes the pods of a track that does not serve
+  --smoke TRACK      asks a pod of the track whether it is ready, and of the right version
+  --version VERSION  the release's version, for `kubectl rollout history` and the smoke test (default: $WAYBILL_VERSION)
+  --url URL          also asks the server at its public address in the end
+  --context NAME     the context of kubectl (default: $KUBE_CONTEXT, or the current one)
+  --timeout TIME     how long a rollout may take (default: $DEPLOY_TIMEOUT, or 10m)
+  --admin            also applies what belongs to the cluster's administrator: Namespace, quota, the deployer's rights
+  --dry-run          renders and shows the difference, and changes nothing
+  --render           prints the manifests, and asks no cluster
+
+Exit codes: 0 done, 1 not done (a release that failed has been taken back), 2 wrong use.
+TEXT
+}
+
+wrong_use() {
+  printf 'error: %s\n\n' "$*" >&2
+  usage >&2
+  exit 2
+}
+
+parse() {
+  environment='' track=stable image='' version=${WAYBILL_VERSION-} url='' context=${KUBE_CONTEXT-} timeout=${DEPLOY_TIMEOUT:-10m}
+  action=deploy admin='' mode=apply explicit=''
+  while (($#)); do
+    case $1 in
+      -h | --help)
+        usage
+        exit
+        ;;
+      --image | --track | --version | --url | --context | --timeout)
+        [[ -n ${2-} ]] || wrong_use "$1 needs a value"
+        printf -v "${1#--}" %s "$2"
+        [[ $1 != --track ]] || explicit=1
+        shift
+        ;;
+      --promote | --retire | --smoke)
+        [[ -n ${2-} ]] || wrong_use "$1 needs a track"
+        action=${1#--} track=$2
+        shift
+        ;;
+      --admin) admin=1 ;;
+      --dry-run | --render) mode=${1#--} ;;
+      -*) wrong_use "there is no option $1" ;;
+      *)
+        [[ -z $environment ]] || wrong_use "one environment, not also $1"
+        environment=$1
+        ;;
+    esac
+    shift
+  done
+  [[ -n $environment ]] || wrong_use 'which environment?'
+  [[ $track =~ ^(stable|canary|blue|green|preview)$ ]] || wrong_use "there is no track $track"
+  [[ -z $image || $image =~ ^[^@]+@sha256:[0-9a-f]{64}$ || $image =~ ^[^@]+:[A-Za-z0-9_][A-Za-z0-9._-]*$ ]] ||
+    wrong_use "'$image' is neither REPOSITORY@sha256:… nor REPOSITORY:TAG"
+  [[ $image != *:latest ]] || wrong_use 'a tag that moves says nothing about what runs: name a digest'
+  overlay=kustomize/overlays/$environment
+  [[ -f $overlay/kustomization.yaml ]] || wrong_use "there is no $overlay/kustomization.yaml"
+  [[ -f $overlay/secret.env ]] || ! grep -q 'secret\.env' "$overlay/kustomization.yaml" ||
+    fail "$overlay/secret.env is missing: copy secret.env.example and fill it in, or let the pipeline write it"
+  namespace=$(sed -n 's/^namespace: *//p' "$overlay/kustomization.yaml")
+}
+
+# What is called preview has a name only once the cluster is asked: for a new release the colour that does not serve, and
+# else what the Service waybill-preview selects, which after a switch is the track that served before.
+resolve() {
+  if [[ $track == preview ]]; then
+    track=''
+    if [[ $action != deploy ]]; then
+      track=$(field service/waybill-preview '{.spec.selector.track}')
+      [[ -n $track ]] || fail "there is no preview in $namespace"
+    elif [[ $mode != render && $(serving) == blue ]]; then
+      track=green
+    fi
+    track=${track:-blue}
+    say "preview is $track"
+  fi
+  deployment=$(deployment_of "$track")
+}
+
+# The track that the Service `waybill` selects in the cluster; empty where it selects them all.
+serving() { field service/waybill '{.spec.selector.track}'; }
+
+# Decides what the Services are to select, and refuses what would disturb the track that serves.
+plan() {
+  local now
+  active='' preview=''
+  [[ $mode != render ]] || return 0
+  now=$(serving)
+  case $track in
+    stable)
+      if [[ -n $now && $now != stable ]]; then
+        [[ -n $explicit ]] || fail "$now serves in $namespace: deploy the other colour by --track preview, or end this by --track stable and then --promote stable"
+        active=$now
+      fi
+      ;;
+    canary)
+      [[ -n $(field deployment/waybill '{.metadata.name}') ]] ||
+        fail "there is nothing in $namespace that a canary could stand beside: deploy without --track first"
+      ;;
+    blue | green)
+      # Without a track the Service would send requests to the new colour before anyone has looked at it.
+      active=${now:-stable} preview=$track
+      [[ $active != "$track" ]] || fail "$track serves in $namespace: deploy the other colour"
+      [[ -n $(field "deployment/$(deployment_of "$active")" '{.metadata.name}') ]] ||
+        fail "there is nothing in $namespace that could serve meanwhile: deploy without --track first"
+      ;;
+  esac
+}
+
+# Sorts what was rendered into what is applied now. Secrets are made and never changed: their names carry a hash.
+choose() {
+  case $track in
+    stable) documents not admin secret >"$work/apply.yaml" ;;
+    canary) documents config track=canary >"$work/apply.yaml" ;;
+    *) documents config "track=$track" service=waybill service=waybill-preview >"$work/apply.yaml" ;;
+  esac
+  documents secret >"$work/secrets.yaml"
+  documents admin >"$work/admin.yaml"
+}
+
+server_side() { kube "$1" --server-side --force-conflicts --field-manager="$manager" "${@:2}"; }
+
+# The Namespace comes first; whoever may not look at it goes on as if it were there.
+look_at_namespace() {
+  if kube get "namespace/$namespace" >/dev/null 2>"$work/error" || grep -q Forbidden "$work/error"; then
+    return
+  fi
+  grep -q NotFound "$work/error" || fail "$(tail -n 1 "$work/error")"
+  [[ -n $admin ]] || fail "there is no namespace $namespace: an administrator makes it by --admin"
+  if [[ $mode == dry-run ]]; then
+    say "there is no namespace $namespace yet, so that everything is new:"
+    documents not secret
+    exit
+  fi
+  kube create namespace "$namespace" >&2
+}
+
+show_difference() {
+  local code=0 file
+  say 'what changes (Secrets are not shown):'
+  for file in ${admin:+"$work/admin.yaml"} "$work/apply.yaml"; do
+    server_side diff -f "$file" || code=$?
+    ((code <= 1)) || fail 'the cluster does not accept this; nothing was changed'
+  done
+}
+
+create_secrets() {
+  [[ -s $work/secrets.yaml ]] || return 0
+  kube create -f "$work/secrets.yaml" >&2 2>"$work/error" && return
+  grep -v AlreadyExists "$work/error" >&2 && fail 'the Secrets cannot be made; nothing else was changed'
+  return 0
+}
+
+# Takes a release back: the stable track to the revision before, any other to no pods, since nobody depends on it.
+take_back() {
+  trap - INT TERM
+  if [[ $track != stable ]]; then
+    say "taking the pods of $deployment away"
+    scale "$deployment" 0
+  elif [[ -z $revision_before ]]; then
+    say 'this was the first release: there is nothing to return to, and it is left as it is'
+  elif [[ $(revision_of "$deployment") == "$revision_before" ]]; then
+    say 'the pods were not changed, so that there is nothing to take back'
+  else
+    say "returning to revision $revision_before"
+    mark "$deployment" failed
+    kube rollout undo "deployment/$deployment" --to-revision="$revision_before" >&2
+    adopt "$deployment"
+    [[ ${1-} == at-once ]] || wait_for_rollout "$deployment" || say 'THE REVISION BEFORE DOES NOT COME UP EITHER'
+    say 'objects other than the Deployment are as the new manifests say; deploying the old commit returns them too'
+  fi
+}
+
+interrupted() {
+  say 'interrupted'
+  take_back at-once
+  exit 130
+}
+
+# Gives a colour as many pods as the one that serves; its autoscaler goes on from there.
+fill_up() {
+  local wanted have
+  wanted=$(field "deployment/$(deployment_of "$active")" '{.spec.replicas}')
+  have=$(field "deployment/$deployment" '{.spec.replicas}')
+  ((${have:-0} >= ${wanted:-1})) || scale "$deployment" "$wanted"
+}
+
+deploy() {
+  plan
+  cause=$version${version:+${image:+ }}$image
+  render "$copy"
+  choose
+  if [[ $mode == render ]]; then
+    cat "$work/all.yaml"
+    return
+  fi
+  look_at_namespace
+  show_difference
+  [[ $mode != dry-run ]] || return 0
+  adopt "$deployment"
+  revision_before=$(revision_of "$deployment")
+  create_secrets
+  trap interrupted INT TERM
+  [[ -z $admin ]] || server_side apply -f "$work/admin.yaml" >&2
+  if server_side apply -f "$work/apply.yaml" >&2 && { [[ -z $active ]] || fill_up; } &&
+    wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test; then
+    say "$deployment runs ${cause:-what the overlay names}"
+    return
+  fi
+  take_back
+  fail "the release of ${cause:-$environment} failed"
+}
+
+public_test() { [[ -z $url ]] || answers "$url" "$version"; }
+
+promote_canary() {
+  local tried
+  tried=$(field deployment/waybill-canary '{.spec.template.spec.containers[0].image}')
+  [[ -n $tried && $(field deployment/waybill-canary '{.spec.replicas}') != 0 ]] ||
+    fail "there is no canary in $namespace"
+  [[ -z $image || $image == "$tried" ]] || fail "the canary is $tried, not $image: deploy that as a canary first"
+  image=$tried track=stable deployment=waybill
+  deploy
+  [[ $mode == apply ]] || return 0
+  scale waybill-canary 0
+  say 'the canary has ended'
+}
+
+# Applies the two Services alone, so that they select these tracks.
+switch_services() {
+  active=$1 preview=$2
+  rm -rf "$copy" && mkdir "$copy"
+  render "$copy"
+  documents service=waybill service=waybill-preview >"$work/apply.yaml"
+}
+
+promote_colour() {
+  local before
+  before=$(serving)
+  before=${before:-stable}
+  [[ $before != "$track" ]] || fail "$track serves in $namespace already"
+  [[ $(field "deployment/$deployment" '{.status.readyReplicas}') -gt 0 ]] || fail "no pod of $deployment is ready"
+  kube rollout status "deployment/$deployment" --timeout=10s >&2 || fail "$deployment is not complete"
+  image='' cause=''
+  local promoted=$track
+  # The component with the preview Service is needed in both directions.
+  [[ $track != stable ]] || track=$before
+  switch_services "$promoted" "$before"
+  show_difference
+  [[ $mode != dry-run ]] || return 0
+  server_side apply -f "$work/apply.yaml" >&2
+  if smoke_test "$promoted" "$version" && public_test; then
+    say "$promoted serves; $before is what to go back to: scripts/rollback_k8s.sh $environment --track $before"
+    return
+  fi
+  say "switching back to $before"
+  switch_services "$before" "$promoted"
+  server_side apply -f "$work/apply.yaml" >&2
+  fail "$promoted failed; $before serves"
+}
+
+smoke() {
+  if smoke_test "$track" "$version" && public_test; then return; fi
+  fail "the track $track does not answer as it should"
+}
+
+retire() {
+  local now
+  now=$(serving)
+  [[ ${now:-stable} != "$track" ]] || fail "$track serves in $namespace"
+  [[ -n $(field "deployment/$deployment" '{.metadata.name}') ]] || fail "there is no $deployment in $namespace"
+  say "taking the pods of $deployment away"
+  [[ $mode == dry-run ]] || scale "$deployment" 0
+}
+
+parse "$@"
+need kubectl jq curl
+work=$(mktemp -d)
+copy=$(mktemp -d "kustomize/overlays/.rendered-$environment-XXXXXX")
+trap 'stop_forward; rm -rf "$work" "$copy"' EXIT
+[[ $mode == render ]] || reach_cluster
+resolve
+case $action in
+  promote) if [[ $track == canary ]]; then promote_canary; else promote_colour; fi ;;
+  *) "$action" ;;
+esac

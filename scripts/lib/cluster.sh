@@ -1,0 +1,159 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # The scripts that source this set `context`, `namespace`, `timeout` and `work`.
+# What deploy_k8s.sh and rollback_k8s.sh ask of the cluster.
+
+manager=waybill-deploy
+
+say() { printf '==> %s\n' "$*" >&2; }
+
+fail() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+need() {
+  local program
+  for program; do
+    command -v "$program" >/dev/null || fail "$program is missing: install it, or use the development shell (nix develop)"
+  done
+}
+
+kube() { kubectl ${context:+--context "$context"} --namespace "$namespace" "$@"; }
+
+# Says which cluster this is, or why it cannot be asked.
+reach_cluster() {
+  local server
+  if [[ -n $context ]] && ! kubectl config get-contexts "$context" >/dev/null 2>&1; then
+    fail "kubectl knows no context '$context': 'kubectl config get-contexts' lists them; name one by --context"
+  fi
+  server=$(kube config view --minify -o 'jsonpath={.clusters[0].cluster.server}' 2>/dev/null) ||
+    fail 'kubectl has no cluster to talk to: set KUBECONFIG, or name a context by --context'
+  kube get --raw /version --request-timeout=15s >/dev/null 2>"$work/error" ||
+    fail "the cluster at $server does not answer: $(tail -n 1 "$work/error")"
+  say "namespace $namespace at $server"
+}
+
+deployment_of() { if [[ $1 == stable ]]; then echo waybill; else echo "waybill-$1"; fi; }
+
+# A field of an object as text; empty where there is no such object or field.
+field() { kube get "$1" --ignore-not-found -o "jsonpath=$2"; }
+
+revision_of() { field "deployment/$1" '{.metadata.annotations.deployment\.kubernetes\.io/revision}'; }
+
+selector_of() { echo "app.kubernetes.io/name=waybill,app.kubernetes.io/component=server,track=$1"; }
+
+# `kubectl rollout undo` writes in kubectl's name and not in ours. What it brought back would stay for ever, since server-side apply
+# only removes what is its own; so that is made ours.
+adopt() {
+  local patch
+  patch=$(kube get "deployment/$1" --ignore-not-found --show-managed-fields -o json | jq -c --arg manager "$manager" '
+    def theirs: (.manager | IN("kubectl", "kubectl-rollout")) and .operation == "Update" and (.subresource // "") == "";
+    def ours: .manager == $manager and .operation == "Apply" and (.subresource // "") == "";
+    .metadata.managedFields // [] | . as $all
+    | (map(select(theirs).fieldsV1) | reduce .[] as $one ({}; . * $one)) as $fields
+    | select(any($all[]; theirs) and any($all[]; ours))
+    | [{op: "replace", path: "/metadata/managedFields",
+        value: [$all[] | select(theirs | not) | if ours then .fieldsV1 *= $fields else . end]}]')
+  if [[ -n $patch ]]; then
+    kube patch "deployment/$1" --type=json --field-manager="$manager" --patch "$patch" >/dev/null
+  fi
+}
+
+# Notes on the current revision why it was left, and waits until its ReplicaSet says so too. To Kubernetes, a release that
+# failed is a revision like any other, and the next rollback would return to it.
+mark() {
+  local revision cause
+  revision=$(revision_of "$1")
+  cause="$(field "deployment/$1" '{.metadata.annotations.kubernetes\.io/change-cause}') ($2)"
+  kube annotate "deployment/$1" --overwrite --field-manager="$manager" "kubernetes.io/change-cause=$cause" >/dev/null
+  for _ in {1..20}; do
+    kube get replicasets --selector app.kubernetes.io/component=server -o json |
+      jq -e --arg revision "$revision" --arg cause "$cause" '
+        any(.items[].metadata.annotations; .["deployment.kubernetes.io/revision"] == $revision
+                                           and .["kubernetes.io/change-cause"] == $cause)' >/dev/null && return
+    sleep 0.2
+  done
+  say "revision $revision could not be marked as $2"
+}
+
+scale() {
+  kube patch "deployment/$1" --field-manager="$manager" --type=merge --patch "{\"spec\":{\"replicas\":$2}}" >/dev/null
+}
+
+# Waits until a Deployment is as it should be, and says why where it does not get there.
+wait_for_rollout() {
+  say "waiting for deployment/$1"
+  kube rollout status "deployment/$1" --timeout="$timeout" >&2 && return
+  local track=${1#waybill-}
+  [[ $1 != waybill ]] || track=stable
+  say "deployment/$1 is not complete after $timeout:"
+  kube get pods --selector "$(selector_of "$track")" -o wide >&2 || true
+  kube get events --field-selector type=Warning --sort-by=.lastTimestamp 2>/dev/null | tail -n 10 >&2 || true
+  local pod
+  for pod in $(kube get pods --selector "$(selector_of "$track")" -o json |
+    jq -r '.items[] | select(all(.status.conditions[]?; .type != "Ready" or .status != "True")) | .metadata.name'); do
+    kube logs "pod/$pod" --all-containers --prefix --tail=15 >&2 || true
+  done
+  return 1
+}
+
+# A pod of the track that runs the Deployment's current image and takes requests.
+ready_pod() {
+  kube get pods --selector "$(selector_of "$1")" -o json |
+    jq -r --arg image "$(field "deployment/$(deployment_of "$1")" '{.spec.template.spec.containers[0].image}')" '
+      [.items[]
+       | select(.metadata.deletionTimestamp == null and .spec.containers[0].image == $image)
+       | select(any(.status.conditions[]?; .type == "Ready" and .status == "True"))
+       | .metadata.name] | first // empty'
+}
+
+# Whether a server at this address is ready and of the expected version. What is built between releases says the version
+# of its source, so that 1.2.0 is right for the release 1.2.0+8f3c0ab.
+answers() {
+  local url=$1 release=$2 version
+  curl -fsS --max-time 10 --retry 5 --retry-delay 2 --retry-all-errors "$url/readyz" -o /dev/null || return 1
+  version=$(curl -fsS --max-time 10 "$url/version" | jq -r .version) || return 1
+  say "$url is ready and says that it is $version"
+  case $release in
+    '' | "$version" | "$version"[-+]*) ;;
+    *)
+      say "expected was $release"
+      return 1
+      ;;
+  esac
+}
+
+# Asks a new pod itself, through a forwarded port: network policies do not stand in its way, and no old pod answers.
+smoke_test() {
+  local track=$1 release=$2 pod port='' result=0
+  pod=$(ready_pod "$track")
+  if [[ -z $pod ]]; then
+    say "no pod of the track $track is ready"
+    return 1
+  fi
+  say "smoke test of pod/$pod"
+  : >"$work/forward"
+  kube port-forward "pod/$pod" :http >"$work/forward" 2>&1 &
+  forward=$!
+  for _ in {1..50}; do
+    port=$(sed -nE 's/^Forwarding from 127\.0\.0\.1:([0-9]+) .*/\1/p' "$work/forward")
+    if [[ -n $port ]] || ! kill -0 "$forward" 2>/dev/null; then break; fi
+    sleep 0.2
+  done
+  if [[ -n $port ]]; then
+    answers "http://127.0.0.1:$port" "$release" || result=1
+  else
+    say "cannot forward a port: $(tail -n 1 "$work/forward")"
+    result=1
+  fi
+  stop_forward
+  return "$result"
+}
+
+forward=''
+stop_forward() {
+  [[ -n $forward ]] || return 0
+  kill "$forward" 2>/dev/null || true
+  wait "$forward" 2>/dev/null || true
+  forward=''
+}

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Returns an environment to what ran before: to a revision of the Deployment, or to another track.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/cluster.sh
+source scripts/lib/cluster.sh
+
+usage() {
+  cat <<'TEXT'
+usage: scripts/rollback_k8s.sh ENV [--to-revision N | --to-version VERSION] [OPTIONS]
+       scripts/rollback_k8s.sh ENV --track TRACK [OPTIONS]
+       scripts/rollback_k8s.sh ENV --list
+
+ENV is a directory in kustomize/overlays: dev, staging, prod. Without a revision or version it is $WAYBILL_VERSION, as
+`waybill rollback` sets it, or else the revision before the current one, without those that failed or were left already.
+
+  --to-revision N      that revision of the Deployment
+  --to-version VERSION the newest revision of that version
+  --track TRACK        canary: takes the canary away; blue, green, stable: lets the Service select this track again
+  --list               shows the revisions there are, and which version each of them is
+  --url URL            also asks the server at its public address in the end
+  --context NAME       the context of kubectl (default: $KUBE_CONTEXT, or the current one)
+  --timeout TIME       how long it may take (default: $DEPLOY_TIMEOUT, or 10m)
+  --dry-run            says what would be done, and does nothing
+
+The database is not rolled back, and need not be: migrations only add. Other objects stay as the newest manifests say.
+Exit codes: 0 done, 1 not done, 2 wrong use.
+TEXT
+}
+
+wrong_use() {
+  printf 'error: %s\n\n' "$*" >&2
+  usage >&2
+  exit 2
+}
+
+parse() {
+  environment='' track='' to_revision='' to_version='' url='' context=${KUBE_CONTEXT-} timeout=${DEPLOY_TIMEOUT:-10m} list='' dry_run=''
+  local name
+  pass=()
+  while (($#)); do
+    case $1 in
+      -h | --help)
+        usage
+        exit
+        ;;
+      --to-revision | --to-version | --track | --url | --context | --timeout)
+        [[ -n ${2-} ]] || wrong_use "$1 needs a value"
+        name=${1#--}
+        printf -v "${name//-/_}" %s "$2"
+        [[ $1 == --to-* || $1 == --track ]] || pass+=("$1" "$2")
+        shift
+        ;;
+      --list) list=1 ;;
+      --dry-run)
+        dry_run=1
+        pass+=("$1")
+        ;;
+      -*) wrong_use "there is no option $1" ;;
+      *)
+        [[ -z $environment ]] || wrong_use "one environment, not also $1"
+        environment=$1
+        ;;
+    esac
+    shift
+  done
+  [[ -n $environment ]] || wrong_use 'which environment?'
+  [[ -z $to_revision || $to_revision =~ ^[0-9]+$ ]] || wrong_use "$to_revision is no revision"
+  [[ -z $to_revision || -z $to_version ]] || wrong_use 'a revision or a version, not both'
+  [[ -z $track || -z $to_revision$to_version ]] || wrong_use 'a track has no revisions here: leave --to-… out'
+  [[ -f kustomize/overlays/$environment/kustomization.yaml ]] || wrong_use "there is no overlay $environment"
+  namespace=$(sed -n 's/^namespace: *//p' "kustomize/overlays/$environment/kustomization.yaml")
+}
+
+# Every revision that can be returned to, newest first: number, cause, names of its ConfigMaps.
+revisions() {
+  kube get replicasets --selector "$(selector_of stable)" -o json | jq -r '
+    [.items[] | select(any(.metadata.ownerReferences[]?; .kind == "Deployment" and .name == "waybill"))
+     | {revision: (.metadata.annotations["deployment.kubernetes.io/revision"] | tonumber),
+        cause: (.metadata.annotations["kubernetes.io/change-cause"] // .spec.template.spec.containers[0].image),
+        maps: [.spec.template.spec | (.containers + (.initContainers // []))[].envFrom[]?.configMapRef.name // empty]}]
+    | sort_by(-.revision)[] | [.revision, .cause, (.maps | unique | join(" "))] | @tsv'
+}
+
+# Sets `revision`, `cause` and `maps` of the one to return to.
+choose() {
+  local current
+  current=$(revision_of waybill)
+  [[ -n $current ]] || fail "there is no Deployment waybill in $namespace"
+  while IFS=$'\t' read -r revision cause maps; do
+    [[ $revision != "$current" ]] || continue
+    if [[ -n $to_revision ]]; then
+      [[ $revision != "$to_revision" ]] || return 0
+    elif [[ -n $to_version ]]; then
+      [[ ${cause%% *} != "$to_version" ]] || return 0
+    elif [[ $cause != *\) ]]; then
+      return 0
+    fi
+  done <<<"$all"
+  fail "there is no ${to_version:+release $to_version}${to_revision:+revision $to_revision} to return to in $namespace: --list shows what there is, and scripts/deploy_k8s.sh $environment --image brings any release back"
+}
+
+parse "$@"
+need kubectl jq curl
+case $track in
+  '') ;;
+  canary) exec scripts/deploy_k8s.sh "$environment" --retire canary "${pass[@]}" ;;
+  *) exec scripts/deploy_k8s.sh "$environment" --promote "$track" "${pass[@]}" ;;
+esac
+
+work=$(mktemp -d)
+trap 'stop_forward; rm -rf "$work"' EXIT
+reach_cluster
+all=$(revisions)
+if [[ -n $list ]]; then
+  cut -f 1,2 <<<"$all"
+  exit
+fi
+serving=$(field service/waybill '{.spec.selector.track}')
+[[ -z $serving || $serving == stable ]] || fail "$serving serves in $namespace: name the colour to return to by --track"
+[[ -n $to_revision ]] || to_version=${to_version:-${WAYBILL_VERSION-}}
+choose
+for map in $maps; do
+  [[ -n $(field "configmap/$map" '{.metadata.name}') ]] ||
+    fail "the ConfigMap $map of revision $revision is gone: deploy that release anew with scripts/deploy_k8s.sh"
+done
+say "returning to revision $revision: $cause"
+[[ -z $dry_run ]] || exit 0
+mark waybill 'rolled back'
+kube rollout undo deployment/waybill --to-revision="$revision" >&2
+adopt waybill
+wait_for_rollout waybill || fail 'the rollback is not complete; pods of before still serve'
+smoke_test stable "$to_version" || fail 'the pods of the rollback do not answer as they should'
+[[ -z $url ]] || answers "$url" "$to_version" || fail "$url does not answer as it should"
+say "waybill runs $cause; git says something newer, so revert there, or the next deployment brings it back"
