@@ -33,7 +33,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 
 FROM rust AS development
-# Debian's stable release keeps one version of a package. hadolint ignore=DL3008
+# Debian's stable release keeps one version of a package.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends bacon \
     && rm -rf /var/lib/apt/lists/* \
