@@ -29,7 +29,7 @@ COPY . .
 # The incremental state is a cache and no layer: without it the same binary is built, only not as soon.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=waybill-incremental,target=/src/target/release/incremental,sharing=locked \
-    cargo build --release --locked --bin waybill && install -d -m 0700 /data
+    cargo build --release --locked --bin waybill && install -d -m 0700 /data/waybill
 
 
 FROM rust AS development
@@ -57,7 +57,7 @@ FROM gcr.io/distroless/cc-debian13:nonroot AS runtime
 COPY LICENSE /usr/share/doc/waybill/LICENSE
 # The SQLite database and the admin token that the first start makes. It is no VOLUME: with PostgreSQL nothing is
 # written, and an anonymous volume would be a writable place below a read-only root that nobody asked for.
-COPY --from=build --chown=65532:65532 /data /var/lib/waybill
+COPY --from=build --chown=65532:65532 /data/ /var/lib/
 COPY --from=build --chown=root:root --chmod=0755 /src/target/release/waybill /usr/local/bin/waybill
 WORKDIR /var/lib/waybill
 ENV WAYBILL__SERVER__LISTEN=0.0.0.0:3000 \

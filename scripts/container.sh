@@ -30,7 +30,9 @@ die() {
 }
 
 state() {
-  "$DOCKER" container inspect --format '{{.State.Status}}' "$name" 2>/dev/null || echo absent
+  local state
+  state=$("$DOCKER" container ls --all --filter "name=^/?$name\$" --format '{{.State}}')
+  echo "${state:-absent}"
 }
 
 ready() {
@@ -42,6 +44,7 @@ ready() {
   return 1
 }
 
+# The port is the same within and without, so that the server's own URL is right for the client in the container, too.
 start() {
   if [[ $(state) == running ]]; then
     echo "$name is running already; restart takes up another image"
@@ -52,7 +55,8 @@ start() {
   [[ $(state) == absent ]] || "$DOCKER" rm "$name" >/dev/null
   "$DOCKER" run --detach --name "$name" --restart unless-stopped \
     --read-only --cap-drop=ALL --security-opt=no-new-privileges --pids-limit=256 --memory=512m \
-    --publish "127.0.0.1:$port:3000" --env "WAYBILL__SERVER__PUBLIC_URL=http://127.0.0.1:$port" \
+    --publish "127.0.0.1:$port:$port" --env "WAYBILL__SERVER__LISTEN=0.0.0.0:$port" \
+    --env "WAYBILL__SERVER__PUBLIC_URL=http://127.0.0.1:$port" \
     --volume "$name:/var/lib/waybill" "$image" >/dev/null || remove_and_die 'it did not start'
   ready || { "$DOCKER" logs "$name" >&2 && remove_and_die 'it was not ready within 30 seconds; its log is above'; }
   cat <<END
