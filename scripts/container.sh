@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Runs Waybill in one container, with its data in a SQLite file on a named volume.
+set -euo pipefail
+
+DOCKER=${DOCKER:-docker}
+image=${WAYBILL_IMAGE:-waybill:latest}
+name=${WAYBILL_CONTAINER:-waybill}
+port=${WAYBILL_PORT:-3000}
+
+usage() {
+  cat <<'END'
+Usage: scripts/container.sh start|stop|restart|logs [LOG_OPTION…]
+
+  start    runs the image until it is ready, on http://127.0.0.1:3000, and tells where the admin token is
+  stop     stops and removes the container; the data stays in the volume
+  restart  stops and starts; this is also how a newer image is taken up
+  logs     prints the log; options such as --follow go to `docker logs`
+
+Environment:
+  WAYBILL_IMAGE      the image to run (waybill:latest, as scripts/build_image.sh --latest tags it)
+  WAYBILL_CONTAINER  the name of the container and of the volume (waybill)
+  WAYBILL_PORT       the port on 127.0.0.1 (3000)
+  DOCKER             the client to use (docker)
+END
+}
+
+die() {
+  echo "container: $*" >&2
+  exit 1
+}
+
+state() {
+  local state
+  state=$("$DOCKER" container ls --all --filter "name=^/?$name\$" --format '{{.State}}')
+  echo "${state:-absent}"
+}
+
+ready() {
+  for _ in {1..60}; do
+    [[ $(state) == running ]] || return 1
+    "$DOCKER" exec "$name" waybill healthcheck >/dev/null 2>&1 && return
+    sleep 0.5
+  done
+  return 1
+}
+
+# The port is the same within and without, so that the server's own URL is right for the client in the container, too.
+start() {
+  if [[ $(state) == running ]]; then
+    echo "$name is running already; restart takes up another image"
+    return
+  fi
+  "$DOCKER" image inspect "$image" >/dev/null 2>&1 ||
+    die "there is no image $image: run scripts/build_image.sh --latest, or name another by WAYBILL_IMAGE"
+  [[ $(state) == absent ]] || "$DOCKER" rm "$name" >/dev/null
+  "$DOCKER" run --detach --name "$name" --restart unless-stopped \
+    --read-only --cap-drop=ALL --security-opt=no-new-privileges --pids-limit=256 --memory=512m \
+    --publish "127.0.0.1:$port:$port" --env "WAYBILL__SERVER__LISTEN=0.0.0.0:$port" \
+    --env "WAYBILL__SERVER__PUBLIC_URL=http://127.0.0.1:$port" \
+    --volume "$name:/var/lib/waybill" "$image" >/dev/null || remove_and_die 'it did not start'
+  ready || { "$DOCKER" logs "$name" >&2 && remove_and_die 'it was not ready within 30 seconds; its log is above'; }
+  cat <<END
+$name serves http://127.0.0.1:$port (API: /docs)
+admin token:  $DOCKER cp $name:/var/lib/waybill/admin.token - | tar -xO
+client:       $DOCKER exec $name waybill status
+END
+}
+
+# A container that never worked is not left behind: it would restart for ever.
+remove_and_die() {
+  "$DOCKER" rm --force "$name" >/dev/null 2>&1 || true
+  die "$1; the container was removed, and the volume $name was kept"
+}
+
+stop() {
+  if [[ $(state) == absent ]]; then
+    echo "$name does not run"
+    return
+  fi
+  # Longer than server.drain_timeout, in which open requests may end.
+  "$DOCKER" stop --time 25 "$name" >/dev/null
+  "$DOCKER" rm "$name" >/dev/null
+  echo "stopped $name; its data is in the volume ($DOCKER volume rm $name deletes it)"
+}
+
+command=${1-}
+[[ $# -eq 0 ]] || shift
+case $command in
+  -h | --help) usage && exit ;;
+  start | stop | restart) [[ $# -eq 0 ]] || { usage >&2 && exit 2; } ;;
+  logs) ;;
+  *) usage >&2 && exit 2 ;;
+esac
+"$DOCKER" info >/dev/null 2>&1 || die "$DOCKER reaches no Docker daemon: start it, or name another client by DOCKER="
+case $command in
+  start) start ;;
+  stop) stop ;;
+  restart) stop && start ;;
+  logs)
+    [[ $(state) != absent ]] || die "$name does not run: scripts/container.sh start"
+    "$DOCKER" logs "$@" "$name"
+    ;;
+esac
