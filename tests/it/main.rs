@@ -63,6 +63,8 @@ mod replay;
 #[cfg(test)]
 mod round_trips;
 #[cfg(test)]
+mod shipping_nix;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod toy;
