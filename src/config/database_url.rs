@@ -3,6 +3,7 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use thiserror::Error;
 use url::Url;
@@ -49,6 +50,19 @@ impl DatabaseUrl {
     /// The URL with its password.
     pub fn expose(&self) -> &str {
         &self.text
+    }
+
+    /// The URL with a password added. It goes among the parameters, because a URL that names no host but the folder of a
+    /// socket has no other place for it.
+    pub fn with_password(&self, password: &SecretString) -> String {
+        let Ok(mut url) = Url::parse(&self.text) else { return self.text.clone() };
+        url.query_pairs_mut().append_pair("password", password.expose_secret());
+        url.into()
+    }
+
+    /// Whether it holds a password.
+    pub fn has_password(&self) -> bool {
+        self.masked.contains(MASK)
     }
 
     /// The file of a SQLite database.
@@ -165,6 +179,23 @@ mod tests {
         assert_eq!(path("sqlite:///data/w.db?mode=rwc").as_deref(), Some(Path::new("/data/w.db")));
         assert_eq!(path("sqlite:w.db").as_deref(), Some(Path::new("w.db")));
         assert_eq!(path("postgres://db/w"), None);
+    }
+
+    #[test]
+    fn a_password_of_any_characters_reaches_the_database() {
+        let password = "p@ss w+rd&x=/?#%".to_owned();
+        for text in
+            ["postgres://u@db:5432/w?sslmode=require", "postgres:///w?host=/run/postgresql", "postgres://db"]
+        {
+            let url = parse(text).unwrap();
+            assert!(!url.has_password(), "{text}");
+            let with: Url = url.with_password(&password.clone().into()).parse().unwrap();
+            let found =
+                with.query_pairs().find(|(key, _)| key == "password").map(|(_, value)| value.into_owned());
+            assert_eq!(found.as_ref(), Some(&password), "{text}");
+        }
+        assert!(parse("postgres://u:p@db/w").unwrap().has_password());
+        assert!(parse("postgres://db/w?password=p").unwrap().has_password());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
 
 const DEFAULT_FILE: &str = "waybill.toml";
 /// Keys whose value must not be repeated in a message.
-const SECRETS: [&str; 2] = ["auth.bootstrap_token", "database.url"];
+const SECRETS: [&str; 3] = ["auth.bootstrap_token", "database.password", "database.url"];
 
 /// Where a configuration comes from.
 #[derive(Debug, Clone)]

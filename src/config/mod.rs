@@ -86,6 +86,9 @@ pub struct MetricsConfig {
 pub struct DatabaseConfig {
     /// Where the database is: `sqlite://path` or `postgres://user:password@host/name`.
     pub url: DatabaseUrl,
+    /// The password for a PostgreSQL URL that has none, so that only the password need be secret.
+    #[serde(serialize_with = "mask_secret")]
+    pub password: Option<SecretString>,
     /// How many connections one process holds at most.
     pub max_connections: u32,
     /// How long a request waits for a free connection.
@@ -190,6 +193,16 @@ impl ServerConfig {
     }
 }
 
+impl DatabaseConfig {
+    /// The URL to connect with: it holds the password, wherever that was set.
+    pub fn connection_url(&self) -> String {
+        match &self.password {
+            Some(password) => self.url.with_password(password),
+            None => self.url.expose().to_owned(),
+        }
+    }
+}
+
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
@@ -209,6 +222,7 @@ impl Default for DatabaseConfig {
     fn default() -> Self {
         Self {
             url: DatabaseUrl::default(),
+            password: None,
             max_connections: 10,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::Config;
+use super::{Config, database_url::Backend};
 
 /// Keeps sums of a time and a duration far from overflow.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
@@ -55,6 +55,13 @@ pub(super) fn validate(config: &Config) -> Vec<Unusable> {
     if config.ledger.lease > config.ledger.max_lease {
         let longest = humantime::format_duration(config.ledger.max_lease);
         fault("ledger.lease", format!("must be at most ledger.max_lease ({longest})"));
+    }
+    if config.database.password.is_some() {
+        if config.database.url.backend() == Backend::Sqlite {
+            fault("database.password", "is for PostgreSQL: database.url is a SQLite file".to_owned());
+        } else if config.database.url.has_password() {
+            fault("database.password", "is set, and database.url has a password too: remove one".to_owned());
+        }
     }
     if let Some(problem) =
         config.auth.bootstrap_token.as_ref().and_then(|token| token_problem(token.expose_secret()))
@@ -205,6 +212,21 @@ mod tests {
         assert_eq!(set("0.0.0.0:3000"), ["metrics.listen"]);
         assert!(set("127.0.0.2:3000").is_empty());
         assert!(set("127.0.0.1:9090").is_empty());
+    }
+
+    #[test]
+    fn a_password_is_set_once_and_for_postgresql() {
+        let set = |url: &str| {
+            let url = url.parse().unwrap();
+            faults(|config| {
+                config.database.url = url;
+                config.database.password = Some("secret".to_owned().into());
+            })
+        };
+        assert!(set("postgres://waybill@db/waybill?sslmode=require").is_empty());
+        for url in ["sqlite://waybill.db", "postgres://u:p@db/waybill", "postgres://db/waybill?password=p"] {
+            assert_eq!(set(url), ["database.password"], "{url}");
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Db {
         match config.url.backend() {
             Backend::Postgres => {
                 // A pool that cannot connect says only that it timed out; a plain connection says why.
-                let plain = PgConnectOptions::from_str(config.url.expose()).map_err(connection_error)?;
+                let plain = PgConnectOptions::from_str(&config.connection_url()).map_err(connection_error)?;
                 let plain = tokio::time::timeout(config.acquire_timeout, plain.connect()).await;
                 if let Ok(plain) = plain {
                     plain.map_err(connection_error)?.close().await.map_err(connection_error)?;
@@ -200,7 +200,7 @@ fn pause(tried: u32) -> Duration {
 }
 
 fn postgres_options(config: &DatabaseConfig) -> ConnectOptions {
-    let mut options = ConnectOptions::new(config.url.expose());
+    let mut options = ConnectOptions::new(config.connection_url());
     options
         .max_connections(config.max_connections.max(MIGRATION_CONNECTIONS))
         .acquire_timeout(config.acquire_timeout)
@@ -215,7 +215,7 @@ fn postgres_options(config: &DatabaseConfig) -> ConnectOptions {
 }
 
 fn sqlite_options(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(config.url.expose());
+    let mut options = ConnectOptions::new(config.connection_url());
     options
         .max_connections(connections)
         .acquire_timeout(config.acquire_timeout)

@@ -39,6 +39,8 @@ mod architecture;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod expand_contract;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod http_server;
