@@ -52,6 +52,7 @@ in
       cargoTestExtraArgs = "--test it";
       nativeCheckInputs = [
         pkgs.cacert
+        pkgs.kubectl
         pkgs.postgresql_17
       ];
       # The sandbox has neither a home nor /usr/bin/env.

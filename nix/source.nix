@@ -16,8 +16,10 @@ let
     ../clippy.toml
     ../docs/openapi.json
     ../examples
+    ../kustomize
     ../nix/source.nix
     ../rustfmt.toml
+    ../scripts
     ../tests
   ];
 
