@@ -2,13 +2,12 @@
 # and fails when the code includes a file that they lack.
 { lib }:
 let
-  # What the binary is made of. Cargo.toml names the tests' first file, so it has to be there.
+  # What the binary is made of.
   package = [
     ../Cargo.lock
     ../Cargo.toml
     ../migration
     ../src
-    ../tests/it/main.rs
   ];
 
   # What lints and tests read on top of that.
