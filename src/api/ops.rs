@@ -14,16 +14,10 @@ use poem::{
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::{metrics::Metrics, shutdown::Shutdown};
+use crate::{config::commit::commit, metrics::Metrics, shutdown::Shutdown};
 
 /// Probes have short deadlines of their own; an answer after that is none.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The commit that this was built from, where the build knows it.
-pub const COMMIT: &str = match option_env!("WAYBILL_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -79,7 +73,11 @@ struct Build {
     commit: &'static str,
 }
 
-const BUILD: Build = Build { version: VERSION, commit: COMMIT };
+impl Build {
+    fn this() -> Self {
+        Self { version: VERSION, commit: commit() }
+    }
+}
 
 /// What the endpoints ask.
 #[derive(Clone)]
@@ -107,7 +105,7 @@ impl Ops {
         let report = Report {
             status: if ok { "ok" } else { "unavailable" },
             checks,
-            build: for_people.then_some(BUILD),
+            build: for_people.then(Build::this),
             uptime_seconds: for_people.then(|| self.started.elapsed().as_secs()),
         };
         let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -127,7 +125,7 @@ impl Ops {
             .at("/livez", make(|_| async { Json(serde_json::json!({"status": "ok"})) }))
             .at("/readyz", report(ready, false))
             .at("/health", report(health, true))
-            .at("/version", make(|_| async { Json(BUILD) }))
+            .at("/version", make(|_| async { Json(Build::this()) }))
     }
 }
 

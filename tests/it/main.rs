@@ -78,6 +78,7 @@ mod shipping_metrics;
 mod shipping_network;
 #[cfg(test)]
 mod shipping_workloads;
+mod shipping_nix;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

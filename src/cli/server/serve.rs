@@ -12,11 +12,11 @@ use super::{ConfigArgs, admin, connect};
 use crate::{
     api::{
         self,
-        ops::{COMMIT, Check, Checks, Readiness, VERSION},
+        ops::{Check, Checks, Readiness, VERSION},
         routes::{Shell, metrics_routes, routes},
     },
     app::App,
-    config::{Config, load::Flag},
+    config::{Config, commit::commit, load::Flag},
     metrics::Metrics,
     middleware::rate_limit::RateLimiter,
     server::{self, Limits},
@@ -52,7 +52,7 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     let mut config = loaded.config;
     config.server.listen = address;
-    let metrics = Arc::new(Metrics::new(VERSION, COMMIT)?);
+    let metrics = Arc::new(Metrics::new(VERSION, commit())?);
     let app = App { config: Arc::new(config), db, metrics };
     let shutdown = Shutdown::new();
     let shell = shell(&app, &shutdown);

@@ -1,0 +1,27 @@
+# The binary. It knows its version and not its commit: sources that are the same give the same bits, whatever commit they
+# are in. The migrations are compiled into it.
+{
+  lib,
+  craneLib,
+  common,
+  src,
+}:
+let
+  arguments = common // {
+    inherit src;
+    # The tests are checks of their own, built with debug assertions and from more files.
+    doCheck = false;
+  };
+in
+craneLib.buildPackage (
+  arguments
+  // {
+    cargoArtifacts = craneLib.buildDepsOnly arguments;
+    meta = {
+      description = "A self-hosted deployment ledger and release gate";
+      license = lib.licenses.asl20;
+      mainProgram = "waybill";
+      platforms = lib.platforms.linux;
+    };
+  }
+)
