@@ -40,6 +40,8 @@ pub struct Order {
 /// What has been done so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
+    /// The audit chain of the source or of the target is followed, which takes a while.
+    Following(&'static str),
     /// The source's audit chain is whole.
     Checked {
         /// How many rows the source has.
@@ -180,6 +182,7 @@ struct Source {
 
 /// Copies everything, or goes on with it, and tells each step to `report`.
 pub async fn copy(order: &Order, report: &(dyn Fn(Step<'_>) + Sync)) -> Result<Copied, CopyError> {
+    report(Step::Following("source"));
     let source = inspect(order).await?;
     report(Step::Checked { rows: source.rows.values().sum(), events: source.head.seq });
     // Held to the end, and given back when this ends in any way.
@@ -340,6 +343,7 @@ async fn finish(
         let rows = compare(source.tx.conn(), conn, table, batch).await?;
         report(Step::Compared { table: &table.name, rows });
     }
+    report(Step::Following("target"));
     let head = events::verify_on(conn, Some(&source.head)).await.map_err(CopyError::TargetBroken)?;
     if head != source.head {
         let head = VerifyError::Head { found: head.seq, head: source.head.seq };

@@ -2,18 +2,18 @@
 
 mod ledger;
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
-use futures_util::future::{AbortHandle, Abortable, Aborted};
+use futures_util::FutureExt as _;
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 use serde_json::json;
 use waybill::{
     config::Config,
     store::{
-        copy::{self, Batch},
+        copy::{self, Batch, marker},
         db::Db,
         schema,
     },
@@ -62,20 +62,20 @@ async fn run(source: &TestDb, target: &TestDb, set_up: impl FnOnce(&mut Order)) 
     copied
 }
 
-/// Copies until something was reported that many times, and is gone, as after `kill -9`.
-async fn run_until(source: &TestDb, target: &TestDb, reports: usize) -> Result<Copied, Aborted> {
+/// Copies until something was reported that many times, and is gone on the spot, as after `kill -9`; true when it came to
+/// its end before.
+async fn run_until(source: &TestDb, target: &TestDb, reports: usize) -> bool {
     let order = order(source, target).await.unwrap();
-    let (handle, registration) = AbortHandle::new_pair();
     let seen = AtomicUsize::new(0);
     let report = |_: Step<'_>| {
         if seen.fetch_add(1, Ordering::Relaxed) + 1 == reports {
-            handle.abort();
+            resume_unwind(Box::new("killed"));
         }
     };
-    let copied = Abortable::new(copy(&order, &report), registration).await;
+    let copied = AssertUnwindSafe(copy(&order, &report)).catch_unwind().await;
     order.source.close().await;
     order.target.close().await;
-    copied.map(Result::unwrap)
+    copied.is_ok_and(|copied| copied.is_ok())
 }
 
 async fn sql(db: &TestDb, statement: &str) {
@@ -155,25 +155,20 @@ async fn the_events_that_waited_are_sealed_alike_in_both() {
 async fn a_copy_that_is_killed_again_and_again_goes_on_to_the_same_end() {
     let (source, target) = (TestDb::sqlite().await, TestDb::postgres().await);
     let (callers, expected) = filled(&source).await;
-    let (mut runs, mut events_before) = (0, 0);
-    // The first report is of the source, the second of the resumption: each run copies one batch more.
-    while run_until(&source, &target, 3).await.is_err() {
-        runs += 1;
+    let rows = "SELECT (SELECT COUNT(*) FROM event) + (SELECT COUNT(*) FROM deployment) + (SELECT COUNT(*) FROM token) AS n";
+    let (mut runs, mut before, all) = (0, 0, number(&source, rows).await);
+    // Two reports are of the source, the third of the resumption: each run copies one batch more.
+    while before < all {
+        assert!(!run_until(&source, &target, 4).await);
         assert!(is_half_copied(&target).await);
-        let events = number(&target, "SELECT COUNT(*) AS n FROM event").await;
-        assert!((events_before..=events_before + 3).contains(&events), "{events} after {events_before}");
-        events_before = events;
+        let now = number(&target, rows).await;
+        assert!((before..=before + 3).contains(&now), "{now} after {before}");
+        (runs, before) = (runs + 1, now);
         assert!(runs < 200);
-        if number(&target, "SELECT COUNT(*) AS n FROM token").await
-            == number(&source, "SELECT COUNT(*) AS n FROM token").await
-        {
-            break;
-        }
     }
-    assert!(runs > 30, "{runs}");
     // Now within the comparison.
-    for reports in 4..10 {
-        run_until(&source, &target, reports).await.unwrap_err();
+    for reports in 5..15 {
+        assert!(!run_until(&source, &target, reports).await);
         assert!(is_half_copied(&target).await);
     }
     run(&source, &target, |_| {}).await.unwrap();
@@ -250,7 +245,7 @@ async fn schemas_of_other_versions_are_refused() {
 async fn a_source_that_was_used_meanwhile_is_not_mixed_with_what_is_there() {
     let (source, target) = (TestDb::sqlite().await, TestDb::postgres().await);
     let (callers, _) = filled(&source).await;
-    run_until(&source, &target, 20).await.unwrap_err();
+    assert!(!run_until(&source, &target, 20).await);
     let api = Api::without_token(&source, |_| {}).await.bearing(&callers.admin);
     api.post("/services", json!({ "name": "newer" })).await.ok(201);
     let expected = answers(&api, &callers).await;
@@ -266,7 +261,7 @@ async fn a_source_that_was_used_meanwhile_is_not_mixed_with_what_is_there() {
 async fn a_change_that_no_count_shows_is_found_by_comparing() {
     let (source, target) = (TestDb::sqlite().await, TestDb::postgres().await);
     filled(&source).await;
-    run_until(&source, &target, 40).await.unwrap_err();
+    assert!(!run_until(&source, &target, 40).await);
     sql(&source, "UPDATE deployment SET message = 'changed' WHERE status = 'failed'").await;
     for _ in 0..2 {
         let error = run(&source, &target, |_| {}).await.unwrap_err();
@@ -280,7 +275,7 @@ async fn a_change_that_no_count_shows_is_found_by_comparing() {
 async fn a_row_that_somebody_else_wrote_into_the_target_is_found() {
     let (source, target) = (TestDb::sqlite().await, TestDb::postgres().await);
     filled(&source).await;
-    run_until(&source, &target, 40).await.unwrap_err();
+    assert!(!run_until(&source, &target, 40).await);
     sql(
         &target,
         "INSERT INTO environment (id, name, tier, rank, revision, created_at, updated_at) VALUES \
@@ -321,35 +316,22 @@ async fn a_source_in_use_is_refused_and_one_that_is_copied_lets_nobody_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_copies_at_once_one_is_refused() {
-    let (one, other, target) = (TestDb::sqlite().await, TestDb::sqlite().await, TestDb::postgres().await);
-    filled(&one).await;
-    let (one, other) = (order(&one, &target).await.unwrap(), order(&other, &target).await.unwrap());
-    let refused = Mutex::new(None);
-    // The second one comes in the middle of the first.
-    let first = async {
-        let mut copying = Box::pin(copy(&one, &|_| {}));
-        tokio::select! {
-            biased;
-            _ = async {
-                while number(&target, "SELECT COUNT(*) AS n FROM pg_locks WHERE locktype = 'advisory'").await == 0 {
-                    tokio::task::yield_now().await;
-                }
-                *refused.lock().unwrap() = Some(copy(&other, &|_| {}).await.unwrap_err());
-            } => {}
-            _ = &mut copying => panic!("it was too quick"),
-        }
-        copying.await
-    };
-    first.await.unwrap();
-    let refused = refused.into_inner().unwrap().unwrap();
-    assert!(matches!(refused, CopyError::UnderWay), "{refused}");
+    let (source, target) = (TestDb::sqlite().await, TestDb::postgres().await);
+    let rival = connect(&target, false).await.unwrap();
+    let held = rival.hold().await.unwrap();
+    assert!(marker::claim(held.conn()).await.unwrap());
+    let error = run(&source, &target, |_| {}).await.unwrap_err();
+    assert!(matches!(error, CopyError::UnderWay), "{error}");
+    drop(held);
+    rival.close().await;
+    run(&source, &target, |_| {}).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_half_copied_database_is_neither_migrated_nor_ready() {
     let (source, target) = (TestDb::sqlite().await, TestDb::postgres().await);
     filled(&source).await;
-    run_until(&source, &target, 10).await.unwrap_err();
+    assert!(!run_until(&source, &target, 10).await);
     let db = connect(&target, false).await.unwrap();
     for error in [schema::up(&db).await.unwrap_err(), schema::down(&db, 1).await.unwrap_err()] {
         assert!(error.to_string().contains("waybill copy"), "{error}");

@@ -106,6 +106,8 @@ async fn a_killed_copy_is_not_served_and_goes_on() {
     let mut server = ServerProcess::spawn(&source, &[]);
     assert!(!server.wait().await.success(), "nobody may write to the source now");
     assert!(server.stderr().contains("cannot open the database"), "{}", server.stderr());
+    let (other, _) = ledger().await;
+    assert_refused(&run(&other.url, &target.url), "another copy into the target is under way");
     child.kill().unwrap();
     child.wait().unwrap();
     throw_out(&connection).await;

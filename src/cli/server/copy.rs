@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Mutex,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -20,6 +20,9 @@ use crate::{
 
 /// One for the claim, one for the lock of the migrations, two to work on.
 const CONNECTIONS: u32 = 4;
+
+/// How long nothing is said where nobody watches.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What to copy where.
 #[derive(Debug, Args)]
@@ -113,19 +116,21 @@ fn summary(copied: &Copied, to: &str) -> String {
     )
 }
 
-/// Tells people how far it is: on a terminal in one line for each table, elsewhere a line for each table that is done.
+/// Tells people how far it is: on a terminal in lines that change, elsewhere with a line now and then.
 struct Progress {
     terminal: bool,
-    open: Mutex<bool>,
+    /// Whether the last line is one that the next replaces, and when it was written.
+    last: Mutex<(bool, Instant)>,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), open: Mutex::new(false) }
+        Self { terminal: std::io::stderr().is_terminal(), last: Mutex::new((false, Instant::now())) }
     }
 
     fn tell(&self, step: Step<'_>) {
         match step {
+            Step::Following(whose) => self.passing(&format!("Following the audit chain of the {whose} …")),
             Step::Checked { rows, events } => {
                 self.line(&format!("The source has {rows} rows; its chain of {events} events is whole."));
             }
@@ -151,23 +156,26 @@ impl Progress {
 
     /// A line that the next one replaces.
     fn passing(&self, text: &str) {
+        let is_due = || self.last.lock().is_ok_and(|last| last.1.elapsed() > SILENCE);
         if self.terminal {
             self.write(text, true);
+        } else if is_due() {
+            self.line(text);
         }
     }
 
     fn end(&self) {
-        if self.open.lock().is_ok_and(|open| *open) {
+        if self.last.lock().is_ok_and(|last| last.0) {
             self.line("");
         }
     }
 
     fn write(&self, text: &str, passing: bool) {
-        let Ok(mut open) = self.open.lock() else { return };
-        let begin = if *open { "\r\u{1b}[2K" } else { "" };
+        let Ok(mut last) = self.last.lock() else { return };
+        let begin = if last.0 { "\r\u{1b}[2K" } else { "" };
         let end = if passing { "" } else { "\n" };
-        *open = passing;
-        let mut out = anstream::stderr().lock();
+        *last = (passing, Instant::now());
+        let mut out = std::io::stderr().lock();
         // Nobody may be listening, and the copy is what matters.
         drop(write!(out, "{begin}{text}{end}"));
         drop(out.flush());

@@ -36,6 +36,8 @@ struct ForeignKey {
 
 /// Takes the right to copy into the database, until the transaction ends; false when somebody else has it.
 pub async fn claim(conn: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    // It idles while others work, which is what that limit would end.
+    conn.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
     let mut sql = Sql::new("SELECT pg_try_advisory_xact_lock(");
     let row = sql.bind(LOCK).push(") AS claimed").one(conn).await?.ok_or(StoreError::Corrupt("lock"))?;
     Ok(row.try_get("", "claimed")?)
