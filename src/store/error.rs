@@ -1,4 +1,4 @@
-//! What can go wrong in the database, in the kinds that a caller treats differently.
+//! What can go wrong in the database, in the six kinds that a caller treats differently.
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
@@ -34,6 +34,11 @@ impl Transient for StoreError {
 }
 
 impl StoreError {
+    /// Whether the database's user may not do it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Other(error) if code(error).as_deref() == Some("42501"))
+    }
+
     /// Whether this unique key is the one that is taken.
     pub fn is_taken(&self, key: &str) -> bool {
         matches!(self, Self::Unique(taken) if taken.contains(key))

@@ -194,3 +194,22 @@ async fn a_target_that_does_not_answer_is_named_without_its_password() {
     let (source, _) = ledger().await;
     assert_refused(&run(&source.url, "postgres://u:hunter2@127.0.0.1:1/w"), "127.0.0.1:1/w");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_may_not_make_tables_is_told_so() {
+    let ((source, _), target) = (ledger().await, TestDb::postgres().await);
+    let connection = sql(&target).await;
+    let role = format!("copy_guest_{}", std::process::id());
+    let statement = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'hunter2'; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"
+    );
+    connection.execute_unprepared(&statement).await.unwrap();
+    let mut url: url::Url = target.url.parse().unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some("hunter2")).unwrap();
+    assert_refused(&run(&source.url, url.as_str()), "must own the database");
+    let marks = "SELECT COUNT(*) AS n FROM pg_tables WHERE tablename = 'unfinished_copy'";
+    assert_eq!(rows(&connection, marks).await, 0);
+    connection.execute_unprepared(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+    connection.close().await.unwrap();
+}

@@ -92,12 +92,16 @@ fn check_direction(args: &CopyArgs) -> anyhow::Result<()> {
 }
 
 fn with_remedy(error: CopyError) -> anyhow::Error {
-    let passing = matches!(&error, CopyError::Target(StoreError::Unavailable(_) | StoreError::Busy(_)));
-    let error = anyhow::Error::new(error);
-    if passing {
-        return error.context("the copy is not finished; the same command goes on where this one stopped");
-    }
-    error
+    let remedy = match &error {
+        CopyError::Target(StoreError::Unavailable(_) | StoreError::Busy(_)) => {
+            "the copy is not finished; the same command goes on where this one stopped"
+        }
+        CopyError::Target(error) if error.is_forbidden() => {
+            "the user of --to must own the database, as the one that `waybill migrate up` runs as does"
+        }
+        _ => return error.into(),
+    };
+    anyhow::Error::new(error).context(remedy)
 }
 
 fn summary(copied: &Copied, to: &str) -> String {
@@ -166,7 +170,7 @@ impl Progress {
 
     fn end(&self) {
         if self.last.lock().is_ok_and(|last| last.0) {
-            self.line("");
+            self.passing("");
         }
     }
 
