@@ -92,16 +92,20 @@ fn check_direction(args: &CopyArgs) -> anyhow::Result<()> {
 }
 
 fn with_remedy(error: CopyError) -> anyhow::Error {
-    let remedy = match &error {
-        CopyError::Target(StoreError::Unavailable(_) | StoreError::Busy(_)) => {
-            "the copy is not finished; the same command goes on where this one stopped"
-        }
-        CopyError::Target(error) if error.is_forbidden() => {
-            "the user of --to must own the database, as the one that `waybill migrate up` runs as does"
-        }
-        _ => return error.into(),
-    };
-    anyhow::Error::new(error).context(remedy)
+    let target = if let CopyError::Target(error) = &error { Some(error) } else { None };
+    let passing =
+        target.is_some_and(|error| matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_)));
+    let forbidden = target.is_some_and(StoreError::is_forbidden);
+    let error = anyhow::Error::new(error);
+    if passing {
+        error.context("the copy is not finished; the same command goes on where this one stopped")
+    } else if forbidden {
+        error.context(
+            "the user of --to must own the database, as the one that `waybill migrate up` runs as does",
+        )
+    } else {
+        error
+    }
 }
 
 fn summary(copied: &Copied, to: &str) -> String {
