@@ -14,7 +14,7 @@ use sea_orm::{
     sqlx::{
         self, ConnectOptions as _, Connection as _,
         postgres::PgConnectOptions,
-        sqlite::{SqliteJournalMode, SqliteSynchronous},
+        sqlite::{SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
     },
 };
 use tokio::sync::Notify;
@@ -29,6 +29,9 @@ const RETRIES: u32 = 5;
 
 /// A migration holds its lock on one connection and works on another.
 const MIGRATION_CONNECTIONS: u32 = 2;
+
+/// How long a file may stay in use by somebody who is about to leave.
+const ALONE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A handle on the database; cheap to clone.
 #[derive(Clone, Debug)]
@@ -84,6 +87,28 @@ impl Db {
                 Ok(Self { read, write, committed })
             }
         }
+    }
+
+    /// Opens a SQLite file that nobody else has open, and keeps everybody else out until it is closed. Fails with
+    /// [`StoreError::Busy`] when somebody has it open. Reading it so changes nothing in it.
+    pub async fn connect_alone(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        let mut options = ConnectOptions::new(config.connection_url());
+        options
+            .max_connections(1)
+            .acquire_timeout(config.acquire_timeout)
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false)
+            .map_sqlx_sqlite_opts(|options| {
+                // Every connection to a file in WAL mode, even an idle one, shares a lock that this one does not.
+                options.locking_mode(SqliteLockingMode::Exclusive).busy_timeout(ALONE_PATIENCE)
+            });
+        let only = Database::connect(options).await?;
+        Ok(Self { read: only.clone(), write: only, committed: Arc::new(Notify::new()) })
+    }
+
+    /// Begins a transaction that is held while others work. Of a SQLite file, nobody else can change anything meanwhile.
+    pub async fn hold(&self) -> Result<Tx, StoreError> {
+        self.begin().await
     }
 
     /// What reads run on.

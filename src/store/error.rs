@@ -1,4 +1,4 @@
-//! What can go wrong in the database, in the five kinds that a caller treats differently.
+//! What can go wrong in the database, in the six kinds that a caller treats differently.
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
@@ -19,6 +19,9 @@ pub enum StoreError {
     /// A row holds what no code of ours writes.
     #[error("the database holds an unreadable {0}")]
     Corrupt(&'static str),
+    /// A copy into the database was begun and is not finished.
+    #[error("{}", crate::store::schema::HALF_COPIED)]
+    HalfCopied,
     /// Anything else: a defect of ours.
     #[error("a statement failed")]
     Other(#[source] DbErr),
@@ -31,6 +34,11 @@ impl Transient for StoreError {
 }
 
 impl StoreError {
+    /// Whether the database's user may not do it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Other(error) if code(error).as_deref() == Some("42501"))
+    }
+
     /// Whether this unique key is the one that is taken.
     pub fn is_taken(&self, key: &str) -> bool {
         matches!(self, Self::Unique(taken) if taken.contains(key))
@@ -43,8 +51,9 @@ impl From<DbErr> for StoreError {
             return Self::Unique(message);
         }
         match code(&error).as_deref() {
-            // PostgreSQL: serialization failure, deadlock; SQLite: busy, and busy on a stale snapshot.
-            Some("40001" | "40P01" | "5" | "517") => Self::Busy(error),
+            // PostgreSQL: serialization failure, deadlock, a lock that was waited for in vain; SQLite: busy, and busy on a
+            // stale snapshot.
+            Some("40001" | "40P01" | "55P03" | "5" | "517") => Self::Busy(error),
             // PostgreSQL: connection exceptions, insufficient resources, operator intervention, read-only standby; and
             // whatever a new connection may be refused with: a password, a database that is not there or shut.
             // SQLite: I/O error, cannot open, full disk.

@@ -1,7 +1,7 @@
 //! The schema's version: bringing the database up to it, and telling whether it is.
 
 use migration::{Migrator, MigratorTrait as _};
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection};
 
 use crate::store::{db::Db, error::StoreError, sql::Sql};
 
@@ -17,18 +17,31 @@ pub struct SchemaStatus {
     pub pending: Vec<String>,
     /// Migrations that are applied and unknown here: a newer binary's, which this one can live with.
     pub ahead: Vec<String>,
+    /// Whether a copy into the database was begun and is not finished: what is there is not a ledger yet.
+    pub half_copied: bool,
 }
+
+/// What is said of a database that holds a part of a ledger.
+pub const HALF_COPIED: &str = "the database holds an unfinished copy of another: run `waybill copy` again, which goes on \
+                               where it stopped, or use another database";
 
 /// Reads how the schema stands, and changes nothing.
 pub async fn status(db: &Db) -> Result<SchemaStatus, StoreError> {
-    let exists = if db.is_postgres() {
-        "SELECT 1 WHERE to_regclass('seaql_migrations') IS NOT NULL"
+    status_on(db.read()).await
+}
+
+/// As [`status`], on a connection.
+pub async fn status_on(conn: &impl ConnectionTrait) -> Result<SchemaStatus, StoreError> {
+    let exists = if conn.get_database_backend() == DatabaseBackend::Postgres {
+        "SELECT to_regclass('seaql_migrations') IS NOT NULL AS migrated, \
+         to_regclass('unfinished_copy') IS NOT NULL AS half_copied"
     } else {
-        "SELECT 1 FROM sqlite_master WHERE name = 'seaql_migrations'"
+        "SELECT COUNT(*) > 0 AS migrated, FALSE AS half_copied FROM sqlite_master WHERE name = 'seaql_migrations'"
     };
+    let exists = Sql::new(exists).one(conn).await?.ok_or(StoreError::Corrupt("catalogue"))?;
     let mut applied: Vec<String> = Vec::new();
-    if Sql::new(exists).one(db.read()).await?.is_some() {
-        for row in Sql::new("SELECT version FROM seaql_migrations ORDER BY version").all(db.read()).await? {
+    if exists.try_get("", "migrated")? {
+        for row in Sql::new("SELECT version FROM seaql_migrations ORDER BY version").all(conn).await? {
             applied.push(row.try_get("", "version")?);
         }
     }
@@ -36,13 +49,17 @@ pub async fn status(db: &Db) -> Result<SchemaStatus, StoreError> {
         Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     let pending = known.iter().filter(|name| !applied.contains(name)).cloned().collect();
     let ahead = applied.iter().filter(|name| !known.contains(name)).cloned().collect();
-    Ok(SchemaStatus { applied, pending, ahead })
+    let half_copied = exists.try_get("", "half_copied")?;
+    Ok(SchemaStatus { applied, pending, ahead, half_copied })
 }
 
 /// Applies what is pending, and tells its names. Content when a newer binary has been here.
 pub async fn up(db: &Db) -> Result<Vec<String>, StoreError> {
     locked(db, async |conn| {
         let before = status(db).await?;
+        if before.half_copied {
+            return Err(StoreError::HalfCopied);
+        }
         if !before.pending.is_empty() && before.ahead.is_empty() {
             Migrator::up(conn, None).await?;
         } else if !before.pending.is_empty() {
@@ -58,6 +75,9 @@ pub async fn up(db: &Db) -> Result<Vec<String>, StoreError> {
 /// Takes back the last `steps` migrations, and tells how many are left.
 pub async fn down(db: &Db, steps: u32) -> Result<usize, StoreError> {
     locked(db, async |conn| {
+        if status(db).await?.half_copied {
+            return Err(StoreError::HalfCopied);
+        }
         Migrator::down(conn, Some(steps)).await?;
         Ok(status(db).await?.applied.len())
     })

@@ -66,7 +66,10 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy(_) | StoreError::Unavailable(_) => Self::Unavailable(error),
-            StoreError::Unique(_) | StoreError::Corrupt(_) | StoreError::Other(_) => Self::Internal(error),
+            StoreError::Unique(_)
+            | StoreError::Corrupt(_)
+            | StoreError::HalfCopied
+            | StoreError::Other(_) => Self::Internal(error),
         }
     }
 }

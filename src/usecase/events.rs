@@ -1,6 +1,7 @@
 //! Reading the audit log, and checking its chain.
 
 use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
 
 use crate::{
     domain::{
@@ -73,12 +74,19 @@ pub enum VerifyError {
 
 /// Checks the whole chain, event by event, and that it holds the `anchor` that was kept elsewhere.
 pub async fn verify(db: &Db, anchor: Option<&Link>) -> Result<Link, VerifyError> {
-    let (head, _) = event::head(db.read()).await?;
+    verify_on(db.read(), anchor).await
+}
+
+/// As [`verify`], on a connection.
+pub(super) async fn verify_on(
+    conn: &impl ConnectionTrait,
+    anchor: Option<&Link>,
+) -> Result<Link, VerifyError> {
+    let (head, _) = event::head(conn).await?;
     let mut link = Link::default();
     let mut anchored = anchor.is_none_or(|anchor| *anchor == link);
     loop {
-        let events =
-            event::list(db.read(), &Narrowing::default(), &Filter::default(), link.seq, STEP).await?;
+        let events = event::list(conn, &Narrowing::default(), &Filter::default(), link.seq, STEP).await?;
         if events.is_empty() {
             break;
         }

@@ -39,6 +39,10 @@ mod architecture;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod copy;
+#[cfg(test)]
+mod copy_process;
+#[cfg(test)]
 mod expand_contract;
 #[cfg(test)]
 mod harness;

@@ -57,6 +57,7 @@ pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
             let ahead = lines("applied by a newer version", &status.ahead);
             let text = [lines("applied", &known), ahead, lines("pending", &status.pending)].concat();
             say(&text.join("\n"))?;
+            anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
             Ok(if status.pending.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod audit;
 pub mod config;
+pub mod copy;
 pub mod health;
 pub mod migrate;
 pub mod serve;
@@ -55,6 +56,7 @@ impl ConfigArgs {
         }
         let db = connect(&loaded).await?;
         let status = schema::status(&db).await?;
+        anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
         anyhow::ensure!(status.pending.is_empty(), "the schema of {url} is behind; run `waybill migrate up`");
         Ok(db)
     }
@@ -94,6 +96,8 @@ pub enum ServerCommand {
     /// Check the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Copy a whole ledger from SQLite to an empty PostgreSQL database; goes on where it was interrupted.
+    Copy(copy::CopyArgs),
 }
 
 /// What can be done with the configuration.
@@ -116,6 +120,7 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
         ServerCommand::Openapi => say(&crate::api::document()),
         ServerCommand::Healthcheck(args) => health::run(&args).await,
         ServerCommand::Audit(command) => audit::run(&command).await,
+        ServerCommand::Copy(args) => copy::run(args).await,
     }
 }
 

@@ -86,6 +86,7 @@ async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
 async fn prepare_schema(db: &Db) -> anyhow::Result<()> {
     if db.is_postgres() {
         let status = schema::status(db).await?;
+        anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
         anyhow::ensure!(
             status.pending.is_empty(),
             "the database's schema is behind this version: run `waybill migrate up` first (pending: {})",
@@ -158,7 +159,7 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// Ready when the database answers and its schema is not behind.
+/// Ready when the database answers, holds a whole ledger, and its schema is not behind.
 struct Ready(Db);
 
 impl Readiness for Ready {
@@ -169,6 +170,7 @@ impl Readiness for Ready {
                     tracing::warn!(error = chain(&error), "the database is not ready");
                     Check::unavailable("It does not answer.")
                 }
+                Ok(status) if status.half_copied => Check::unavailable("A copy into it is not finished."),
                 Ok(status) if status.pending.is_empty() => Check::ok(),
                 Ok(_) => Check::unavailable("Its schema is behind; run `waybill migrate up`."),
             };

@@ -61,6 +61,11 @@ impl Api {
 
     /// As an admin of a server that is set up otherwise.
     pub async fn with(db: &TestDb, set_up: impl FnOnce(&mut Config)) -> Self {
+        Self::without_token(db, set_up).await.token(&[Scope::Admin], None, None).await
+    }
+
+    /// As somebody without a token, in whose database nobody has made one.
+    pub async fn without_token(db: &TestDb, set_up: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.database.url = db.url.parse().unwrap();
         config.limits.requests_per_second = 1_000_000;
@@ -71,8 +76,12 @@ impl Api {
         let app = App { config: Arc::new(config), db: connected, metrics };
         let shell = serve::shell(&app, &Shutdown::new());
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());
-        let api = Self { app, endpoint, token: None, url: db.url.clone() };
-        api.token(&[Scope::Admin], None, None).await
+        Self { app, endpoint, token: None, url: db.url.clone() }
+    }
+
+    /// The secret that this caller sends.
+    pub fn secret(&self) -> &str {
+        self.token.as_deref().expect("this caller has a token")
     }
 
     /// As a new token with these scopes, narrowed to these services and environments.
