@@ -62,6 +62,7 @@ adopt() {
 # Notes on the current revision why it was left, and waits until its ReplicaSet says so too. To Kubernetes, a release that
 # failed is a revision like any other, and the next rollback would return to it.
 mark() {
+  # In a trap, a `return` without a number gives the status of what was interrupted.
   local revision cause
   revision=$(revision_of "$1")
   cause="$(field "deployment/$1" '{.metadata.annotations.kubernetes\.io/change-cause}') ($2)"
@@ -70,7 +71,7 @@ mark() {
     kube get replicasets --selector app.kubernetes.io/component=server -o json |
       jq -e --arg revision "$revision" --arg cause "$cause" '
         any(.items[].metadata.annotations; .["deployment.kubernetes.io/revision"] == $revision
-                                           and .["kubernetes.io/change-cause"] == $cause)' >/dev/null && return
+                                           and .["kubernetes.io/change-cause"] == $cause)' >/dev/null && return 0
     sleep 0.2
   done
   say "revision $revision could not be marked as $2"
