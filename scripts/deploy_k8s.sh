@@ -132,10 +132,14 @@ plan() {
   esac
 }
 
-# Sorts what was rendered into what is applied now. Secrets are made and never changed: their names carry a hash.
+# Sorts what was rendered into what is applied now. Secrets are made and never changed: their names carry a hash. The jobs
+# that run the image by themselves get it last: a release that is taken back must not leave them one that fails.
 choose() {
   case $track in
-    stable) documents not admin secret >"$work/apply.yaml" ;;
+    stable)
+      documents not admin secret job >"$work/apply.yaml"
+      documents job >"$work/jobs.yaml"
+      ;;
     canary) documents config track=canary >"$work/apply.yaml" ;;
     *) documents config "track=$track" service=waybill service=waybill-preview >"$work/apply.yaml" ;;
   esac
@@ -163,7 +167,8 @@ look_at_namespace() {
 show_difference() {
   local code=0 file
   say 'what changes (Secrets are not shown):'
-  for file in ${admin:+"$work/admin.yaml"} "$work/apply.yaml"; do
+  for file in ${admin:+"$work/admin.yaml"} "$work/apply.yaml" "$work/jobs.yaml"; do
+    [[ -s $file ]] || continue
     server_side diff -f "$file" || code=$?
     ((code <= 1)) || fail 'the cluster does not accept this; nothing was changed'
   done
@@ -229,6 +234,9 @@ deploy() {
   [[ -z $admin ]] || server_side apply -f "$work/admin.yaml" >&2
   if server_side apply -f "$work/apply.yaml" >&2 && { [[ -z $active ]] || fill_up; } &&
     wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test; then
+    trap - INT TERM
+    [[ ! -s $work/jobs.yaml ]] || server_side apply -f "$work/jobs.yaml" >&2 ||
+      fail "$deployment runs ${cause:-what the overlay names}, but its CronJobs are as before: run this again"
     say "$deployment runs ${cause:-what the overlay names}"
     return
   fi

@@ -77,7 +77,7 @@ render() {
 }
 
 # Prints the documents of `$work/all.yaml` that are, or with `not` are not, of one of these classes: admin, secret,
-# config, track=TRACK, service=NAME. Kustomize writes every field on a line of its own.
+# config, job, track=TRACK, service=NAME. Kustomize writes every field on a line of its own.
 documents() {
   local negate=0
   if [[ $1 == not ]]; then
@@ -96,6 +96,7 @@ documents() {
       if (is("secret") && secret) match_ = 1
       if (is("admin") && document ~ /\n    app.kubernetes.io\/component: (namespace|deployer)\n/) match_ = 1
       if (is("config") && !secret && document ~ /\n    app.kubernetes.io\/component: config\n/) match_ = 1
+      if (is("job") && document ~ /\nkind: CronJob\n/) match_ = 1
       if (match(document, /\n    track: [a-z]+\n/)) {
         if (is("track=" substr(document, RSTART + 12, RLENGTH - 13))) match_ = 1
       }
