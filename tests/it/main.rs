@@ -81,8 +81,9 @@ mod shipping_metrics;
 #[cfg(test)]
 mod shipping_network;
 #[cfg(test)]
-mod shipping_workloads;
 mod shipping_nix;
+#[cfg(test)]
+mod shipping_workloads;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
