@@ -19,7 +19,7 @@ use crate::support::{
 
 const RULE: &str = "kustomize/components/monitoring/prometheusrule.yaml";
 const DASHBOARD: &str = "kustomize/components/monitoring/dashboard.json";
-const RUNBOOKS: &str = "https://git.example.com/waybill/-/blob/main/docs/operations.md#runbook-";
+const RUNBOOKS: &str = "https://git.example.com/waybill/-/blob/main/docs/runbooks.md#runbook-";
 
 /// What Prometheus gives every series that it scrapes from us.
 const OF_TARGETS: [&str; 5] = ["instance", "job", "namespace", "pod", "track"];
@@ -190,13 +190,12 @@ fn every_alert_says_what_to_do_and_is_tested() {
 }
 
 #[test]
-#[ignore = "until the runbooks are in docs/operations.md"]
 fn every_alert_has_its_runbook() {
     let rule = of_rule();
-    let operations = fs::read_to_string(repository("docs/operations.md")).unwrap();
+    let runbooks = fs::read_to_string(repository("docs/runbooks.md")).unwrap();
     for alert in alerts(&rule) {
-        let heading = format!("\n### Runbook: {}\n", text(&alert["alert"]));
-        assert!(operations.contains(&heading), "{heading}");
+        let heading = format!("\n## Runbook: {}\n", text(&alert["alert"]));
+        assert!(runbooks.contains(&heading), "{heading}");
     }
 }
 
