@@ -1,5 +1,7 @@
 //! Several processes on one PostgreSQL database: one winner, one migration.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
 use serde_json::Value;
@@ -72,6 +74,32 @@ async fn eight_migrations_of_an_empty_database_at_once_succeed() {
     assert_eq!(applied, 1, "one of them did the work");
     let server = ServerProcess::start(&db).await;
     assert!(server.client().get(server.at("/api/v1/matrix")).send().await.unwrap().status().is_success());
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_its_database_as_long_as_it_is_told_to() {
+    let db = TestDb::postgres().await;
+    let later = format!("{}_later", db.url);
+    let name = later.rsplit('/').next().unwrap().to_owned();
+    let directory = TempDir::new().unwrap();
+    let migrate = |wait: &str| {
+        let mut migration = command(&directory);
+        migration.args(["migrate", "up", "--wait", wait]).env("DATABASE_URL", &later);
+        tokio::task::spawn_blocking(move || migration.output().unwrap())
+    };
+    let impatient = migrate("0s").await.unwrap();
+    assert!(!impatient.status.success());
+    assert!(String::from_utf8_lossy(&impatient.stderr).contains("does not exist"));
+
+    let patient = migrate("1m");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let admin = connect(&db.url).await;
+    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let output = patient.await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Applied"));
+    admin.execute_unprepared(&format!("DROP DATABASE {name}")).await.unwrap();
+    admin.close().await.unwrap();
 }
 
 #[tokio::test]

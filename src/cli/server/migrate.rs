@@ -1,6 +1,6 @@
 //! `waybill migrate`: the database's schema.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Subcommand;
 
@@ -11,7 +11,14 @@ use crate::store::schema;
 #[derive(Debug, Subcommand)]
 pub enum MigrateCommand {
     /// Apply every pending migration. Safe when several run at once, and content when the database is ahead.
-    Up(ConfigArgs),
+    Up {
+        /// How long to wait for a database that does not answer yet, such as `2m`.
+        #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+        wait: Duration,
+        /// Where the database is.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Take back the last migrations, and what they hold.
     Down {
         /// How many.
@@ -31,8 +38,8 @@ pub enum MigrateCommand {
 /// Does what is asked.
 pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
     match command {
-        MigrateCommand::Up(config) => {
-            let done = schema::up(&config.open_for_migration().await?).await?;
+        MigrateCommand::Up { wait, config } => {
+            let done = schema::up(&config.open_for_migration(*wait).await?).await?;
             if done.is_empty() {
                 return say("The schema is up to date.");
             }
@@ -40,11 +47,11 @@ pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
         }
         MigrateCommand::Down { steps, yes, config } => {
             anyhow::ensure!(yes, "this drops tables with all they hold; back up first, then say --yes");
-            let left = schema::down(&config.open_for_migration().await?, *steps).await?;
+            let left = schema::down(&config.open_for_migration(Duration::ZERO).await?, *steps).await?;
             say(&format!("{left} migrations are left."))
         }
         MigrateCommand::Status(config) => {
-            let status = schema::status(&config.open_for_migration().await?).await?;
+            let status = schema::status(&config.open_for_migration(Duration::ZERO).await?).await?;
             let lines = |mark: &str, names: &[String]| {
                 names.iter().map(|name| format!("{mark} {name}")).collect::<Vec<_>>()
             };

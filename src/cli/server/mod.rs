@@ -9,7 +9,11 @@ pub mod migrate;
 pub mod serve;
 pub mod token;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -19,6 +23,9 @@ use crate::{
     store::{db::Db, schema},
     telemetry,
 };
+
+/// How long a database that did not answer is left alone.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug, Args)]
@@ -62,11 +69,20 @@ impl ConfigArgs {
     }
 
     /// Loads the configuration and opens the database to change its schema, which may take longer than a statement may
-    /// otherwise.
-    async fn open_for_migration(&self) -> anyhow::Result<Db> {
+    /// otherwise. A database that does not answer is asked again until it was waited for so long.
+    async fn open_for_migration(&self, patience: Duration) -> anyhow::Result<Db> {
         let mut loaded = self.load(Vec::new())?;
-        loaded.config.database.statement_timeout = std::time::Duration::ZERO;
-        connect(&loaded).await
+        loaded.config.database.statement_timeout = Duration::ZERO;
+        let given_up = Instant::now() + patience;
+        loop {
+            match connect(&loaded).await {
+                Err(error) if Instant::now() < given_up => {
+                    tracing::warn!(error = format!("{error:#}"), "waiting for the database");
+                    tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 }
 
