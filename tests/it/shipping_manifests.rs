@@ -18,11 +18,18 @@ const IMMUTABLE_LABELS: [&str; 4] =
 /// Service loses are an outage.
 const SELECTORS: &str = "
 Deployment/waybill: component=server name=waybill track=stable
+Deployment/waybill-blue: component=server name=waybill track=blue
+Deployment/waybill-canary: component=server name=waybill track=canary
+Deployment/waybill-green: component=server name=waybill track=green
 PodDisruptionBudget/waybill: component=server name=waybill track=stable
+PodDisruptionBudget/waybill-blue: component=server name=waybill track=blue
+PodDisruptionBudget/waybill-green: component=server name=waybill track=green
 PodDisruptionBudget/waybill-postgres: component=postgres name=waybill
 Service/waybill: component=server name=waybill
+Service/waybill-canary: component=server name=waybill track=canary
 Service/waybill-metrics: component=server name=waybill
 Service/waybill-postgres: component=postgres name=waybill
+Service/waybill-stable: component=server name=waybill track=stable
 StatefulSet/waybill-postgres: component=postgres name=waybill
 ";
 
@@ -126,6 +133,13 @@ fn selectors_are_those_of_the_first_release() {
         for line in SELECTORS.lines().filter(|line| !line.is_empty()) {
             let (title, labels) = line.split_once(": ").unwrap();
             known.insert(title.to_owned(), labels.to_owned());
+        }
+        if name.contains("blue-green") {
+            let colours = if name.contains("green-active") { ["green", "blue"] } else { ["blue", "green"] };
+            for (service, colour) in ["waybill", "waybill-preview"].into_iter().zip(colours) {
+                let labels = format!("component=server name=waybill track={colour}");
+                known.insert(format!("Service/{service}"), labels);
+            }
         }
         for object in &manifests.0 {
             let Some(selector) = selector(object) else { continue };
