@@ -18,6 +18,7 @@ let
   };
   withDependencies = arguments // {
     cargoArtifacts = craneLib.buildDepsOnly arguments;
+    doInstallCargoArtifacts = false;
   };
 in
 {

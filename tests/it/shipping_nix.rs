@@ -95,7 +95,7 @@ fn what_the_lists_lack_is_found() {
         (r#"include_str!("b.json")"#, Some("tests/it/b.json")),
         ("include_str!(\n    \"b.json\"\n)", Some("tests/it/b.json")),
         (r#"include_bytes!("../b.png")"#, Some("tests/b.png")),
-        (r##"#[path = "../more.rs"]"##, Some("tests/more.rs")),
+        (r#"#[path = "../more.rs"]"#, Some("tests/more.rs")),
         (r#"Command::new(root().join("scripts/a"))"#, Some("scripts/a")),
         (r#"fs::read(root.join("manual"))"#, Some("manual")),
         (r#"root.join("manual/../manual/ci.md")"#, Some("manual/ci.md")),
