@@ -26,6 +26,7 @@ in
     inherit (common) pname version;
     src = source.checks;
     cargoExtraArgs = "--all";
+    doInstallCargoArtifacts = false;
     nativeBuildInputs = [ formatter ];
     preBuild = "(cd ${source.nix} && format-nix --check)";
   };
