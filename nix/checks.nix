@@ -18,6 +18,7 @@ let
   };
   withDependencies = arguments // {
     cargoArtifacts = craneLib.buildDepsOnly arguments;
+    doInstallCargoArtifacts = false;
   };
 in
 {
@@ -25,6 +26,7 @@ in
     inherit (common) pname version;
     src = source.checks;
     cargoExtraArgs = "--all";
+    doInstallCargoArtifacts = false;
     nativeBuildInputs = [ formatter ];
     preBuild = "(cd ${source.nix} && format-nix --check)";
   };
