@@ -53,11 +53,11 @@ in
       pname = "waybill-integration";
       cargoTestExtraArgs = "--test it";
       nativeCheckInputs = [
-        pkgs.cacert
         pkgs.kubectl
         pkgs.postgresql_17
       ];
-      # The sandbox has neither a home nor /usr/bin/env.
+      # The sandbox has neither certificates nor a home nor /usr/bin/env.
+      env.SSL_CERT_FILE = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
       preCheck = ''
         export HOME=$TMPDIR
         patchShebangs --build .

@@ -135,12 +135,15 @@ impl Drop for ServerProcess {
     }
 }
 
-/// The binary, in a directory of its own and with nothing of this process's environment.
+/// The binary, in a directory of its own and with nothing of this process's environment but where programs and
+/// certificates are.
 pub fn command(directory: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
     command.current_dir(directory.path()).env_clear();
     command.env("HOME", directory.path()).env("XDG_STATE_HOME", directory.path().join("state"));
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    for name in ["PATH", "SSL_CERT_FILE"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
     command
 }
 
