@@ -63,7 +63,7 @@ WORKDIR /var/lib/waybill
 ENV WAYBILL__SERVER__LISTEN=0.0.0.0:3000 \
     XDG_STATE_HOME=/var/lib/waybill/.state
 USER 65532:65532
-EXPOSE 3000
+EXPOSE 3000 9090
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/local/bin/waybill", "healthcheck", "--path", "/readyz"]
 ENTRYPOINT ["/usr/local/bin/waybill"]

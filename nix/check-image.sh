@@ -22,6 +22,7 @@ configured '.created == "1970-01-01T00:00:01+00:00" or .created == "1970-01-01T0
 configured '.config.User | test("^[1-9][0-9]*:[1-9][0-9]*$")'
 configured '.config.Cmd == ["serve"]'
 configured '.config.StopSignal == "SIGTERM"'
+configured '.config.Healthcheck.Test[-2:] == ["--path", "/readyz"]'
 configured '.config.ExposedPorts | has("3000/tcp") and has("9090/tcp")'
 for label in title description version revision source licenses; do
   configured ".config.Labels[\"org.opencontainers.image.$label\"] | length > 0"

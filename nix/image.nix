@@ -35,7 +35,7 @@ in
     mkdir -p -m 1777 tmp
     mkdir -p .${data}
     chown ${user} .${data}
-    chmod 0750 .${data}
+    chmod 0700 .${data}
   '';
   config = {
     Entrypoint = [ binary ];
@@ -46,6 +46,7 @@ in
       "PATH=${dirOf binary}"
       "SSL_CERT_FILE=/etc/ssl/certs/ca-bundle.crt"
       "WAYBILL__SERVER__LISTEN=0.0.0.0:3000"
+      "XDG_STATE_HOME=${data}/.state"
       # Said here and not in the binary, which stays the same from commit to commit.
       "WAYBILL_COMMIT=${revision}"
     ];
@@ -59,10 +60,12 @@ in
         "CMD"
         binary
         "healthcheck"
+        "--path"
+        "/readyz"
       ];
       Interval = seconds 10;
-      Timeout = seconds 3;
-      StartPeriod = seconds 10;
+      Timeout = seconds 5;
+      StartPeriod = seconds 30;
       Retries = 3;
     };
     Labels = {

@@ -1,6 +1,7 @@
 //! What the server tells Prometheus about itself.
 //!
-//! Every instance has a registry of its own. No label takes a value that a caller can invent without bound.
+//! Every instance has a registry of its own. No label takes a value that a caller can invent without bound, but for those of
+//! the last deployments, which somebody has to ask for (`metrics.deployments`) and which are bounded in number.
 
 use std::{
     collections::{BTreeSet, HashSet},

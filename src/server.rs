@@ -83,6 +83,8 @@ where
     }
     // Clients believe what the kernel has accepted to be open; dropped, their requests would be reset.
     tokio::select! {
+        // Also those that came while this process was not given the processor.
+        biased;
         () = server.accept_forever(&listener, &connections) => {}
         () = tokio::time::sleep(BACKLOG_GRACE) => {}
         () = shutdown.aborted() => {}

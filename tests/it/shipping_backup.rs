@@ -78,7 +78,7 @@ async fn a_ledger_is_replaced_only_when_a_person_confirms_it_and_nobody_uses_it(
     let latest = ledger.verified();
     ledger.restore(&[]).refused(2, "'' was confirmed");
     ledger.restore(&["--confirm", "another"]).refused(2, "'another' was confirmed");
-    confirmed(&ledger, &[]).refused(1, "is in use: waybill from 127.0.0.1");
+    confirmed(&ledger, &[]).refused(1, "is in use: waybill from");
     ledger.restore(&["--dry-run"]).ok();
     assert_eq!(ledger.verified(), latest);
     // Sessions can be ended instead, even while the server does all to come back.

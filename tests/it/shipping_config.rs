@@ -94,17 +94,20 @@ fn a_setting_that_the_binary_does_not_know_is_found() {
 }
 
 /// What may name settings besides the program itself.
-const NAMING: [&str; 12] = [
+const NAMING: [&str; 15] = [
     ".ci",
+    ".env.example",
     ".gitlab",
     ".gitlab-ci.yml",
     "Dockerfile",
     "README.md",
+    "docker-compose.prod.yml",
     "docker-compose.yml",
     "docs",
     "examples",
     "flake.nix",
     "kustomize",
+    "monitoring",
     "nix",
     "scripts",
 ];
@@ -114,7 +117,8 @@ fn files_below(path: PathBuf, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(path).unwrap() {
             files_below(entry.unwrap().path(), found);
         }
-    } else if path.is_file() {
+    } else {
+        assert!(path.is_file(), "{} is not there", path.display());
         found.push(path);
     }
 }

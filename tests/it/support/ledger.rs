@@ -96,14 +96,15 @@ impl Ledger {
         let file = self.directory.path().join("roles.sh");
         fs::write(&file, script).unwrap();
         // Other tests grant the same predefined role at the same moment, and PostgreSQL lets only one of them.
-        loop {
+        for attempt in 0..50 {
             let mut command = self.bash(&file);
             command.env("POSTGRES_USER", admin.username());
             let outcome = outcome(command);
-            if !outcome.text.contains("tuple concurrently updated") {
+            if attempt == 49 || !outcome.text.contains("tuple concurrently updated") {
                 outcome.ok();
                 return;
             }
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
     }
 

@@ -84,14 +84,12 @@ async fn read_along(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: &Mute
             match message[0] {
                 _ if !open => open = message[4..6] == PROTOCOL_3,
                 b'Q' => seen.lock().unwrap().round_trips += 1,
-                // A Sync that nothing came before asks nothing: with it, the pool looks after a connection that the
-                // request has already given back.
+                // A Sync without an Execute before it asks for no rows: the pool looks after a connection, or a connection
+                // prepares a statement that it has not seen yet.
                 b'S' => seen.lock().unwrap().round_trips += usize::from(std::mem::take(&mut asked)),
-                b'P' => {
-                    asked = true;
-                    seen.lock().unwrap().statements.push(statement(&message));
-                }
-                _ => asked = true,
+                b'P' => seen.lock().unwrap().statements.push(statement(&message)),
+                b'E' => asked = true,
+                _ => {}
             }
         }
         if to.write_all(&chunk[..length]).await.is_err() {
