@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 cluster=waybill
 host=waybill.localhost
 port=8443
-# What a cluster must bring, from the internet. Versions are pinned, as images are, and updated like them.
+# What a cluster must bring, from the internet. Versions are pinned; Renovate does not see them.
 traefik=39.0.8
 metrics_server=3.13.0
 prometheus_stack=87.17.0

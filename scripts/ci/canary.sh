@@ -55,7 +55,8 @@ at_most() { awk -v value="$1" -v limit="$2" 'BEGIN { exit !(value + 0 <= limit +
 # Whether Prometheus has nothing against the canary. Where it has seen no request yet, there is nothing to say.
 metrics_are_good() {
   local pods errors p99
-  pods="namespace=\"waybill-$environment\",pod=~\"waybill-canary-.+\""
+  # Probes and scrapes are no requests of users.
+  pods="namespace=\"waybill-$environment\",pod=~\"waybill-canary-.+\",operation!~\"livez|readyz|health|version|metrics|unmatched\""
   errors=$(query "sum(rate(waybill_http_requests_total{$pods,status=~\"5..\"}[5m])) / sum(rate(waybill_http_requests_total{$pods}[5m])) or 0 * sum(rate(waybill_http_requests_total{$pods}[5m]))") || return
   p99=$(query "histogram_quantile(0.99, sum by (le) (rate(waybill_http_request_duration_seconds_bucket{$pods}[5m])))") ||
     return
@@ -87,14 +88,14 @@ promote() {
 
 abandon() {
   local status=failed
-  if [[ ! -f deployment.env ]]; then
+  if [[ ! -f deployment.env && -z ${WAYBILL_DEPLOYMENT_ID-} ]]; then
     say 'there is no canary of this pipeline'
     return
   fi
   # A job that a person runs to stop the canary is still running, so that its status is neither.
   [[ ${CI_JOB_STATUS-} == failed ]] || status=canceled
   # shellcheck source=/dev/null
-  source deployment.env
+  [[ ! -f deployment.env ]] || source deployment.env
   scripts/rollback_k8s.sh "$environment" --track canary || say 'there is no canary in the cluster'
   finish "$status" 'canary abandoned'
   rm -f deployment.env
