@@ -12,11 +12,19 @@ let
 
   # What lints and tests read on top of that.
   checks = [
+    ../.ci
+    ../.gitlab
+    ../.gitlab-ci.yml
+    ../Dockerfile
+    ../README.md
     ../clippy.toml
-    ../docs/openapi.json
+    ../docker-compose.yml
+    ../docs
     ../examples
+    ../flake.nix
     ../kustomize
-    ../nix/source.nix
+    ../monitoring
+    ../nix
     ../rustfmt.toml
     ../scripts
     ../tests
