@@ -55,6 +55,8 @@ in
       nativeCheckInputs = [
         pkgs.kubectl
         pkgs.postgresql_17
+        pkgs.sqlite
+        pkgs.util-linuxMinimal # flock
       ];
       # The sandbox has neither certificates nor a home nor /usr/bin/env.
       env.SSL_CERT_FILE = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";

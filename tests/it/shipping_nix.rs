@@ -36,12 +36,14 @@ fn included(source: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The texts that may name a file. One word alone means that only where it is joined to a path.
+/// The texts that may name a file. One word alone means that only where it is joined to a path, and in a source that
+/// looks for the repository itself.
 fn named(source: &str) -> impl Iterator<Item = &Path> {
-    source.lines().flat_map(|line| {
+    let looks_around = source.contains("CARGO_MANIFEST_DIR");
+    source.lines().flat_map(move |line| {
         let texts: Vec<&str> = line.split('"').collect();
         let joined = |at: usize| at > 0 && texts[at - 1].ends_with("join(");
-        let may_be = |at: &usize| texts[*at].contains(['/', '.']) || joined(*at);
+        let may_be = |at: &usize| texts[*at].contains(['/', '.']) || looks_around || joined(*at);
         let paths: Vec<_> = (0..texts.len()).filter(may_be).map(|at| Path::new(texts[at])).collect();
         paths.into_iter().filter(|path| matches!(path.components().next(), Some(Component::Normal(_))))
     })
@@ -99,6 +101,7 @@ fn what_the_lists_lack_is_found() {
         (r#"Command::new(root().join("scripts/a"))"#, Some("scripts/a")),
         (r#"fs::read(root.join("manual"))"#, Some("manual")),
         (r#"root.join("manual/../manual/ci.md")"#, Some("manual/ci.md")),
+        (r#"env!("CARGO_MANIFEST_DIR"); let names = ["manual"];"#, Some("manual")),
         (r#"include_str!("../data/a.json")"#, None),
         (r#"include_str!("../../src/lib.rs")"#, None),
         (r#"get("/manual").is("manual")"#, None),
