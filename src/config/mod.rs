@@ -265,8 +265,9 @@ impl Default for WorkersConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        // The migrations are told of by us, in one line.
-        Self { filter: "info,sea_orm_migration=warn".to_owned(), format: LogFormat::Auto }
+        // The migrations are told of by us, in one line; PostgreSQL's notices are about its own housekeeping.
+        let filter = "info,sea_orm_migration=warn,sqlx::postgres::notice=warn".to_owned();
+        Self { filter, format: LogFormat::Auto }
     }
 }
 
