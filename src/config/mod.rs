@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
-use self::database_url::DatabaseUrl;
+use self::database_url::{Backend, DatabaseUrl};
 
 /// What a secret is shown as.
 const MASK: &str = "********";
@@ -200,8 +200,8 @@ impl DatabaseConfig {
     /// The URL to connect with: it holds the password, wherever that was set.
     pub fn connection_url(&self) -> String {
         match &self.password {
-            Some(password) => self.url.with_password(password),
-            None => self.url.expose().to_owned(),
+            Some(password) if self.url.backend() == Backend::Postgres => self.url.with_password(password),
+            Some(_) | None => self.url.expose().to_owned(),
         }
     }
 }
