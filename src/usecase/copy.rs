@@ -118,6 +118,17 @@ pub enum CopyError {
     /// The target is somebody else's.
     #[error("the target has a table {0}, which is not Waybill's: make a database for Waybill alone")]
     Foreign(String),
+    /// Somebody else owns the target.
+    #[error(
+        "the target belongs to {owner}, and rights to what {owner} makes in it do not hold for what {user} makes: copy as \
+         {owner}, the user that `waybill migrate up` runs as"
+    )]
+    NotOwner {
+        /// Who owns it.
+        owner: String,
+        /// Who would copy into it.
+        user: String,
+    },
     /// The target has a part of something else.
     #[error(
         "the target holds a part of another copy, begun at {} from {}; if it is the same ledger, it was used since: \
@@ -243,13 +254,18 @@ async fn inspect(order: &Order) -> Result<Source, CopyError> {
     Ok(Source { tx, columns, rows, head, unsealed, fingerprint: hex::encode(Sha256::digest(state)) })
 }
 
-/// Brings the schema of an empty target up to date; leaves one that is marked as it is.
+/// Brings the schema of an empty target up to date; leaves one that is marked as it is. Whoever makes the tables must be
+/// the one whose tables others have rights to, or the server could not read what was copied.
 async fn prepare(
     order: &Order,
     source: &Source,
     report: &(dyn Fn(Step<'_>) + Sync),
 ) -> Result<(), CopyError> {
     let conn = order.target.read();
+    let (owner, user) = copy::owner_and_user(conn).await?;
+    if owner != user {
+        return Err(CopyError::NotOwner { owner, user });
+    }
     let status = schema::status_on(conn).await?;
     if !status.ahead.is_empty() {
         return Err(CopyError::Ahead("target", status.ahead));
