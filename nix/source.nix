@@ -14,6 +14,7 @@ let
   checks = [
     ../clippy.toml
     ../docs/openapi.json
+    ../docs/sqlite-to-postgresql.md
     ../examples
     ../kustomize
     ../nix/source.nix
