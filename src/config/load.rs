@@ -13,6 +13,7 @@ use figment::{
 
 use super::{
     Config,
+    database_url::Backend,
     fault::{Faults, Origin},
     layer::{Layers, Leaves},
     validate::validate,
@@ -82,7 +83,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     // Without its file a configuration would be judged by defaults that nobody wants.
     if !file_is_lost {
         for unusable in validate(&config) {
-            if !layers.faults.iter().any(|fault| fault.key.as_deref() == Some(unusable.key)) {
+            let known = layers.faults.iter().any(|fault| fault.key.as_deref() == Some(unusable.key));
+            if !known && !is_of_another_database(unusable.key, &config, &layers.leaves) {
                 let origin = origin(&layers.leaves, unusable.key);
                 layers.fault(Some(unusable.key), origin, unusable.problem);
             }
@@ -149,6 +151,13 @@ fn example(key: &str, defaults: &Leaves) -> Option<String> {
         "metrics.listen" => Some("127.0.0.1:9090".to_owned()),
         key => defaults.get(key).and_then(|(value, _)| text(value)),
     }
+}
+
+/// Whether this is the password of a database instead of which a flag names a file, where it does no harm.
+fn is_of_another_database(key: &str, config: &Config, leaves: &Leaves) -> bool {
+    key == "database.password"
+        && config.database.url.backend() == Backend::Sqlite
+        && matches!(origin(leaves, "database.url"), Origin::Flag(_))
 }
 
 fn origin(leaves: &Leaves, key: &str) -> Origin {

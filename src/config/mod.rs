@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
-use self::database_url::DatabaseUrl;
+use self::database_url::{Backend, DatabaseUrl};
 
 /// What a secret is shown as.
 const MASK: &str = "********";
@@ -200,8 +200,8 @@ impl DatabaseConfig {
     /// The URL to connect with: it holds the password, wherever that was set.
     pub fn connection_url(&self) -> String {
         match &self.password {
-            Some(password) => self.url.with_password(password),
-            None => self.url.expose().to_owned(),
+            Some(password) if self.url.backend() == Backend::Postgres => self.url.with_password(password),
+            Some(_) | None => self.url.expose().to_owned(),
         }
     }
 }
@@ -265,8 +265,9 @@ impl Default for WorkersConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        // The migrations are told of by us, in one line.
-        Self { filter: "info,sea_orm_migration=warn".to_owned(), format: LogFormat::Auto }
+        // The migrations are told of by us, in one line; PostgreSQL's notices are about its own housekeeping.
+        let filter = "info,sea_orm_migration=warn,sqlx::postgres::notice=warn".to_owned();
+        Self { filter, format: LogFormat::Auto }
     }
 }
 

@@ -172,6 +172,14 @@ fn bind_all(sql: &mut Sql, values: &[Value]) {
     }
 }
 
+/// Who owns the PostgreSQL database, and who is connected to it.
+pub async fn owner_and_user(conn: &impl ConnectionTrait) -> Result<(String, String), StoreError> {
+    let sql = r#"SELECT pg_get_userbyid(datdba)::text AS owner, current_user::text AS "user" FROM pg_database
+        WHERE datname = current_database()"#;
+    let row = Sql::new(sql).one(conn).await?.ok_or(StoreError::Corrupt("catalogue"))?;
+    Ok((row.try_get("", "owner")?, row.try_get("", "user")?))
+}
+
 /// The columns of every table but the migrations' own, by the tables' names.
 pub async fn columns(conn: &impl ConnectionTrait) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
     let sql = if is_postgres(conn) {

@@ -88,6 +88,9 @@ pub enum CopyError {
     /// Somebody has the source open.
     #[error("the source is in use: stop the server that runs on it, then run this again")]
     InUse,
+    /// The source is somebody else's file, or an empty one.
+    #[error("{0} is not a Waybill ledger")]
+    NoLedger(String),
     /// The source was last used by an older version.
     #[error(
         "the schema of the source is behind this version: run `waybill migrate up --database-url {source_name}` first \
@@ -108,12 +111,24 @@ pub enum CopyError {
     Broken(#[source] VerifyError),
     /// The target has rows of its own.
     #[error(
-        "the target is not empty: its table {0} holds rows; copy into a database that nobody has used yet"
+        "the target is not empty: its table {0} holds rows; copy into a database that nobody has used yet, or, if a copy \
+         into it was just cut off, `waybill audit verify` tells whether it is complete"
     )]
     NotEmpty(String),
     /// The target is somebody else's.
     #[error("the target has a table {0}, which is not Waybill's: make a database for Waybill alone")]
     Foreign(String),
+    /// Somebody else owns the target.
+    #[error(
+        "the target belongs to {owner}, and rights to what {owner} makes in it do not hold for what {user} makes: copy as \
+         {owner}, the user that `waybill migrate up` runs as"
+    )]
+    NotOwner {
+        /// Who owns it.
+        owner: String,
+        /// Who would copy into it.
+        user: String,
+    },
     /// The target has a part of something else.
     #[error(
         "the target holds a part of another copy, begun at {} from {}; if it is the same ledger, it was used since: \
@@ -165,6 +180,15 @@ impl CopyError {
         if matches!(error, StoreError::Busy(_)) { Self::InUse } else { Self::Source(error) }
     }
 
+    fn broken_source(error: VerifyError) -> Self {
+        // A log that could not be read is not a broken one.
+        if let VerifyError::Store(error) = error { Self::source(error) } else { Self::Broken(error) }
+    }
+
+    fn broken_target(error: VerifyError) -> Self {
+        if let VerifyError::Store(error) = error { Self::Target(error) } else { Self::TargetBroken(error) }
+    }
+
     /// Opening the source failed.
     pub fn opening(error: StoreError) -> Self {
         Self::source(error)
@@ -177,6 +201,7 @@ struct Source {
     columns: BTreeMap<String, Vec<String>>,
     rows: BTreeMap<String, i64>,
     head: Link,
+    unsealed: i64,
     fingerprint: String,
 }
 
@@ -198,8 +223,8 @@ pub async fn copy(order: &Order, report: &(dyn Fn(Step<'_>) + Sync)) -> Result<C
         copy_table(order, &source, table, &marker, report).await?;
     }
     order.target.write(|tx| finish(tx, &source, &tables, &marker, order.batch, report)).await?;
-    let unsealed = events::unsealed(&order.target).await?;
-    Ok(Copied { rows: source.rows, head: source.head, unsealed })
+    // It is done, and nothing that could still fail may make it look undone.
+    Ok(Copied { rows: source.rows, head: source.head, unsealed: source.unsealed })
 }
 
 /// Holds the source and looks whether it can be copied.
@@ -207,8 +232,11 @@ async fn inspect(order: &Order) -> Result<Source, CopyError> {
     let tx = order.source.hold().await.map_err(CopyError::source)?;
     let conn = tx.conn();
     let status = schema::status_on(conn).await.map_err(CopyError::source)?;
+    let source_name = order.source_name.clone();
+    if status.applied.len() == status.ahead.len() {
+        return Err(CopyError::NoLedger(source_name));
+    }
     if !status.pending.is_empty() {
-        let source_name = order.source_name.clone();
         return Err(CopyError::SourceBehind { source_name, pending: status.pending });
     }
     if !status.ahead.is_empty() {
@@ -220,18 +248,24 @@ async fn inspect(order: &Order) -> Result<Source, CopyError> {
         rows.insert(table.clone(), copy::count(conn, table).await.map_err(CopyError::source)?);
     }
     let (head, _) = event::head(conn).await.map_err(CopyError::source)?;
-    events::verify_on(conn, None).await.map_err(CopyError::Broken)?;
+    let unsealed = event::backlog(conn, i64::MAX).await.map_err(CopyError::source)?;
+    events::verify_on(conn, None).await.map_err(CopyError::broken_source)?;
     let state = format!("{:?} {rows:?} {head:?}", status.applied);
-    Ok(Source { tx, columns, rows, head, fingerprint: hex::encode(Sha256::digest(state)) })
+    Ok(Source { tx, columns, rows, head, unsealed, fingerprint: hex::encode(Sha256::digest(state)) })
 }
 
-/// Brings the schema of an empty target up to date; leaves one that is marked as it is.
+/// Brings the schema of an empty target up to date; leaves one that is marked as it is. Whoever makes the tables must be
+/// the one whose tables others have rights to, or the server could not read what was copied.
 async fn prepare(
     order: &Order,
     source: &Source,
     report: &(dyn Fn(Step<'_>) + Sync),
 ) -> Result<(), CopyError> {
     let conn = order.target.read();
+    let (owner, user) = copy::owner_and_user(conn).await?;
+    if owner != user {
+        return Err(CopyError::NotOwner { owner, user });
+    }
     let status = schema::status_on(conn).await?;
     if !status.ahead.is_empty() {
         return Err(CopyError::Ahead("target", status.ahead));
@@ -344,7 +378,7 @@ async fn finish(
         report(Step::Compared { table: &table.name, rows });
     }
     report(Step::Following("target"));
-    let head = events::verify_on(conn, Some(&source.head)).await.map_err(CopyError::TargetBroken)?;
+    let head = events::verify_on(conn, Some(&source.head)).await.map_err(CopyError::broken_target)?;
     if head != source.head {
         let head = VerifyError::Head { found: head.seq, head: source.head.seq };
         return Err(CopyError::TargetBroken(head));

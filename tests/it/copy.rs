@@ -10,11 +10,13 @@ use std::{
 use futures_util::FutureExt as _;
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 use serde_json::json;
+use tokio::{runtime::Handle, task::block_in_place};
 use waybill::{
     config::Config,
     store::{
         copy::{self, Batch, marker},
         db::Db,
+        error::StoreError,
         schema,
     },
     usecase::{
@@ -195,6 +197,39 @@ async fn a_finished_copy_is_not_copied_into_again() {
     run(&source, &target, |_| {}).await.unwrap();
     let error = run(&source, &target, |order| order.start_over = true).await.unwrap_err();
     assert!(matches!(error, CopyError::NotEmpty(_)), "{error}");
+    // The answer to the commit may have been lost, so that the copy was reported as cut off.
+    assert!(error.to_string().contains("waybill audit verify"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_lost_says_nothing_of_the_audit_log() {
+    let (source, target) = (TestDb::sqlite().await, TestDb::postgres().await);
+    filled(&source).await;
+    let order = order(&source, &target).await.unwrap();
+    let runtime = Handle::current();
+    let cut = |step: Step<'_>| {
+        if step == Step::Following("target") {
+            let statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                             WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            block_in_place(|| runtime.block_on(sql(&target, statement)));
+        }
+    };
+    let error = copy(&order, &cut).await.unwrap_err();
+    assert!(matches!(error, CopyError::Target(StoreError::Unavailable(_))), "{error:?}");
+    order.source.close().await;
+    order.target.close().await;
+    run(&source, &target, |_| {}).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_no_ledger_is_not_taken_for_an_old_one() {
+    let (source, target) = (TestDb::sqlite().await, TestDb::postgres().await);
+    for statement in ["UPDATE seaql_migrations SET version = 'x_' || version", "DROP TABLE seaql_migrations"]
+    {
+        sql(&source, statement).await;
+        let error = run(&source, &target, |_| {}).await.unwrap_err();
+        assert!(error.to_string().ends_with("is not a Waybill ledger"), "{statement}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -322,9 +357,12 @@ async fn of_two_copies_at_once_one_is_refused() {
     assert!(marker::claim(held.conn()).await.unwrap());
     let error = run(&source, &target, |_| {}).await.unwrap_err();
     assert!(matches!(error, CopyError::UnderWay), "{error}");
+    let docs = include_str!("../../docs/sqlite-to-postgresql.md");
+    let statement = docs.split('`').find(|text| text.starts_with("SELECT pg_terminate_backend"));
+    sql(&target, statement.unwrap()).await;
+    run(&source, &target, |_| {}).await.unwrap();
     drop(held);
     rival.close().await;
-    run(&source, &target, |_| {}).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -195,8 +195,16 @@ async fn a_target_that_does_not_answer_is_named_without_its_password() {
     assert_refused(&run(&source.url, "postgres://u:hunter2@127.0.0.1:1/w"), "127.0.0.1:1/w");
 }
 
+/// The target, as a role of its own sees it.
+fn as_role(target: &TestDb, role: &str) -> String {
+    let mut url: url::Url = target.url.parse().unwrap();
+    url.set_username(role).unwrap();
+    url.set_password(Some("hunter2")).unwrap();
+    url.into()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_that_may_not_make_tables_is_told_so() {
+async fn a_user_that_does_not_own_the_database_is_told_so() {
     let ((source, _), target) = (ledger().await, TestDb::postgres().await);
     let connection = sql(&target).await;
     let role = format!("copy_guest_{}", std::process::id());
@@ -204,12 +212,68 @@ async fn a_user_that_may_not_make_tables_is_told_so() {
         "CREATE ROLE {role} LOGIN PASSWORD 'hunter2'; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"
     );
     connection.execute_unprepared(&statement).await.unwrap();
-    let mut url: url::Url = target.url.parse().unwrap();
-    url.set_username(&role).unwrap();
-    url.set_password(Some("hunter2")).unwrap();
-    assert_refused(&run(&source.url, url.as_str()), "must own the database");
+    let output = run(&source.url, &as_role(&target, &role));
     let marks = "SELECT COUNT(*) AS n FROM pg_tables WHERE tablename = 'unfinished_copy'";
-    assert_eq!(rows(&connection, marks).await, 0);
+    let marks = rows(&connection, marks).await;
     connection.execute_unprepared(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
     connection.close().await.unwrap();
+    assert_refused(&output, "the target belongs to");
+    assert_eq!(marks, 0);
+}
+
+/// With the rights that `kustomize/components/postgres/roles.sh` gives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_can_read_what_the_owner_alone_may_copy() {
+    let ((source, _), target) = (ledger().await, TestDb::postgres().await);
+    let connection = sql(&target).await;
+    let (owner, app) =
+        (format!("copy_owner_{}", std::process::id()), format!("copy_app_{}", std::process::id()));
+    let make = format!(
+        "CREATE ROLE {owner} LOGIN PASSWORD 'hunter2'; CREATE ROLE {app} LOGIN PASSWORD 'hunter2'; \
+         DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO {owner}', current_database()); END $$"
+    );
+    connection.execute_unprepared(&make).await.unwrap();
+    let others_tables = run(&source.url, &as_role(&target, &owner));
+    let empty = format!(
+        "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION {owner}; \
+         GRANT USAGE ON SCHEMA public TO {app}; ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app}"
+    );
+    connection.execute_unprepared(&empty).await.unwrap();
+    let by_superuser = run(&source.url, &target.url);
+    let tables = rows(&connection, "SELECT COUNT(*) AS n FROM pg_tables WHERE schemaname = 'public'").await;
+    let by_owner = run(&source.url, &as_role(&target, &owner));
+    let folder = TempDir::new().unwrap();
+    let url = as_role(&target, &app);
+    let read = command(&folder).args(["audit", "verify", "--database-url", &url]).output().unwrap();
+    let away = format!(
+        "REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {app}; DROP OWNED BY {owner}; \
+         DROP ROLE {owner}, {app}"
+    );
+    connection.execute_unprepared(&away).await.unwrap();
+    connection.close().await.unwrap();
+    assert_refused(&others_tables, "must own every table");
+    assert_refused(&by_superuser, &format!("the target belongs to {owner}"));
+    assert_eq!(tables, 0, "nothing was made");
+    assert!(by_owner.status.success(), "{}", said(&by_owner));
+    assert!(!said(&by_owner).contains("already exists"), "no notices: {}", said(&by_owner));
+    assert!(read.status.success(), "{}", said(&read));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_remedy_for_an_old_source_works_where_the_password_of_the_target_is_set() {
+    let ((source, _), target) = (ledger().await, TestDb::postgres().await);
+    let waybill = |line: &[&str]| {
+        let folder = TempDir::new().unwrap();
+        let password = ("WAYBILL__DATABASE__PASSWORD", "hunter2");
+        command(&folder).args(line).envs([password]).output().unwrap()
+    };
+    let back = waybill(&["migrate", "down", "--yes", "--database-url", &source.url]);
+    assert!(back.status.success(), "{}", said(&back));
+    let remedy = ["migrate", "up", "--database-url", &source.url];
+    assert_refused(&run(&source.url, &target.url), &format!("`waybill {}`", remedy.join(" ")));
+    let up = waybill(&remedy);
+    assert!(up.status.success(), "{}", said(&up));
+    let done = run(&source.url, &target.url);
+    assert!(done.status.success(), "{}", said(&done));
 }

@@ -34,7 +34,7 @@ starts on the target. At the end every row is compared and the audit chain check
 Example:\n  waybill copy --from sqlite://waybill.db --to postgres://waybill@db.example.com/waybill\n\n\
 The password need not be in the URL: WAYBILL__DATABASE__PASSWORD or WAYBILL__DATABASE__PASSWORD_FILE has it.")]
 pub struct CopyArgs {
-    /// The ledger: `sqlite://FILE`.
+    /// The ledger: `sqlite://FILE` (writable, on a local disk).
     #[arg(long, value_name = "URL")]
     from: DatabaseUrl,
     /// An empty database: `postgres://…`.
@@ -93,19 +93,20 @@ fn check_direction(args: &CopyArgs) -> anyhow::Result<()> {
 
 fn with_remedy(error: CopyError) -> anyhow::Error {
     let target = if let CopyError::Target(error) = &error { Some(error) } else { None };
-    let passing =
-        target.is_some_and(|error| matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_)));
-    let forbidden = target.is_some_and(StoreError::is_forbidden);
-    let error = anyhow::Error::new(error);
-    if passing {
-        error.context("the copy is not finished; the same command goes on where this one stopped")
-    } else if forbidden {
-        error.context(
-            "the user of --to must own the database, as the one that `waybill migrate up` runs as does",
-        )
-    } else {
-        error
-    }
+    let remedy = match target {
+        Some(StoreError::Unavailable(_)) => {
+            "the copy is not finished; the same command goes on where this one stopped"
+        }
+        Some(StoreError::Busy(_)) => {
+            "somebody else uses the target's tables (a backup?), so the copy is not finished; when they are done, the same \
+             command goes on where this one stopped"
+        }
+        Some(error) if error.is_forbidden() => {
+            "the user of --to must own every table in the database too, as the one that `waybill migrate up` runs as does"
+        }
+        Some(_) | None => return error.into(),
+    };
+    anyhow::Error::new(error).context(remedy)
 }
 
 fn summary(copied: &Copied, to: &str) -> String {
@@ -187,5 +188,24 @@ impl Progress {
         // Nobody may be listening, and the copy is what matters.
         drop(write!(out, "{begin}{text}{end}"));
         drop(out.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::DbErr;
+
+    use super::*;
+
+    #[test]
+    fn who_may_be_in_the_way_is_said_in_plain_words() {
+        let busy = StoreError::Busy(DbErr::Custom("canceling statement due to lock timeout".to_owned()));
+        assert!(
+            with_remedy(CopyError::Target(busy))
+                .to_string()
+                .contains("somebody else uses the target's tables")
+        );
+        let lost = StoreError::Unavailable(DbErr::Custom("connection reset".to_owned()));
+        assert!(with_remedy(CopyError::Target(lost)).to_string().starts_with("the copy is not finished"));
     }
 }

@@ -235,6 +235,17 @@ fn every_key_is_described_with_its_secrets_masked() {
     assert!(!shown.contains("hunter2") && !shown.contains(TOKEN), "{shown}");
 }
 
+#[test]
+fn a_flag_may_name_a_file_where_the_password_of_a_database_is_set() {
+    let mut sources = sources(&[("WAYBILL__DATABASE__PASSWORD", "hunter2")]);
+    assert_eq!(keys(&faults(&sources)), ["database.password"]);
+    let value = "sqlite://w.db".to_owned();
+    sources.flags = vec![Flag { name: "--database-url".into(), key: "database.url".into(), value }];
+    let loaded = load(&sources).unwrap();
+    assert_eq!(loaded.config.database.connection_url(), "sqlite://w.db");
+    assert_eq!(entry(&loaded, "database.password").origin.to_string(), "WAYBILL__DATABASE__PASSWORD");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_value_that_is_not_utf_8_is_a_fault() {
