@@ -45,6 +45,19 @@ impl StoreError {
     }
 }
 
+#[cfg(test)]
+impl StoreError {
+    /// As when somebody else holds a lock; for tests above the store, which do not know the driver's errors.
+    pub(crate) fn busy(message: &str) -> Self {
+        Self::Busy(DbErr::Custom(message.to_owned()))
+    }
+
+    /// As when the connection is lost.
+    pub(crate) fn unavailable(message: &str) -> Self {
+        Self::Unavailable(DbErr::Custom(message.to_owned()))
+    }
+}
+
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         if let Some(SqlErr::UniqueConstraintViolation(message)) = error.sql_err() {

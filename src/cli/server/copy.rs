@@ -193,19 +193,17 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::DbErr;
-
     use super::*;
 
     #[test]
     fn who_may_be_in_the_way_is_said_in_plain_words() {
-        let busy = StoreError::Busy(DbErr::Custom("canceling statement due to lock timeout".to_owned()));
+        let busy = StoreError::busy("canceling statement due to lock timeout");
         assert!(
             with_remedy(CopyError::Target(busy))
                 .to_string()
                 .contains("somebody else uses the target's tables")
         );
-        let lost = StoreError::Unavailable(DbErr::Custom("connection reset".to_owned()));
+        let lost = StoreError::unavailable("connection reset");
         assert!(with_remedy(CopyError::Target(lost)).to_string().starts_with("the copy is not finished"));
     }
 }
