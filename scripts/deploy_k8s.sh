@@ -188,7 +188,8 @@ take_back() {
     say "taking the pods of $deployment away"
     scale "$deployment" 0
   elif [[ -z $revision_before ]]; then
-    say 'this was the first release: there is nothing to return to, and it is left as it is'
+    say 'no release worked before this one: there is nothing to return to, and it is left as it is'
+    mark "$deployment" failed
   elif [[ $(revision_of "$deployment") == "$revision_before" ]]; then
     say 'the pods were not changed, so that there is nothing to take back'
   else
@@ -218,6 +219,8 @@ fill_up() {
 deploy() {
   plan
   cause=$version${version:+${image:+ }}$image
+  # It is never empty, or a release that is repeated would keep the mark of its failure.
+  cause=${cause:-the image in $overlay}
   render "$copy"
   choose
   if [[ $mode == render ]]; then
@@ -229,6 +232,8 @@ deploy() {
   [[ $mode != dry-run ]] || return 0
   adopt "$deployment"
   revision_before=$(revision_of "$deployment")
+  # What never worked is nothing to return to.
+  [[ $(cause_of "$deployment") != *'(failed)' ]] || revision_before=''
   create_secrets
   trap interrupted INT TERM
   [[ -z $admin ]] || server_side apply -f "$work/admin.yaml" >&2
@@ -236,12 +241,12 @@ deploy() {
     wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test; then
     trap - INT TERM
     [[ ! -s $work/jobs.yaml ]] || server_side apply -f "$work/jobs.yaml" >&2 ||
-      fail "$deployment runs ${cause:-what the overlay names}, but its CronJobs are as before: run this again"
-    say "$deployment runs ${cause:-what the overlay names}"
+      fail "$deployment runs $cause, but its CronJobs are as before: run this again"
+    say "$deployment runs $cause"
     return
   fi
   take_back
-  fail "the release of ${cause:-$environment} failed"
+  fail "the release of $cause failed"
 }
 
 public_test() { [[ -z $url ]] || answers "$url" "$version"; }

@@ -82,9 +82,8 @@ revisions() {
     | sort_by(-.revision)[] | [.revision, .cause, (.maps | unique | join(" "))] | @tsv'
 }
 
-# Sets `revision`, `cause` and `maps` of the one to return to.
+# Sets `current`, and `revision`, `cause` and `maps` of the one to return to.
 choose() {
-  local current
   current=$(revision_of waybill)
   [[ -n $current ]] || fail "there is no Deployment waybill in $namespace"
   while IFS=$'\t' read -r revision cause maps; do
@@ -97,7 +96,19 @@ choose() {
       return 0
     fi
   done <<<"$all"
-  fail "there is no ${to_version:+release $to_version}${to_revision:+revision $to_revision} to return to in $namespace: --list shows what there is, and scripts/deploy_k8s.sh $environment --image brings any release back"
+  local wanted=${to_version:+release $to_version}${to_revision:+revision $to_revision}
+  fail "there is no ${wanted:-earlier release} to return to in $namespace: --list shows what there is, and scripts/deploy_k8s.sh $environment --image brings any release back"
+}
+
+# A rollback that fails must not stay half done: what ran before it did run.
+give_up() {
+  say "$1; returning to revision $current"
+  mark waybill failed
+  kube rollout undo deployment/waybill --to-revision="$current" >&2
+  adopt waybill
+  note waybill "$cause_before"
+  wait_for_rollout waybill || fail 'the rollback failed, AND WHAT RAN BEFORE IT DOES NOT COME UP EITHER'
+  fail "the rollback to revision $revision failed; $cause_before runs as before"
 }
 
 parse "$@"
@@ -126,10 +137,12 @@ for map in $maps; do
 done
 say "returning to revision $revision: $cause"
 [[ -z $dry_run ]] || exit 0
+cause_before=$(cause_of waybill)
+cause_before=${cause_before:-$(image_of waybill)}
 mark waybill 'rolled back'
 kube rollout undo deployment/waybill --to-revision="$revision" >&2
 adopt waybill
-wait_for_rollout waybill || fail 'the rollback is not complete; pods of before still serve'
-smoke_test stable "$to_version" || fail 'the pods of the rollback do not answer as they should'
-[[ -z $url ]] || answers "$url" "$to_version" || fail "$url does not answer as it should"
+wait_for_rollout waybill || give_up 'the pods do not come up'
+smoke_test stable "$to_version" || give_up 'the pods do not answer as they should'
+[[ -z $url ]] || answers "$url" "$to_version" || give_up "$url does not answer as it should"
 say "waybill runs $cause; git says something newer, so revert there, or the next deployment brings it back"

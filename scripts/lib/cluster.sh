@@ -38,7 +38,20 @@ deployment_of() { if [[ $1 == stable ]]; then echo waybill; else echo "waybill-$
 # A field of an object as text; empty where there is no such object or field.
 field() { kube get "$1" --ignore-not-found -o "jsonpath=$2"; }
 
-revision_of() { field "deployment/$1" '{.metadata.annotations.deployment\.kubernetes\.io/revision}'; }
+image_of() { field "deployment/$1" '{.spec.template.spec.containers[0].image}'; }
+
+cause_of() { field "deployment/$1" '{.metadata.annotations.kubernetes\.io/change-cause}'; }
+
+# Until the controller has seen a change, the revision is still that of before it.
+revision_of() {
+  local generation observed
+  for _ in {1..50}; do
+    read -r generation observed < <(field "deployment/$1" '{.metadata.generation} {.status.observedGeneration}') || true
+    [[ $generation != "$observed" ]] || break
+    sleep 0.2
+  done
+  field "deployment/$1" '{.metadata.annotations.deployment\.kubernetes\.io/revision}'
+}
 
 selector_of() { echo "app.kubernetes.io/name=waybill,app.kubernetes.io/component=server,track=$1"; }
 
@@ -59,22 +72,30 @@ adopt() {
   fi
 }
 
-# Notes on the current revision why it was left, and waits until its ReplicaSet says so too. To Kubernetes, a release that
-# failed is a revision like any other, and the next rollback would return to it.
-mark() {
+# Gives the current revision a cause, and waits until its ReplicaSet has it too.
+note() {
   # In a trap, a `return` without a number gives the status of what was interrupted.
-  local revision cause
+  local revision
   revision=$(revision_of "$1")
-  cause="$(field "deployment/$1" '{.metadata.annotations.kubernetes\.io/change-cause}') ($2)"
-  kube annotate "deployment/$1" --overwrite --field-manager="$manager" "kubernetes.io/change-cause=$cause" >/dev/null
+  [[ -n $revision ]] || return 0
+  kube annotate "deployment/$1" --overwrite --field-manager="$manager" "kubernetes.io/change-cause=$2" >/dev/null
   for _ in {1..20}; do
     kube get replicasets --selector app.kubernetes.io/component=server -o json |
-      jq -e --arg revision "$revision" --arg cause "$cause" '
+      jq -e --arg revision "$revision" --arg cause "$2" '
         any(.items[].metadata.annotations; .["deployment.kubernetes.io/revision"] == $revision
                                            and .["kubernetes.io/change-cause"] == $cause)' >/dev/null && return 0
     sleep 0.2
   done
-  say "revision $revision could not be marked as $2"
+  say "revision $revision could not be noted as $2"
+}
+
+# Notes on the current revision why it was left. To Kubernetes, a release that failed is a revision like any other, and the
+# next rollback would return to it.
+mark() {
+  local cause
+  cause=$(cause_of "$1")
+  cause=${cause:-$(image_of "$1")}
+  note "$1" "${cause% (*)} ($2)"
 }
 
 scale() {
