@@ -2,7 +2,7 @@
 # Brings an overlay into a cluster: renders it, shows the difference, applies it, waits, asks the new pods, and takes the
 # release back where one of these fails.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -- "$(dirname -- "$(realpath -- "$0")")/.." >/dev/null
 # shellcheck source=scripts/lib/cluster.sh
 source scripts/lib/cluster.sh
 # shellcheck source=scripts/lib/render.sh
@@ -74,6 +74,9 @@ parse() {
     shift
   done
   [[ -n $environment ]] || wrong_use 'which environment?'
+  environment=${environment%/} url=${url%/}
+  [[ $environment =~ ^[A-Za-z0-9._-]+$ ]] || wrong_use "'$environment' is no name of a directory in kustomize/overlays"
+  [[ $version =~ ^[A-Za-z0-9.+_-]*$ ]] || wrong_use "'$version' is no version: letters, digits and .+_- only"
   [[ $track =~ ^(stable|canary|blue|green|preview)$ ]] || wrong_use "there is no track $track"
   [[ -z $image || $image =~ ^[^@]+@sha256:[0-9a-f]{64}$ || $image =~ ^[^@]+:[A-Za-z0-9_][A-Za-z0-9._-]*$ ]] ||
     wrong_use "'$image' is neither REPOSITORY@sha256:… nor REPOSITORY:TAG"
@@ -183,7 +186,7 @@ create_secrets() {
 
 # Takes a release back: the stable track to the revision before, any other to no pods, since nobody depends on it.
 take_back() {
-  trap - INT TERM
+  no_interrupt
   if [[ $track != stable ]]; then
     say "taking the pods of $deployment away"
     scale "$deployment" 0
@@ -203,6 +206,7 @@ take_back() {
 }
 
 interrupted() {
+  stop_child
   say 'interrupted'
   take_back at-once
   exit 130
@@ -235,11 +239,11 @@ deploy() {
   # What never worked is nothing to return to.
   [[ $(cause_of "$deployment") != *'(failed)' ]] || revision_before=''
   create_secrets
-  trap interrupted INT TERM
+  on_interrupt interrupted
   [[ -z $admin ]] || server_side apply -f "$work/admin.yaml" >&2
   if server_side apply -f "$work/apply.yaml" >&2 && { [[ -z $active ]] || fill_up; } &&
-    wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test; then
-    trap - INT TERM
+    wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test "$url" "$version"; then
+    no_interrupt
     [[ ! -s $work/jobs.yaml ]] || server_side apply -f "$work/jobs.yaml" >&2 ||
       fail "$deployment runs $cause, but its CronJobs are as before: run this again"
     say "$deployment runs $cause"
@@ -248,8 +252,6 @@ deploy() {
   take_back
   fail "the release of $cause failed"
 }
-
-public_test() { [[ -z $url ]] || answers "$url" "$version"; }
 
 promote_canary() {
   local tried
@@ -272,33 +274,47 @@ switch_services() {
   documents service=waybill service=waybill-preview >"$work/apply.yaml"
 }
 
+# Lets the Service select the track that served before.
+switch_back() {
+  no_interrupt
+  stop_child
+  say "switching back to $before"
+  switch_services "$before" "$promoted"
+  server_side apply -f "$work/apply.yaml" >&2
+}
+
+switch_interrupted() {
+  say 'interrupted'
+  switch_back
+  exit 130
+}
+
 promote_colour() {
-  local before
   before=$(serving)
-  before=${before:-stable}
-  [[ $before != "$track" ]] || fail "$track serves in $namespace already"
+  before=${before:-stable} promoted=$track
+  [[ $before != "$promoted" ]] || fail "$promoted serves in $namespace already"
   [[ $(field "deployment/$deployment" '{.status.readyReplicas}') -gt 0 ]] || fail "no pod of $deployment is ready"
   kube rollout status "deployment/$deployment" --timeout=10s >&2 || fail "$deployment is not complete"
   image='' cause=''
-  local promoted=$track
   # The component with the preview Service is needed in both directions.
   [[ $track != stable ]] || track=$before
   switch_services "$promoted" "$before"
   show_difference
   [[ $mode != dry-run ]] || return 0
-  server_side apply -f "$work/apply.yaml" >&2
-  if smoke_test "$promoted" "$version" && public_test; then
+  # Asked while nobody depends on it, so that the wrong version never serves.
+  smoke_test "$promoted" "$version" || fail "$promoted does not answer as it should; $before serves"
+  on_interrupt switch_interrupted
+  if server_side apply -f "$work/apply.yaml" >&2 && public_test "$url" "$version"; then
+    no_interrupt
     say "$promoted serves; $before is what to go back to: scripts/rollback_k8s.sh $environment --track $before"
     return
   fi
-  say "switching back to $before"
-  switch_services "$before" "$promoted"
-  server_side apply -f "$work/apply.yaml" >&2
+  switch_back
   fail "$promoted failed; $before serves"
 }
 
 smoke() {
-  if smoke_test "$track" "$version" && public_test; then return; fi
+  if smoke_test "$track" "$version" && public_test "$url" "$version"; then return; fi
   fail "the track $track does not answer as it should"
 }
 
@@ -315,7 +331,7 @@ parse "$@"
 need kubectl jq curl
 work=$(mktemp -d)
 copy=$(mktemp -d "kustomize/overlays/.rendered-$environment-XXXXXX")
-trap 'stop_forward; rm -rf "$work" "$copy"' EXIT
+trap 'stop_child; rm -rf "$work" "$copy"' EXIT
 [[ $mode == render ]] || reach_cluster
 resolve
 case $action in

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Returns an environment to what ran before: to a revision of the Deployment, or to another track.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -- "$(dirname -- "$(realpath -- "$0")")/.." >/dev/null
 # shellcheck source=scripts/lib/cluster.sh
 source scripts/lib/cluster.sh
 
@@ -65,6 +65,8 @@ parse() {
     shift
   done
   [[ -n $environment ]] || wrong_use 'which environment?'
+  environment=${environment%/} url=${url%/}
+  [[ $environment =~ ^[A-Za-z0-9._-]+$ ]] || wrong_use "'$environment' is no name of a directory in kustomize/overlays"
   [[ -z $to_revision || $to_revision =~ ^[0-9]+$ ]] || wrong_use "$to_revision is no revision"
   [[ -z $to_revision || -z $to_version ]] || wrong_use 'a revision or a version, not both'
   [[ -z $track || -z $to_revision$to_version ]] || wrong_use 'a track has no revisions here: leave --to-… out'
@@ -120,7 +122,7 @@ case $track in
 esac
 
 work=$(mktemp -d)
-trap 'stop_forward; rm -rf "$work"' EXIT
+trap 'stop_child; rm -rf "$work"' EXIT
 reach_cluster
 all=$(revisions)
 if [[ -n $list ]]; then
@@ -144,5 +146,5 @@ kube rollout undo deployment/waybill --to-revision="$revision" >&2
 adopt waybill
 wait_for_rollout waybill || give_up 'the pods do not come up'
 smoke_test stable "$to_version" || give_up 'the pods do not answer as they should'
-[[ -z $url ]] || answers "$url" "$to_version" || give_up "$url does not answer as it should"
+public_test "$url" "$to_version" || give_up "$url does not answer as it should"
 say "waybill runs $cause; git says something newer, so revert there, or the next deployment brings it back"

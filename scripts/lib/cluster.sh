@@ -6,6 +6,17 @@ manager=waybill-deploy
 
 say() { printf '==> %s\n' "$*" >&2; }
 
+# What to do when someone ends the script. Where the terminal is gone, so is whoever could read on, and what is written
+# there would fail.
+on_interrupt() {
+  # shellcheck disable=SC2064 # The name of the function is known now.
+  trap "$1" INT TERM
+  # shellcheck disable=SC2064
+  trap "exec >/dev/null 2>&1; $1" HUP
+}
+
+no_interrupt() { trap - INT TERM HUP; }
+
 fail() {
   printf 'error: %s\n' "$*" >&2
   exit 1
@@ -18,7 +29,10 @@ need() {
   done
 }
 
-kube() { kubectl ${context:+--context "$context"} --namespace "$namespace" "$@"; }
+# In the background, `$!` is kubectl itself, so that it can be ended.
+exec_kube() { exec kubectl ${context:+--context "$context"} --namespace "$namespace" "$@"; }
+
+kube() { (exec_kube "$@"); }
 
 # Says which cluster this is, or why it cannot be asked.
 reach_cluster() {
@@ -105,7 +119,10 @@ scale() {
 # Waits until a Deployment is as it should be, and says why where it does not get there.
 wait_for_rollout() {
   say "waiting for deployment/$1"
-  kube rollout status "deployment/$1" --timeout="$timeout" >&2 && return
+  exec_kube rollout status "deployment/$1" --timeout="$timeout" >&2 &
+  child=$!
+  # A trap runs while the shell waits, and only after a command that it runs.
+  if wait "$child"; then return; fi
   local track=${1#waybill-}
   [[ $1 != waybill ]] || track=stable
   say "deployment/$1 is not complete after $timeout:"
@@ -145,6 +162,17 @@ answers() {
   esac
 }
 
+# Asks the public address. Right after a rollout, an old pod may still answer there.
+public_test() {
+  local url=$1 release=$2
+  [[ -n $url ]] || return 0
+  for _ in {1..5}; do
+    answers "$url" "$release" && return
+    sleep 5
+  done
+  answers "$url" "$release"
+}
+
 # Asks a new pod itself, through a forwarded port: network policies do not stand in its way, and no old pod answers.
 smoke_test() {
   local track=$1 release=$2 pod port='' result=0
@@ -155,11 +183,11 @@ smoke_test() {
   fi
   say "smoke test of pod/$pod"
   : >"$work/forward"
-  kube port-forward "pod/$pod" :http >"$work/forward" 2>&1 &
-  forward=$!
+  exec_kube port-forward "pod/$pod" :http >"$work/forward" 2>&1 &
+  child=$!
   for _ in {1..50}; do
     port=$(sed -nE 's/^Forwarding from 127\.0\.0\.1:([0-9]+) .*/\1/p' "$work/forward")
-    if [[ -n $port ]] || ! kill -0 "$forward" 2>/dev/null; then break; fi
+    if [[ -n $port ]] || ! kill -0 "$child" 2>/dev/null; then break; fi
     sleep 0.2
   done
   if [[ -n $port ]]; then
@@ -168,14 +196,15 @@ smoke_test() {
     say "cannot forward a port: $(tail -n 1 "$work/forward")"
     result=1
   fi
-  stop_forward
+  stop_child
   return "$result"
 }
 
-forward=''
-stop_forward() {
-  [[ -n $forward ]] || return 0
-  kill "$forward" 2>/dev/null || true
-  wait "$forward" 2>/dev/null || true
-  forward=''
+# Ends what runs in the background: a wait, or a forwarded port.
+child=''
+stop_child() {
+  [[ -n $child ]] || return 0
+  kill "$child" 2>/dev/null || true
+  wait "$child" 2>/dev/null || true
+  child=''
 }
