@@ -45,7 +45,7 @@ wrong_use() {
 
 parse() {
   environment='' track=stable image='' version=${WAYBILL_VERSION-} url='' context=${KUBE_CONTEXT-} timeout=${DEPLOY_TIMEOUT:-10m}
-  action=deploy admin='' mode=apply explicit=''
+  action=deploy admin='' mode=apply explicit='' made=''
   while (($#)); do
     case $1 in
       -h | --help)
@@ -83,9 +83,26 @@ parse() {
   [[ $image != *:latest ]] || wrong_use 'a tag that moves says nothing about what runs: name a digest'
   overlay=kustomize/overlays/$environment
   [[ -f $overlay/kustomization.yaml ]] || wrong_use "there is no $overlay/kustomization.yaml"
-  [[ -f $overlay/secret.env ]] || ! grep -q 'secret\.env' "$overlay/kustomization.yaml" ||
-    fail "$overlay/secret.env is missing: copy secret.env.example and fill it in, or let the pipeline write it"
+  case $action,$track in
+    deploy,* | promote,canary) check_secrets ;;
+  esac
+  [[ $action != deploy || $track == stable ]] || ! grep -qE '^ *- .*/components/sqlite/?$' "$overlay/kustomization.yaml" ||
+    fail "$environment keeps its ledger in a file that one process owns: it can have no track but stable"
   namespace=$(sed -n 's/^namespace: *//p' "$overlay/kustomization.yaml")
+}
+
+# What makes Secrets needs their values; what merely selects, scales or asks pods does not.
+check_secrets() {
+  local weak
+  grep -q 'secret\.env' "$overlay/kustomization.yaml" || return 0
+  [[ -f $overlay/secret.env ]] ||
+    fail "$overlay/secret.env is missing: copy secret.env.example and fill it in, or let the pipeline write it"
+  weak=$(awk '
+    /^[ \t]*(#|\r?$)/ { next }
+    { key = $0; sub(/=.*/, "", key); value = $0; if (!sub(/^[^=]*=/, "", value)) value = ""; sub(/\r$/, "", value) }
+    length(value) < 32 { printf " %s", key }' "$overlay/secret.env")
+  [[ -z $weak ]] ||
+    fail "values in $overlay/secret.env are shorter than 32 characters ('openssl rand -hex 32' makes good ones):$weak"
 }
 
 # What is called preview has a name only once the cluster is asked: for a new release the colour that does not serve, and
@@ -165,6 +182,7 @@ look_at_namespace() {
     exit
   fi
   kube create namespace "$namespace" >&2
+  made='the namespace was made, and nothing else'
 }
 
 show_difference() {
@@ -173,20 +191,27 @@ show_difference() {
   for file in ${admin:+"$work/admin.yaml"} "$work/apply.yaml" "$work/jobs.yaml"; do
     [[ -s $file ]] || continue
     server_side diff -f "$file" || code=$?
-    ((code <= 1)) || fail 'the cluster does not accept this; nothing was changed'
+    ((code <= 1)) || fail "the cluster does not accept this; ${made:-nothing was changed}"
   done
 }
 
 create_secrets() {
   [[ -s $work/secrets.yaml ]] || return 0
   kube create -f "$work/secrets.yaml" >&2 2>"$work/error" && return
-  grep -v AlreadyExists "$work/error" >&2 && fail 'the Secrets cannot be made; nothing else was changed'
-  return 0
+  # Beside the errors there may be warnings; where there is neither, kubectl did not get as far as the Secrets.
+  if grep '^[Ee]rror' "$work/error" | grep -qv AlreadyExists || ! grep -q AlreadyExists "$work/error"; then
+    cat "$work/error" >&2
+    fail "the Secrets cannot be made; ${made:-nothing else was changed}"
+  fi
 }
+
+# Two runs at once: the one that was first must neither take credit for the other's release nor take it back.
+still_ours() { [[ -z $applied || $(image_of "$deployment") == "$applied" ]]; }
 
 # Takes a release back: the stable track to the revision before, any other to no pods, since nobody depends on it.
 take_back() {
   no_interrupt
+  still_ours || fail "somebody else deployed to $deployment meanwhile; nothing was taken back"
   if [[ $track != stable ]]; then
     say "taking the pods of $deployment away"
     scale "$deployment" 0

@@ -61,6 +61,9 @@ render() {
       ;;
     blue | green) add_component "$file" blue-green last ;;
   esac
+  # Where these are missing, deploy_k8s.sh applies no Secrets.
+  [[ -f $copy/secret.env || ! -f $copy/secret.env.example ]] ||
+    sed 's/=.*/=placeholder/' "$copy/secret.env.example" >"$copy/secret.env"
   if [[ -n $image ]]; then
     add_to_list "$file" images first "$(image_entry "$name" "$image")"
   fi
