@@ -17,7 +17,8 @@ usage: scripts/deploy_k8s.sh ENV [--image IMAGE] [--track TRACK] [OPTIONS]
 
 ENV is a directory in kustomize/overlays: dev, staging, prod.
 
-  --image IMAGE      what to deploy, as REPOSITORY@sha256:… or REPOSITORY:TAG, instead of what the overlay names
+  --image IMAGE      what to deploy, as REPOSITORY@sha256:… or REPOSITORY:TAG
+                     (default: what the track runs already, or for a first release what the overlay names)
   --track TRACK      stable (default): a rolling update; canary: one pod beside the stable ones;
                      blue, green: the colour that does not serve now, which is also called preview;
                      after a switch, preview is the track that served before
@@ -125,6 +126,27 @@ resolve() {
 # The track that the Service `waybill` selects in the cluster; empty where it selects them all.
 serving() { field service/waybill '{.spec.selector.track}'; }
 
+# Without an image, a track keeps the one it runs: the overlay names merely the first release, and is older.
+keep_image() {
+  local tried noted
+  [[ -z $image && $mode != render ]] || return 0
+  tried=$(image_of "$deployment")
+  [[ ${tried##*/} == *[:@]* ]] || return 0
+  [[ $track == stable ]] || has_pods "$track" || return 0
+  noted=$(cause_of "$deployment")
+  [[ $noted != *'(failed)' ]] || return 0
+  image=$tried
+  say "$deployment keeps $image; --image names another"
+  noted=${noted% (*)}
+  # The version as well: it is asked of the pods, and `rollback_k8s.sh --to-version` looks for it.
+  if [[ -z $version && $noted == *" $image" && ${noted%" $image"} =~ ^[A-Za-z0-9.+_-]+$ ]]; then
+    version=${noted%" $image"}
+  fi
+}
+
+# Whether a track is to have pods.
+has_pods() { [[ $(field "deployment/$(deployment_of "$1")" '{.spec.replicas}') -gt 0 ]]; }
+
 # Decides what the Services are to select, and refuses what would disturb the track that serves.
 plan() {
   local now
@@ -136,9 +158,16 @@ plan() {
       if [[ -n $now && $now != stable ]]; then
         [[ -n $explicit ]] || fail "$now serves in $namespace: deploy the other colour by --track preview, or end this by --track stable and then --promote stable"
         active=$now
+      elif [[ -n $now ]] && { has_pods blue || has_pods green; }; then
+        # Without a track the Service would send requests to the colours again.
+        active=$now
       fi
+      [[ $action == promote ]] || ! has_pods canary ||
+        fail "a canary runs in $namespace: end it by scripts/rollback_k8s.sh $environment --track canary, or by --promote canary"
       ;;
     canary)
+      [[ -z $now ]] ||
+        fail "the Service waybill selects $now alone, so that a canary would get no requests: --promote stable, --retire the colours and deploy stable once, which ends that"
       [[ -n $(field deployment/waybill '{.metadata.name}') ]] ||
         fail "there is nothing in $namespace that a canary could stand beside: deploy without --track first"
       ;;
@@ -247,6 +276,7 @@ fill_up() {
 
 deploy() {
   plan
+  keep_image
   cause=$version${version:+${image:+ }}$image
   # It is never empty, or a release that is repeated would keep the mark of its failure.
   cause=${cause:-the image in $overlay}
@@ -264,10 +294,11 @@ deploy() {
   # What never worked is nothing to return to.
   [[ $(cause_of "$deployment") != *'(failed)' ]] || revision_before=''
   create_secrets
+  applied=''
   on_interrupt interrupted
   [[ -z $admin ]] || server_side apply -f "$work/admin.yaml" >&2
-  if server_side apply -f "$work/apply.yaml" >&2 && { [[ -z $active ]] || fill_up; } &&
-    wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test "$url" "$version"; then
+  if server_side apply -f "$work/apply.yaml" >&2 && applied=$(image_of "$deployment") && { [[ -z $active ]] || fill_up; } &&
+    wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test "$url" "$version" && still_ours; then
     no_interrupt
     [[ ! -s $work/jobs.yaml ]] || server_side apply -f "$work/jobs.yaml" >&2 ||
       fail "$deployment runs $cause, but its CronJobs are as before: run this again"
