@@ -104,11 +104,14 @@ choose() {
 
 # A rollback that fails must not stay half done: what ran before it did run.
 give_up() {
+  no_interrupt
+  stop_child
   say "$1; returning to revision $current"
   mark waybill failed
   kube rollout undo deployment/waybill --to-revision="$current" >&2
   adopt waybill
   note waybill "$cause_before"
+  [[ $1 != interrupted ]] || exit 130
   wait_for_rollout waybill || fail 'the rollback failed, AND WHAT RAN BEFORE IT DOES NOT COME UP EITHER'
   fail "the rollback to revision $revision failed; $cause_before runs as before"
 }
@@ -141,10 +144,12 @@ say "returning to revision $revision: $cause"
 [[ -z $dry_run ]] || exit 0
 cause_before=$(cause_of waybill)
 cause_before=${cause_before:-$(image_of waybill)}
+on_interrupt 'give_up interrupted'
 mark waybill 'rolled back'
 kube rollout undo deployment/waybill --to-revision="$revision" >&2
 adopt waybill
 wait_for_rollout waybill || give_up 'the pods do not come up'
 smoke_test stable "$to_version" || give_up 'the pods do not answer as they should'
 public_test "$url" "$to_version" || give_up "$url does not answer as it should"
+no_interrupt
 say "waybill runs $cause; git says something newer, so revert there, or the next deployment brings it back"
