@@ -152,4 +152,7 @@ wait_for_rollout waybill || give_up 'the pods do not come up'
 smoke_test stable "$to_version" || give_up 'the pods do not answer as they should'
 public_test "$url" "$to_version" || give_up "$url does not answer as it should"
 no_interrupt
+# It serves again, so that a later rollback may choose it.
+cause=${cause% (*)}
+note waybill "$cause"
 say "waybill runs $cause; git says something newer, so revert there, or the next deployment brings it back"
