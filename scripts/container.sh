@@ -44,21 +44,25 @@ ready() {
   return 1
 }
 
+need_image() {
+  "$DOCKER" image inspect "$image" >/dev/null 2>&1 ||
+    die "there is no image $image: run scripts/build_image.sh --latest, or name another by WAYBILL_IMAGE"
+}
+
 # The port is the same within and without, so that the server's own URL is right for the client in the container, too.
 start() {
   if [[ $(state) == running ]]; then
     echo "$name is running already; restart takes up another image"
     return
   fi
-  "$DOCKER" image inspect "$image" >/dev/null 2>&1 ||
-    die "there is no image $image: run scripts/build_image.sh --latest, or name another by WAYBILL_IMAGE"
+  need_image
   [[ $(state) == absent ]] || "$DOCKER" rm "$name" >/dev/null
   "$DOCKER" run --detach --name "$name" --restart unless-stopped \
     --read-only --cap-drop=ALL --security-opt=no-new-privileges --pids-limit=256 --memory=512m \
     --publish "127.0.0.1:$port:$port" --env "WAYBILL__SERVER__LISTEN=0.0.0.0:$port" \
     --env "WAYBILL__SERVER__PUBLIC_URL=http://127.0.0.1:$port" \
     --volume "$name:/var/lib/waybill" "$image" >/dev/null || remove_and_die 'it did not start'
-  ready || { "$DOCKER" logs "$name" >&2 && remove_and_die 'it was not ready within 30 seconds; its log is above'; }
+  ready || { "$DOCKER" logs "$name" >&2; remove_and_die 'it was not ready within 30 seconds; its log is above'; }
   cat <<END
 $name serves http://127.0.0.1:$port (API: /docs)
 admin token:  $DOCKER cp $name:/var/lib/waybill/admin.token - | tar -xO
@@ -95,7 +99,12 @@ esac
 case $command in
   start) start ;;
   stop) stop ;;
-  restart) stop && start ;;
+  restart)
+    # Asked first: what runs now goes on where there is nothing to take its place.
+    need_image
+    stop
+    start
+    ;;
   logs)
     [[ $(state) != absent ]] || die "$name does not run: scripts/container.sh start"
     "$DOCKER" logs "$@" "$name"

@@ -2,7 +2,7 @@
 # Brings an overlay into a cluster: renders it, shows the difference, applies it, waits, asks the new pods, and takes the
 # release back where one of these fails.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -- "$(dirname -- "$(realpath -- "$0")")/.." >/dev/null
 # shellcheck source=scripts/lib/cluster.sh
 source scripts/lib/cluster.sh
 # shellcheck source=scripts/lib/render.sh
@@ -17,7 +17,8 @@ usage: scripts/deploy_k8s.sh ENV [--image IMAGE] [--track TRACK] [OPTIONS]
 
 ENV is a directory in kustomize/overlays: dev, staging, prod.
 
-  --image IMAGE      what to deploy, as REPOSITORY@sha256:… or REPOSITORY:TAG, instead of what the overlay names
+  --image IMAGE      what to deploy, as REPOSITORY@sha256:… or REPOSITORY:TAG
+                     (default: what the track runs already, or for a first release what the overlay names)
   --track TRACK      stable (default): a rolling update; canary: one pod beside the stable ones;
                      blue, green: the colour that does not serve now, which is also called preview;
                      after a switch, preview is the track that served before
@@ -45,7 +46,7 @@ wrong_use() {
 
 parse() {
   environment='' track=stable image='' version=${WAYBILL_VERSION-} url='' context=${KUBE_CONTEXT-} timeout=${DEPLOY_TIMEOUT:-10m}
-  action=deploy admin='' mode=apply explicit=''
+  action=deploy admin='' mode=apply explicit='' made=''
   while (($#)); do
     case $1 in
       -h | --help)
@@ -74,15 +75,35 @@ parse() {
     shift
   done
   [[ -n $environment ]] || wrong_use 'which environment?'
+  environment=${environment%/} url=${url%/}
+  [[ $environment =~ ^[A-Za-z0-9._-]+$ ]] || wrong_use "'$environment' is no name of a directory in kustomize/overlays"
+  [[ $version =~ ^[A-Za-z0-9.+_-]*$ ]] || wrong_use "'$version' is no version: letters, digits and .+_- only"
   [[ $track =~ ^(stable|canary|blue|green|preview)$ ]] || wrong_use "there is no track $track"
   [[ -z $image || $image =~ ^[^@]+@sha256:[0-9a-f]{64}$ || $image =~ ^[^@]+:[A-Za-z0-9_][A-Za-z0-9._-]*$ ]] ||
     wrong_use "'$image' is neither REPOSITORY@sha256:… nor REPOSITORY:TAG"
   [[ $image != *:latest ]] || wrong_use 'a tag that moves says nothing about what runs: name a digest'
   overlay=kustomize/overlays/$environment
   [[ -f $overlay/kustomization.yaml ]] || wrong_use "there is no $overlay/kustomization.yaml"
-  [[ -f $overlay/secret.env ]] || ! grep -q 'secret\.env' "$overlay/kustomization.yaml" ||
-    fail "$overlay/secret.env is missing: copy secret.env.example and fill it in, or let the pipeline write it"
+  case $action,$track in
+    deploy,* | promote,canary) check_secrets ;;
+  esac
+  [[ $action != deploy || $track == stable ]] || ! grep -qE '^ *- .*/components/sqlite/?$' "$overlay/kustomization.yaml" ||
+    fail "$environment keeps its ledger in a file that one process owns: it can have no track but stable"
   namespace=$(sed -n 's/^namespace: *//p' "$overlay/kustomization.yaml")
+}
+
+# What makes Secrets needs their values; what merely selects, scales or asks pods does not.
+check_secrets() {
+  local weak
+  grep -q 'secret\.env' "$overlay/kustomization.yaml" || return 0
+  [[ -f $overlay/secret.env ]] ||
+    fail "$overlay/secret.env is missing: copy secret.env.example and fill it in, or let the pipeline write it"
+  weak=$(awk '
+    /^[ \t]*(#|\r?$)/ { next }
+    { key = $0; sub(/=.*/, "", key); value = $0; if (!sub(/^[^=]*=/, "", value)) value = ""; sub(/\r$/, "", value) }
+    length(value) < 32 { printf " %s", key }' "$overlay/secret.env")
+  [[ -z $weak ]] ||
+    fail "values in $overlay/secret.env are shorter than 32 characters ('openssl rand -hex 32' makes good ones):$weak"
 }
 
 # What is called preview has a name only once the cluster is asked: for a new release the colour that does not serve, and
@@ -105,6 +126,27 @@ resolve() {
 # The track that the Service `waybill` selects in the cluster; empty where it selects them all.
 serving() { field service/waybill '{.spec.selector.track}'; }
 
+# Without an image, a track keeps the one it runs: the overlay names merely the first release, and is older.
+keep_image() {
+  local tried noted
+  [[ -z $image && $mode != render ]] || return 0
+  tried=$(image_of "$deployment")
+  [[ ${tried##*/} == *[:@]* ]] || return 0
+  [[ $track == stable ]] || has_pods "$track" || return 0
+  noted=$(cause_of "$deployment")
+  [[ $noted != *'(failed)' ]] || return 0
+  image=$tried
+  say "$deployment keeps $image; --image names another"
+  noted=${noted% (*)}
+  # The version as well: it is asked of the pods, and `rollback_k8s.sh --to-version` looks for it.
+  if [[ -z $version && $noted == *" $image" && ${noted%" $image"} =~ ^[A-Za-z0-9.+_-]+$ ]]; then
+    version=${noted%" $image"}
+  fi
+}
+
+# Whether a track is to have pods.
+has_pods() { [[ $(field "deployment/$(deployment_of "$1")" '{.spec.replicas}') -gt 0 ]]; }
+
 # Decides what the Services are to select, and refuses what would disturb the track that serves.
 plan() {
   local now
@@ -116,9 +158,16 @@ plan() {
       if [[ -n $now && $now != stable ]]; then
         [[ -n $explicit ]] || fail "$now serves in $namespace: deploy the other colour by --track preview, or end this by --track stable and then --promote stable"
         active=$now
+      elif [[ -n $now ]] && { has_pods blue || has_pods green; }; then
+        # Without a track the Service would send requests to the colours again.
+        active=$now
       fi
+      [[ $action == promote ]] || ! has_pods canary ||
+        fail "a canary runs in $namespace: end it by scripts/rollback_k8s.sh $environment --track canary, or by --promote canary"
       ;;
     canary)
+      [[ -z $now ]] ||
+        fail "the Service waybill selects $now alone, so that a canary would get no requests: --promote stable, --retire the colours and deploy stable once, which ends that"
       [[ -n $(field deployment/waybill '{.metadata.name}') ]] ||
         fail "there is nothing in $namespace that a canary could stand beside: deploy without --track first"
       ;;
@@ -162,6 +211,7 @@ look_at_namespace() {
     exit
   fi
   kube create namespace "$namespace" >&2
+  made='the namespace was made, and nothing else'
 }
 
 show_difference() {
@@ -170,25 +220,33 @@ show_difference() {
   for file in ${admin:+"$work/admin.yaml"} "$work/apply.yaml" "$work/jobs.yaml"; do
     [[ -s $file ]] || continue
     server_side diff -f "$file" || code=$?
-    ((code <= 1)) || fail 'the cluster does not accept this; nothing was changed'
+    ((code <= 1)) || fail "the cluster does not accept this; ${made:-nothing was changed}"
   done
 }
 
 create_secrets() {
   [[ -s $work/secrets.yaml ]] || return 0
   kube create -f "$work/secrets.yaml" >&2 2>"$work/error" && return
-  grep -v AlreadyExists "$work/error" >&2 && fail 'the Secrets cannot be made; nothing else was changed'
-  return 0
+  # Beside the errors there may be warnings; where there is neither, kubectl did not get as far as the Secrets.
+  if grep '^[Ee]rror' "$work/error" | grep -qv AlreadyExists || ! grep -q AlreadyExists "$work/error"; then
+    cat "$work/error" >&2
+    fail "the Secrets cannot be made; ${made:-nothing else was changed}"
+  fi
 }
+
+# Two runs at once: the one that was first must neither take credit for the other's release nor take it back.
+still_ours() { [[ -z $applied || $(image_of "$deployment") == "$applied" ]]; }
 
 # Takes a release back: the stable track to the revision before, any other to no pods, since nobody depends on it.
 take_back() {
-  trap - INT TERM
+  no_interrupt
+  still_ours || fail "somebody else deployed to $deployment meanwhile; nothing was taken back"
   if [[ $track != stable ]]; then
     say "taking the pods of $deployment away"
     scale "$deployment" 0
   elif [[ -z $revision_before ]]; then
-    say 'this was the first release: there is nothing to return to, and it is left as it is'
+    say 'no release worked before this one: there is nothing to return to, and it is left as it is'
+    mark "$deployment" failed
   elif [[ $(revision_of "$deployment") == "$revision_before" ]]; then
     say 'the pods were not changed, so that there is nothing to take back'
   else
@@ -202,6 +260,7 @@ take_back() {
 }
 
 interrupted() {
+  stop_child
   say 'interrupted'
   take_back at-once
   exit 130
@@ -217,7 +276,10 @@ fill_up() {
 
 deploy() {
   plan
+  keep_image
   cause=$version${version:+${image:+ }}$image
+  # It is never empty, or a release that is repeated would keep the mark of its failure.
+  cause=${cause:-the image in $overlay}
   render "$copy"
   choose
   if [[ $mode == render ]]; then
@@ -229,22 +291,23 @@ deploy() {
   [[ $mode != dry-run ]] || return 0
   adopt "$deployment"
   revision_before=$(revision_of "$deployment")
+  # What never worked is nothing to return to.
+  [[ $(cause_of "$deployment") != *'(failed)' ]] || revision_before=''
   create_secrets
-  trap interrupted INT TERM
+  applied=''
+  on_interrupt interrupted
   [[ -z $admin ]] || server_side apply -f "$work/admin.yaml" >&2
-  if server_side apply -f "$work/apply.yaml" >&2 && { [[ -z $active ]] || fill_up; } &&
-    wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test; then
-    trap - INT TERM
+  if server_side apply -f "$work/apply.yaml" >&2 && applied=$(image_of "$deployment") && { [[ -z $active ]] || fill_up; } &&
+    wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test "$url" "$version" && still_ours; then
+    no_interrupt
     [[ ! -s $work/jobs.yaml ]] || server_side apply -f "$work/jobs.yaml" >&2 ||
-      fail "$deployment runs ${cause:-what the overlay names}, but its CronJobs are as before: run this again"
-    say "$deployment runs ${cause:-what the overlay names}"
+      fail "$deployment runs $cause, but its CronJobs are as before: run this again"
+    say "$deployment runs $cause"
     return
   fi
   take_back
-  fail "the release of ${cause:-$environment} failed"
+  fail "the release of $cause failed"
 }
-
-public_test() { [[ -z $url ]] || answers "$url" "$version"; }
 
 promote_canary() {
   local tried
@@ -267,33 +330,47 @@ switch_services() {
   documents service=waybill service=waybill-preview >"$work/apply.yaml"
 }
 
+# Lets the Service select the track that served before.
+switch_back() {
+  no_interrupt
+  stop_child
+  say "switching back to $before"
+  switch_services "$before" "$promoted"
+  server_side apply -f "$work/apply.yaml" >&2
+}
+
+switch_interrupted() {
+  say 'interrupted'
+  switch_back
+  exit 130
+}
+
 promote_colour() {
-  local before
   before=$(serving)
-  before=${before:-stable}
-  [[ $before != "$track" ]] || fail "$track serves in $namespace already"
+  before=${before:-stable} promoted=$track
+  [[ $before != "$promoted" ]] || fail "$promoted serves in $namespace already"
   [[ $(field "deployment/$deployment" '{.status.readyReplicas}') -gt 0 ]] || fail "no pod of $deployment is ready"
   kube rollout status "deployment/$deployment" --timeout=10s >&2 || fail "$deployment is not complete"
   image='' cause=''
-  local promoted=$track
   # The component with the preview Service is needed in both directions.
   [[ $track != stable ]] || track=$before
   switch_services "$promoted" "$before"
   show_difference
   [[ $mode != dry-run ]] || return 0
-  server_side apply -f "$work/apply.yaml" >&2
-  if smoke_test "$promoted" "$version" && public_test; then
+  # Asked while nobody depends on it, so that the wrong version never serves.
+  smoke_test "$promoted" "$version" || fail "$promoted does not answer as it should; $before serves"
+  on_interrupt switch_interrupted
+  if server_side apply -f "$work/apply.yaml" >&2 && public_test "$url" "$version"; then
+    no_interrupt
     say "$promoted serves; $before is what to go back to: scripts/rollback_k8s.sh $environment --track $before"
     return
   fi
-  say "switching back to $before"
-  switch_services "$before" "$promoted"
-  server_side apply -f "$work/apply.yaml" >&2
+  switch_back
   fail "$promoted failed; $before serves"
 }
 
 smoke() {
-  if smoke_test "$track" "$version" && public_test; then return; fi
+  if smoke_test "$track" "$version" && public_test "$url" "$version"; then return; fi
   fail "the track $track does not answer as it should"
 }
 
@@ -310,7 +387,7 @@ parse "$@"
 need kubectl jq curl
 work=$(mktemp -d)
 copy=$(mktemp -d "kustomize/overlays/.rendered-$environment-XXXXXX")
-trap 'stop_forward; rm -rf "$work" "$copy"' EXIT
+trap 'stop_child; rm -rf "$work" "$copy"' EXIT
 [[ $mode == render ]] || reach_cluster
 resolve
 case $action in

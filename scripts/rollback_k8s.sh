@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Returns an environment to what ran before: to a revision of the Deployment, or to another track.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd -- "$(dirname -- "$(realpath -- "$0")")/.." >/dev/null
 # shellcheck source=scripts/lib/cluster.sh
 source scripts/lib/cluster.sh
 
@@ -65,6 +65,8 @@ parse() {
     shift
   done
   [[ -n $environment ]] || wrong_use 'which environment?'
+  environment=${environment%/} url=${url%/}
+  [[ $environment =~ ^[A-Za-z0-9._-]+$ ]] || wrong_use "'$environment' is no name of a directory in kustomize/overlays"
   [[ -z $to_revision || $to_revision =~ ^[0-9]+$ ]] || wrong_use "$to_revision is no revision"
   [[ -z $to_revision || -z $to_version ]] || wrong_use 'a revision or a version, not both'
   [[ -z $track || -z $to_revision$to_version ]] || wrong_use 'a track has no revisions here: leave --to-… out'
@@ -82,9 +84,8 @@ revisions() {
     | sort_by(-.revision)[] | [.revision, .cause, (.maps | unique | join(" "))] | @tsv'
 }
 
-# Sets `revision`, `cause` and `maps` of the one to return to.
+# Sets `current`, and `revision`, `cause` and `maps` of the one to return to.
 choose() {
-  local current
   current=$(revision_of waybill)
   [[ -n $current ]] || fail "there is no Deployment waybill in $namespace"
   while IFS=$'\t' read -r revision cause maps; do
@@ -97,7 +98,22 @@ choose() {
       return 0
     fi
   done <<<"$all"
-  fail "there is no ${to_version:+release $to_version}${to_revision:+revision $to_revision} to return to in $namespace: --list shows what there is, and scripts/deploy_k8s.sh $environment --image brings any release back"
+  local wanted=${to_version:+release $to_version}${to_revision:+revision $to_revision}
+  fail "there is no ${wanted:-earlier release} to return to in $namespace: --list shows what there is, and scripts/deploy_k8s.sh $environment --image brings any release back"
+}
+
+# A rollback that fails must not stay half done: what ran before it did run.
+give_up() {
+  no_interrupt
+  stop_child
+  say "$1; returning to revision $current"
+  mark waybill failed
+  kube rollout undo deployment/waybill --to-revision="$current" >&2
+  adopt waybill
+  note waybill "$cause_before"
+  [[ $1 != interrupted ]] || exit 130
+  wait_for_rollout waybill || fail 'the rollback failed, AND WHAT RAN BEFORE IT DOES NOT COME UP EITHER'
+  fail "the rollback to revision $revision failed; $cause_before runs as before"
 }
 
 parse "$@"
@@ -109,7 +125,7 @@ case $track in
 esac
 
 work=$(mktemp -d)
-trap 'stop_forward; rm -rf "$work"' EXIT
+trap 'stop_child; rm -rf "$work"' EXIT
 reach_cluster
 all=$(revisions)
 if [[ -n $list ]]; then
@@ -126,10 +142,17 @@ for map in $maps; do
 done
 say "returning to revision $revision: $cause"
 [[ -z $dry_run ]] || exit 0
+cause_before=$(cause_of waybill)
+cause_before=${cause_before:-$(image_of waybill)}
+on_interrupt 'give_up interrupted'
 mark waybill 'rolled back'
 kube rollout undo deployment/waybill --to-revision="$revision" >&2
 adopt waybill
-wait_for_rollout waybill || fail 'the rollback is not complete; pods of before still serve'
-smoke_test stable "$to_version" || fail 'the pods of the rollback do not answer as they should'
-[[ -z $url ]] || answers "$url" "$to_version" || fail "$url does not answer as it should"
+wait_for_rollout waybill || give_up 'the pods do not come up'
+smoke_test stable "$to_version" || give_up 'the pods do not answer as they should'
+public_test "$url" "$to_version" || give_up "$url does not answer as it should"
+no_interrupt
+# It serves again, so that a later rollback may choose it.
+cause=${cause% (*)}
+note waybill "$cause"
 say "waybill runs $cause; git says something newer, so revert there, or the next deployment brings it back"

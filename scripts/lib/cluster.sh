@@ -6,6 +6,17 @@ manager=waybill-deploy
 
 say() { printf '==> %s\n' "$*" >&2; }
 
+# What to do when someone ends the script. Where the terminal is gone, so is whoever could read on, and what is written
+# there would fail.
+on_interrupt() {
+  # shellcheck disable=SC2064 # The name of the function is known now.
+  trap "$1" INT TERM
+  # shellcheck disable=SC2064
+  trap "exec >/dev/null 2>&1; $1" HUP
+}
+
+no_interrupt() { trap - INT TERM HUP; }
+
 fail() {
   printf 'error: %s\n' "$*" >&2
   exit 1
@@ -18,7 +29,10 @@ need() {
   done
 }
 
-kube() { kubectl ${context:+--context "$context"} --namespace "$namespace" "$@"; }
+# In the background, `$!` is kubectl itself, so that it can be ended.
+exec_kube() { exec kubectl ${context:+--context "$context"} --namespace "$namespace" "$@"; }
+
+kube() { (exec_kube "$@"); }
 
 # Says which cluster this is, or why it cannot be asked.
 reach_cluster() {
@@ -38,7 +52,20 @@ deployment_of() { if [[ $1 == stable ]]; then echo waybill; else echo "waybill-$
 # A field of an object as text; empty where there is no such object or field.
 field() { kube get "$1" --ignore-not-found -o "jsonpath=$2"; }
 
-revision_of() { field "deployment/$1" '{.metadata.annotations.deployment\.kubernetes\.io/revision}'; }
+image_of() { field "deployment/$1" '{.spec.template.spec.containers[0].image}'; }
+
+cause_of() { field "deployment/$1" '{.metadata.annotations.kubernetes\.io/change-cause}'; }
+
+# Until the controller has seen a change, the revision is still that of before it.
+revision_of() {
+  local generation observed
+  for _ in {1..50}; do
+    read -r generation observed < <(field "deployment/$1" '{.metadata.generation} {.status.observedGeneration}') || true
+    [[ $generation != "$observed" ]] || break
+    sleep 0.2
+  done
+  field "deployment/$1" '{.metadata.annotations.deployment\.kubernetes\.io/revision}'
+}
 
 selector_of() { echo "app.kubernetes.io/name=waybill,app.kubernetes.io/component=server,track=$1"; }
 
@@ -59,22 +86,30 @@ adopt() {
   fi
 }
 
-# Notes on the current revision why it was left, and waits until its ReplicaSet says so too. To Kubernetes, a release that
-# failed is a revision like any other, and the next rollback would return to it.
-mark() {
+# Gives the current revision a cause, and waits until its ReplicaSet has it too.
+note() {
   # In a trap, a `return` without a number gives the status of what was interrupted.
-  local revision cause
+  local revision
   revision=$(revision_of "$1")
-  cause="$(field "deployment/$1" '{.metadata.annotations.kubernetes\.io/change-cause}') ($2)"
-  kube annotate "deployment/$1" --overwrite --field-manager="$manager" "kubernetes.io/change-cause=$cause" >/dev/null
+  [[ -n $revision ]] || return 0
+  kube annotate "deployment/$1" --overwrite --field-manager="$manager" "kubernetes.io/change-cause=$2" >/dev/null
   for _ in {1..20}; do
     kube get replicasets --selector app.kubernetes.io/component=server -o json |
-      jq -e --arg revision "$revision" --arg cause "$cause" '
+      jq -e --arg revision "$revision" --arg cause "$2" '
         any(.items[].metadata.annotations; .["deployment.kubernetes.io/revision"] == $revision
                                            and .["kubernetes.io/change-cause"] == $cause)' >/dev/null && return 0
     sleep 0.2
   done
-  say "revision $revision could not be marked as $2"
+  say "revision $revision could not be noted as $2"
+}
+
+# Notes on the current revision why it was left. To Kubernetes, a release that failed is a revision like any other, and the
+# next rollback would return to it.
+mark() {
+  local cause
+  cause=$(cause_of "$1")
+  cause=${cause:-$(image_of "$1")}
+  note "$1" "${cause% (*)} ($2)"
 }
 
 scale() {
@@ -84,7 +119,10 @@ scale() {
 # Waits until a Deployment is as it should be, and says why where it does not get there.
 wait_for_rollout() {
   say "waiting for deployment/$1"
-  kube rollout status "deployment/$1" --timeout="$timeout" >&2 && return
+  exec_kube rollout status "deployment/$1" --timeout="$timeout" >&2 &
+  child=$!
+  # A trap runs while the shell waits, and only after a command that it runs.
+  if wait "$child"; then return; fi
   local track=${1#waybill-}
   [[ $1 != waybill ]] || track=stable
   say "deployment/$1 is not complete after $timeout:"
@@ -124,6 +162,17 @@ answers() {
   esac
 }
 
+# Asks the public address. Right after a rollout, an old pod may still answer there.
+public_test() {
+  local url=$1 release=$2
+  [[ -n $url ]] || return 0
+  for _ in {1..5}; do
+    answers "$url" "$release" && return
+    sleep 5
+  done
+  answers "$url" "$release"
+}
+
 # Asks a new pod itself, through a forwarded port: network policies do not stand in its way, and no old pod answers.
 smoke_test() {
   local track=$1 release=$2 pod port='' result=0
@@ -134,11 +183,11 @@ smoke_test() {
   fi
   say "smoke test of pod/$pod"
   : >"$work/forward"
-  kube port-forward "pod/$pod" :http >"$work/forward" 2>&1 &
-  forward=$!
+  exec_kube port-forward "pod/$pod" :http >"$work/forward" 2>&1 &
+  child=$!
   for _ in {1..50}; do
     port=$(sed -nE 's/^Forwarding from 127\.0\.0\.1:([0-9]+) .*/\1/p' "$work/forward")
-    if [[ -n $port ]] || ! kill -0 "$forward" 2>/dev/null; then break; fi
+    if [[ -n $port ]] || ! kill -0 "$child" 2>/dev/null; then break; fi
     sleep 0.2
   done
   if [[ -n $port ]]; then
@@ -147,14 +196,15 @@ smoke_test() {
     say "cannot forward a port: $(tail -n 1 "$work/forward")"
     result=1
   fi
-  stop_forward
+  stop_child
   return "$result"
 }
 
-forward=''
-stop_forward() {
-  [[ -n $forward ]] || return 0
-  kill "$forward" 2>/dev/null || true
-  wait "$forward" 2>/dev/null || true
-  forward=''
+# Ends what runs in the background: a wait, or a forwarded port.
+child=''
+stop_child() {
+  [[ -n $child ]] || return 0
+  kill "$child" 2>/dev/null || true
+  wait "$child" 2>/dev/null || true
+  child=''
 }

@@ -48,18 +48,33 @@ cause_entry() {
   printf '        annotations:\n          kubernetes.io/change-cause: "%s"' "$2"
 }
 
+# Takes out the colours' autoscalers. Without metrics an autoscaler does nothing but hold a colour at its least number.
+no_autoscalers_entry() {
+  printf '  - target: {kind: HorizontalPodAutoscaler, name: waybill-(blue|green)}\n'
+  printf '    patch: |\n      $patch: delete\n      apiVersion: autoscaling/v2\n      kind: HorizontalPodAutoscaler\n'
+  printf '      metadata:\n        name: any'
+}
+
 # Renders the overlay `overlay` for `track` with `image` and `cause`, each of which may be empty, to `$work/all.yaml`.
 # `active` and `preview` are the tracks that the Services are to select, where they are to select one.
 render() {
   local copy=$1 file=$1/kustomization.yaml name=waybill
   [[ $track == stable ]] || name=waybill-$track
   cp -R "$overlay/." "$copy/"
+  # Where these are missing, deploy_k8s.sh applies no Secrets.
+  [[ -f $copy/secret.env || ! -f $copy/secret.env.example ]] ||
+    sed 's/=.*/=placeholder/' "$copy/secret.env.example" >"$copy/secret.env"
   case $track in
     canary)
       add_component "$file" canary first
       add_to_list "$file" replicas last $'  - name: waybill-canary\n    count: 1'
       ;;
-    blue | green) add_component "$file" blue-green last ;;
+    blue | green)
+      kubectl kustomize "$copy" >"$work/stable.yaml"
+      grep -q '^kind: HorizontalPodAutoscaler$' "$work/stable.yaml" ||
+        add_to_list "$file" patches last "$(no_autoscalers_entry)"
+      add_component "$file" blue-green last
+      ;;
   esac
   if [[ -n $image ]]; then
     add_to_list "$file" images first "$(image_entry "$name" "$image")"
