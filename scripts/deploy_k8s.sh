@@ -87,7 +87,8 @@ parse() {
   case $action,$track in
     deploy,* | promote,canary) check_secrets ;;
   esac
-  [[ $action != deploy || $track == stable ]] || ! grep -qE '^ *- .*/components/sqlite/?$' "$overlay/kustomization.yaml" ||
+  [[ $action != deploy || $track == stable ]] ||
+    ! grep -qE '^ *- .*/components/sqlite/?$' "$overlay/kustomization.yaml" ||
     fail "$environment keeps its ledger in a file that one process owns: it can have no track but stable"
   namespace=$(sed -n 's/^namespace: *//p' "$overlay/kustomization.yaml")
 }
@@ -297,8 +298,9 @@ deploy() {
   applied=''
   on_interrupt interrupted
   [[ -z $admin ]] || server_side apply -f "$work/admin.yaml" >&2
-  if server_side apply -f "$work/apply.yaml" >&2 && applied=$(image_of "$deployment") && { [[ -z $active ]] || fill_up; } &&
-    wait_for_rollout "$deployment" && smoke_test "$track" "$version" && public_test "$url" "$version" && still_ours; then
+  if server_side apply -f "$work/apply.yaml" >&2 && applied=$(image_of "$deployment") &&
+    { [[ -z $active ]] || fill_up; } && wait_for_rollout "$deployment" &&
+    smoke_test "$track" "$version" && public_test "$url" "$version" && still_ours; then
     no_interrupt
     [[ ! -s $work/jobs.yaml ]] || server_side apply -f "$work/jobs.yaml" >&2 ||
       fail "$deployment runs $cause, but its CronJobs are as before: run this again"

@@ -103,8 +103,8 @@ note() {
   say "revision $revision could not be noted as $2"
 }
 
-# Notes on the current revision why it was left. To Kubernetes, a release that failed is a revision like any other, and the
-# next rollback would return to it.
+# Notes on the current revision why it was left. To Kubernetes, a release that failed is a revision like any other, and
+# the next rollback would return to it.
 mark() {
   local cause
   cause=$(cause_of "$1")
