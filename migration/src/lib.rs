@@ -13,6 +13,7 @@ use sea_orm_migration::prelude::*;
 mod m20261121_000001_create_registry;
 mod m20261121_000002_create_ledger;
 mod m20261121_000003_create_audit;
+mod m20261121_000004_create_gate;
 mod schema;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000001_create_registry::Migration),
             Box::new(m20261121_000002_create_ledger::Migration),
             Box::new(m20261121_000003_create_audit::Migration),
+            Box::new(m20261121_000004_create_gate::Migration),
         ]
     }
 }

@@ -1,10 +1,10 @@
 //! An environment: a place where services run.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{text::Name, vocabulary::Tier};
+use crate::domain::{actor::Actor, policy::InForce, text::Name, vocabulary::Tier};
 
 /// A registered environment.
 #[derive(Clone, Debug)]
@@ -17,6 +17,10 @@ pub struct Environment {
     pub settings: EnvironmentSettings,
     /// Registered by a deployment, and edited by nobody since.
     pub unconfirmed: bool,
+    /// The rules of its gate.
+    pub policy: InForce,
+    /// Its emergency stop, while it is on.
+    pub lockdown: Option<Lockdown>,
     /// Counts the edits; the entity tag.
     pub revision: i64,
     /// When it was registered.
@@ -25,6 +29,17 @@ pub struct Environment {
     pub updated_at: DateTime<Utc>,
     /// Since when it is archived.
     pub archived_at: Option<DateTime<Utc>>,
+}
+
+/// An emergency stop: nothing but an override starts in the environment until it is lifted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lockdown {
+    /// Why.
+    pub reason: String,
+    /// Who stopped it.
+    pub actor: Actor,
+    /// Since when.
+    pub since: DateTime<Utc>,
 }
 
 /// What people say about an environment.

@@ -37,6 +37,28 @@ pub enum EventKind {
     DeploymentEnded(Status),
     /// A result came in after a later deployment had started.
     DeploymentLate,
+    /// The gate refused a start, for reasons that differ from those it gave just before.
+    GateDenied,
+    /// An environment's policy was set.
+    PolicyUpdated,
+    /// An environment was locked down.
+    LockdownPlaced,
+    /// Its lockdown was lifted.
+    LockdownLifted,
+    /// A freeze window was declared.
+    FreezeCreated,
+    /// It was edited.
+    FreezeUpdated,
+    /// It was taken back.
+    FreezeDeleted,
+    /// Somebody approved a release for an environment.
+    ApprovalApproved,
+    /// Somebody rejected a release for an environment.
+    ApprovalRejected,
+    /// Somebody withdrew what they had said.
+    ApprovalWithdrawn,
+    /// A scan of a release was put on record.
+    ScanRecorded,
     /// A token was made.
     TokenCreated,
     /// A token was revoked.
@@ -64,6 +86,17 @@ impl EventKind {
             Self::DeploymentEnded(Status::Canceled) => "deployment.canceled",
             Self::DeploymentEnded(Status::Expired | Status::Running) => "deployment.expired",
             Self::DeploymentLate => "deployment.late",
+            Self::GateDenied => "gate.denied",
+            Self::PolicyUpdated => "policy.updated",
+            Self::LockdownPlaced => "lockdown.placed",
+            Self::LockdownLifted => "lockdown.lifted",
+            Self::FreezeCreated => "freeze.created",
+            Self::FreezeUpdated => "freeze.updated",
+            Self::FreezeDeleted => "freeze.deleted",
+            Self::ApprovalApproved => "approval.approved",
+            Self::ApprovalRejected => "approval.rejected",
+            Self::ApprovalWithdrawn => "approval.withdrawn",
+            Self::ScanRecorded => "scan.recorded",
             Self::TokenCreated => "token.created",
             Self::TokenRevoked => "token.revoked",
         }

@@ -148,12 +148,70 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// The rules of the gate.
+    /// The rules of the gate, in the order in which answers name them.
     Rule {
         /// One running deployment for a target.
         Concurrency = "concurrency",
+        /// Nothing starts in an environment that is locked down.
+        Lockdown = "lockdown",
+        /// Nothing starts within a freeze window.
+        Freeze = "freeze",
+        /// The artefact ran in an earlier environment, for long enough.
+        Promotion = "promotion",
+        /// Enough people said yes, and nobody no.
+        Approval = "approval",
+        /// No more known vulnerabilities than the budget has room for.
+        Vulnerabilities = "vulnerabilities",
+        /// The image is told by its digest, and comes from where images may come from.
+        Image = "image",
         /// No way back to an older release without saying so.
         Outdated = "outdated",
+    }
+}
+
+vocabulary! {
+    /// How many of several environments must have run the artefact.
+    Require {
+        /// Every one.
+        All = "all",
+        /// One of them.
+        Any = "any",
+    }
+}
+
+vocabulary! {
+    /// What somebody says to a release going to an environment.
+    Voice {
+        /// Yes.
+        Approved = "approved",
+        /// No; it stands in the way until it is withdrawn.
+        Rejected = "rejected",
+    }
+}
+
+vocabulary! {
+    /// How bad a vulnerability is.
+    Severity {
+        /// As bad as it gets.
+        Critical = "critical",
+        /// Bad.
+        High = "high",
+        /// To be mended.
+        Medium = "medium",
+        /// Hardly a danger, or none.
+        Low = "low",
+        /// Not rated.
+        Unknown = "unknown",
+    }
+}
+
+vocabulary! {
+    /// Policies to begin with.
+    Preset {
+        /// Promotion with soak, an approval and a digest are demanded; vulnerabilities are reported.
+        Production = "production",
+        /// Reports what production would refuse.
+        Staging = "staging",
     }
 }
 

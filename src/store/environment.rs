@@ -9,8 +9,10 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        environment::{Environment, EnvironmentSettings},
+        actor::Actor,
+        environment::{Environment, EnvironmentSettings, Lockdown},
         page::PageRequest,
+        policy::InForce,
         scope::Narrowing,
         text::Name,
     },
@@ -32,6 +34,17 @@ pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Environment, S
             url: model.url,
         },
         unconfirmed: model.unconfirmed,
+        policy: in_force(model.policy.as_deref(), model.policy_version)?,
+        lockdown: model
+            .lockdown_reason
+            .zip(model.lockdown_token)
+            .zip(model.lockdown_subject)
+            .zip(model.lockdown_since)
+            .map(|(((reason, token), subject), since)| Lockdown {
+                reason,
+                actor: Actor { token, subject },
+                since,
+            }),
         revision: model.revision,
         created_at: model.created_at,
         updated_at: model.updated_at,
@@ -39,7 +52,15 @@ pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Environment, S
     })
 }
 
+fn in_force(policy: Option<&str>, version: Option<i64>) -> Result<InForce, StoreError> {
+    let Some((policy, version)) = policy.zip(version) else { return Ok(InForce::default()) };
+    let policy = serde_json::from_str(policy).map_err(|_| StoreError::Corrupt("policy"))?;
+    Ok(InForce { version, policy })
+}
+
 fn to_model(environment: &Environment) -> Model {
+    let InForce { version, policy } = &environment.policy;
+    let lockdown = environment.lockdown.clone();
     Model {
         id: environment.id,
         name: environment.name.to_string(),
@@ -47,6 +68,12 @@ fn to_model(environment: &Environment) -> Model {
         rank: environment.settings.rank,
         url: environment.settings.url.clone(),
         unconfirmed: environment.unconfirmed,
+        policy: (*version > 0).then(|| serde_json::to_string(policy).unwrap_or_default()),
+        policy_version: (*version > 0).then_some(*version),
+        lockdown_reason: lockdown.as_ref().map(|lockdown| lockdown.reason.clone()),
+        lockdown_token: lockdown.as_ref().map(|lockdown| lockdown.actor.token.clone()),
+        lockdown_subject: lockdown.as_ref().map(|lockdown| lockdown.actor.subject.clone()),
+        lockdown_since: lockdown.map(|lockdown| lockdown.since),
         revision: environment.revision,
         created_at: environment.created_at,
         updated_at: environment.updated_at,

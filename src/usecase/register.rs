@@ -9,6 +9,7 @@ use crate::{
     domain::{
         environment::{Environment, EnvironmentSettings, default_rank, infer_tier},
         event::{EventKind, NewEvent},
+        policy::InForce,
         release::{Again, Identity, Release, ReleaseDescription, again},
         scope::Narrowing,
         service::{Service, ServiceDescription},
@@ -156,6 +157,8 @@ pub fn new_environment(
         name,
         settings,
         unconfirmed,
+        policy: InForce::default(),
+        lockdown: None,
         revision: 1,
         created_at: now,
         updated_at: now,

@@ -9,7 +9,11 @@ use crate::{
     domain::{
         deployment::{Command, Deployment, Move, Named, Plan, Progress, Standing, Times, advance, moment},
         event::{EventKind, NewEvent},
-        gate::{CurrentFact, Decision, Facts, Inputs, Policy, RunningFact, evaluate},
+        gate::{
+            Decision, Inputs, evaluate,
+            facts::{CurrentFact, Facts, ReleaseFact, RunningFact},
+        },
+        policy::Policy,
         release::Release,
         rollback::choices,
         scope::Narrowing,
@@ -114,8 +118,13 @@ async fn start_in(
     render: Render<'_, Started>,
 ) -> Result<(Started, Vec<Named>), Error> {
     let (mut found, facts) = find_out(ctx, &tx, asked).await?;
-    let inputs = Inputs { facts, policy: Policy::default(), lifted: asked.override_reason.is_some() };
-    let verdict = evaluate(&inputs);
+    let inputs = Inputs {
+        facts,
+        policy: Policy::default(),
+        policy_version: 0,
+        lifted: asked.override_reason.is_some(),
+    };
+    let verdict = evaluate(&inputs, found.at);
     let mut decision = Decision {
         id: clock::new_id(),
         evaluated_at: found.at,
@@ -204,8 +213,22 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<(Found, Facts), E
     }
     let facts = Facts {
         kind,
+        hotfix: ctx.principal.holds(Scope::Hotfix),
+        verified,
         preempt: asked.preempt,
-        number: release.number,
+        release: ReleaseFact {
+            version: release.identity.version.to_string(),
+            number: release.number,
+            image: release.identity.image.as_ref().map(ToString::to_string),
+        },
+        lockdown: None,
+        freezes: Vec::new(),
+        sources: Vec::new(),
+        approvals: Vec::new(),
+        insiders: std::collections::BTreeSet::new(),
+        reverted_at: None,
+        scans: Vec::new(),
+        within_budget: None,
         current: current.map(|current| CurrentFact {
             version: current.identity.version.to_string(),
             number: current.number,

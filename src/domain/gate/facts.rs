@@ -1,0 +1,193 @@
+//! What the gate's rules look at, kept with the decision so that it can be evaluated again.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{
+    actor::Actor,
+    environment::Lockdown,
+    vocabulary::{Kind, Severity, Voice},
+};
+
+/// Everything the rules look at. What a rule that is off would look at is not loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// What the deployment is for.
+    pub kind: Kind,
+    /// Whether the token's hotfixes count as such.
+    pub hotfix: bool,
+    /// Whether it is a rollback to a verified choice.
+    pub verified: bool,
+    /// Whether it is a rollback that takes the place of what is running.
+    pub preempt: bool,
+    /// The release.
+    pub release: ReleaseFact,
+    /// The release that is current in the target.
+    pub current: Option<CurrentFact>,
+    /// The deployment that is under way in the target.
+    pub running: Option<RunningFact>,
+    /// The environment's lockdown.
+    pub lockdown: Option<Lockdown>,
+    /// The stretches of time in which freeze windows keep the environment shut: those that hold now, and those that
+    /// begin before these have ended. Empty when none holds now.
+    pub freezes: Vec<Period>,
+    /// The environments that the policy promotes from.
+    pub sources: Vec<Source>,
+    /// What people say about the release going to this environment; nothing that was withdrawn.
+    pub approvals: Vec<ApprovalFact>,
+    /// The subjects that initiated or recorded the release, or start the deployment.
+    pub insiders: BTreeSet<String>,
+    /// When the artefact was last reverted in this environment.
+    pub reverted_at: Option<DateTime<Utc>>,
+    /// The latest scan of the artefact by each scanner.
+    pub scans: Vec<ScanFact>,
+    /// The newest release of the service that is within the vulnerability budget; looked for when this one is not.
+    pub within_budget: Option<String>,
+}
+
+/// What the rules know of the release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseFact {
+    /// Its version.
+    pub version: String,
+    /// Its place in the order of registration.
+    pub number: i64,
+    /// The image it was built into.
+    pub image: Option<String>,
+}
+
+/// What the rules know of the current release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurrentFact {
+    /// Its version.
+    pub version: String,
+    /// Its place in the order of registration.
+    pub number: i64,
+}
+
+/// What the rules know of a deployment under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningFact {
+    /// The deployment.
+    pub deployment_id: Uuid,
+    /// The version it puts there.
+    pub version: String,
+    /// Who started it.
+    pub actor: Actor,
+    /// When it started.
+    pub since: DateTime<Utc>,
+    /// When its lease runs out.
+    pub lease_expires_at: DateTime<Utc>,
+}
+
+/// A stretch of time in which a freeze window keeps an environment shut, start inclusive, end exclusive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Period {
+    /// The window.
+    pub window_id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Why it is there.
+    pub reason: String,
+    /// When it begins.
+    pub starts_at: DateTime<Utc>,
+    /// When it ends; none when that lies too far ahead to be told.
+    pub ends_at: Option<DateTime<Utc>>,
+}
+
+/// What the rules know of an environment that the policy promotes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name.
+    pub environment: String,
+    /// Whether it can be promoted from.
+    pub standing: SourceStanding,
+    /// The longest stay of the artefact there that is over and counts.
+    pub longest: Option<Stay>,
+    /// The stay of the artefact there that goes on and counts, since this time.
+    pub current_since: Option<DateTime<Utc>>,
+    /// When the artefact was last reverted there.
+    pub reverted_at: Option<DateTime<Utc>>,
+}
+
+/// Whether an environment can be promoted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceStanding {
+    /// It can.
+    Confirmed,
+    /// Registered by a deployment, and edited by nobody since.
+    Unconfirmed,
+    /// It is archived.
+    Archived,
+    /// There is none of that name.
+    Unknown,
+}
+
+/// A stay that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stay {
+    /// When the artefact became current, through the gate.
+    pub since: DateTime<Utc>,
+    /// When another took its place.
+    pub until: DateTime<Utc>,
+}
+
+/// What somebody says about the release going to this environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalFact {
+    /// The approval or rejection.
+    pub id: Uuid,
+    /// What they say.
+    pub decision: Voice,
+    /// Who.
+    pub subject: String,
+    /// The groups they spoke for.
+    pub groups: BTreeSet<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// What the rules know of a scan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanFact {
+    /// The scan.
+    pub id: Uuid,
+    /// Who made it.
+    pub scanner: String,
+    /// When.
+    pub scanned_at: DateTime<Utc>,
+    /// What it found.
+    pub counts: Counts,
+}
+
+/// How many vulnerabilities of each severity a scan found, each counted once for each package.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Critical ones.
+    pub critical: u32,
+    /// High ones.
+    pub high: u32,
+    /// Medium ones.
+    pub medium: u32,
+    /// Low ones.
+    pub low: u32,
+    /// Those without a rating.
+    pub unknown: u32,
+}
+
+impl Counts {
+    /// How many of this severity.
+    pub fn of(&self, severity: Severity) -> u32 {
+        match severity {
+            Severity::Critical => self.critical,
+            Severity::High => self.high,
+            Severity::Medium => self.medium,
+            Severity::Low => self.low,
+            Severity::Unknown => self.unknown,
+        }
+    }
+}

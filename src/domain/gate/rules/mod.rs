@@ -1,0 +1,19 @@
+//! The rules, one function each. They know nothing of modes and overrides: they say what they find.
+
+mod approval;
+mod image;
+mod promotion;
+mod target;
+mod vulnerabilities;
+mod windows;
+
+pub use self::{
+    approval::{approval, counted},
+    promotion::{promotion, source},
+    vulnerabilities::{over, vulnerabilities},
+};
+pub(super) use self::{
+    image::image,
+    target::{concurrency, lockdown, outdated},
+    windows::freeze,
+};

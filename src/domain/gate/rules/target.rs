@@ -1,0 +1,77 @@
+//! The rules about the target itself: what runs there, what is current, and whether its environment is locked down.
+
+use serde_json::json;
+
+use crate::domain::{
+    gate::{Check, facts::Facts, for_people, time},
+    vocabulary::{Kind, Rule},
+};
+
+/// At most one deployment of a target is under way. No override lifts this; a rollback may take its place.
+pub fn concurrency(facts: &Facts) -> Check {
+    let Some(running) = &facts.running else {
+        return Check::pass(Rule::Concurrency, "nothing else is running");
+    };
+    let details = json!({
+        "deployment_id": running.deployment_id,
+        "version": running.version,
+        "actor": running.actor,
+        "since": time(running.since),
+        "lease_expires_at": time(running.lease_expires_at),
+    });
+    if facts.preempt {
+        let message = format!("takes the place of {}, which is running", running.version);
+        return Check { code: "preempts".to_owned(), ..Check::pass(Rule::Concurrency, message) }
+            .with_details(details)
+            .about(json!(running.deployment_id));
+    }
+    let message = format!(
+        "{} is being deployed by {} since {}; its lease ends {}",
+        running.version,
+        running.actor.subject,
+        for_people(running.since),
+        for_people(running.lease_expires_at)
+    );
+    Check::fail(Rule::Concurrency, "concurrent-deployment", message)
+        .with_details(details)
+        .about(json!(running.deployment_id))
+        .retry_at(Some(running.lease_expires_at))
+}
+
+/// Nothing starts in an environment that is locked down, a rollback no more than anything else.
+pub fn lockdown(facts: &Facts) -> Check {
+    let Some(lockdown) = &facts.lockdown else {
+        return Check::pass(Rule::Lockdown, "the environment is not locked down");
+    };
+    let message = format!(
+        "locked down by {} since {}: {}",
+        lockdown.actor.subject,
+        for_people(lockdown.since),
+        lockdown.reason
+    );
+    Check::fail(Rule::Lockdown, "lockdown", message).about(json!(time(lockdown.since))).with_details(json!({
+        "reason": lockdown.reason,
+        "actor": lockdown.actor,
+        "since": time(lockdown.since),
+    }))
+}
+
+/// A release that was registered before the current one goes back in time, as a retried old job does.
+pub fn outdated(facts: &Facts) -> Check {
+    if facts.kind != Kind::Deploy {
+        let message = format!("a {} may be older than what is current", facts.kind);
+        return Check::exempt(Rule::Outdated, message);
+    }
+    match &facts.current {
+        Some(current) if facts.release.number < current.number => {
+            let message = format!("was registered before {}, which is current", current.version);
+            Check::fail(Rule::Outdated, "outdated", message).about(json!(current.version)).with_details(
+                json!({
+                    "current_version": current.version,
+                    "releases_between": current.number - facts.release.number,
+                }),
+            )
+        }
+        Some(_) | None => Check::pass(Rule::Outdated, "not older than what is current"),
+    }
+}
