@@ -1,5 +1,6 @@
 //! The HTTP API: extracts what a request asks, calls a use case and renders what it answers.
 
+pub mod approvals;
 pub mod auth;
 pub mod deployments;
 pub mod docs;
@@ -7,8 +8,10 @@ pub mod environments;
 pub mod etag;
 pub mod events;
 pub mod framework;
+pub mod lockdown;
 pub mod matrix;
 pub mod ops;
+pub mod policies;
 pub mod problem;
 pub mod problems;
 pub mod refusal;
@@ -29,6 +32,8 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 pub enum Tags {
     /// Starting, keeping alive, finishing and reading deployments.
     Deployments,
+    /// What must hold before a deployment may start, and who says so.
+    Gate,
     /// What runs where, now and at any moment of the past.
     Matrix,
     /// Services, environments and releases.
@@ -53,6 +58,9 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         releases::ReleasesApi,
         tokens::TokensApi,
         events::EventsApi,
+        approvals::ApprovalsApi,
+        lockdown::LockdownApi,
+        policies::PoliciesApi,
     );
     OpenApiService::new(operations, "Waybill", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
