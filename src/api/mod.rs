@@ -2,12 +2,14 @@
 
 pub mod approvals;
 pub mod auth;
+pub mod decisions;
 pub mod deployments;
 pub mod docs;
 pub mod environments;
 pub mod etag;
 pub mod events;
 pub mod framework;
+pub mod gate;
 pub mod lockdown;
 pub mod matrix;
 pub mod ops;
@@ -32,7 +34,7 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 pub enum Tags {
     /// Starting, keeping alive, finishing and reading deployments.
     Deployments,
-    /// What must hold before a deployment may start, and who says so.
+    /// May this release go there now: policies, freeze windows, lockdowns, approvals, scans and decisions.
     Gate,
     /// What runs where, now and at any moment of the past.
     Matrix,
@@ -52,6 +54,8 @@ const DESCRIPTION: &str = "Waybill records releases and deployments, and answers
 pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let operations = (
         deployments::DeploymentsApi,
+        gate::GateApi,
+        decisions::DecisionsApi,
         matrix::MatrixApi,
         services::ServicesApi,
         environments::EnvironmentsApi,

@@ -108,8 +108,8 @@ pub struct Asked {
     pub policy: Policy,
     /// The latest of those denials.
     pub decision_id: Uuid,
-    /// What it looked at.
-    pub facts: Facts,
+    /// What it looked at; none when it was kept by a version that saw it otherwise.
+    pub facts: Option<Facts>,
     /// Who asked.
     pub actor: Actor,
     /// The subjects that initiated or recorded the release.
@@ -143,17 +143,18 @@ pub struct Pending {
 /// way.
 pub fn pending(asked: Asked, voices: Vec<ApprovalFact>, now: DateTime<Utc>) -> Option<Pending> {
     let rule = &asked.policy.approval;
+    let before = asked.facts.as_ref()?;
     // Nobody asks for a release again that a newer one has overtaken.
-    let overtaken = asked.outdated && asked.facts.kind == Kind::Deploy;
+    let overtaken = asked.outdated && before.kind == Kind::Deploy;
     if rule.mode != Mode::Enforce || overtaken {
         return None;
     }
-    let insiders = [&asked.facts.insiders, &asked.makers, &BTreeSet::from([asked.actor.subject.clone()])];
+    let insiders = [&before.insiders, &asked.makers, &BTreeSet::from([asked.actor.subject.clone()])];
     let facts = Facts {
         approvals: voices,
         insiders: insiders.into_iter().flatten().cloned().collect(),
         reverted_at: asked.reverted_at,
-        ..asked.facts.clone()
+        ..before.clone()
     };
     if rules::approval(&facts, rule, now).outcome != CheckOutcome::Fail {
         return None;

@@ -228,8 +228,7 @@ pub async fn asked(
 
 fn asked_from_row(row: &QueryResult) -> Result<Asked, StoreError> {
     let environment = environment_from_row(row, "e_")?;
-    let inputs: Inputs = serde_json::from_str(&row.try_get::<String>("", "inputs")?)
-        .map_err(|_| StoreError::Corrupt("decision"))?;
+    let inputs: Option<Inputs> = serde_json::from_str(&row.try_get::<String>("", "inputs")?).ok();
     let makers = [row.try_get::<Option<String>>("", "initiated_by")?, Some(row.try_get("", "recorded_by")?)];
     Ok(Asked {
         release_id: row.try_get("", "release_id")?,
@@ -239,7 +238,7 @@ fn asked_from_row(row: &QueryResult) -> Result<Asked, StoreError> {
         version: row.try_get("", "version")?,
         policy: environment.policy.policy,
         decision_id: row.try_get("", "id")?,
-        facts: inputs.facts,
+        facts: inputs.map(|inputs| inputs.facts),
         actor: Actor { token: row.try_get("", "actor_token")?, subject: row.try_get("", "actor_subject")? },
         makers: makers.into_iter().flatten().collect(),
         reverted_at: row.try_get("", "reverted_at")?,

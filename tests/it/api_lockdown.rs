@@ -135,7 +135,9 @@ db_test!(
         for reason in ["", " \n", "a\u{0}", &"x".repeat(2001), "\u{1b}[2J"] {
             assert_eq!(api.put(PROD, because(reason)).await.faults()[0].0, "/reason");
         }
-        for body in [json!({}), json!({ "reason": null }), json!({ "reason": [] }), json!({ "reason": "a", "x": 1 })] {
+        for body in
+            [json!({}), json!({ "reason": null }), json!({ "reason": [] }), json!({ "reason": "a", "x": 1 })]
+        {
             api.put(PROD, body).await.problem(422, "invalid-input");
         }
         let of_prod = api.token(&[Scope::Override], None, Some(&["prod"])).await;
@@ -158,7 +160,10 @@ db_test!(
             for answer in started.iter().filter(|answer| answer.status == 201) {
                 let (id, since) = (&answer.json()["deployment"]["id"], &placed["since"]);
                 let named = placed["running"].as_array().unwrap();
-                assert!(named.iter().any(|one| one["deployment_id"] == *id), "{id} slipped past {since}: {placed}");
+                assert!(
+                    named.iter().any(|one| one["deployment_id"] == *id),
+                    "{id} slipped past {since}: {placed}"
+                );
             }
             for answer in started.iter().filter(|answer| answer.status != 201) {
                 let problem = answer.problem(409, "gate-denied");

@@ -85,7 +85,10 @@ db_test!(
             "/promotion/soak_seconds",
         ];
         assert_eq!(data["changed"], json!(changed));
-        assert_eq!((&events[1]["data"]["changed"], &events[1]["data"]["before"]), (&json!(changed), &data["after"]));
+        assert_eq!(
+            (&events[1]["data"]["changed"], &events[1]["data"]["before"]),
+            (&json!(changed), &data["after"])
+        );
     }
 );
 
@@ -182,7 +185,10 @@ db_test!(
         for (policy, pointer) in [
             (json!({ "approval": { "required": 21 } }), "/approval/required"),
             (json!({ "promotion": { "soak_seconds": 7_776_001 } }), "/promotion/soak_seconds"),
-            (json!({ "vulnerabilities": { "max": { "critical": 4_294_967_296_i64 } } }), "/vulnerabilities/max/critical"),
+            (
+                json!({ "vulnerabilities": { "max": { "critical": 4_294_967_296_i64 } } }),
+                "/vulnerabilities/max/critical",
+            ),
             (json!({ "approval": { "required": 1.5 } }), "/approval/required"),
             (json!([]), ""),
         ] {
@@ -195,8 +201,17 @@ db_test!(
     async fn hostile_policies_are_refused_or_kept_as_they_are(db: TestDb) {
         let api = Api::new(&db).await;
         environments(&api, &["prod", "staging"]).await;
-        let texts =
-            ["", " ", "\u{0}", "a\u{0}b", "'; DROP TABLE environment; --", "\u{202e}x", "%s%n", "\u{1b}[31m", "../.."];
+        let texts = [
+            "",
+            " ",
+            "\u{0}",
+            "a\u{0}b",
+            "'; DROP TABLE environment; --",
+            "\u{202e}x",
+            "%s%n",
+            "\u{1b}[31m",
+            "../..",
+        ];
         for text in texts.into_iter().map(str::to_owned).chain([("x".repeat(100_000))]) {
             for policy in [
                 json!({ "promotion": { "from": [text] } }),
@@ -236,17 +251,32 @@ db_test!(
             json!({ "mode": "enforce", "from": ["staging", "stg-us"], "require": "any", "soak_seconds": 3600 }),
             "an unconfirmed environment is no source"
         );
-        assert_eq!((&preset["approval"]["mode"], &preset["approval"]["required"]), (&json!("enforce"), &json!(1)));
-        assert_eq!((&preset["image"]["mode"], &preset["image"]["require_digest"]), (&json!("enforce"), &json!(true)));
+        assert_eq!(
+            (&preset["approval"]["mode"], &preset["approval"]["required"]),
+            (&json!("enforce"), &json!(1))
+        );
+        assert_eq!(
+            (&preset["image"]["mode"], &preset["image"]["require_digest"]),
+            (&json!("enforce"), &json!(true))
+        );
         assert_eq!(preset["vulnerabilities"]["mode"], "report");
         assert_eq!(preset["vulnerabilities"]["max"], json!({ "critical": 0 }));
-        assert_eq!((&preset["freeze"]["mode"], &preset["outdated"]["mode"]), (&json!("enforce"), &json!("enforce")));
+        assert_eq!(
+            (&preset["freeze"]["mode"], &preset["outdated"]["mode"]),
+            (&json!("enforce"), &json!("enforce"))
+        );
         assert_eq!(api.get(PROD).await.ok(200)["version"], 0, "a preset is not set by looking at it");
         assert_eq!(api.put(PROD, preset.clone()).await.ok(200)["policy"], preset);
 
         let staging = api.get("/environments/staging/policy?preset=staging").await.ok(200)["policy"].take();
-        assert_eq!((&staging["promotion"]["mode"], &staging["promotion"]["from"]), (&json!("report"), &json!(["dev"])));
-        assert_eq!((&staging["promotion"]["soak_seconds"], &staging["approval"]["mode"]), (&json!(0), &json!("off")));
+        assert_eq!(
+            (&staging["promotion"]["mode"], &staging["promotion"]["from"]),
+            (&json!("report"), &json!(["dev"]))
+        );
+        assert_eq!(
+            (&staging["promotion"]["soak_seconds"], &staging["approval"]["mode"]),
+            (&json!(0), &json!("off"))
+        );
         let lowest = api.get("/environments/dev/policy?preset=staging").await.ok(200);
         assert_eq!(lowest["policy"]["promotion"]["mode"], "off");
         let none = api.get("/environments/dev/policy?preset=production").await.problem(409, "conflict");
@@ -276,7 +306,11 @@ db_test!(
         of_prod.put(PROD, longer).await.ok(200);
         let hidden = json!({ "promotion": { "from": ["staging", "dev"] } });
         let faults = of_prod.put(PROD, hidden).await.faults();
-        assert_eq!(faults, [("/promotion/from/1".to_owned(), "unknown".to_owned())], "it may keep, and not add");
+        assert_eq!(
+            faults,
+            [("/promotion/from/1".to_owned(), "unknown".to_owned())],
+            "it may keep, and not add"
+        );
         let preset = of_prod.get(&format!("{PROD}?preset=production")).await;
         preset.problem(409, "conflict");
     }
@@ -330,7 +364,11 @@ db_test!(
                 started["decision"].clone()
             };
             let approval = check(&decision, "approval");
-            assert_eq!((&approval["mode"], &approval["outcome"]), (&json!(mode), &json!(outcome)), "{decision}");
+            assert_eq!(
+                (&approval["mode"], &approval["outcome"]),
+                (&json!(mode), &json!(outcome)),
+                "{decision}"
+            );
         }
         api.put(PROD, json!({ "approval": {}, "image": { "require_digest": true } })).await.ok(200);
         let both = api.start("shop/prod", "both").await.problem(409, "gate-denied")["decision"].take();
