@@ -1,5 +1,6 @@
 //! The HTTP API: extracts what a request asks, calls a use case and renders what it answers.
 
+pub mod approvals;
 pub mod auth;
 pub mod decisions;
 pub mod deployments;
@@ -9,8 +10,10 @@ pub mod etag;
 pub mod events;
 pub mod framework;
 pub mod gate;
+pub mod lockdown;
 pub mod matrix;
 pub mod ops;
+pub mod policies;
 pub mod problem;
 pub mod problems;
 pub mod refusal;
@@ -59,6 +62,9 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         releases::ReleasesApi,
         tokens::TokensApi,
         events::EventsApi,
+        approvals::ApprovalsApi,
+        lockdown::LockdownApi,
+        policies::PoliciesApi,
     );
     OpenApiService::new(operations, "Waybill", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)

@@ -129,9 +129,10 @@ pub async fn list(
     sql.all(conn).await?.iter().map(from_row).collect()
 }
 
-/// Whether a deployment of the release was ever started or put on record.
+/// Whether a deployment of the release was ever started or put on record, or somebody approved or rejected it.
 pub async fn is_used(conn: &impl ConnectionTrait, release: &Release) -> Result<bool, StoreError> {
     let mut sql = Sql::new("SELECT 1 FROM deployment WHERE service_id = ");
-    sql.bind(release.service_id).push(" AND release_id = ").bind(release.id).push(" LIMIT 1");
+    sql.bind(release.service_id).push(" AND release_id = ").bind(release.id);
+    sql.push(" UNION ALL SELECT 1 FROM approval WHERE release_id = ").bind(release.id).push(" LIMIT 1");
     Ok(sql.one(conn).await?.is_some())
 }
