@@ -15,12 +15,14 @@ pub mod refusal;
 pub mod releases;
 pub mod reply;
 pub mod routes;
+pub mod scans;
 pub mod schema;
 pub mod services;
 pub mod spec;
 pub mod tokens;
 pub mod types;
 pub mod view;
+pub mod vulnerabilities;
 
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
@@ -33,6 +35,8 @@ pub enum Tags {
     Matrix,
     /// Services, environments and releases.
     Registry,
+    /// What the gate looks at, and what it says.
+    Gate,
     /// Who may do what.
     Tokens,
     /// Everything that happened, in order.
@@ -51,6 +55,8 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         services::ServicesApi,
         environments::EnvironmentsApi,
         releases::ReleasesApi,
+        scans::ScansApi,
+        vulnerabilities::VulnerabilitiesApi,
         tokens::TokensApi,
         events::EventsApi,
     );

@@ -10,6 +10,7 @@ pub mod events;
 pub mod matrix;
 pub mod register;
 pub mod releases;
+pub mod scans;
 pub mod services;
 pub mod tokens;
 pub mod upkeep;
