@@ -9,6 +9,8 @@ mod api_edges;
 #[cfg(test)]
 mod api_finish;
 #[cfg(test)]
+mod api_gate;
+#[cfg(test)]
 mod api_hostile;
 #[cfg(test)]
 mod api_idempotency;
