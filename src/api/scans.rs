@@ -144,11 +144,7 @@ impl ScansApi {
     /// scanner. Of a release with an image, Trivy's and Grype's reports must name its digest, and a plain report none
     /// but it. Each vulnerability counts once for each package, at its worst severity. Of each scanner, the report that
     /// was made last counts, whenever it arrives. The very same again answers 200. Needs the scope `attest`.
-    #[oai(
-        path = "/services/:service/releases/:version/scans",
-        method = "post",
-        operation_id = "upload_scan"
-    )]
+    #[oai(path = "/services/:service/releases/:version/scans", method = "post", operation_id = "upload_scan")]
     #[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
     async fn upload_scan(
         &self,
@@ -174,20 +170,17 @@ impl ScansApi {
         fingerprint.extend(scanned_at.map(Time::text));
         let render = render(&service);
         let upload = Upload { service, version, report, scanned_at };
-        auth.once(&fingerprint, |ctx| async move {
-            Ok(render(&scans::upload(&ctx, &upload, &render).await?))
-        })
+        auth.once(
+            &fingerprint,
+            |ctx| async move { Ok(render(&scans::upload(&ctx, &upload, &render).await?)) },
+        )
         .await
     }
 
     /// List the scans of a release, newest first
     ///
     /// These are the scans of its artefact: those that came with another release of the same image are among them.
-    #[oai(
-        path = "/services/:service/releases/:version/scans",
-        method = "get",
-        operation_id = "list_scans"
-    )]
+    #[oai(path = "/services/:service/releases/:version/scans", method = "get", operation_id = "list_scans")]
     async fn list_scans(
         &self,
         auth: Auth,

@@ -166,8 +166,13 @@ mod tests {
             config.database.max_connections = 0;
             config.log.filter = "waybill=loudly".to_owned();
         });
-        let expected =
-            ["server.request_timeout", "database.max_connections", "server.body_limit_bytes", "limits.scan_bytes", "log.filter"];
+        let expected = [
+            "server.request_timeout",
+            "database.max_connections",
+            "server.body_limit_bytes",
+            "limits.scan_bytes",
+            "log.filter",
+        ];
         assert_eq!(found, expected);
     }
 

@@ -51,10 +51,7 @@ fn from_row(row: &QueryResult) -> Result<Scan, StoreError> {
         counts: counts(row)?,
         findings: u32::try_from(findings).map_err(|_| StoreError::Corrupt("number of findings"))?,
         latest: row.try_get("", "latest")?,
-        actor: Actor {
-            token: row.try_get("", "actor_token")?,
-            subject: row.try_get("", "actor_subject")?,
-        },
+        actor: Actor { token: row.try_get("", "actor_token")?, subject: row.try_get("", "actor_subject")? },
         created_at: row.try_get("", "created_at")?,
     })
 }

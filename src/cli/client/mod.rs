@@ -10,8 +10,10 @@ pub mod output;
 pub mod problem;
 pub mod release;
 pub mod rollback;
+pub mod scan;
 pub mod status;
 pub mod view;
+pub mod vulnerability;
 
 use clap::Subcommand;
 
@@ -35,6 +37,12 @@ pub enum ClientCommand {
     /// Put releases on record.
     #[command(subcommand)]
     Release(release::ReleaseCommand),
+    /// Put vulnerability reports on record, and show them.
+    #[command(subcommand)]
+    Scan(scan::ScanCommand),
+    /// Show which targets run a release that has a vulnerability.
+    #[command(after_help = vulnerability::EXAMPLES)]
+    Vulnerability(vulnerability::VulnerabilityArgs),
 }
 
 /// What every client command works with.
@@ -55,5 +63,7 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Status(args) => status::run(&session, &args).await,
         ClientCommand::History(args) => history::run(&session, &args).await,
         ClientCommand::Release(command) => release::run(&session, command).await,
+        ClientCommand::Scan(command) => scan::run(&session, command).await,
+        ClientCommand::Vulnerability(args) => vulnerability::run(&session, &args).await,
     }
 }

@@ -139,7 +139,8 @@ impl Findings {
     /// The findings, in order, unless there was any fault; `list` is where they lie in the report.
     pub(super) fn finish(mut self, list: &str) -> Result<Vec<Finding>, Faults> {
         if self.too_many {
-            let detail = format!("must name at most {FINDINGS_MAX} vulnerabilities, counted for each package");
+            let detail =
+                format!("must name at most {FINDINGS_MAX} vulnerabilities, counted for each package");
             self.found_faults += 1;
             self.faults.add(list, "too-many", detail);
         }
@@ -190,7 +191,8 @@ fn severity(word: &str) -> Option<Severity> {
 /// An id in the spelling in which it is stored and looked for: CVE in capitals, GHSA with its letters small. Others are
 /// taken as they are.
 pub fn spelled(id: &str) -> String {
-    let begins = |prefix: &str| id.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let begins =
+        |prefix: &str| id.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     if begins("CVE-") {
         id.to_ascii_uppercase()
     } else if begins("GHSA-") {

@@ -5,9 +5,7 @@ use std::marker::PhantomData;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{
-        DeserializeOwned, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
-    },
+    de::{DeserializeOwned, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use crate::domain::fault::Faults;

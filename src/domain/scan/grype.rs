@@ -111,8 +111,10 @@ pub(super) fn subject(source: Given<Object<Source>>) -> Subject {
         .filter_map(|(index, text)| Some((format!("/source/target/repoDigests/{index}"), digest_of(&text)?)))
         .collect();
     let named = [("manifestDigest", target.manifest_digest), ("userInput", target.user_input)];
-    digests.extend(named.into_iter().filter_map(|(member, text)| {
-        Some((format!("/source/target/{member}"), digest_of(text.text()?)?))
-    }));
+    digests.extend(
+        named.into_iter().filter_map(|(member, text)| {
+            Some((format!("/source/target/{member}"), digest_of(text.text()?)?))
+        }),
+    );
     Subject { digests, nameless: Some(("/source/target/repoDigests", remedy)) }
 }

@@ -6,8 +6,6 @@ mod findings;
 mod given;
 mod grype;
 mod plain;
-#[cfg(test)]
-mod tests;
 mod trivy;
 mod walk;
 
@@ -341,7 +339,8 @@ fn read_plain(head: Head) -> Result<Report, Faults> {
 
 /// Reads a time. Where a tool knows none, it writes nothing, or the first moment of the year 1.
 fn moment(given: Given<String>, pointer: &str, faults: &mut Faults) -> Option<DateTime<Utc>> {
-    let text = given.take(pointer, faults).filter(|text| !text.is_empty() && !text.starts_with("0001-01-01T"))?;
+    let text =
+        given.take(pointer, faults).filter(|text| !text.is_empty() && !text.starts_with("0001-01-01T"))?;
     let time = DateTime::parse_from_rfc3339(&text).ok();
     if time.is_none() {
         faults.add(pointer, "format", "must be a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z");

@@ -54,7 +54,11 @@ fn take(found: Vulnerability, pointer: &str, findings: &mut Findings) {
 }
 
 /// What the report is of.
-pub(super) fn subject(name: &Given<String>, kind: &Given<String>, metadata: Given<Object<Metadata>>) -> Subject {
+pub(super) fn subject(
+    name: &Given<String>,
+    kind: &Given<String>,
+    metadata: Given<Object<Metadata>>,
+) -> Subject {
     let of_image = kind.text().is_none_or(|kind| kind == "container_image");
     let repo_digests = metadata.right().unwrap_or_default().0.repo_digests;
     let mut digests: Vec<_> = repo_digests
