@@ -39,6 +39,8 @@ mod api_registry;
 #[cfg(test)]
 mod api_rollback;
 #[cfg(test)]
+mod api_scans;
+#[cfg(test)]
 mod api_start;
 #[cfg(test)]
 mod api_tokens;
@@ -78,6 +80,8 @@ mod query_plan;
 mod replay;
 #[cfg(test)]
 mod round_trips;
+#[cfg(test)]
+mod scan;
 #[cfg(test)]
 mod shipping_backup;
 #[cfg(test)]
