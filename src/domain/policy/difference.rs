@@ -53,12 +53,7 @@ mod tests {
             |(from, soak_seconds, allow_self, groups, (critical, low), mode)| {
                 let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
                 Policy {
-                    promotion: PromotionRule {
-                        mode: *mode,
-                        from: owned(from),
-                        require: Require::Any,
-                        soak_seconds,
-                    },
+                    promotion: PromotionRule { mode, from: owned(from), require: Require::Any, soak_seconds },
                     approval: ApprovalRule { allow_self, groups: owned(groups), ..ApprovalRule::default() },
                     vulnerabilities: VulnerabilitiesRule {
                         max: Budget { critical, low, ..Budget::default() },
