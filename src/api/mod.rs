@@ -20,12 +20,14 @@ pub mod refusal;
 pub mod releases;
 pub mod reply;
 pub mod routes;
+pub mod scans;
 pub mod schema;
 pub mod services;
 pub mod spec;
 pub mod tokens;
 pub mod types;
 pub mod view;
+pub mod vulnerabilities;
 
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
@@ -60,6 +62,8 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         services::ServicesApi,
         environments::EnvironmentsApi,
         releases::ReleasesApi,
+        scans::ScansApi,
+        vulnerabilities::VulnerabilitiesApi,
         tokens::TokensApi,
         events::EventsApi,
         approvals::ApprovalsApi,

@@ -137,6 +137,8 @@ pub struct LimitsConfig {
     pub burst: u32,
     /// How many labels one object may have.
     pub labels: u32,
+    /// The largest report of a scanner, in bytes.
+    pub scan_bytes: u64,
 }
 
 /// `[workers]`: how often the background work runs, and how long it keeps things.
@@ -246,7 +248,7 @@ impl Default for LedgerConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { requests_per_second: 50, burst: 200, labels: 32 }
+        Self { requests_per_second: 50, burst: 200, labels: 32, scan_bytes: 16 * 1024 * 1024 }
     }
 }
 

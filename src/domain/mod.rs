@@ -16,6 +16,7 @@ pub mod page;
 pub mod policy;
 pub mod release;
 pub mod rollback;
+pub mod scan;
 pub mod scope;
 pub mod service;
 pub mod target;

@@ -14,6 +14,7 @@ pub mod matrix;
 pub mod policies;
 pub mod register;
 pub mod releases;
+pub mod scans;
 pub mod services;
 pub mod tokens;
 pub mod upkeep;
