@@ -88,11 +88,12 @@ fn render(matrix: &Matrix, width: Option<u16>) -> String {
         .iter()
         .map(|environment| {
             let mark = if environment.unconfirmed { "?" } else { "" };
+            let lock = if environment.locked_down { "!" } else { "" };
             let cells = matrix.services.iter().map(|service| {
                 let target = service.targets.iter().find(|target| target.environment == environment.name);
                 target.map_or_else(|| "–".into(), |target| cell(target, matrix.as_of))
             });
-            column(&format!("{}{mark}", plain(&environment.name)), cells)
+            column(&format!("{}{mark}{lock}", plain(&environment.name)), cells)
         })
         .collect();
     let tables = blocks(&services, &environments, width).into_iter().map(|block| {
@@ -165,6 +166,10 @@ fn legend(matrix: &Matrix) -> Vec<&'static str> {
             matrix.environments.iter().any(|environment| environment.unconfirmed),
             "? registered by a deployment and not confirmed by anyone yet",
         ),
+        (
+            matrix.environments.iter().any(|environment| environment.locked_down),
+            "! locked down today; `waybill lockdown status` says why",
+        ),
     ];
     marks.into_iter().filter_map(|(occurs, text)| occurs.then_some(text)).collect()
 }
@@ -180,7 +185,7 @@ mod tests {
             "as_of": "2026-03-04T12:00:00.000000Z",
             "environments": [
                 {"name": "staging", "tier": "staging", "rank": 2, "unconfirmed": true},
-                {"name": "prod", "tier": "production", "rank": 3, "unconfirmed": false},
+                {"name": "prod", "tier": "production", "rank": 3, "unconfirmed": false, "locked_down": true},
             ],
             "services": [{"name": "shop", "targets": [
                 {"environment": "staging", "current": occupant("1.4.2", "2026-03-04T11:38:00Z"),
@@ -198,21 +203,21 @@ mod tests {
 
     #[test]
     fn a_wide_terminal_shows_one_table() {
-        let expected = "SERVICE  staging?     prod\nshop     1.4.2 22m    1.3.0 3d −3\n         ▶ 1.4.3 30s\ntill     –            –";
+        let expected = "SERVICE  staging?     prod!\nshop     1.4.2 22m    1.3.0 3d −3\n         ▶ 1.4.3 30s\ntill     –            –";
         assert_eq!(text(None), expected);
         assert_eq!(text(Some(80)), expected);
     }
 
     #[test]
     fn a_narrow_terminal_shows_the_environments_below_one_another() {
-        let expected = "SERVICE  staging?\nshop     1.4.2 22m\n         ▶ 1.4.3 30s\ntill     –\n\nSERVICE  prod\nshop     1.3.0 3d −3\ntill     –";
+        let expected = "SERVICE  staging?\nshop     1.4.2 22m\n         ▶ 1.4.3 30s\ntill     –\n\nSERVICE  prod!\nshop     1.3.0 3d −3\ntill     –";
         assert_eq!(text(Some(24)), expected);
     }
 
     #[test]
     fn only_marks_that_occur_are_explained() {
         let marks = matrix().map(|matrix| legend(&matrix)).unwrap_or_default();
-        assert_eq!(marks.len(), 3);
+        assert_eq!(marks.len(), 4);
         let bare = matrix().map(|mut matrix| {
             matrix.services.clear();
             matrix.environments.clear();

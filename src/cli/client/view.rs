@@ -175,6 +175,9 @@ pub struct MatrixEnvironment {
     /// Registered by a deployment, and nobody has edited it since.
     #[serde(default)]
     pub unconfirmed: bool,
+    /// Nothing but an override starts there.
+    #[serde(default)]
+    pub locked_down: bool,
 }
 
 /// A row of the matrix.
