@@ -30,7 +30,10 @@ use waybill::{
     metrics::Metrics,
     shutdown::Shutdown,
     store::db::Db,
-    usecase::tokens::{self, NewToken},
+    usecase::{
+        feed::Feed,
+        tokens::{self, NewToken},
+    },
 };
 
 use super::db::TestDb;
@@ -73,7 +76,8 @@ impl Api {
         set_up(&mut config);
         let metrics = Arc::new(Metrics::new("0.0.0", "test").unwrap());
         let connected = Db::connect(&config.database).await.unwrap();
-        let app = App { config: Arc::new(config), db: connected, metrics };
+        let feed = Feed::new(config.limits.waits);
+        let app = App { config: Arc::new(config), db: connected, metrics, feed };
         let shell = serve::shell(&app, &Shutdown::new());
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());
         Self { app, endpoint, token: None, url: db.url.clone() }
