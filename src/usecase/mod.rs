@@ -8,6 +8,7 @@ pub mod environments;
 pub mod error;
 pub mod events;
 pub mod feed;
+pub mod gate;
 pub mod matrix;
 pub mod register;
 pub mod releases;
