@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use poem::{
-    EndpointExt as _, Response, Route,
+    EndpointExt as _, Request, Response, Route,
     endpoint::{BoxEndpoint, make_sync},
     http::{HeaderValue, StatusCode, header},
 };
@@ -11,7 +11,7 @@ use poem_openapi::{OpenApi, OpenApiService, Webhook};
 
 use crate::{
     api::{
-        docs,
+        docs, gate_wait,
         ops::{self, Ops, Readiness},
         problems,
         spec::Spec,
@@ -27,6 +27,7 @@ use crate::{
         request_id::request_id,
     },
     shutdown::Shutdown,
+    usecase::gate::wait,
 };
 
 /// Where the API begins.
@@ -101,16 +102,29 @@ fn to_docs() -> Response {
     response
 }
 
+/// How much longer than others this request may take: what waits on purpose is given its time.
+fn patience(spec: &Spec, request: &Request) -> Duration {
+    let operation = spec.find(request.uri().path()).and_then(|entry| entry.operation(request.method()));
+    match operation {
+        Some(operation) if operation.id == gate_wait::OPERATION => wait::LONGEST,
+        Some(_) | None => Duration::ZERO,
+    }
+}
+
 fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {
     let spec = Arc::new(spec);
     let public_url: Arc<str> = shell.public_url.as_str().into();
     let (timeout, limit) = (shell.request_timeout, shell.body_limit);
-    let (for_methods, for_roof, metrics) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&shell.metrics));
+    let (for_methods, for_roof, for_limit) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&spec));
+    let metrics = Arc::clone(&shell.metrics);
     routes
         .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
         .around(refuse_nul)
         .around(move |next, request| body_limit(next, request, limit))
-        .around(move |next, request| time_limit(next, request, timeout))
+        .around(move |next, request| {
+            let limit = timeout + patience(&for_limit, &request);
+            time_limit(next, request, limit)
+        })
         // Boxed, because a future that holds all the others is more than the compiler lays out.
         .boxed()
         .around(catch_panic)

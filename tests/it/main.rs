@@ -35,9 +35,13 @@ mod api_tokens;
 #[cfg(test)]
 mod api_upkeep;
 #[cfg(test)]
+mod api_wait;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod cli_gate;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]

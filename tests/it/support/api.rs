@@ -34,6 +34,7 @@ use waybill::{
         feed::Feed,
         tokens::{self, NewToken},
     },
+    worker,
 };
 
 use super::db::TestDb;
@@ -43,6 +44,8 @@ use super::db::TestDb;
 pub struct Api {
     /// What the server runs on.
     pub app: App,
+    /// How the server comes to its end.
+    pub shutdown: Shutdown,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     token: Option<String>,
     url: String,
@@ -78,9 +81,16 @@ impl Api {
         let connected = Db::connect(&config.database).await.unwrap();
         let feed = Feed::new(config.limits.waits);
         let app = App { config: Arc::new(config), db: connected, metrics, feed };
-        let shell = serve::shell(&app, &Shutdown::new());
+        let shutdown = Shutdown::new();
+        let shell = serve::shell(&app, &shutdown);
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());
-        Self { app, endpoint, token: None, url: db.url.clone() }
+        Self { app, shutdown, endpoint, token: None, url: db.url.clone() }
+    }
+
+    /// The same, with the server's work in the background, as long as the test runs.
+    pub fn with_workers(self) -> Self {
+        worker::start(&self.app, &self.shutdown);
+        self
     }
 
     /// The secret that this caller sends.
