@@ -24,9 +24,6 @@ use crate::{
     },
 };
 
-/// What the operation is called; it may take so much longer than others as it may wait.
-pub const OPERATION: &str = "wait_gate";
-
 /// How long a request waits that does not say: less than proxies let a connection be silent.
 const USUAL_SECONDS: u64 = 50;
 

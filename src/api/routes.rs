@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use poem::{
-    EndpointExt as _, Request, Response, Route,
+    EndpointExt as _, Response, Route,
     endpoint::{BoxEndpoint, make_sync},
     http::{HeaderValue, StatusCode, header},
 };
@@ -11,7 +11,7 @@ use poem_openapi::{OpenApi, OpenApiService, Webhook};
 
 use crate::{
     api::{
-        docs, gate_wait,
+        docs,
         ops::{self, Ops, Readiness},
         problems,
         spec::Spec,
@@ -19,7 +19,7 @@ use crate::{
     metrics::Metrics,
     middleware::{
         access_log::access_log,
-        body_limit::body_limit,
+        body_limit::{BodyLimits, body_limit},
         error_roof::error_roof,
         guard::{catch_panic, refuse_nul, time_limit},
         headers::security_headers,
@@ -27,7 +27,6 @@ use crate::{
         request_id::request_id,
     },
     shutdown::Shutdown,
-    usecase::gate::wait,
 };
 
 /// Where the API begins.
@@ -40,8 +39,8 @@ pub struct Shell {
     pub public_url: String,
     /// How long a request may take, its body included.
     pub request_timeout: Duration,
-    /// How large a body may be, in bytes.
-    pub body_limit: usize,
+    /// How large a body may be.
+    pub body_limits: BodyLimits,
     /// Whether `/metrics` is served here and not on a port of its own.
     pub serve_metrics: bool,
     /// Where requests are counted.
@@ -102,29 +101,17 @@ fn to_docs() -> Response {
     response
 }
 
-/// How much longer than others this request may take: what waits on purpose is given its time.
-fn patience(spec: &Spec, request: &Request) -> Duration {
-    let operation = spec.find(request.uri().path()).and_then(|entry| entry.operation(request.method()));
-    match operation {
-        Some(operation) if operation.id == gate_wait::OPERATION => wait::LONGEST,
-        Some(_) | None => Duration::ZERO,
-    }
-}
-
 fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {
     let spec = Arc::new(spec);
     let public_url: Arc<str> = shell.public_url.as_str().into();
-    let (timeout, limit) = (shell.request_timeout, shell.body_limit);
-    let (for_methods, for_roof, for_limit) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&spec));
-    let metrics = Arc::clone(&shell.metrics);
+    let (timeout, limits) = (shell.request_timeout, shell.body_limits);
+    let (for_methods, for_roof, for_limits) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&spec));
+    let (for_time, metrics) = (Arc::clone(&spec), Arc::clone(&shell.metrics));
     routes
         .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
         .around(refuse_nul)
-        .around(move |next, request| body_limit(next, request, limit))
-        .around(move |next, request| {
-            let limit = timeout + patience(&for_limit, &request);
-            time_limit(next, request, limit)
-        })
+        .around(move |next, request| body_limit(next, request, limits, Arc::clone(&for_limits)))
+        .around(move |next, request| time_limit(next, request, timeout, Arc::clone(&for_time)))
         // Boxed, because a future that holds all the others is more than the compiler lays out.
         .boxed()
         .around(catch_panic)

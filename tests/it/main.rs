@@ -1,6 +1,8 @@
 //! The integration tests: one binary, so that it links once and shares one PostgreSQL.
 
 #[cfg(test)]
+mod api_approvals;
+#[cfg(test)]
 mod api_audit;
 #[cfg(test)]
 mod api_edges;
@@ -11,6 +13,8 @@ mod api_hostile;
 #[cfg(test)]
 mod api_idempotency;
 #[cfg(test)]
+mod api_lockdown;
+#[cfg(test)]
 mod api_matrix;
 #[cfg(test)]
 mod api_model;
@@ -18,6 +22,10 @@ mod api_model;
 mod api_narrowing;
 #[cfg(test)]
 mod api_pages;
+#[cfg(test)]
+mod api_pending;
+#[cfg(test)]
+mod api_policy;
 #[cfg(test)]
 mod api_protocol;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use reqwest::{
     Method, Response, StatusCode,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
+    header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
 use secrecy::ExposeSecret as _;
@@ -91,6 +91,7 @@ pub struct Call {
     query: Vec<(&'static str, String)>,
     body: Option<Value>,
     key: Option<Uuid>,
+    if_match: Option<i64>,
     patience: Duration,
     attempt: Duration,
     quiet: bool,
@@ -106,6 +107,7 @@ impl Call {
             query: Vec::new(),
             body: None,
             key: None,
+            if_match: None,
             patience: PATIENCE_READING,
             attempt: ATTEMPT,
             quiet: false,
@@ -117,6 +119,24 @@ impl Call {
         let body = Some(serde_json::to_value(body)?);
         let key = Some(crate::clock::new_id());
         Ok(Self { method: Method::POST, body, key, patience: PATIENCE, ..Self::get(path) })
+    }
+
+    /// Puts a body in the place of what is there.
+    pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        let body = Some(serde_json::to_value(body)?);
+        Ok(Self { method: Method::PUT, body, patience: PATIENCE, ..Self::get(path) })
+    }
+
+    /// Deletes what is there.
+    pub fn delete(path: &[&str]) -> Self {
+        Self { method: Method::DELETE, patience: PATIENCE, ..Self::get(path) }
+    }
+
+    /// Only if it has this revision, where one is given.
+    #[must_use]
+    pub fn if_match(mut self, revision: Option<i64>) -> Self {
+        self.if_match = revision;
+        self
     }
 
     /// Adds a query parameter if there is a value for it.
@@ -210,6 +230,9 @@ impl Client {
         }
         if let Some(key) = call.key {
             request = request.header("Idempotency-Key", key.to_string());
+        }
+        if let Some(revision) = call.if_match {
+            request = request.header(IF_MATCH, format!("\"{revision}\""));
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());

@@ -18,7 +18,7 @@ use crate::{
     app::App,
     config::{Config, commit::commit, load::Flag},
     metrics::Metrics,
-    middleware::rate_limit::RateLimiter,
+    middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
     server::{self, Limits},
     shutdown::Shutdown,
     store::{db::Db, schema},
@@ -109,7 +109,10 @@ pub fn shell(app: &App, shutdown: &Shutdown) -> Shell {
     Shell {
         public_url: server.base_url(),
         request_timeout: server.request_timeout,
-        body_limit: usize::try_from(server.body_limit_bytes).unwrap_or(usize::MAX),
+        body_limits: BodyLimits {
+            report: usize::try_from(app.config.limits.scan_bytes).unwrap_or(usize::MAX),
+            other: usize::try_from(server.body_limit_bytes).unwrap_or(usize::MAX),
+        },
         serve_metrics: app.config.metrics.listen.is_none(),
         metrics: Arc::clone(&app.metrics),
         readiness: Arc::new(Ready(app.db.clone())),
