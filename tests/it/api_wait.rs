@@ -139,6 +139,60 @@ db_test!(
 );
 
 db_test!(
+    async fn people_wake_those_who_wait(db: TestDb) {
+        let api = Api::new(&db).await.with_workers();
+        api.deployed("shop/prod", "1.0").await;
+        let policy = |required: u32| json!({"approval": {"required": required}});
+        api.put("/environments/prod/policy", policy(3)).await.ok(200);
+        let denied = api.start("shop/prod", "1.1").await.problem(409, "gate-denied");
+        let mut seen = denied["decision"]["state"].clone();
+        // One after the other, each told to whoever has seen what was before.
+        for step in
+            ["ada approves", "lockdown", "ada withdraws", "ada and bob approve", "lifted", "two are enough"]
+        {
+            let path = wait_path("1.1", &format!("&timeout=300&seen={}", seen.as_str().unwrap()));
+            let task = waiting(&api, path).await;
+            match step {
+                "ada approves" => approve(&api, "ada").await,
+                "lockdown" => {
+                    api.put("/environments/prod/lockdown", json!({"reason": "payments fail"})).await.ok(200);
+                }
+                "ada withdraws" => withdraw(&api, "ada").await,
+                "ada and bob approve" => {
+                    approve(&api, "ada").await;
+                    approve(&api, "bob").await;
+                }
+                "lifted" => assert_eq!(api.delete("/environments/prod/lockdown").await.status, 204),
+                _ => {
+                    api.put("/environments/prod/policy", policy(2)).await.ok(200);
+                }
+            }
+            let told = answer(task).await.ok(200);
+            assert_ne!(told["state"], seen, "{step}");
+            seen = told["state"].clone();
+            assert_eq!(told["allowed"], step == "two are enough", "{step}: {told}");
+        }
+    }
+);
+
+const APPROVALS: &str = "/services/shop/releases/1.1/approvals";
+
+async fn approve(api: &Api, subject: &str) {
+    let person = api.person(subject, &[Scope::Approve], &[]).await;
+    let said = person.post(APPROVALS, json!({"environment": "prod", "decision": "approved"})).await;
+    assert_eq!(said.status, 201, "{}", said.text);
+}
+
+async fn withdraw(api: &Api, subject: &str) {
+    let person = api.person(subject, &[Scope::Approve, Scope::Read], &[]).await;
+    let said = person.get(APPROVALS).await.ok(200);
+    let said =
+        said["items"].as_array().unwrap().iter().find(|one| one["actor"]["subject"] == subject).unwrap();
+    let path = format!("{APPROVALS}/{}", said["id"].as_str().unwrap());
+    assert_eq!(person.delete(&path).await.status, 204);
+}
+
+db_test!(
     async fn a_rule_that_begins_to_hold_by_itself_wakes(db: TestDb) {
         // Without anything in the background: neither does the log tell of anything, nor does anybody end the lease.
         let api = Api::new(&db).await;

@@ -165,6 +165,50 @@ db_test!(
 );
 
 db_test!(
+    async fn the_last_approval_opens_the_gate(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        assert_eq!(code(&shell.deploy("1.0", &[], "true")), 0);
+        let admin = server.client();
+        let policy = json!({"approval": {"required": 2}, "promotion": {"from": ["qa"], "mode": "report"}});
+        admin.post(server.at("/api/v1/environments")).json(&json!({"name": "qa"})).send().await.unwrap();
+        let set =
+            admin.put(server.at("/api/v1/environments/staging/policy")).json(&policy).send().await.unwrap();
+        assert!(set.status().is_success(), "{}", set.text().await.unwrap());
+
+        let line =
+            about(&["deploy"], &["--version", "1.1", "--commit", COMMIT, "--wait", "2h", "--", "true"]);
+        let waiting = spawn(&server, &shell, &line).await;
+        let shut = text(&shell.run(&gate("1.1", &[])).stdout);
+        let expected =
+            "  ✗ approval   approval-missing   0 of 2\n  ! promotion  promotion-missing  never in qa";
+        let lines: Vec<_> = shut.lines().collect();
+        assert_eq!(lines.len(), 3, "{shut}");
+        assert!(expected.lines().all(|line| lines.iter().any(|found| found.starts_with(line))), "{shut}");
+        for subject in ["ada", "bob"] {
+            let token = json!({"name": subject, "subject": subject, "scopes": ["approve"]});
+            let token = admin.post(server.at("/api/v1/tokens")).json(&token).send().await.unwrap();
+            let token: Value = token.error_for_status().unwrap().json().await.unwrap();
+            let person = ServerProcess::client_of(token["token"].as_str().unwrap());
+            let yes = person.post(server.at("/api/v1/services/shop/releases/1.1/approvals"));
+            let yes =
+                yes.json(&json!({"environment": "staging", "decision": "approved"})).send().await.unwrap();
+            assert_eq!(yes.status(), 201);
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+        }
+        let output = waiting.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!((code(&output), waits(&output)), (0, 2), "{said}");
+        assert!(said.contains("0 of 2") && said.contains("1 of 2 (ada)"), "{said}");
+        assert!(
+            said.contains("! promotion  promotion-missing"),
+            "what is only reported is said at the start: {said}"
+        );
+        assert_eq!(shell.ok(&["decisions", "replay"]), "3 decisions come out the same, 0 differ\n");
+    }
+);
+
+db_test!(
     async fn decisions_are_listed_explained_and_evaluated_again(db: TestDb) {
         let server = ServerProcess::start(&db).await;
         let shell = Shell::at(&server);

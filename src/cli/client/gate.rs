@@ -14,7 +14,7 @@ use super::{
     output::{self, Format, print, say},
     release::{Source, SourceArgs},
     verdict,
-    view::{Decision, Override},
+    view::{Check, Decision, Override},
 };
 
 /// How long one request waits at the server: less than proxies let a connection be silent.
@@ -151,7 +151,7 @@ impl Announcer {
 
 /// What keeps the gate shut, without what changes from one look to the next.
 fn reasons(decision: &Decision) -> String {
-    let reason = |check: &super::view::Check| {
+    let reason = |check: &Check| {
         let code = check.code.as_deref().unwrap_or_default();
         format!("{} {code} {:?}", check.rule, check.details.get("deployment_id"))
     };
