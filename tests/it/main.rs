@@ -47,11 +47,14 @@ mod api_tokens;
 #[cfg(test)]
 mod api_upkeep;
 #[cfg(test)]
+mod api_wait;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod cli_people;
+mod cli_gate;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::{credentials::Credentials, error, output, problem::Problem};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a question does: whoever asks waits for the answer.
 const PATIENCE_READING: Duration = Duration::from_secs(5);
-/// How long one attempt may take at most.
+/// How long one attempt may take at most, unless the call says otherwise.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
 /// What came back instead of an answer.
@@ -94,6 +94,7 @@ pub struct Call {
     key: Option<Uuid>,
     if_match: Option<i64>,
     patience: Duration,
+    attempt: Duration,
     quiet: bool,
 }
 
@@ -109,6 +110,7 @@ impl Call {
             key: None,
             if_match: None,
             patience: PATIENCE_READING,
+            attempt: ATTEMPT,
             quiet: false,
         }
     }
@@ -153,6 +155,13 @@ impl Call {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// How long one attempt may take, for what the server answers late on purpose.
+    #[must_use]
+    pub fn attempt(mut self, attempt: Duration) -> Self {
+        self.attempt = attempt;
         self
     }
 
@@ -219,7 +228,7 @@ impl Client {
     }
 
     async fn attempt(&self, call: &Call, left: Duration) -> Result<Value, Error> {
-        let timeout = left.clamp(Duration::from_secs(1), ATTEMPT);
+        let timeout = left.max(Duration::from_secs(1)).min(call.attempt);
         let mut request = self.http.request(call.method.clone(), self.url(call)).timeout(timeout);
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());

@@ -2,12 +2,15 @@
 
 pub mod approve;
 pub mod credentials;
+pub mod decisions;
 pub mod deploy;
 pub mod error;
 pub mod exit;
+pub mod gate;
 pub mod history;
 pub mod http;
 pub mod lockdown;
+pub mod moment;
 pub mod output;
 pub mod policy;
 pub mod problem;
@@ -15,6 +18,7 @@ pub mod release;
 pub mod rollback;
 pub mod scan;
 pub mod status;
+pub mod verdict;
 pub mod view;
 pub mod vulnerability;
 
@@ -25,9 +29,15 @@ use self::{credentials::ConnectionArgs, error::Error, exit::Exit, http::Client, 
 /// What is asked of a Waybill that runs elsewhere.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
+    /// Read what the gate said before, and evaluate it again.
+    #[command(subcommand, after_help = decisions::EXAMPLES)]
+    Decisions(decisions::DecisionsCommand),
     /// Ask the gate, run the command that deploys, and put its result on record.
     #[command(after_help = deploy::EXAMPLES)]
     Deploy(Box<deploy::DeployArgs>),
+    /// Ask whether a release may go to an environment now, and wait for it if told to.
+    #[command(after_help = gate::EXAMPLES)]
+    Gate(gate::GateArgs),
     /// Return a target to an earlier release, after showing what that reverts.
     #[command(after_help = rollback::EXAMPLES)]
     Rollback(Box<rollback::RollbackArgs>),
@@ -76,7 +86,9 @@ pub struct Session {
 pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Format) -> Result<Exit, Error> {
     let session = Session { client: Client::new(&connection.resolve()?)?, format };
     match command {
+        ClientCommand::Decisions(command) => decisions::run(&session, command).await,
         ClientCommand::Deploy(args) => deploy::run(&session, *args).await,
+        ClientCommand::Gate(args) => gate::run(&session, args).await,
         ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
         ClientCommand::Status(args) => status::run(&session, &args).await,
         ClientCommand::History(args) => history::run(&session, &args).await,
