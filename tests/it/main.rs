@@ -52,9 +52,9 @@ mod api_wait;
 mod architecture;
 #[cfg(test)]
 mod cli;
+mod cli_gate;
 #[cfg(test)]
 mod cli_people;
-mod cli_gate;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]
