@@ -1,12 +1,14 @@
 //! The HTTP API: extracts what a request asks, calls a use case and renders what it answers.
 
 pub mod auth;
+pub mod decisions;
 pub mod deployments;
 pub mod docs;
 pub mod environments;
 pub mod etag;
 pub mod events;
 pub mod framework;
+pub mod gate;
 pub mod matrix;
 pub mod ops;
 pub mod problem;
@@ -29,6 +31,8 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 pub enum Tags {
     /// Starting, keeping alive, finishing and reading deployments.
     Deployments,
+    /// May this release go there now: policies, freeze windows, lockdowns, approvals, scans and decisions.
+    Gate,
     /// What runs where, now and at any moment of the past.
     Matrix,
     /// Services, environments and releases.
@@ -47,6 +51,8 @@ const DESCRIPTION: &str = "Waybill records releases and deployments, and answers
 pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let operations = (
         deployments::DeploymentsApi,
+        gate::GateApi,
+        decisions::DecisionsApi,
         matrix::MatrixApi,
         services::ServicesApi,
         environments::EnvironmentsApi,

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-fn from_row(row: &QueryResult) -> Result<Release, StoreError> {
+pub(super) fn from_row(row: &QueryResult) -> Result<Release, StoreError> {
     let model = Model::from_query_result(row, "")?;
     Ok(Release {
         id: model.id,
