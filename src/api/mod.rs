@@ -8,6 +8,7 @@ pub mod environments;
 pub mod etag;
 pub mod events;
 pub mod framework;
+pub mod freezes;
 pub mod gate;
 pub mod matrix;
 pub mod ops;
@@ -51,6 +52,7 @@ const DESCRIPTION: &str = "Waybill records releases and deployments, and answers
 pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let operations = (
         deployments::DeploymentsApi,
+        freezes::FreezesApi,
         gate::GateApi,
         decisions::DecisionsApi,
         matrix::MatrixApi,

@@ -174,7 +174,9 @@ pub fn outlook(windows: &[Window], now: DateTime<Utc>) -> Outlook {
         let states: Vec<_> = schedules.iter().map(|schedule| schedule.at(at)).collect();
         let mut more = holding(&states);
         if step == CHAIN_MAX {
-            more.iter_mut().for_each(|spell| spell.ends_at = None);
+            for spell in &mut more {
+                spell.ends_at = None;
+            }
         }
         end = latest_end(&more);
         spells.extend(more);

@@ -10,6 +10,7 @@ pub mod entity;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod freeze;
 pub mod gate;
 pub mod idempotency;
 pub mod matrix;

@@ -7,6 +7,7 @@ pub mod deployments;
 pub mod environments;
 pub mod error;
 pub mod events;
+pub mod freezes;
 pub mod gate;
 pub mod matrix;
 pub mod register;

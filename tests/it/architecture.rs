@@ -151,7 +151,10 @@ fn what_keeps_the_rules_is_not_found() {
             "src/domain/gate.rs",
             "const A: &str = r#\"a \" crate::api\"#; fn f<'a>(x: &'a str) -> char { '\"' }",
         ),
-        ("src/domain/vocabulary.rs", "#[derive(sea_orm::DeriveValueType, poem_openapi::NewType)] struct Id(u8);"),
+        (
+            "src/domain/vocabulary.rs",
+            "#[derive(sea_orm::DeriveValueType, poem_openapi::NewType)] struct Id(u8);",
+        ),
         ("src/domain/vocabulary.rs", "use sea_orm::DeriveActiveEnum;"),
         ("src/store/db.rs", "use crate::{config::DatabaseConfig, domain::ids}; use sea_orm::Database;"),
         ("src/usecase/deployments.rs", "use crate::{domain::gate, store::db};"),

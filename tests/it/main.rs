@@ -7,6 +7,8 @@ mod api_edges;
 #[cfg(test)]
 mod api_finish;
 #[cfg(test)]
+mod api_freeze;
+#[cfg(test)]
 mod api_hostile;
 #[cfg(test)]
 mod api_idempotency;

@@ -8,9 +8,12 @@ use super::{
     Timing, Window,
     schedule::{Schedule, State},
 };
+use crate::domain::fault::Malformed;
 
-/// The longest stretch of time that a calendar shows.
-pub const SPAN_MAX: TimeDelta = TimeDelta::days(366);
+/// The longest stretch of time that a calendar shows, in days.
+const DAYS_MAX: i64 = 366;
+/// How far it looks when nobody says, in days.
+const DAYS_DEFAULT: i64 = 30;
 
 /// How often all windows together may change within a calendar.
 const CHANGES_MAX: usize = 100_000;
@@ -22,6 +25,31 @@ pub struct Span {
     pub starts_at: DateTime<Utc>,
     /// When it ends.
     pub ends_at: DateTime<Utc>,
+}
+
+impl Span {
+    /// What a calendar is to show: from now on when nobody says. What is wrong with it is wrong with its end.
+    pub fn asked(
+        from: Option<DateTime<Utc>>,
+        to: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Malformed> {
+        let starts_at = from.unwrap_or(now);
+        let later =
+            |days| starts_at.checked_add_signed(TimeDelta::days(days)).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let ends_at = to.unwrap_or_else(|| later(DAYS_DEFAULT));
+        if ends_at <= starts_at {
+            return Err(Malformed::new(
+                "before-start",
+                "it must be later than from, which is now when absent",
+            ));
+        }
+        if ends_at > later(DAYS_MAX) {
+            let detail = format!("it must be at most {DAYS_MAX} days after from, which is now when absent");
+            return Err(Malformed::new("out-of-range", detail));
+        }
+        Ok(Self { starts_at, ends_at })
+    }
 }
 
 /// A stretch of time in which at least one window holds at every moment.

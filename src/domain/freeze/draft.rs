@@ -63,8 +63,14 @@ impl From<&Definition> for Draft {
 }
 
 impl Draft {
-    /// The window, once every field of it is right. `known` are those of its environments that are on record, `before`
-    /// is what it was when it holds at, if it was on record.
+    /// The names of environments among those given, which may be on record or not.
+    pub fn names(&self) -> Vec<Name> {
+        let given = self.environments.iter().flatten().take(ENVIRONMENTS_MAX);
+        given.filter_map(|name| Name::parse(name).ok()).collect()
+    }
+
+    /// The window, once every field of it is right. `known` are those of [`Draft::names`] that are on record, `before`
+    /// is when it held so far, if it is on record itself.
     pub fn parse(
         &self,
         known: &BTreeSet<String>,
@@ -189,11 +195,12 @@ impl Draft {
             end_cron,
             timezone,
         })?;
-        if start.is_some() && end.is_some() && known.is_some() {
-            if let State::Idle { starts: false, .. } = Schedule::read(&timing).at(now) {
-                let detail = "fires whenever start_cron does, so the window would never hold";
-                faults.add("/end_cron", "never-holds", detail);
-            }
+        if start.and(end).is_some()
+            && known.is_some()
+            && let State::Idle { starts: false, .. } = Schedule::read(&timing).at(now)
+        {
+            let detail = "fires whenever start_cron does, so the window would never hold";
+            faults.add("/end_cron", "never-holds", detail);
         }
         Some(timing)
     }

@@ -183,10 +183,10 @@ impl Recurring {
         }
         // The clocks were put back somewhere between the two moments.
         let put_back = first_second(first.timestamp(), second.timestamp(), |at| {
-            self.utc(at)
+            utc(at)
                 .is_some_and(|at| self.local(at) - at.naive_utc() != first.naive_local() - first.naive_utc())
         });
-        let before = put_back.and_then(|at| self.utc(at - 1));
+        let before = put_back.and_then(|at| utc(at - 1));
         before.map_or(local, |before| self.local(before))
     }
 
@@ -197,18 +197,18 @@ impl Recurring {
         }
         let about = shown.and_utc().timestamp();
         let skipped = first_second(about - OFFSET_MAX, about + OFFSET_MAX, |at| {
-            self.utc(at).is_some_and(|at| self.local(at) >= shown)
+            utc(at).is_some_and(|at| self.local(at) >= shown)
         });
-        skipped.and_then(|at| self.utc(at)).unwrap_or_else(|| shown.and_utc())
+        skipped.and_then(utc).unwrap_or_else(|| shown.and_utc())
     }
 
     fn local(&self, at: DateTime<Utc>) -> NaiveDateTime {
         at.with_timezone(&self.zone).naive_local()
     }
+}
 
-    fn utc(&self, at: i64) -> Option<DateTime<Utc>> {
-        DateTime::from_timestamp(at, 0)
-    }
+fn utc(at: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(at, 0)
 }
 
 /// The first second after `before`, up to `after`, from which on something is so; it is not so at `before`.
