@@ -144,6 +144,25 @@ impl Call {
         self
     }
 
+    /// Puts a body in the place of what is there; the same again changes nothing.
+    pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        Self::edit(Method::PUT, path, body)
+    }
+
+    /// Changes what the body names.
+    pub fn patch(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        Self::edit(Method::PATCH, path, body)
+    }
+
+    /// Takes away what is there.
+    pub fn delete(path: &[&str]) -> Self {
+        Self { method: Method::DELETE, patience: PATIENCE, ..Self::get(path) }
+    }
+
+    fn edit(method: Method, path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        Ok(Self { method, body: Some(serde_json::to_value(body)?), patience: PATIENCE, ..Self::get(path) })
+    }
+
     /// Adds a query parameter if there is a value for it.
     #[must_use]
     pub fn query(mut self, name: &'static str, value: Option<String>) -> Self {
