@@ -17,7 +17,8 @@ use prometheus::{
 
 use crate::domain::{
     deployment::Named,
-    vocabulary::{Mode, Rule, Status},
+    gate::Decision,
+    vocabulary::{CheckOutcome, Mode, Rule, Status},
 };
 
 const NAMESPACE: &str = "waybill";
@@ -48,7 +49,8 @@ pub struct Metrics {
     deployments_running: IntGauge,
     deployments_current: IntGauge,
     gate_decisions: IntCounterVec,
-    gate_check_failures: IntCounterVec,
+    gate_checks: IntCounterVec,
+    gate_overrides: IntCounterVec,
     events_unsealed: IntGauge,
     events_unsealed_age: IntGauge,
     last_deployment: IntGaugeVec,
@@ -83,8 +85,10 @@ impl Metrics {
         let events_unsealed_age = gauge(&r, name, help)?;
         let help = "Decisions of the gate about starts.";
         let gate_decisions = counters(&r, "gate_decisions_total", help, &["allowed"])?;
-        let help = "Failed checks of the gate.";
-        let gate_check_failures = counters(&r, "gate_check_failures_total", help, &["rule", "mode"])?;
+        let help = "What the gate's rules found about starts.";
+        let gate_checks = counters(&r, "gate_checks_total", help, &["rule", "mode", "outcome"])?;
+        let help = "Starts under an override.";
+        let gate_overrides = counters(&r, "gate_overrides_total", help, &["environment"])?;
         let help = "Events that wait for their place in the hash chain.";
         let events_unsealed = gauge(&r, "events_unsealed", help)?;
         let new = Self {
@@ -98,7 +102,8 @@ impl Metrics {
             last_deployment,
             shown: Mutex::default(),
             gate_decisions,
-            gate_check_failures,
+            gate_checks,
+            gate_overrides,
             events_unsealed,
             events_unsealed_age,
             database_connections: gauges(
@@ -123,7 +128,10 @@ impl Metrics {
         }
         for rule in Rule::ALL {
             for mode in [Mode::Enforce, Mode::Report] {
-                drop(self.gate_check_failures.with_label_values(&[rule.as_str(), mode.as_str()]));
+                for outcome in CheckOutcome::ALL {
+                    let labels = [rule.as_str(), mode.as_str(), outcome.as_str()];
+                    drop(self.gate_checks.with_label_values(&labels));
+                }
             }
         }
     }
@@ -157,14 +165,18 @@ impl Metrics {
         self.deployments_current.set(saturate(current));
     }
 
-    /// Counts a decision of the gate.
-    pub fn gate_decided(&self, allowed: bool) {
-        self.gate_decisions.with_label_values(&[if allowed { "true" } else { "false" }]).inc();
-    }
-
-    /// Counts a failed check of the gate.
-    pub fn gate_check_failed(&self, rule: &str, mode: &str) {
-        self.gate_check_failures.with_label_values(&[rule, mode]).inc();
+    /// Counts a decision of the gate about a start.
+    pub fn gate_decided(&self, environment: &str, decision: &Decision) {
+        let verdict = &decision.verdict;
+        self.gate_decisions.with_label_values(&[if verdict.allowed { "true" } else { "false" }]).inc();
+        for check in verdict.checks.iter().filter(|check| check.mode != Mode::Off) {
+            let labels = [check.rule.as_str(), check.mode.as_str(), check.outcome.as_str()];
+            self.gate_checks.with_label_values(&labels).inc();
+        }
+        if verdict.allowed && decision.override_reason.is_some() {
+            let environment = counted(&self.environments, MAX_ENVIRONMENTS, environment);
+            self.gate_overrides.with_label_values(&[environment]).inc();
+        }
     }
 
     /// Sets how many events the relay has not sealed yet, and how long the oldest of them has waited.
@@ -177,6 +189,7 @@ impl Metrics {
     pub fn know_environments<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         for name in names {
             let environment = counted(&self.environments, MAX_ENVIRONMENTS, name);
+            drop(self.gate_overrides.with_label_values(&[environment]));
             for status in Status::ALL.iter().filter(|status| **status != Status::Running) {
                 drop(self.deployment_seconds.with_label_values(&[environment, status.as_str()]));
             }
@@ -272,6 +285,28 @@ fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> pro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::gate::{Check, Verdict};
+
+    /// A start in a locked environment, let through all the same.
+    fn overridden() -> Decision {
+        let check = Check {
+            rule: Rule::Lockdown,
+            mode: Mode::Enforce,
+            outcome: CheckOutcome::Fail,
+            code: "lockdown".to_owned(),
+            message: String::new(),
+            retry_at: None,
+            details: serde_json::Value::Null,
+            basis: serde_json::Value::Null,
+        };
+        Decision {
+            id: uuid::Uuid::nil(),
+            evaluated_at: chrono::DateTime::UNIX_EPOCH,
+            verdict: Verdict { allowed: true, checks: vec![check], retry_at: None },
+            policy_version: 0,
+            override_reason: Some("the house burns".to_owned()),
+        }
+    }
 
     #[test]
     fn everything_is_rendered_under_its_name() {
@@ -279,8 +314,7 @@ mod tests {
         metrics.observe_request(&Method::GET, "list_services", 200, Duration::from_millis(3));
         metrics.observe_request(&Method::from_bytes(b"BREW").unwrap(), "unmatched", 405, Duration::ZERO);
         metrics.deployment_finished("shop", "prod", "succeeded", Duration::from_secs(40));
-        metrics.gate_decided(false);
-        metrics.gate_check_failed("freeze", "enforce");
+        metrics.gate_decided("prod", &overridden());
         metrics.set_deployments(2, 7);
         metrics.set_relay_backlog(3, Duration::from_millis(7900));
         metrics.know_environments(["prod", "staging"]);
@@ -295,15 +329,17 @@ mod tests {
             r#"waybill_http_request_duration_seconds_bucket{method="GET",operation="list_services",le="0.005"} 1"#,
             r#"waybill_deployments_total{environment="prod",service="shop",status="succeeded"} 1"#,
             r#"waybill_deployment_duration_seconds_bucket{environment="prod",status="succeeded",le="60"} 1"#,
-            r#"waybill_gate_decisions_total{allowed="false"} 1"#,
-            r#"waybill_gate_check_failures_total{mode="enforce",rule="freeze"} 1"#,
+            r#"waybill_gate_decisions_total{allowed="true"} 1"#,
+            r#"waybill_gate_checks_total{mode="enforce",outcome="fail",rule="lockdown"} 1"#,
+            r#"waybill_gate_overrides_total{environment="prod"} 1"#,
             "waybill_deployments_running 2",
             "waybill_deployments_current 7",
             "waybill_events_unsealed 3",
             "waybill_events_unsealed_age_seconds 7",
             r#"waybill_deployment_duration_seconds_count{environment="staging",status="expired"} 0"#,
-            r#"waybill_gate_decisions_total{allowed="true"} 0"#,
-            r#"waybill_gate_check_failures_total{mode="report",rule="outdated"} 0"#,
+            r#"waybill_gate_decisions_total{allowed="false"} 0"#,
+            r#"waybill_gate_checks_total{mode="report",outcome="fail",rule="outdated"} 0"#,
+            r#"waybill_gate_overrides_total{environment="staging"} 0"#,
             r#"waybill_database_connections{state="in_use"} 2"#,
             "waybill_rate_limited_total 1",
         ] {

@@ -11,9 +11,10 @@ pub(crate) struct Migration;
 
 /// What the gate's reads need, and the invariants that hold without any code: a subject has one voice about a release
 /// in an environment.
-const INDEXES: [&str; 7] = [
+const INDEXES: [&str; 8] = [
     "CREATE UNIQUE INDEX approval_voice_key ON approval (release_id, environment_id, actor_subject) \
      WHERE withdrawn_at IS NULL",
+    "CREATE INDEX approval_release_idx ON approval (release_id, created_at, id)",
     "CREATE INDEX scan_artefact_idx ON scan (service_id, artefact, scanned_at, id)",
     "CREATE UNIQUE INDEX scan_latest_key ON scan (service_id, artefact, scanner) WHERE latest",
     "CREATE INDEX finding_vulnerability_idx ON finding (vulnerability)",

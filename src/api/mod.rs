@@ -1,14 +1,19 @@
 //! The HTTP API: extracts what a request asks, calls a use case and renders what it answers.
 
+pub mod approvals;
 pub mod auth;
+pub mod decisions;
 pub mod deployments;
 pub mod docs;
 pub mod environments;
 pub mod etag;
 pub mod events;
 pub mod framework;
+pub mod gate;
+pub mod lockdown;
 pub mod matrix;
 pub mod ops;
+pub mod policies;
 pub mod problem;
 pub mod problems;
 pub mod refusal;
@@ -31,12 +36,12 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 pub enum Tags {
     /// Starting, keeping alive, finishing and reading deployments.
     Deployments,
+    /// May this release go there now: policies, freeze windows, lockdowns, approvals, scans and decisions.
+    Gate,
     /// What runs where, now and at any moment of the past.
     Matrix,
     /// Services, environments and releases.
     Registry,
-    /// What the gate looks at, and what it says.
-    Gate,
     /// Who may do what.
     Tokens,
     /// Everything that happened, in order.
@@ -51,6 +56,8 @@ const DESCRIPTION: &str = "Waybill records releases and deployments, and answers
 pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let operations = (
         deployments::DeploymentsApi,
+        gate::GateApi,
+        decisions::DecisionsApi,
         matrix::MatrixApi,
         services::ServicesApi,
         environments::EnvironmentsApi,
@@ -59,6 +66,9 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         vulnerabilities::VulnerabilitiesApi,
         tokens::TokensApi,
         events::EventsApi,
+        approvals::ApprovalsApi,
+        lockdown::LockdownApi,
+        policies::PoliciesApi,
     );
     OpenApiService::new(operations, "Waybill", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)

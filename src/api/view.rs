@@ -99,6 +99,10 @@ pub struct DecisionView {
     pub retry_at: Nullable<Time>,
     /// Why the rules were lifted, where they were.
     pub r#override: Nullable<OverrideView>,
+    /// Which version of the environment's policy it went by; 0 where nobody has set one.
+    pub policy_version: i64,
+    /// A word for what stands in the way; `GET /gate/wait` takes it as `seen`.
+    pub state: String,
 }
 
 impl From<Decision> for DecisionView {
@@ -106,6 +110,8 @@ impl From<Decision> for DecisionView {
         Self {
             id: decision.id,
             allowed: decision.verdict.allowed,
+            policy_version: decision.policy_version,
+            state: decision.verdict.state(),
             evaluated_at: Time(decision.evaluated_at),
             checks: decision.verdict.checks.into_iter().map(Into::into).collect(),
             retry_at: decision.verdict.retry_at.map(Time).into(),

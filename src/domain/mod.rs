@@ -3,6 +3,7 @@
 //! Everything a rule needs is an argument, `now` included, so that every decision can be made again a year later.
 
 pub mod actor;
+pub mod approval;
 pub mod chain;
 pub mod deployment;
 pub mod environment;

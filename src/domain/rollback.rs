@@ -1,7 +1,9 @@
 //! Rolling back: which releases a target may return to as a verified choice.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
+
+use crate::domain::target::Current;
 
 /// How many of a target's successes are looked at for choices; older ones are out of reach.
 pub const HISTORY_MAX: u64 = 200;
@@ -44,6 +46,40 @@ pub fn choices<'a>(history: &'a [Success], current: Option<&str>, depth: usize) 
         }
     }
     choices
+}
+
+/// What going back to an artefact means in a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Return {
+    /// Whether it is a verified choice.
+    pub verified: bool,
+    /// What became current after this moment is what it reverts.
+    pub reverts_since: Option<DateTime<Utc>>,
+}
+
+/// What going back to `artefact` means where `current` runs. None when that very artefact is current: a rollback returns
+/// to another.
+pub fn back_to(
+    history: &[Success],
+    current: Option<&Current>,
+    artefact: &str,
+    depth: usize,
+) -> Option<Return> {
+    let Some(current) = current else { return Some(Return::default()) };
+    if current.artefact == artefact {
+        return None;
+    }
+    let choices = choices(history, Some(&current.artefact), depth);
+    let last_there = history.iter().find(|success| success.artefact == artefact);
+    Some(Return {
+        verified: choices.iter().any(|choice| choice.artefact == artefact),
+        reverts_since: Some(reverts_since(last_there.map(|success| success.finished_at), current.since)),
+    })
+}
+
+/// Since when a rollback reverts: since its artefact last became current, or else the whole stay that it ends.
+pub fn reverts_since(last_there: Option<DateTime<Utc>>, stay_started_at: DateTime<Utc>) -> DateTime<Utc> {
+    last_there.unwrap_or(stay_started_at - TimeDelta::microseconds(1))
 }
 
 #[cfg(test)]

@@ -81,6 +81,18 @@ pub struct Occupied {
 }
 
 impl Target {
+    /// A target that nothing was ever deployed to.
+    pub fn empty(service_id: Uuid, environment_id: Uuid) -> Self {
+        Self {
+            service_id,
+            environment_id,
+            current: None,
+            running: None,
+            last_started_at: None,
+            last_at: None,
+        }
+    }
+
     /// The start of the stay, when `artefact` becomes current at `at`: the same artefact again does not break it.
     pub fn stay(&self, artefact: &str, at: DateTime<Utc>) -> DateTime<Utc> {
         match &self.current {

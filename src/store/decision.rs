@@ -1,18 +1,24 @@
 //! Decisions: what the gate said to a start, kept with all it depended on.
 
-use sea_orm::{ConnectionTrait, EntityTrait as _, IntoActiveModel as _};
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult};
 use uuid::Uuid;
 
 use crate::{
     domain::{
         actor::Actor,
-        gate::{Check, Decision, Inputs},
+        gate::{
+            Check, Decision, Inputs, Verdict,
+            stored::{Filter, Stored},
+        },
+        page::{PageRequest, TimeKey},
+        scope::Narrowing,
         vocabulary::Kind,
     },
     store::{
         entity::decision::{Entity, Model},
         error::StoreError,
-        sql::Sql,
+        sql::{Sql, columns},
     },
 };
 
@@ -96,6 +102,71 @@ pub async fn insert_denial(
     Ok(decision.id)
 }
 
+const NAMED: &str = "s.name AS service_name, e.name AS environment_name, r.version AS release_version \
+                     FROM decision d JOIN service s ON s.id = d.service_id \
+                     JOIN environment e ON e.id = d.environment_id JOIN release r ON r.id = d.release_id";
+
+fn from_row(row: &QueryResult) -> Result<Stored, StoreError> {
+    let model = Model::from_query_result(row, "")?;
+    let inputs: Option<Inputs> = serde_json::from_str(&model.inputs).ok();
+    Ok(Stored {
+        decision: Decision {
+            id: model.id,
+            evaluated_at: model.last_evaluated_at,
+            verdict: Verdict {
+                allowed: model.allowed,
+                checks: read(&model.checks)?,
+                retry_at: model.retry_at,
+            },
+            policy_version: inputs.as_ref().map_or(0, |inputs| inputs.policy_version),
+            override_reason: model.override_reason,
+        },
+        service: row.try_get("", "service_name")?,
+        environment: row.try_get("", "environment_name")?,
+        version: row.try_get("", "release_version")?,
+        kind: model.kind.parse().map_err(|_| StoreError::Corrupt("kind"))?,
+        actor: Actor { token: model.actor_token, subject: model.actor_subject },
+        deployment_id: model.deployment_id,
+        count: model.count,
+        first_evaluated_at: model.evaluated_at,
+        inputs,
+    })
+}
+
+/// Finds a decision that the narrowing allows.
+pub async fn find(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    id: Uuid,
+) -> Result<Option<Stored>, StoreError> {
+    let mut sql = Sql::new(format!("SELECT {}, {NAMED} WHERE d.id = ", columns::<Entity>("d", "")));
+    sql.bind(id).and_within(within, Some("s.name"), Some("e.name"));
+    sql.one(conn).await?.as_ref().map(from_row).transpose()
+}
+
+/// Lists the decisions that the narrowing allows, those that were last said first.
+pub async fn list(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    filter: &Filter,
+    page: &PageRequest<TimeKey>,
+) -> Result<Vec<Stored>, StoreError> {
+    let mut sql = Sql::new(format!("SELECT {}, {NAMED} WHERE 1 = 1", columns::<Entity>("d", "")));
+    sql.and_equals("s.name", filter.service.as_deref())
+        .and_equals("e.name", filter.environment.as_deref())
+        .and_equals("r.version", filter.version.as_deref())
+        .and_equals("d.allowed", filter.allowed);
+    if let Some(since) = filter.since {
+        sql.push(" AND d.last_evaluated_at >= ").bind(since);
+    }
+    if let Some(until) = filter.until {
+        sql.push(" AND d.last_evaluated_at < ").bind(until);
+    }
+    sql.and_within(within, Some("s.name"), Some("e.name"));
+    sql.newest_first(("d.last_evaluated_at", "d.id"), page);
+    sql.all(conn).await?.iter().map(from_row).collect()
+}
+
 fn text(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::Corrupt("decision"))
 }
@@ -107,7 +178,7 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
 /// Forgets denials that were last given before the moment; what was allowed is kept for ever.
 pub async fn purge(
     conn: &impl ConnectionTrait,
-    before: chrono::DateTime<chrono::Utc>,
+    before: DateTime<Utc>,
     limit: i64,
 ) -> Result<u64, StoreError> {
     let mut sql = Sql::new(

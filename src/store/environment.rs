@@ -117,6 +117,29 @@ pub async fn lock(
     sql.one(conn).await?.map(|row| Ok((from_row(&row, "")?, now_of(&row)?))).transpose()
 }
 
+/// As [`lock`], and locks the environments whose policy may name this one, too: what it is decides what starts there.
+/// In the order of ids, as everybody who locks several.
+pub async fn lock_with_dependents(
+    conn: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<(Environment, DateTime<Utc>)>, StoreError> {
+    let query = format!(
+        "SELECT {} FROM environment e WHERE e.name = $1 OR e.policy LIKE $2 ORDER BY e.id",
+        columns::<Entity>("e", "")
+    );
+    let mut sql = Sql::new(String::new());
+    // Names hold neither quotes nor wildcards, so that this finds the whole name.
+    sql.bind(name).bind(format!("%\"{name}\"%"));
+    let sql = sql.with_text(locking(conn, &query, "FOR UPDATE"));
+    for row in sql.all(conn).await? {
+        let environment = from_row(&row, "")?;
+        if environment.name.as_str() == name {
+            return Ok(Some((environment, now_of(&row)?)));
+        }
+    }
+    Ok(None)
+}
+
 /// Lists the environments that the narrowing allows, by name.
 pub async fn list(
     conn: &impl ConnectionTrait,

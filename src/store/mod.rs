@@ -2,6 +2,7 @@
 //!
 //! What a caller may see is filtered here, by its narrowing, so that no caller can forget it.
 
+pub mod approval;
 pub mod copy;
 pub mod db;
 pub mod decision;
@@ -10,8 +11,10 @@ pub mod entity;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod gate;
 pub mod idempotency;
 pub mod matrix;
+pub mod policy;
 pub mod record;
 pub mod release;
 pub mod scan;

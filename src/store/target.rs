@@ -10,12 +10,18 @@ use uuid::Uuid;
 use crate::{
     domain::{
         actor::Actor,
+        environment::Environment,
+        scope::Narrowing,
         target::{Current, Running, Target},
     },
     store::{
-        entity::target::{Entity, Model},
+        entity::{
+            environment,
+            target::{Entity, Model},
+        },
+        environment::from_row as environment_from_row,
         error::StoreError,
-        sql::{Sql, columns, locking, now_of},
+        sql::{Sql, clock, columns, locking, now_of},
     },
 };
 
@@ -58,40 +64,71 @@ pub struct Locked {
     pub target: Target,
     /// Whether its service is archived.
     pub service_archived: bool,
-    /// Whether its environment is archived.
-    pub environment_archived: bool,
+    /// Its environment.
+    pub environment: Environment,
     /// The moment, read after the locks.
     pub now: DateTime<Utc>,
 }
 
-/// Locks a target against every change, and its environment and service against changes of what the gate reads. Whoever
-/// may register a release locks the service as a whole, because its releases are numbered one after the other.
+const JOINED: &str =
+    "FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id";
+
+fn with_environment() -> String {
+    let (target, environment) = (columns::<Entity>("t", ""), columns::<environment::Entity>("e", "e_"));
+    format!("SELECT {target}, {environment}, s.archived_at AS service_archived_at")
+}
+
+fn locked(row: &QueryResult) -> Result<Locked, StoreError> {
+    Ok(Locked {
+        target: from_row(row, "")?,
+        service_archived: row.try_get::<Option<DateTime<Utc>>>("", "service_archived_at")?.is_some(),
+        environment: environment_from_row(row, "e_")?,
+        now: now_of(row)?,
+    })
+}
+
+/// Locks a service and in it a target against every change, and its environment against changes of what the gate reads.
+/// Whoever may register a release locks the service as a whole, because its releases are numbered one after the other.
+/// The service comes first for everybody, so that nobody who holds a target waits for it.
 pub async fn lock(
     conn: &impl ConnectionTrait,
     service: &str,
     environment: &str,
     registers: bool,
 ) -> Result<Option<Locked>, StoreError> {
-    let query = format!(
-        "SELECT {}, s.archived_at AS service_archived_at, e.archived_at AS environment_archived_at \
-         FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
-         WHERE s.name = $1 AND e.name = $2",
-        columns::<Entity>("t", "")
-    );
+    let query = format!("{} {JOINED} WHERE s.name = $1 AND e.name = $2", with_environment());
     let mut values = Sql::new(String::new());
     values.bind(service).bind(environment);
-    let locks =
-        if registers { "FOR UPDATE OF t, s FOR SHARE OF e" } else { "FOR UPDATE OF t FOR SHARE OF e, s" };
-    let sql = values.with_text(locking(conn, &query, locks));
+    let service_lock = if registers { "FOR UPDATE OF s" } else { "FOR SHARE OF s" };
+    let locks = format!("{service_lock} FOR UPDATE OF t FOR SHARE OF e");
+    let sql = values.with_text(locking(conn, &query, &locks));
+    sql.one(conn).await?.as_ref().map(locked).transpose()
+}
+
+/// Reads a target that the narrowing allows, with its environment, and locks nothing. A target that nothing was ever
+/// deployed to is empty; without its service or its environment there is none.
+pub async fn peek(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    service: &str,
+    environment: &str,
+) -> Result<Option<Locked>, StoreError> {
+    let mut sql = Sql::new(format!(
+        "{}, s.id AS known_service_id, {} AS now FROM service s JOIN environment e ON 1 = 1 \
+         LEFT JOIN target t ON t.service_id = s.id AND t.environment_id = e.id WHERE s.name = ",
+        with_environment(),
+        clock(conn)
+    ));
+    sql.bind(service).push(" AND e.name = ").bind(environment);
+    sql.and_within(within, Some("s.name"), Some("e.name"));
     let Some(row) = sql.one(conn).await? else { return Ok(None) };
-    let archived =
-        |column: &str| Ok::<_, StoreError>(row.try_get::<Option<DateTime<Utc>>>("", column)?.is_some());
-    Ok(Some(Locked {
-        target: from_row(&row, "")?,
-        service_archived: archived("service_archived_at")?,
-        environment_archived: archived("environment_archived_at")?,
-        now: now_of(&row)?,
-    }))
+    if row.try_get::<Option<Uuid>>("", "service_id")?.is_some() {
+        return locked(&row).map(Some);
+    }
+    let environment = environment_from_row(&row, "e_")?;
+    let target = Target::empty(row.try_get("", "known_service_id")?, environment.id);
+    let service_archived = row.try_get::<Option<DateTime<Utc>>>("", "service_archived_at")?.is_some();
+    Ok(Some(Locked { target, service_archived, environment, now: now_of(&row)? }))
 }
 
 /// Makes sure that the target has its row.

@@ -82,7 +82,8 @@ async fn update_in(
     revision: Option<i64>,
     change: &(dyn Fn(&Environment) -> Result<Change, Error> + Send + Sync),
 ) -> Result<Environment, Error> {
-    let found = environment::lock(tx.conn(), name).await?.filter(|_| ctx.within().allows_environment(name));
+    let found = environment::lock_with_dependents(tx.conn(), name).await?;
+    let found = found.filter(|_| ctx.within().allows_environment(name));
     let (mut environment, now) = found.ok_or_else(|| Error::not_found("environment", name))?;
     if revision.is_some_and(|revision| revision != environment.revision) {
         return Err(Error::Stale);

@@ -58,9 +58,15 @@ pub async fn lock_target(
         locked = target::lock(tx.conn(), service, environment, registers).await?;
     }
     let locked = locked.ok_or(Error::Raced)?;
+    refuse_archived(&locked, service_name, environment_name)?;
+    Ok(locked)
+}
+
+/// Fails when nothing may start in the target because its service or its environment is archived.
+pub fn refuse_archived(target: &Locked, service: &Name, environment: &Name) -> Result<(), Error> {
     for (archived, what, name) in [
-        (locked.service_archived, "service", service_name),
-        (locked.environment_archived, "environment", environment_name),
+        (target.service_archived, "service", service),
+        (target.environment.archived_at.is_some(), "environment", environment),
     ] {
         if archived {
             return Err(Error::Conflict(format!(
@@ -68,7 +74,7 @@ pub async fn lock_target(
             )));
         }
     }
-    Ok(locked)
+    Ok(())
 }
 
 async fn make_target(

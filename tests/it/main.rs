@@ -1,15 +1,21 @@
 //! The integration tests: one binary, so that it links once and shares one PostgreSQL.
 
 #[cfg(test)]
+mod api_approvals;
+#[cfg(test)]
 mod api_audit;
 #[cfg(test)]
 mod api_edges;
 #[cfg(test)]
 mod api_finish;
 #[cfg(test)]
+mod api_gate;
+#[cfg(test)]
 mod api_hostile;
 #[cfg(test)]
 mod api_idempotency;
+#[cfg(test)]
+mod api_lockdown;
 #[cfg(test)]
 mod api_matrix;
 #[cfg(test)]
@@ -18,6 +24,10 @@ mod api_model;
 mod api_narrowing;
 #[cfg(test)]
 mod api_pages;
+#[cfg(test)]
+mod api_pending;
+#[cfg(test)]
+mod api_policy;
 #[cfg(test)]
 mod api_protocol;
 #[cfg(test)]

@@ -246,8 +246,7 @@ impl StartDeployment {
             faults.add("/preempt", "not-a-rollback", "only a deployment of kind rollback may preempt");
         }
         let lease_seconds = faults.take("/lease_seconds", lease(self.lease_seconds, ledger));
-        let override_reason = self.r#override.as_ref().map(|given| override_reason(&given.reason));
-        let override_reason = faults.take_optional("/override/reason", override_reason);
+        let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
         let start = target.zip(lease_seconds).map(|(named, lease_seconds)| Start {
             service: named.service,
             environment: named.environment,
@@ -277,14 +276,16 @@ fn lease(asked: Option<i64>, ledger: &LedgerConfig) -> Result<i64, Malformed> {
     Err(Malformed::new("out-of-range", format!("must be from 1 to {max} seconds")))
 }
 
-fn override_reason(reason: &str) -> Result<String, Malformed> {
-    if reason.trim().chars().count() < OVERRIDE_REASON_MIN {
-        return Err(Malformed::new(
-            "too-short",
-            format!("must be at least {OVERRIDE_REASON_MIN} characters"),
-        ));
-    }
-    text::free(reason, TEXT_MAX)
+/// Why the gate's rules are to be lifted, if they are.
+pub fn override_reason(given: Option<&OverrideBody>, faults: &mut Faults) -> Option<String> {
+    let reason = given?.reason.as_str();
+    let parsed = if reason.trim().chars().count() < OVERRIDE_REASON_MIN {
+        let detail = format!("must be at least {OVERRIDE_REASON_MIN} characters");
+        Err(Malformed::new("too-short", detail))
+    } else {
+        text::free(reason, TEXT_MAX)
+    };
+    faults.take("/override/reason", parsed)
 }
 
 impl RecordDeployment {

@@ -7,7 +7,7 @@ use backon::{ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 use reqwest::{
     Method, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
 use secrecy::ExposeSecret as _;
@@ -92,6 +92,7 @@ pub struct Call {
     query: Vec<(&'static str, String)>,
     body: Option<Bytes>,
     key: Option<Uuid>,
+    if_match: Option<i64>,
     patience: Duration,
     quiet: bool,
 }
@@ -106,6 +107,7 @@ impl Call {
             query: Vec::new(),
             body: None,
             key: None,
+            if_match: None,
             patience: PATIENCE_READING,
             quiet: false,
         }
@@ -120,6 +122,24 @@ impl Call {
     pub fn post_as_it_is(path: &[&str], body: Bytes) -> Self {
         let key = Some(crate::clock::new_id());
         Self { method: Method::POST, body: Some(body), key, patience: PATIENCE, ..Self::get(path) }
+    }
+
+    /// Puts a body in the place of what is there.
+    pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        let body = Some(serde_json::to_vec(body)?.into());
+        Ok(Self { method: Method::PUT, body, patience: PATIENCE, ..Self::get(path) })
+    }
+
+    /// Deletes what is there.
+    pub fn delete(path: &[&str]) -> Self {
+        Self { method: Method::DELETE, patience: PATIENCE, ..Self::get(path) }
+    }
+
+    /// Only if it has this revision, where one is given.
+    #[must_use]
+    pub fn if_match(mut self, revision: Option<i64>) -> Self {
+        self.if_match = revision;
+        self
     }
 
     /// Adds a query parameter if there is a value for it.
@@ -206,6 +226,9 @@ impl Client {
         }
         if let Some(key) = call.key {
             request = request.header("Idempotency-Key", key.to_string());
+        }
+        if let Some(revision) = call.if_match {
+            request = request.header(IF_MATCH, format!("\"{revision}\""));
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());

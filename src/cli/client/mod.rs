@@ -1,12 +1,15 @@
 //! The client's side of the command line: what is asked of a Waybill that runs elsewhere.
 
+pub mod approve;
 pub mod credentials;
 pub mod deploy;
 pub mod error;
 pub mod exit;
 pub mod history;
 pub mod http;
+pub mod lockdown;
 pub mod output;
+pub mod policy;
 pub mod problem;
 pub mod release;
 pub mod rollback;
@@ -37,6 +40,21 @@ pub enum ClientCommand {
     /// Put releases on record.
     #[command(subcommand)]
     Release(release::ReleaseCommand),
+    /// Read and set the rules of an environment's gate.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Stop everything that would start in an environment, and let it go on.
+    #[command(subcommand)]
+    Lockdown(lockdown::LockdownCommand),
+    /// Say yes to a release going to an environment.
+    #[command(after_help = approve::EXAMPLES)]
+    Approve(approve::SayArgs),
+    /// Say no to a release going to an environment: it stands still until you withdraw that.
+    #[command(after_help = approve::EXAMPLES)]
+    Reject(approve::SayArgs),
+    /// See what waits for approval, what was said about a release, and withdraw what you have said.
+    #[command(subcommand)]
+    Approvals(approve::ApprovalsCommand),
     /// Put vulnerability reports on record, and show them.
     #[command(subcommand)]
     Scan(scan::ScanCommand),
@@ -63,6 +81,11 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Status(args) => status::run(&session, &args).await,
         ClientCommand::History(args) => history::run(&session, &args).await,
         ClientCommand::Release(command) => release::run(&session, command).await,
+        ClientCommand::Policy(command) => policy::run(&session, command).await,
+        ClientCommand::Lockdown(command) => lockdown::run(&session, command).await,
+        ClientCommand::Approve(args) => approve::say(&session, &args, "approved").await,
+        ClientCommand::Reject(args) => approve::say(&session, &args, "rejected").await,
+        ClientCommand::Approvals(command) => approve::run(&session, command).await,
         ClientCommand::Scan(command) => scan::run(&session, command).await,
         ClientCommand::Vulnerability(args) => vulnerability::run(&session, &args).await,
     }

@@ -4,11 +4,14 @@
 //! the first that fails. Each rule is a function in [`rules`].
 
 pub mod facts;
+pub mod redact;
 pub mod rules;
+pub mod stored;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -116,6 +119,13 @@ impl Verdict {
         self.failing().filter(|check| check.mode == Mode::Enforce)
     }
 
+    /// A word for what stands in the way: as long as it is the same, so are the reasons.
+    pub fn state(&self) -> String {
+        let reasons: Vec<_> = self.failing().map(Check::reason).collect();
+        let digest = Sha256::digest(json!([self.allowed, reasons]).to_string());
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The checks that failed, whether or not that counts.
     pub fn failing(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.outcome == CheckOutcome::Fail)
@@ -131,6 +141,8 @@ pub struct Decision {
     pub evaluated_at: DateTime<Utc>,
     /// The answer.
     pub verdict: Verdict,
+    /// Which version of the environment's policy it went by; 0 where nobody has set one.
+    pub policy_version: i64,
     /// Why the rules were lifted, where they were.
     pub override_reason: Option<String>,
 }
@@ -187,3 +199,6 @@ fn for_people(at: DateTime<Utc>) -> impl std::fmt::Display {
 fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
+
+#[cfg(test)]
+mod tests;

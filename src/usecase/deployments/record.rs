@@ -10,6 +10,7 @@ use crate::{
         deployment::{Deployment, Named, Plan, Progress, Standing, Times},
         event::{EventKind, NewEvent},
         release::Release,
+        rollback::reverts_since,
         scope::Narrowing,
         target::{Current, Target, mended_stay},
         text::{Name, Version},
@@ -207,8 +208,9 @@ async fn place(tx: &Tx, target: &mut Target, deployment: &mut Deployment) -> Res
     deployment.standing.superseded_by = next.as_ref().map(|next| next.id);
     deployment.standing.reverted_by = record::reverter_of(conn, deployment, at).await?;
     if deployment.plan.kind == Kind::Rollback {
-        let begun = before.as_ref().map(|before| before.stay_started_at - TimeDelta::microseconds(1));
-        deployment.times.reverts_since = record::last_of(conn, deployment, at).await?.or(begun);
+        let last_there = record::last_of(conn, deployment, at).await?;
+        let since = before.as_ref().map(|before| reverts_since(last_there, before.stay_started_at));
+        deployment.times.reverts_since = since;
     }
     deployment::insert(conn, deployment).await?;
     if let Some(before) = &before {

@@ -106,6 +106,22 @@ impl Api {
         self.bearing(made.secret.expose_secret())
     }
 
+    /// As a new token of this subject, with these scopes and groups.
+    pub async fn person(&self, subject: &str, scopes: &[Scope], groups: &[&str]) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{subject}-{}", COUNTER.fetch_add(1, Ordering::Relaxed));
+        let principal = Principal {
+            token_id: Uuid::nil(),
+            actor: Actor { token: name, subject: subject.to_owned() },
+            scopes: scopes.iter().copied().collect(),
+            groups: groups.iter().map(ToString::to_string).collect(),
+            narrowing: Narrowing::default(),
+        };
+        let new = NewToken { principal, expires_at: None };
+        let made = tokens::create_by_server(&self.app.db, &new).await.unwrap();
+        self.bearing(made.secret.expose_secret())
+    }
+
     /// As whoever holds this secret.
     pub fn bearing(&self, secret: &str) -> Self {
         Self { token: Some(secret.to_owned()), ..self.clone() }
@@ -177,6 +193,10 @@ impl Api {
 
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send_json(Method::PATCH, path, &[], &body).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send_json(Method::PUT, path, &[], &body).await
     }
 
     /// Posts with an idempotency key.

@@ -1,0 +1,162 @@
+//! `/decisions`: what the gate said, and why.
+
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        problem::Problem,
+        types::{Nullable, Time},
+        view::{ActorView, DecisionView, next_link, page_request},
+    },
+    domain::{
+        gate::stored::{Filter, Stored},
+        vocabulary::Kind,
+    },
+    usecase::gate::decisions,
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct DecisionsApi;
+
+/// A decision on record.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "StoredDecision")]
+pub struct StoredView {
+    /// What the gate said; where it said the same several times in a row, what it said last.
+    #[oai(flatten)]
+    pub decision: DecisionView,
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// The release's version.
+    pub version: String,
+    /// What the deployment was for.
+    pub kind: Kind,
+    /// Who asked.
+    pub actor: ActorView,
+    /// The deployment that was let start.
+    pub deployment_id: Nullable<Uuid>,
+    /// How often in a row the same was said.
+    pub count: i64,
+    /// When it was said first.
+    pub first_evaluated_at: Time,
+    /// All that it was decided by, the facts and the policy, so that it can be evaluated again. Null in lists that do not
+    /// ask for it, and where the facts tell of environments that the token does not see.
+    pub inputs: Nullable<Value>,
+}
+
+fn view(stored: Stored, with_inputs: bool) -> StoredView {
+    let inputs = stored.inputs.filter(|_| with_inputs).and_then(|inputs| serde_json::to_value(inputs).ok());
+    StoredView {
+        decision: stored.decision.into(),
+        service: stored.service,
+        environment: stored.environment,
+        version: stored.version,
+        kind: stored.kind,
+        actor: stored.actor.into(),
+        deployment_id: stored.deployment_id.into(),
+        count: stored.count,
+        first_evaluated_at: Time(stored.first_evaluated_at),
+        inputs: inputs.into(),
+    }
+}
+
+/// A page of decisions.
+#[derive(Clone, Debug, Object)]
+pub struct DecisionPage {
+    /// The decisions, newest first.
+    pub items: Vec<StoredView>,
+    /// Where the next page goes on; null on the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer to a list.
+#[derive(ApiResponse)]
+pub enum DecisionList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<DecisionPage>,
+        /// Where the next page is.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+#[OpenApi(tag = "Tags::Gate")]
+impl DecisionsApi {
+    /// List decisions, newest first
+    ///
+    /// What the gate said to starts, and to checks that asked to be kept. Denials are forgotten after a while
+    /// (`workers.denial_retention`); what was allowed is kept for ever.
+    #[oai(path = "/decisions", method = "get", operation_id = "list_decisions")]
+    #[expect(clippy::too_many_arguments, reason = "each is a query parameter")]
+    async fn list_decisions(
+        &self,
+        auth: Auth,
+        /// About this service.
+        service: Query<Option<String>>,
+        /// About this environment.
+        environment: Query<Option<String>>,
+        /// About this version.
+        version: Query<Option<String>>,
+        /// Only those that allowed, or only those that did not.
+        allowed: Query<Option<bool>>,
+        /// Last said at this time or later.
+        since: Query<Option<Time>>,
+        /// Last said before this time.
+        until: Query<Option<Time>>,
+        /// True shows what each was decided by.
+        inputs: Query<Option<bool>>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<DecisionList, Problem> {
+        let request = page_request(limit.0, cursor.0.as_deref())?;
+        let query = [
+            ("service", service.0.clone()),
+            ("environment", environment.0.clone()),
+            ("version", version.0.clone()),
+            ("allowed", allowed.0.map(|allowed| allowed.to_string())),
+            ("since", since.0.map(|time| Time::text(time.0))),
+            ("until", until.0.map(|time| Time::text(time.0))),
+            ("inputs", inputs.0.map(|inputs| inputs.to_string())),
+            ("limit", limit.0.map(|n| n.to_string())),
+        ];
+        let filter = Filter {
+            service: service.0,
+            environment: environment.0,
+            version: version.0,
+            allowed: allowed.0,
+            since: since.0.map(|time| time.0),
+            until: until.0.map(|time| time.0),
+        };
+        let page = decisions::list(&auth.ctx(), &filter, &request).await?;
+        let link = next_link("/decisions", &query, page.next.as_deref());
+        let with_inputs = inputs.0.unwrap_or(false);
+        let items = page.items.into_iter().map(|stored| view(stored, with_inputs)).collect();
+        Ok(DecisionList::Page(Json(DecisionPage { items, next_cursor: page.next.into() }), link))
+    }
+
+    /// Read a decision with all it was decided by
+    #[oai(path = "/decisions/:id", method = "get", operation_id = "get_decision")]
+    async fn get_decision(
+        &self,
+        auth: Auth,
+        /// Its id.
+        id: Path<Uuid>,
+    ) -> Result<Json<StoredView>, Problem> {
+        Ok(Json(view(decisions::get(&auth.ctx(), id.0).await?, true)))
+    }
+}

@@ -1,0 +1,171 @@
+//! `/gate/check`: asking the gate without starting anything.
+
+use poem::http::StatusCode;
+use poem_openapi::{Object, OpenApi, param::Header, payload::Json, types::Example};
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        deployments::body::{OverrideBody, override_reason},
+        problem::Problem,
+        reply::{Changed, Reply, answer},
+        types::{Nullable, Time},
+        view::{CheckView, DecisionView, OverrideView, refuse},
+    },
+    domain::{
+        fault::Faults,
+        idempotency,
+        text::{self, Name, SHORT_TEXT_MAX, Version},
+        vocabulary::Kind,
+    },
+    usecase::gate::check::{self, Answer, Question},
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct GateApi;
+
+/// What to ask the gate.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct GateQuestion {
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// The release's version; it must be registered.
+    pub version: String,
+    /// What the deployment would be for; when absent `redeploy` if the release is current, else `deploy`.
+    #[oai(skip_serializing_if_is_none)]
+    pub kind: Option<Kind>,
+    /// Whether a rollback would cancel what is running.
+    #[oai(default)]
+    pub preempt: bool,
+    /// The person who would set it off, at most 200 characters.
+    #[oai(skip_serializing_if_is_none)]
+    pub initiated_by: Option<String>,
+    /// What an override would change; needs the scope `override`.
+    #[oai(skip_serializing_if_is_none)]
+    pub r#override: Option<OverrideBody>,
+    /// True keeps the answer among the decisions; needs the scope `deploy`.
+    #[oai(default)]
+    pub record: bool,
+}
+
+impl Example for GateQuestion {
+    fn example() -> Self {
+        Self {
+            service: "shop".to_owned(),
+            environment: "staging".to_owned(),
+            version: "1.4.2".to_owned(),
+            kind: None,
+            preempt: false,
+            initiated_by: None,
+            r#override: None,
+            record: false,
+        }
+    }
+}
+
+impl GateQuestion {
+    fn parse(&self) -> Result<Question, Faults> {
+        let mut faults = Faults::default();
+        let service = faults.take("/service", Name::parse(&self.service));
+        let environment = faults.take("/environment", Name::parse(&self.environment));
+        let version = faults.take("/version", Version::parse(&self.version));
+        let initiated_by = self.initiated_by.as_ref().map(|text| text::free(text, SHORT_TEXT_MAX));
+        let initiated_by = faults.take_optional("/initiated_by", initiated_by);
+        let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
+        let named = service.zip(environment).zip(version);
+        faults.finish(named.map(|((service, environment), version)| Question {
+            service,
+            environment,
+            version,
+            kind: self.kind,
+            preempt: self.preempt,
+            initiated_by,
+            override_reason,
+        }))
+    }
+}
+
+/// What the gate would say to a start.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "GateAnswer")]
+pub struct AnswerView {
+    /// The decision's id, where it is kept.
+    pub id: Nullable<Uuid>,
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// The release's version.
+    pub version: String,
+    /// What the deployment would be for.
+    pub kind: Kind,
+    /// Whether it might start.
+    pub allowed: bool,
+    /// When the rules were evaluated.
+    pub evaluated_at: Time,
+    /// Which version of the environment's policy it went by; 0 where nobody has set one.
+    pub policy_version: i64,
+    /// What each rule found; every rule is here, not just the first that failed.
+    pub checks: Vec<CheckView>,
+    /// When every failing rule will hold; null when one of them cannot tell.
+    pub retry_at: Nullable<Time>,
+    /// Why the rules would be lifted.
+    pub r#override: Nullable<OverrideView>,
+    /// A word for what stands in the way; `GET /gate/wait` takes it as `seen`.
+    pub state: String,
+}
+
+impl From<Answer> for AnswerView {
+    fn from(Answer { question, kind, decision, kept }: Answer) -> Self {
+        let DecisionView { id, allowed, evaluated_at, checks, retry_at, r#override, policy_version, state } =
+            decision.into();
+        Self {
+            id: kept.then_some(id).into(),
+            service: question.service.to_string(),
+            environment: question.environment.to_string(),
+            version: question.version.to_string(),
+            kind,
+            allowed,
+            evaluated_at,
+            policy_version,
+            checks,
+            retry_at,
+            r#override,
+            state,
+        }
+    }
+}
+
+fn render(found: &Answer) -> idempotency::Answer {
+    answer(StatusCode::OK, &AnswerView::from(found.clone()))
+}
+
+#[OpenApi(tag = "Tags::Gate")]
+impl GateApi {
+    /// Ask the gate
+    ///
+    /// What a start would be told now: every rule, and when to try again. It changes nothing and is kept only with
+    /// `record`. The answer is for this token: what is exempt and whose approval counts depends on who asks.
+    #[oai(path = "/gate/check", method = "post", operation_id = "check_gate")]
+    async fn check_gate(
+        &self,
+        auth: Auth,
+        /// Makes a retry with `record` safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
+        body: Json<GateQuestion>,
+    ) -> Result<Reply<AnswerView, Changed>, Problem> {
+        let question = body.0.parse().map_err(refuse)?;
+        if !body.0.record {
+            return Ok(Reply::new(render(&check::check(&auth.ctx(), &question).await?)));
+        }
+        auth.once(&body.0, |ctx| async move { Ok(render(&check::record(&ctx, &question, &render).await?)) })
+            .await
+    }
+}
