@@ -51,6 +51,8 @@ mod architecture;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cli_scan;
+#[cfg(test)]
 mod copy;
 #[cfg(test)]
 mod copy_process;
