@@ -57,6 +57,8 @@ mod cli_gate;
 #[cfg(test)]
 mod cli_people;
 #[cfg(test)]
+mod cli_scan;
+#[cfg(test)]
 mod copy;
 #[cfg(test)]
 mod copy_process;
