@@ -9,6 +9,8 @@ mod api_edges;
 #[cfg(test)]
 mod api_finish;
 #[cfg(test)]
+mod api_gate;
+#[cfg(test)]
 mod api_hostile;
 #[cfg(test)]
 mod api_idempotency;
@@ -36,6 +38,8 @@ mod api_record;
 mod api_registry;
 #[cfg(test)]
 mod api_rollback;
+#[cfg(test)]
+mod api_scans;
 #[cfg(test)]
 mod api_start;
 #[cfg(test)]
@@ -78,6 +82,8 @@ mod query_plan;
 mod replay;
 #[cfg(test)]
 mod round_trips;
+#[cfg(test)]
+mod scan;
 #[cfg(test)]
 mod shipping_backup;
 #[cfg(test)]

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
+use bytes::Bytes;
 use reqwest::{
     Method, Response, StatusCode,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
 use secrecy::ExposeSecret as _;
@@ -89,7 +90,7 @@ pub struct Call {
     method: Method,
     path: Vec<String>,
     query: Vec<(&'static str, String)>,
-    body: Option<Value>,
+    body: Option<Bytes>,
     key: Option<Uuid>,
     if_match: Option<i64>,
     patience: Duration,
@@ -114,14 +115,18 @@ impl Call {
 
     /// Posts a body, with an idempotency key of its own.
     pub fn post(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        let body = Some(serde_json::to_value(body)?);
+        Ok(Self::post_as_it_is(path, serde_json::to_vec(body)?.into()))
+    }
+
+    /// Posts JSON that somebody else has written.
+    pub fn post_as_it_is(path: &[&str], body: Bytes) -> Self {
         let key = Some(crate::clock::new_id());
-        Ok(Self { method: Method::POST, body, key, patience: PATIENCE, ..Self::get(path) })
+        Self { method: Method::POST, body: Some(body), key, patience: PATIENCE, ..Self::get(path) }
     }
 
     /// Puts a body in the place of what is there.
     pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        let body = Some(serde_json::to_value(body)?);
+        let body = Some(serde_json::to_vec(body)?.into());
         Ok(Self { method: Method::PUT, body, patience: PATIENCE, ..Self::get(path) })
     }
 
@@ -217,7 +222,7 @@ impl Client {
         let timeout = left.clamp(Duration::from_secs(1), ATTEMPT);
         let mut request = self.http.request(call.method.clone(), self.url(call)).timeout(timeout);
         if let Some(body) = &call.body {
-            request = request.json(body);
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         if let Some(key) = call.key {
             request = request.header("Idempotency-Key", key.to_string());

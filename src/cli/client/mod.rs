@@ -13,8 +13,10 @@ pub mod policy;
 pub mod problem;
 pub mod release;
 pub mod rollback;
+pub mod scan;
 pub mod status;
 pub mod view;
+pub mod vulnerability;
 
 use clap::Subcommand;
 
@@ -53,6 +55,12 @@ pub enum ClientCommand {
     /// See what waits for approval, what was said about a release, and withdraw what you have said.
     #[command(subcommand)]
     Approvals(approve::ApprovalsCommand),
+    /// Put vulnerability reports on record, and show them.
+    #[command(subcommand)]
+    Scan(scan::ScanCommand),
+    /// Show which targets run a release that has a vulnerability.
+    #[command(after_help = vulnerability::EXAMPLES)]
+    Vulnerability(vulnerability::VulnerabilityArgs),
 }
 
 /// What every client command works with.
@@ -78,5 +86,7 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Approve(args) => approve::say(&session, &args, "approved").await,
         ClientCommand::Reject(args) => approve::say(&session, &args, "rejected").await,
         ClientCommand::Approvals(command) => approve::run(&session, command).await,
+        ClientCommand::Scan(command) => scan::run(&session, command).await,
+        ClientCommand::Vulnerability(args) => vulnerability::run(&session, &args).await,
     }
 }

@@ -110,6 +110,21 @@ async fn fill_history(api: &Api) {
     recorded["started_at"] = json!("2026-02-01T00:00:00.000001Z");
     recorded["finished_at"] = json!("2026-02-01T00:00:00.999999Z");
     api.post("/deployments/record", recorded).await.ok(201);
+    fill_scans(api).await;
+}
+
+async fn fill_scans(api: &Api) {
+    for hour in ["09", "10"] {
+        let report = json!({
+            "SchemaVersion": 2, "CreatedAt": format!("2026-02-01T{hour}:00:00.000001Z"), "ArtifactName": image('a'),
+            "Results": [{ "Vulnerabilities": [
+                { "VulnerabilityID": "CVE-2026-1", "VendorIDs": ["GHSA-aaaa"], "PkgName": "it's \"quoted\"",
+                  "InstalledVersion": "1", "FixedVersion": "2", "Severity": "HIGH" },
+                { "VulnerabilityID": "CVE-2026-1", "PkgName": "other" },
+            ] }],
+        });
+        api.post("/services/shop/releases/1/scans", report).await.ok(201);
+    }
 }
 
 async fn expire_and_finish_late(api: &Api) {
@@ -181,6 +196,8 @@ async fn ask(api: &Api, who: &str, answers: &mut Answers) {
         "/services/shop/releases/1/approvals",
         "/environments/staging/policy",
         "/approvals/pending",
+        "/services/shop/releases/1/scans?limit=1",
+        "/vulnerabilities/GHSA-AAAA",
         "/deployments?limit=3",
         "/events?limit=7",
         "/events?service=shop&limit=200",
