@@ -53,6 +53,8 @@ mod copy_process;
 #[cfg(test)]
 mod expand_contract;
 #[cfg(test)]
+mod gate_model;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod http_server;
