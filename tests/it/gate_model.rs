@@ -2,15 +2,15 @@
 //! start is what a model says that knows only what was answered before, and is written from the design's sentences.
 
 #[path = "gate_model/edits.rs"]
-mod edits;
+pub mod edits;
 #[path = "gate_model/ledger.rs"]
-mod ledger;
+pub mod ledger;
 #[path = "gate_model/people.rs"]
-mod people;
+pub mod people;
 #[path = "gate_model/policy.rs"]
-mod policy;
+pub mod policy;
 #[path = "gate_model/rules.rs"]
-mod rules;
+pub mod rules;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -57,25 +57,25 @@ impl fmt::Display for Walk {
 
 impl Walk {
     async fn step(&mut self) {
-        match self.random.below(30) {
-            0..10 => self.start().await,
-            10..15 => self.finish().await,
-            15 => self.heartbeat().await,
-            16..18 => self.register().await,
-            18..20 => {
+        match self.random.below(40) {
+            0..16 => self.start().await,
+            16..23 => self.finish().await,
+            23 => self.heartbeat().await,
+            24 => self.register().await,
+            25..28 => {
                 let importer = self.people.importer.clone();
                 self.record(&importer, true).await;
             }
-            20 => {
+            28..30 => {
                 let reporter = self.random.pick(&self.people.reporters).clone();
                 self.record(&reporter, false).await;
             }
-            21 => self.set_policy().await,
-            22 => self.lock_down().await,
-            23 => self.edit_environment().await,
-            24 => {} // FREEZE
-            25 => self.scan().await,
-            26..29 => self.speak().await,
+            30 => self.set_policy().await,
+            31 => self.lock_down().await,
+            32 => self.edit_environment().await,
+            33 => {} // FREEZE
+            34 => self.scan().await,
+            35..39 => self.speak().await,
             _ => self.intrude().await,
         }
     }
@@ -87,7 +87,7 @@ impl Walk {
         let overrides = self.random.once_in(12);
         let deployer = self.random.pick(&self.people.deployers).clone();
         let person = if overrides { self.people.manager.clone() } else { deployer };
-        let kind = *self.random.pick(&[None, None, Some("deploy"), Some("rollback"), Some("hotfix"), Some("redeploy")]);
+        let kind = *self.random.pick(&[None, None, Some("deploy"), Some("rollback"), Some("rollback"), Some("rollback"), Some("hotfix"), Some("redeploy")]);
         let preempt = kind == Some("rollback") && self.random.once_in(2);
         let initiated_by = *self.random.pick(&[None, None, Some("ann"), Some("cyd")]);
         let mut body = json!({ "service": place.0, "environment": place.1, "version": version, "preempt": preempt });
@@ -236,7 +236,7 @@ fn decision_of(answer: &Answer) -> Option<Value> {
 }
 
 /// What a decision says, in the model's words.
-fn heard(decision: &Value) -> rules::Answer {
+pub fn heard(decision: &Value) -> rules::Answer {
     const WORDS: [&str; 16] = [
         "enforce", "report", "off", "concurrent-deployment", "lockdown", "freeze-window", "promotion-missing",
         "soak-not-met", "promotion-source-invalid", "approval-missing", "approval-rejected", "vulnerability-budget",
@@ -287,7 +287,7 @@ async fn replay(api: &Api) {
         let Some(cursor) = page["next_cursor"].as_str() else { break };
         path = format!("/decisions?inputs=true&limit=200&cursor={cursor}");
     }
-    assert!(judged > 100, "{judged} decisions are on record");
+    assert!(judged > 50, "{judged} decisions are on record");
 }
 
 async fn walk(api: &Api, seed: u64, seen: &mut BTreeMap<String, u32>) {
@@ -308,6 +308,7 @@ async fn walk(api: &Api, seed: u64, seen: &mut BTreeMap<String, u32>) {
         }
     }
     *seen = walk.seen;
+    eprintln!("seed {seed}");
 }
 
 async fn connected(db: &TestDb) -> Api {
@@ -318,7 +319,8 @@ db_test!(
     async fn no_history_starts_what_the_policy_forbids(db: TestDb) {
         let mut seen = BTreeMap::new();
         walk(&connected(&db).await, SEEDS[0], &mut seen).await;
-        for seed in &SEEDS[1..] {
+        let more: Vec<u64> = std::env::var("GATE_SEEDS").ok().map(|t| { let (a, b) = t.split_once('-').unwrap(); (a.parse().unwrap()..b.parse().unwrap()).collect() }).unwrap_or(SEEDS[1..].to_vec());
+        for seed in &more {
             let other = if db.is_postgres() { TestDb::postgres().await } else { TestDb::sqlite().await };
             let api = connected(&other).await;
             walk(&api, *seed, &mut seen).await;

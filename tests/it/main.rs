@@ -55,6 +55,8 @@ mod expand_contract;
 #[cfg(test)]
 mod gate_model;
 #[cfg(test)]
+mod gate_races;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod http_server;

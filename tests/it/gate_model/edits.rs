@@ -288,11 +288,16 @@ impl Walk {
     }
 
     pub fn any_release(&mut self) -> (&'static str, String) {
-        (*self.random.pick(&SERVICES), (*self.random.pick(&VERSIONS)).to_owned())
+        (self.any_service(), (*self.random.pick(&VERSIONS)).to_owned())
     }
 
     pub fn any_place(&mut self) -> super::ledger::Place {
-        (*self.random.pick(&SERVICES), *self.random.pick(&["dev", "staging", "staging", "prod", "prod"]))
+        (self.any_service(), *self.random.pick(&["dev", "staging", "staging", "prod", "prod", "prod"]))
+    }
+
+    /// One of them at most times, so that its history is long.
+    fn any_service(&mut self) -> &'static str {
+        if self.random.once_in(6) { SERVICES[1] } else { SERVICES[0] }
     }
 
     /// The artefact of a release that is on record.
