@@ -322,7 +322,6 @@ impl ApprovalsApi {
     /// The releases that the gate denied a start for want of approvals within seven days and that still want them. What has
     /// started since, what a newer release has overtaken, and what waits for something else only is not among them.
     #[oai(path = "/approvals/pending", method = "get", operation_id = "list_pending_approvals")]
-    #[expect(clippy::too_many_arguments, reason = "each is a query parameter")]
     async fn list_pending_approvals(
         &self,
         auth: Auth,

@@ -10,6 +10,7 @@ pub mod etag;
 pub mod events;
 pub mod framework;
 pub mod gate;
+pub mod gate_wait;
 pub mod lockdown;
 pub mod matrix;
 pub mod ops;
@@ -56,7 +57,7 @@ const DESCRIPTION: &str = "Waybill records releases and deployments, and answers
 pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let operations = (
         deployments::DeploymentsApi,
-        gate::GateApi,
+        (gate::GateApi, gate_wait::GateWaitApi),
         decisions::DecisionsApi,
         matrix::MatrixApi,
         services::ServicesApi,

@@ -8,6 +8,7 @@ pub mod deployments;
 pub mod environments;
 pub mod error;
 pub mod events;
+pub mod feed;
 pub mod gate;
 pub mod lockdown;
 pub mod matrix;

@@ -7,6 +7,7 @@ use crate::{
         environment::Environment,
         event::{EventKind, NewEvent},
         policy::{self, InForce, Policy, SOURCES_MAX},
+        text::Name,
         vocabulary::{Preset, Scope},
     },
     store::{
@@ -60,7 +61,8 @@ async fn set_in(
     // Of what the token cannot see, it may keep what the policy names already.
     let sources = policy.promotion.from.iter().map(String::as_str);
     let visible = |name: &&str| {
-        ctx.within().allows_environment(name) || before.policy.promotion.from.iter().any(|from| from == name)
+        let named_before = before.policy.promotion.from.iter().any(|from| from == name);
+        Name::parse(name).is_ok() && (named_before || ctx.within().allows_environment(name))
     };
     let known = named(tx.conn(), &sources.filter(visible).collect::<Vec<_>>()).await?;
     policy.validate(&environment.name, &known).map_err(|faults| Error::Invalid(faults.into_vec()))?;

@@ -9,6 +9,8 @@ mod api_edges;
 #[cfg(test)]
 mod api_finish;
 #[cfg(test)]
+mod api_gate;
+#[cfg(test)]
 mod api_hostile;
 #[cfg(test)]
 mod api_idempotency;
@@ -37,15 +39,22 @@ mod api_registry;
 #[cfg(test)]
 mod api_rollback;
 #[cfg(test)]
+mod api_scans;
+#[cfg(test)]
 mod api_start;
 #[cfg(test)]
 mod api_tokens;
 #[cfg(test)]
 mod api_upkeep;
 #[cfg(test)]
+mod api_wait;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cli;
+mod cli_gate;
+#[cfg(test)]
+mod cli_people;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]
@@ -80,6 +89,8 @@ mod query_plan;
 mod replay;
 #[cfg(test)]
 mod round_trips;
+#[cfg(test)]
+mod scan;
 #[cfg(test)]
 mod shipping_backup;
 #[cfg(test)]

@@ -2,19 +2,25 @@
 
 pub mod approve;
 pub mod credentials;
+pub mod decisions;
 pub mod deploy;
 pub mod error;
 pub mod exit;
+pub mod gate;
 pub mod history;
 pub mod http;
 pub mod lockdown;
+pub mod moment;
 pub mod output;
 pub mod policy;
 pub mod problem;
 pub mod release;
 pub mod rollback;
+pub mod scan;
 pub mod status;
+pub mod verdict;
 pub mod view;
+pub mod vulnerability;
 
 use clap::Subcommand;
 
@@ -23,9 +29,15 @@ use self::{credentials::ConnectionArgs, error::Error, exit::Exit, http::Client, 
 /// What is asked of a Waybill that runs elsewhere.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
+    /// Read what the gate said before, and evaluate it again.
+    #[command(subcommand, after_help = decisions::EXAMPLES)]
+    Decisions(decisions::DecisionsCommand),
     /// Ask the gate, run the command that deploys, and put its result on record.
     #[command(after_help = deploy::EXAMPLES)]
     Deploy(Box<deploy::DeployArgs>),
+    /// Ask whether a release may go to an environment now, and wait for it if told to.
+    #[command(after_help = gate::EXAMPLES)]
+    Gate(gate::GateArgs),
     /// Return a target to an earlier release, after showing what that reverts.
     #[command(after_help = rollback::EXAMPLES)]
     Rollback(Box<rollback::RollbackArgs>),
@@ -53,6 +65,12 @@ pub enum ClientCommand {
     /// See what waits for approval, what was said about a release, and withdraw what you have said.
     #[command(subcommand)]
     Approvals(approve::ApprovalsCommand),
+    /// Put vulnerability reports on record, and show them.
+    #[command(subcommand)]
+    Scan(scan::ScanCommand),
+    /// Show which targets run a release that has a vulnerability.
+    #[command(after_help = vulnerability::EXAMPLES)]
+    Vulnerability(vulnerability::VulnerabilityArgs),
 }
 
 /// What every client command works with.
@@ -68,7 +86,9 @@ pub struct Session {
 pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Format) -> Result<Exit, Error> {
     let session = Session { client: Client::new(&connection.resolve()?)?, format };
     match command {
+        ClientCommand::Decisions(command) => decisions::run(&session, command).await,
         ClientCommand::Deploy(args) => deploy::run(&session, *args).await,
+        ClientCommand::Gate(args) => gate::run(&session, args).await,
         ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
         ClientCommand::Status(args) => status::run(&session, &args).await,
         ClientCommand::History(args) => history::run(&session, &args).await,
@@ -78,5 +98,7 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Approve(args) => approve::say(&session, &args, "approved").await,
         ClientCommand::Reject(args) => approve::say(&session, &args, "rejected").await,
         ClientCommand::Approvals(command) => approve::run(&session, command).await,
+        ClientCommand::Scan(command) => scan::run(&session, command).await,
+        ClientCommand::Vulnerability(args) => vulnerability::run(&session, &args).await,
     }
 }

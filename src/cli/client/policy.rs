@@ -177,16 +177,14 @@ fn read(path: &Path) -> Result<Value, Error> {
 
 /// Reads a policy as JSON or as TOML; no TOML begins with a brace. What `policy show --output json` prints is taken too.
 fn parse(text: &str) -> Result<Value, String> {
-    let value = if text.trim_start().starts_with('{') {
+    let mut value = if text.trim_start().starts_with('{') {
         serde_json::from_str(text).map_err(|error| error.to_string())?
     } else {
         toml::from_str::<Value>(text).map_err(|error| error.to_string())?
     };
-    match value {
-        Value::Object(mut whole) if whole.contains_key("policy") && whole.contains_key("version") => {
-            Ok(whole.remove("policy").unwrap_or_default())
-        }
-        value => Ok(value),
+    match value.get_mut("policy") {
+        Some(policy) => Ok(policy.take()),
+        None => Ok(value),
     }
 }
 

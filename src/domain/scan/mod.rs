@@ -6,8 +6,6 @@ mod findings;
 mod given;
 mod grype;
 mod plain;
-#[cfg(test)]
-mod tests;
 mod trivy;
 mod walk;
 

@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod process;
 pub mod promql;
 pub mod random;
+pub mod shell;
 pub mod sqlite;
 pub mod wire;
 
