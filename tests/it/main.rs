@@ -65,6 +65,10 @@ mod copy_process;
 #[cfg(test)]
 mod expand_contract;
 #[cfg(test)]
+mod gate_model;
+#[cfg(test)]
+mod gate_races;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod http_server;
