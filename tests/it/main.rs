@@ -8,9 +8,9 @@ mod api_audit;
 mod api_edges;
 #[cfg(test)]
 mod api_finish;
+mod api_freeze;
 #[cfg(test)]
 mod api_gate;
-mod api_freeze;
 #[cfg(test)]
 mod api_hostile;
 #[cfg(test)]

@@ -111,6 +111,7 @@ async fn fill_history(api: &Api) {
     recorded["finished_at"] = json!("2026-02-01T00:00:00.999999Z");
     api.post("/deployments/record", recorded).await.ok(201);
     fill_scans(api).await;
+    fill_freezes(api).await;
 }
 
 async fn fill_scans(api: &Api) {
@@ -125,7 +126,6 @@ async fn fill_scans(api: &Api) {
         });
         api.post("/services/shop/releases/1/scans", report).await.ok(201);
     }
-    fill_freezes(api).await;
 }
 
 /// Windows of the far future and of rare days, so that they hold nothing up.
