@@ -9,7 +9,9 @@ pub mod environments;
 pub mod etag;
 pub mod events;
 pub mod framework;
+pub mod freezes;
 pub mod gate;
+pub mod gate_wait;
 pub mod lockdown;
 pub mod matrix;
 pub mod ops;
@@ -56,6 +58,8 @@ const DESCRIPTION: &str = "Waybill records releases and deployments, and answers
 pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let operations = (
         deployments::DeploymentsApi,
+        (gate::GateApi, gate_wait::GateWaitApi),
+        freezes::FreezesApi,
         gate::GateApi,
         decisions::DecisionsApi,
         matrix::MatrixApi,

@@ -105,13 +105,13 @@ fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Respon
     let spec = Arc::new(spec);
     let public_url: Arc<str> = shell.public_url.as_str().into();
     let (timeout, limits) = (shell.request_timeout, shell.body_limits);
-    let for_limits = Arc::clone(&spec);
-    let (for_methods, for_roof, metrics) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&shell.metrics));
+    let (for_methods, for_roof, for_limits) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&spec));
+    let (for_time, metrics) = (Arc::clone(&spec), Arc::clone(&shell.metrics));
     routes
         .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
         .around(refuse_nul)
         .around(move |next, request| body_limit(next, request, limits, Arc::clone(&for_limits)))
-        .around(move |next, request| time_limit(next, request, timeout))
+        .around(move |next, request| time_limit(next, request, timeout, Arc::clone(&for_time)))
         // Boxed, because a future that holds all the others is more than the compiler lays out.
         .boxed()
         .around(catch_panic)

@@ -99,13 +99,14 @@ fn durations(config: &Config) -> [(&'static str, Duration, bool); 14] {
 }
 
 /// Every number that must not be zero.
-fn counts(config: &Config) -> [(&'static str, u32); 5] {
+fn counts(config: &Config) -> [(&'static str, u32); 6] {
     [
         ("server.max_connections", config.server.max_connections),
         ("database.max_connections", config.database.max_connections),
         ("ledger.rollback_depth", config.ledger.rollback_depth),
         ("limits.requests_per_second", config.limits.requests_per_second),
         ("limits.burst", config.limits.burst),
+        ("limits.waits", config.limits.waits),
     ]
 }
 

@@ -8,6 +8,8 @@ pub mod deployments;
 pub mod environments;
 pub mod error;
 pub mod events;
+pub mod feed;
+pub mod freezes;
 pub mod gate;
 pub mod lockdown;
 pub mod matrix;

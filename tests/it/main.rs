@@ -8,6 +8,7 @@ mod api_audit;
 mod api_edges;
 #[cfg(test)]
 mod api_finish;
+mod api_freeze;
 #[cfg(test)]
 mod api_gate;
 #[cfg(test)]
@@ -47,17 +48,26 @@ mod api_tokens;
 #[cfg(test)]
 mod api_upkeep;
 #[cfg(test)]
+mod api_wait;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cli;
+mod cli_gate;
 #[cfg(test)]
 mod cli_people;
+#[cfg(test)]
+mod cli_scan;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]
 mod copy_process;
 #[cfg(test)]
 mod expand_contract;
+#[cfg(test)]
+mod gate_model;
+#[cfg(test)]
+mod gate_races;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::{credentials::Credentials, error, output, problem::Problem};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a question does: whoever asks waits for the answer.
 const PATIENCE_READING: Duration = Duration::from_secs(5);
-/// How long one attempt may take at most.
+/// How long one attempt may take at most, unless the call says otherwise.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
 /// What came back instead of an answer.
@@ -94,6 +94,7 @@ pub struct Call {
     key: Option<Uuid>,
     if_match: Option<i64>,
     patience: Duration,
+    attempt: Duration,
     quiet: bool,
 }
 
@@ -109,6 +110,7 @@ impl Call {
             key: None,
             if_match: None,
             patience: PATIENCE_READING,
+            attempt: ATTEMPT,
             quiet: false,
         }
     }
@@ -124,22 +126,35 @@ impl Call {
         Self { method: Method::POST, body: Some(body), key, patience: PATIENCE, ..Self::get(path) }
     }
 
-    /// Puts a body in the place of what is there.
-    pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        let body = Some(serde_json::to_vec(body)?.into());
-        Ok(Self { method: Method::PUT, body, patience: PATIENCE, ..Self::get(path) })
-    }
-
-    /// Deletes what is there.
-    pub fn delete(path: &[&str]) -> Self {
-        Self { method: Method::DELETE, patience: PATIENCE, ..Self::get(path) }
-    }
-
     /// Only if it has this revision, where one is given.
     #[must_use]
     pub fn if_match(mut self, revision: Option<i64>) -> Self {
         self.if_match = revision;
         self
+    }
+
+    /// Puts a body in the place of what is there; the same again changes nothing.
+    pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        Self::edit(Method::PUT, path, body)
+    }
+
+    /// Changes what the body names.
+    pub fn patch(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        Self::edit(Method::PATCH, path, body)
+    }
+
+    /// Takes away what is there.
+    pub fn delete(path: &[&str]) -> Self {
+        Self { method: Method::DELETE, patience: PATIENCE, ..Self::get(path) }
+    }
+
+    fn edit(method: Method, path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        Ok(Self {
+            method,
+            body: Some(serde_json::to_vec(body)?.into()),
+            patience: PATIENCE,
+            ..Self::get(path)
+        })
     }
 
     /// Adds a query parameter if there is a value for it.
@@ -153,6 +168,13 @@ impl Call {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// How long one attempt may take, for what the server answers late on purpose.
+    #[must_use]
+    pub fn attempt(mut self, attempt: Duration) -> Self {
+        self.attempt = attempt;
         self
     }
 
@@ -219,7 +241,7 @@ impl Client {
     }
 
     async fn attempt(&self, call: &Call, left: Duration) -> Result<Value, Error> {
-        let timeout = left.clamp(Duration::from_secs(1), ATTEMPT);
+        let timeout = left.max(Duration::from_secs(1)).min(call.attempt);
         let mut request = self.http.request(call.method.clone(), self.url(call)).timeout(timeout);
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());

@@ -2,12 +2,16 @@
 
 pub mod approve;
 pub mod credentials;
+pub mod decisions;
 pub mod deploy;
 pub mod error;
 pub mod exit;
+pub mod freeze;
+pub mod gate;
 pub mod history;
 pub mod http;
 pub mod lockdown;
+pub mod moment;
 pub mod output;
 pub mod policy;
 pub mod problem;
@@ -15,6 +19,7 @@ pub mod release;
 pub mod rollback;
 pub mod scan;
 pub mod status;
+pub mod verdict;
 pub mod view;
 pub mod vulnerability;
 
@@ -25,9 +30,15 @@ use self::{credentials::ConnectionArgs, error::Error, exit::Exit, http::Client, 
 /// What is asked of a Waybill that runs elsewhere.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
+    /// Read what the gate said before, and evaluate it again.
+    #[command(subcommand, after_help = decisions::EXAMPLES)]
+    Decisions(decisions::DecisionsCommand),
     /// Ask the gate, run the command that deploys, and put its result on record.
     #[command(after_help = deploy::EXAMPLES)]
     Deploy(Box<deploy::DeployArgs>),
+    /// Ask whether a release may go to an environment now, and wait for it if told to.
+    #[command(after_help = gate::EXAMPLES)]
+    Gate(gate::GateArgs),
     /// Return a target to an earlier release, after showing what that reverts.
     #[command(after_help = rollback::EXAMPLES)]
     Rollback(Box<rollback::RollbackArgs>),
@@ -37,6 +48,9 @@ pub enum ClientCommand {
     /// List deployments, newest first.
     #[command(after_help = history::EXAMPLES)]
     History(history::HistoryArgs),
+    /// Declare freeze windows, and see when they hold.
+    #[command(subcommand)]
+    Freeze(freeze::FreezeCommand),
     /// Put releases on record.
     #[command(subcommand)]
     Release(release::ReleaseCommand),
@@ -76,10 +90,13 @@ pub struct Session {
 pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Format) -> Result<Exit, Error> {
     let session = Session { client: Client::new(&connection.resolve()?)?, format };
     match command {
+        ClientCommand::Decisions(command) => decisions::run(&session, command).await,
         ClientCommand::Deploy(args) => deploy::run(&session, *args).await,
+        ClientCommand::Gate(args) => gate::run(&session, args).await,
         ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
         ClientCommand::Status(args) => status::run(&session, &args).await,
         ClientCommand::History(args) => history::run(&session, &args).await,
+        ClientCommand::Freeze(command) => freeze::run(&session, command).await,
         ClientCommand::Release(command) => release::run(&session, command).await,
         ClientCommand::Policy(command) => policy::run(&session, command).await,
         ClientCommand::Lockdown(command) => lockdown::run(&session, command).await,

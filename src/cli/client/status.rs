@@ -1,25 +1,24 @@
 //! `waybill status`: the matrix of what runs where, as a table that fits the terminal.
 
-use std::time::Duration;
-
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Deserialize as _;
+use serde_json::Value;
 
 use super::{
     Session,
     error::Error,
     exit::Exit,
     http::Call,
+    moment,
     output::{self, DIM, Format, age, plain, print},
     view::{Matrix, MatrixTarget},
 };
-use crate::clock;
-
 /// The examples of `waybill status --help`.
 pub const EXAMPLES: &str = "\
 Examples:
   waybill status
   waybill status --service shop
+  waybill status --environment prod
   waybill status --as-of 2h
   waybill status --as-of 2026-03-01T12:00:00Z --output json";
 
@@ -27,26 +26,26 @@ Examples:
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     /// The moment to show instead of now: a time like 2026-03-01T12:00:00Z, or how long ago, like 2h.
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     as_of: Option<DateTime<Utc>>,
     /// Show this service only.
     #[arg(long)]
     service: Option<String>,
+    /// Show this environment only.
+    #[arg(long)]
+    environment: Option<String>,
 }
 
 pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Error> {
-    let as_of = args.as_of.map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
+    let as_of = args.as_of.map(moment::text);
     let mut answer = session.client.send(&Call::get(&["matrix"]).query("as_of", as_of)).await?;
     if let Some(service) = &args.service {
-        let rows = answer.get_mut("services").and_then(serde_json::Value::as_array_mut);
-        let rows = rows.map(|rows| {
-            rows.retain(|row| row.get("name").and_then(|name| name.as_str()) == Some(service));
-            rows.len()
-        });
-        if rows == Some(0) {
-            return Err(Error::Failed(format!(
-                "there is no service \"{service}\" to be seen with this token"
-            )));
+        keep(answer.get_mut("services"), "service", "name", service)?;
+    }
+    if let Some(environment) = &args.environment {
+        keep(answer.get_mut("environments"), "environment", "name", environment)?;
+        for service in answer.get_mut("services").and_then(Value::as_array_mut).into_iter().flatten() {
+            retain(service.get_mut("targets"), "environment", environment);
         }
     }
     if session.format == Format::Json {
@@ -68,16 +67,19 @@ pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Er
     Ok(Exit::DONE)
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Ok(at.to_utc());
+/// Keeps the one row that bears this name, which must be there.
+fn keep(rows: Option<&mut Value>, what: &str, field: &str, name: &str) -> Result<(), Error> {
+    if retain(rows, field, name) == 0 {
+        return Err(Error::Failed(format!("there is no {what} \"{name}\" to be seen with this token")));
     }
-    let ago: Duration = humantime::parse_duration(text)
-        .map_err(|_neither| "neither a time like 2026-03-01T12:00:00Z nor a duration like 2h".to_owned())?;
-    TimeDelta::from_std(ago)
-        .ok()
-        .and_then(|ago| clock::now().checked_sub_signed(ago))
-        .ok_or("too long ago".to_owned())
+    Ok(())
+}
+
+/// Keeps the rows whose field has this value, and tells how many there are.
+fn retain(rows: Option<&mut Value>, field: &str, value: &str) -> usize {
+    let Some(rows) = rows.and_then(Value::as_array_mut) else { return 0 };
+    rows.retain(|row| row.get(field).and_then(Value::as_str) == Some(value));
+    rows.len()
 }
 
 /// The matrix as one table, or as several below one another when the environments do not fit side by side.
@@ -215,6 +217,14 @@ mod tests {
     }
 
     #[test]
+    fn one_row_is_kept_when_it_is_there() {
+        let mut rows = serde_json::json!([{"name": "a"}, {"name": "b"}]);
+        assert!(keep(Some(&mut rows), "service", "name", "b").is_ok());
+        assert_eq!(rows, serde_json::json!([{"name": "b"}]));
+        assert!(keep(Some(&mut rows), "service", "name", "a").is_err());
+    }
+
+    #[test]
     fn only_marks_that_occur_are_explained() {
         let marks = matrix().map(|matrix| legend(&matrix)).unwrap_or_default();
         assert_eq!(marks.len(), 4);
@@ -224,16 +234,5 @@ mod tests {
             legend(&matrix)
         });
         assert_eq!(bare, Some(vec![]));
-    }
-
-    #[test]
-    fn moments_are_times_or_ages() {
-        assert_eq!(
-            moment("2026-03-01T12:00:00+01:00").map(|at| at.to_rfc3339()),
-            Ok("2026-03-01T11:00:00+00:00".into())
-        );
-        let ago = moment("2h").map(|at| (clock::now() - at).num_minutes());
-        assert_eq!(ago, Ok(120));
-        assert!(moment("yesterday").is_err());
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     shutdown::Shutdown,
     store::{db::Db, schema},
     telemetry::chain,
+    usecase::feed::Feed,
     worker,
 };
 
@@ -53,7 +54,8 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut config = loaded.config;
     config.server.listen = address;
     let metrics = Arc::new(Metrics::new(VERSION, commit())?);
-    let app = App { config: Arc::new(config), db, metrics };
+    let feed = Feed::new(config.limits.waits);
+    let app = App { config: Arc::new(config), db, metrics, feed };
     let shutdown = Shutdown::new();
     let shell = shell(&app, &shutdown);
     let metrics_listener = match app.config.metrics.listen {
@@ -123,7 +125,8 @@ pub fn endpoint(app: &App, shell: &Shell) -> anyhow::Result<BoxEndpoint<'static,
     let limits = &app.config.limits;
     let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
     let limiter = RateLimiter::new(at_least_one(limits.requests_per_second), at_least_one(limits.burst));
-    Ok(routes(api::service(), shell)?.data(app.clone()).data(Arc::new(limiter)).map_to_response().boxed())
+    let routes = routes(api::service(), shell)?.data(app.clone()).data(shell.shutdown.clone());
+    Ok(routes.data(Arc::new(limiter)).map_to_response().boxed())
 }
 
 async fn serve_all(

@@ -30,7 +30,11 @@ use waybill::{
     metrics::Metrics,
     shutdown::Shutdown,
     store::db::Db,
-    usecase::tokens::{self, NewToken},
+    usecase::{
+        feed::Feed,
+        tokens::{self, NewToken},
+    },
+    worker,
 };
 
 use super::db::TestDb;
@@ -40,6 +44,8 @@ use super::db::TestDb;
 pub struct Api {
     /// What the server runs on.
     pub app: App,
+    /// How the server comes to its end.
+    pub shutdown: Shutdown,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     token: Option<String>,
     url: String,
@@ -73,10 +79,18 @@ impl Api {
         set_up(&mut config);
         let metrics = Arc::new(Metrics::new("0.0.0", "test").unwrap());
         let connected = Db::connect(&config.database).await.unwrap();
-        let app = App { config: Arc::new(config), db: connected, metrics };
-        let shell = serve::shell(&app, &Shutdown::new());
+        let feed = Feed::new(config.limits.waits);
+        let app = App { config: Arc::new(config), db: connected, metrics, feed };
+        let shutdown = Shutdown::new();
+        let shell = serve::shell(&app, &shutdown);
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());
-        Self { app, endpoint, token: None, url: db.url.clone() }
+        Self { app, shutdown, endpoint, token: None, url: db.url.clone() }
+    }
+
+    /// The same, with the server's work in the background, as long as the test runs.
+    pub fn with_workers(self) -> Self {
+        worker::start(&self.app, &self.shutdown);
+        self
     }
 
     /// The secret that this caller sends.
