@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::{config::Config, metrics::Metrics, store::db::Db};
+use crate::{
+    config::Config,
+    metrics::Metrics,
+    store::db::Db,
+    usecase::{feed::Feed, freezes::Memo},
+};
 
-/// The configuration, the database and the metrics; cheap to clone.
+/// The configuration, the database and what is kept in memory; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     /// How this server is set up.
@@ -13,4 +18,8 @@ pub struct App {
     pub db: Db,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What wakes those who wait.
+    pub feed: Feed,
+    /// What freeze windows come to.
+    pub freezes: Arc<Memo>,
 }

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// How many of the seed's deployments are under way at once.
@@ -31,20 +32,44 @@ impl Client {
         Ok(Self { http, base: url.trim_end_matches('/').into(), token: token.into() })
     }
 
-    async fn get(&self, path: &str) -> anyhow::Result<()> {
+    /// The same server, with another token.
+    pub fn bearing(&self, token: &str) -> Self {
+        Self { token: token.into(), ..self.clone() }
+    }
+
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(Method::PUT, path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(Method::PATCH, path, Some(body)).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let request =
+            self.http.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.token);
+        let request = body.into_iter().fold(request, |request, body| request.json(body));
+        let answer = request.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{path}: {status} {text}");
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Reads an address and looks at nothing of what it says.
+    async fn read(&self, path: &str) -> anyhow::Result<()> {
         let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
         let answer = request.send().await?;
         ensure!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.bytes().await?;
         Ok(())
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.http.post(format!("{}/api/v1{path}", self.base)).bearer_auth(&self.token);
-        let answer = request.json(body).send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        ensure!(status.is_success(), "{path}: {status} {text}");
-        Ok(serde_json::from_str(&text)?)
     }
 
     /// Starts and finishes a deployment of a new release.
@@ -89,7 +114,7 @@ pub async fn seed(client: Client, services: usize, environments: usize) -> anyho
 
 /// Reads a path.
 pub async fn read(client: Client, path: &str, clients: usize, time: Duration) -> anyhow::Result<()> {
-    run(clients, time, async |_| client.get(path).await).await
+    run(clients, time, async |_| client.read(path).await).await
 }
 
 /// Starts and finishes deployments. A service belongs to one client only, as it does to one team, so that none is
@@ -112,7 +137,7 @@ pub async fn write(
 }
 
 /// Lets every client work until the time is over, and prints what came of it as JSON.
-async fn run(
+pub async fn run(
     clients: usize,
     time: Duration,
     work: impl AsyncFn(usize) -> anyhow::Result<()>,

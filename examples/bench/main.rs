@@ -2,6 +2,7 @@
 //! and a bare connection that runs the same statements. `scripts/bench` puts them together.
 
 mod floor;
+mod gate;
 mod load;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -47,6 +48,25 @@ enum Command {
         services: usize,
         #[arg(long, default_value_t = 5)]
         environments: usize,
+    },
+    /// Put 50 freeze windows, 20 approvals and 10 scans behind the gate of one of the seed's targets.
+    SeedGate {
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Ask that gate.
+    Check {
+        #[command(flatten)]
+        server: ServerArgs,
+        #[command(flatten)]
+        load: LoadArgs,
+    },
+    /// Read the deployment that is current in that target.
+    Deployment {
+        #[command(flatten)]
+        server: ServerArgs,
+        #[command(flatten)]
+        load: LoadArgs,
     },
     /// Return the bytes of a file to every request, and do nothing else; until it is killed.
     Bare {
@@ -98,6 +118,15 @@ async fn main() -> anyhow::Result<()> {
         Command::Write { server, load: LoadArgs { clients, seconds }, services, environments } => {
             let client = load::Client::new(&server.url, &server.token)?;
             load::write(client, services, environments, clients, Duration::from_secs(seconds)).await
+        }
+        Command::SeedGate { server } => gate::seed(&load::Client::new(&server.url, &server.token)?).await,
+        Command::Check { server, load: LoadArgs { clients, seconds } } => {
+            let client = load::Client::new(&server.url, &server.token)?;
+            gate::check(&client, clients, Duration::from_secs(seconds)).await
+        }
+        Command::Deployment { server, load: LoadArgs { clients, seconds } } => {
+            let client = load::Client::new(&server.url, &server.token)?;
+            gate::deployment(&client, clients, Duration::from_secs(seconds)).await
         }
         Command::Bare { listen, body } => {
             let body: Arc<[u8]> = tokio::fs::read(body).await?.into();

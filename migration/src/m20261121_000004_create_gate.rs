@@ -11,12 +11,14 @@ pub(crate) struct Migration;
 
 /// What the gate's reads need, and the invariants that hold without any code: a subject has one voice about a release
 /// in an environment.
-const INDEXES: [&str; 6] = [
+const INDEXES: [&str; 8] = [
     "CREATE UNIQUE INDEX approval_voice_key ON approval (release_id, environment_id, actor_subject) \
      WHERE withdrawn_at IS NULL",
-    "CREATE INDEX scan_release_idx ON scan (release_id, scanned_at, id)",
+    "CREATE INDEX approval_release_idx ON approval (release_id, created_at, id)",
+    "CREATE INDEX scan_artefact_idx ON scan (service_id, artefact, scanned_at, id)",
     "CREATE UNIQUE INDEX scan_latest_key ON scan (service_id, artefact, scanner) WHERE latest",
     "CREATE INDEX finding_vulnerability_idx ON finding (vulnerability)",
+    "CREATE INDEX finding_alias_idx ON finding (alias) WHERE alias IS NOT NULL",
     "CREATE INDEX deployment_artefact_idx ON deployment (service_id, artefact, environment_id) \
      WHERE status = 'succeeded'",
     "CREATE INDEX decision_evaluated_idx ON decision (last_evaluated_at, id)",
@@ -149,13 +151,15 @@ fn scan() -> TableCreateStatement {
     .take()
 }
 
-/// The vulnerabilities that a scan names, one for each package; kept while the scan is the latest.
+/// The vulnerabilities that a scan names, one for each package; kept while the scan is the latest. `alias` is another id
+/// of the same: people ask by either.
 fn finding() -> TableCreateStatement {
     table(
         "finding",
         [
             uuid("scan_id"),
             text("vulnerability", 128),
+            text_null("alias", 128),
             text("package", 300),
             text("severity", 16)
                 .check(Expr::col("severity").is_in(["critical", "high", "medium", "low", "unknown"]))

@@ -54,11 +54,13 @@ at_most() { awk -v value="$1" -v limit="$2" 'BEGIN { exit !(value + 0 <= limit +
 
 # Whether Prometheus has nothing against the canary. Where it has seen no request yet, there is nothing to say.
 metrics_are_good() {
-  local pods errors p99
+  local pods quick errors p99
   # Probes and scrapes are no requests of users.
   pods="namespace=\"waybill-$environment\",pod=~\"waybill-canary-.+\",operation!~\"livez|readyz|health|version|metrics|unmatched\""
+  # Who waits for the gate waits on purpose.
+  quick="$pods,operation!=\"wait_gate\""
   errors=$(query "sum(rate(waybill_http_requests_total{$pods,status=~\"5..\"}[5m])) / sum(rate(waybill_http_requests_total{$pods}[5m])) or 0 * sum(rate(waybill_http_requests_total{$pods}[5m]))") || return
-  p99=$(query "histogram_quantile(0.99, sum by (le) (rate(waybill_http_request_duration_seconds_bucket{$pods}[5m])))") ||
+  p99=$(query "histogram_quantile(0.99, sum by (le) (rate(waybill_http_request_duration_seconds_bucket{$quick}[5m])))") ||
     return
   say "errors: ${errors:-no requests yet}, 99th percentile: ${p99:-no requests yet} s"
   at_most "${errors:-0}" "${CANARY_MAX_ERRORS:-0.01}" && at_most "${p99:-0}" "${CANARY_MAX_P99:-0.5}"

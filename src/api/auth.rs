@@ -67,6 +67,11 @@ impl Auth {
         self.0.ctx
     }
 
+    /// The request, for an operation that looks at the caller before it reads the body.
+    pub fn context(&self) -> &Ctx {
+        &self.0.ctx
+    }
+
     /// How many labels an object may have here.
     pub fn labels_max(&self) -> usize {
         usize::try_from(self.0.ctx.app.config.limits.labels).unwrap_or(usize::MAX)

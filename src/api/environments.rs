@@ -13,6 +13,7 @@ use crate::{
         Tags,
         auth::Auth,
         etag,
+        lockdown::LockdownView,
         problem::Problem,
         reply::{Changed, Made, Reply, tagged},
         services::changed,
@@ -52,6 +53,8 @@ pub struct EnvironmentView {
     pub unconfirmed: bool,
     /// Whether it is archived: its history stays, nothing new is deployed.
     pub archived: bool,
+    /// Its emergency stop, while nothing but an override starts there.
+    pub lockdown: Nullable<LockdownView>,
     /// When it was registered.
     pub created_at: Time,
     /// When it was last edited.
@@ -68,6 +71,7 @@ impl From<Environment> for EnvironmentView {
             url: url.into(),
             unconfirmed: environment.unconfirmed,
             archived: environment.archived_at.is_some(),
+            lockdown: environment.lockdown.map(Into::into).into(),
             created_at: Time(environment.created_at),
             updated_at: Time(environment.updated_at),
         }

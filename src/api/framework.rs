@@ -45,16 +45,20 @@ pub fn from_framework(error: &Error, failed: Failed<'_>) -> Problem {
         return parameter_problem(name, location.unwrap_or("query"), reason);
     }
     if let Some(error) = error.downcast_ref::<ReadBodyError>() {
-        return if is_too_large(error) {
-            too_large()
-        } else {
-            Problem::new(Code::InvalidRequest, "The body could not be read.")
-        };
+        return unreadable(error);
     }
     if let Some(error) = error.downcast_ref::<ContentTypeError>() {
         return Problem::new(Code::UnsupportedMediaType, content_type_detail(error));
     }
     by_status(error)
+}
+
+/// The problem for a body that did not arrive whole.
+pub fn unreadable(error: &ReadBodyError) -> Problem {
+    if is_too_large(error) {
+        return too_large();
+    }
+    Problem::new(Code::InvalidRequest, "The body could not be read.")
 }
 
 /// The problem for a body over the limit.

@@ -91,6 +91,8 @@ pub struct MatrixEnvironment {
     pub rank: i64,
     /// Registered by a deployment and edited by nobody since.
     pub unconfirmed: bool,
+    /// Whether it is locked down today: nothing but an override starts there.
+    pub locked_down: bool,
 }
 
 /// What runs where.
@@ -134,6 +136,7 @@ impl From<Matrix> for MatrixView {
                     tier: environment.settings.tier,
                     rank: environment.settings.rank,
                     unconfirmed: environment.unconfirmed,
+                    locked_down: environment.lockdown.is_some(),
                 })
                 .collect(),
         }

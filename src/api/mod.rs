@@ -1,5 +1,6 @@
 //! The HTTP API: extracts what a request asks, calls a use case and renders what it answers.
 
+pub mod approvals;
 pub mod auth;
 pub mod decisions;
 pub mod deployments;
@@ -10,20 +11,25 @@ pub mod events;
 pub mod framework;
 pub mod freezes;
 pub mod gate;
+pub mod gate_wait;
+pub mod lockdown;
 pub mod matrix;
 pub mod ops;
+pub mod policies;
 pub mod problem;
 pub mod problems;
 pub mod refusal;
 pub mod releases;
 pub mod reply;
 pub mod routes;
+pub mod scans;
 pub mod schema;
 pub mod services;
 pub mod spec;
 pub mod tokens;
 pub mod types;
 pub mod view;
+pub mod vulnerabilities;
 
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
@@ -53,14 +59,19 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let operations = (
         deployments::DeploymentsApi,
         freezes::FreezesApi,
-        gate::GateApi,
+        (gate::GateApi, gate_wait::GateWaitApi),
         decisions::DecisionsApi,
         matrix::MatrixApi,
         services::ServicesApi,
         environments::EnvironmentsApi,
         releases::ReleasesApi,
+        scans::ScansApi,
+        vulnerabilities::VulnerabilitiesApi,
         tokens::TokensApi,
         events::EventsApi,
+        approvals::ApprovalsApi,
+        lockdown::LockdownApi,
+        policies::PoliciesApi,
     );
     OpenApiService::new(operations, "Waybill", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)

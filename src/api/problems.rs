@@ -83,7 +83,7 @@ const fn words(code: Code) -> (&'static str, &'static str) {
         ),
         Code::PayloadTooLarge => (
             "The body is larger than this server takes.",
-            "Send less, or have <code>server.body_limit_bytes</code> raised.",
+            "Send less, or have <code>server.body_limit_bytes</code> raised; for a scanner's report it is <code>limits.scan_bytes</code>.",
         ),
         Code::UnsupportedMediaType => (
             "The body was sent as something else than JSON.",

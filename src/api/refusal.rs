@@ -1,11 +1,16 @@
 //! How the errors of the use cases look from outside: the one place that maps them to problems.
 
+use std::time::Duration;
+
 use crate::{
     api::problem::{Code, FieldError, Problem},
     domain::fault::Fault,
     telemetry::chain,
     usecase::error::Error,
 };
+
+/// When to try again what there was no room for.
+const CROWDED: Duration = Duration::from_secs(5);
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
@@ -28,6 +33,7 @@ impl From<Error> for Problem {
             ),
             Error::Forbidden(detail) => Self::new(Code::Forbidden, sentence(&detail)),
             Error::Unauthenticated(detail) => Self::new(Code::Unauthenticated, sentence(detail)),
+            Error::Crowded(detail) => Self::new(Code::Unavailable, sentence(detail)).retry_after(CROWDED),
             Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),
             Error::Unavailable(error) => {
                 let error = chain(&error);

@@ -19,7 +19,7 @@ use crate::{
     metrics::Metrics,
     middleware::{
         access_log::access_log,
-        body_limit::body_limit,
+        body_limit::{BodyLimits, body_limit},
         error_roof::error_roof,
         guard::{catch_panic, refuse_nul, time_limit},
         headers::security_headers,
@@ -39,8 +39,8 @@ pub struct Shell {
     pub public_url: String,
     /// How long a request may take, its body included.
     pub request_timeout: Duration,
-    /// How large a body may be, in bytes.
-    pub body_limit: usize,
+    /// How large a body may be.
+    pub body_limits: BodyLimits,
     /// Whether `/metrics` is served here and not on a port of its own.
     pub serve_metrics: bool,
     /// Where requests are counted.
@@ -104,13 +104,14 @@ fn to_docs() -> Response {
 fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {
     let spec = Arc::new(spec);
     let public_url: Arc<str> = shell.public_url.as_str().into();
-    let (timeout, limit) = (shell.request_timeout, shell.body_limit);
-    let (for_methods, for_roof, metrics) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&shell.metrics));
+    let (timeout, limits) = (shell.request_timeout, shell.body_limits);
+    let (for_methods, for_roof, for_limits) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&spec));
+    let (for_time, metrics) = (Arc::clone(&spec), Arc::clone(&shell.metrics));
     routes
         .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
         .around(refuse_nul)
-        .around(move |next, request| body_limit(next, request, limit))
-        .around(move |next, request| time_limit(next, request, timeout))
+        .around(move |next, request| body_limit(next, request, limits, Arc::clone(&for_limits)))
+        .around(move |next, request| time_limit(next, request, timeout, Arc::clone(&for_time)))
         // Boxed, because a future that holds all the others is more than the compiler lays out.
         .boxed()
         .around(catch_panic)

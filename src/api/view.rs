@@ -143,6 +143,13 @@ pub fn bad_query(name: &str, code: &str, detail: &str) -> Problem {
         .errors(vec![field])
 }
 
+/// Refuses a request for a part of its path.
+pub fn bad_path(name: &str, code: &str, detail: &str) -> Problem {
+    let field = FieldError::new(format!("/path/{name}"), code, detail);
+    Problem::new(Code::InvalidRequest, format!("The path parameter {name} cannot be used: {detail}."))
+        .errors(vec![field])
+}
+
 /// The `Link` header of a page (RFC 8288): where the next one is.
 pub fn next_link(path: &str, query: &[(&str, Option<String>)], next: Option<&str>) -> Option<String> {
     let mut url = url::form_urlencoded::Serializer::new(String::new());

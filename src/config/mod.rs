@@ -37,7 +37,7 @@ pub struct Config {
     pub auth: AuthConfig,
     /// The rules of the ledger that are not an environment's policy.
     pub ledger: LedgerConfig,
-    /// What one token may ask for.
+    /// What may be asked for.
     pub limits: LimitsConfig,
     /// How often the background work runs, and how long it keeps things.
     pub workers: WorkersConfig,
@@ -127,7 +127,7 @@ pub struct LedgerConfig {
     pub rollback_depth: u32,
 }
 
-/// `[limits]`: what one token may ask for.
+/// `[limits]`: what may be asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
@@ -137,6 +137,10 @@ pub struct LimitsConfig {
     pub burst: u32,
     /// How many labels one object may have.
     pub labels: u32,
+    /// How many requests may wait for the gate at once, on one server and whoever sent them.
+    pub waits: u32,
+    /// The largest report of a scanner, in bytes.
+    pub scan_bytes: u64,
 }
 
 /// `[workers]`: how often the background work runs, and how long it keeps things.
@@ -246,7 +250,7 @@ impl Default for LedgerConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { requests_per_second: 50, burst: 200, labels: 32 }
+        Self { requests_per_second: 50, burst: 200, labels: 32, scan_bytes: 16 * 1024 * 1024, waits: 256 }
     }
 }
 

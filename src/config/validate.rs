@@ -43,6 +43,9 @@ pub(super) fn validate(config: &Config) -> Vec<Unusable> {
     if config.server.body_limit_bytes < SMALLEST_BODY_LIMIT_BYTES {
         fault("server.body_limit_bytes", format!("must be at least {SMALLEST_BODY_LIMIT_BYTES} (bytes)"));
     }
+    if config.limits.scan_bytes < SMALLEST_BODY_LIMIT_BYTES {
+        fault("limits.scan_bytes", format!("must be at least {SMALLEST_BODY_LIMIT_BYTES} (bytes)"));
+    }
     if let Some(problem) = config.server.public_url.as_ref().and_then(public_url_problem) {
         fault("server.public_url", problem);
     }
@@ -96,13 +99,14 @@ fn durations(config: &Config) -> [(&'static str, Duration, bool); 14] {
 }
 
 /// Every number that must not be zero.
-fn counts(config: &Config) -> [(&'static str, u32); 5] {
+fn counts(config: &Config) -> [(&'static str, u32); 6] {
     [
         ("server.max_connections", config.server.max_connections),
         ("database.max_connections", config.database.max_connections),
         ("ledger.rollback_depth", config.ledger.rollback_depth),
         ("limits.requests_per_second", config.limits.requests_per_second),
         ("limits.burst", config.limits.burst),
+        ("limits.waits", config.limits.waits),
     ]
 }
 
@@ -159,11 +163,17 @@ mod tests {
         let found = faults(|config| {
             config.server.request_timeout = Duration::ZERO;
             config.server.body_limit_bytes = 10;
+            config.limits.scan_bytes = 10;
             config.database.max_connections = 0;
             config.log.filter = "waybill=loudly".to_owned();
         });
-        let expected =
-            ["server.request_timeout", "database.max_connections", "server.body_limit_bytes", "log.filter"];
+        let expected = [
+            "server.request_timeout",
+            "database.max_connections",
+            "server.body_limit_bytes",
+            "limits.scan_bytes",
+            "log.filter",
+        ];
         assert_eq!(found, expected);
     }
 

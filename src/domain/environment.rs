@@ -36,7 +36,7 @@ pub struct Environment {
 pub struct Lockdown {
     /// Why.
     pub reason: String,
-    /// Who stopped it.
+    /// Who stopped it, or gave it this reason.
     pub actor: Actor,
     /// Since when.
     pub since: DateTime<Utc>,

@@ -3,6 +3,7 @@
 //! Everything a rule needs is an argument, `now` included, so that every decision can be made again a year later.
 
 pub mod actor;
+pub mod approval;
 pub mod chain;
 pub mod deployment;
 pub mod environment;
@@ -15,6 +16,7 @@ pub mod page;
 pub mod policy;
 pub mod release;
 pub mod rollback;
+pub mod scan;
 pub mod scope;
 pub mod service;
 pub mod target;

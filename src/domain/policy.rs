@@ -2,10 +2,19 @@
 //!
 //! Like the vocabulary, it carries the derive of the API's format: it is stored, sent and evaluated in one shape.
 
-use poem_openapi::Object;
+mod check;
+mod difference;
+mod preset;
+
+use poem_openapi::{Object, types::Example};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::vocabulary::{Kind, Mode, Require, Severity};
+
+pub use self::{
+    difference::{changed, differences},
+    preset::{SOURCES_MAX, preset},
+};
 
 /// How long an approval counts when the policy does not say: seven days.
 pub const APPROVAL_SECONDS: i64 = 7 * 24 * 3600;
@@ -14,7 +23,7 @@ pub const APPROVAL_SECONDS: i64 = 7 * 24 * 3600;
 /// given is enforced unless its `mode` says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Object)]
 #[serde(deny_unknown_fields, default)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, example)]
 pub struct Policy {
     /// Whether freeze windows count; enforced where nothing is said.
     #[oai(default)]
@@ -34,6 +43,25 @@ pub struct Policy {
     /// Whether an older release than the current one may be deployed; reported where nothing is said.
     #[oai(default)]
     pub outdated: OutdatedRule,
+}
+
+impl Example for Policy {
+    fn example() -> Self {
+        Self {
+            approval: ApprovalRule {
+                mode: Mode::Enforce,
+                groups: vec!["release-managers".to_owned()],
+                ..ApprovalRule::default()
+            },
+            vulnerabilities: VulnerabilitiesRule {
+                mode: Mode::Report,
+                max: Budget { critical: Some(0), ..Budget::default() },
+                ..VulnerabilitiesRule::default()
+            },
+            image: ImageRule { mode: Mode::Enforce, require_digest: true, ..ImageRule::default() },
+            ..Self::default()
+        }
+    }
 }
 
 /// The policy that is in force in an environment.
@@ -186,18 +214,23 @@ impl Default for VulnerabilitiesRule {
 #[oai(deny_unknown_fields, skip_serializing_if_is_none)]
 pub struct Budget {
     /// Of critical ones.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub critical: Option<u32>,
     /// Of high ones.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high: Option<u32>,
     /// Of medium ones.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<u32>,
     /// Of low ones.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub low: Option<u32>,
     /// Of those without a rating.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<u32>,
 }

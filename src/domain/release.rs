@@ -125,8 +125,8 @@ pub enum Again {
     AddsImage(Image),
 }
 
-/// Compares what is registered with what comes again. `used` tells whether a deployment of it has started: from then
-/// on its image is fixed.
+/// Compares what is registered with what comes again. `used` tells whether it was deployed, scanned or approved: from
+/// then on its image is fixed.
 pub fn again(known: &Identity, given: &Identity, used: bool) -> Result<Again, Malformed> {
     if known.commit_sha != given.commit_sha {
         return Err(Malformed::new(
@@ -149,7 +149,10 @@ pub fn again(known: &Identity, given: &Identity, used: bool) -> Result<Again, Ma
         )),
         (None, Some(_)) if used => Err(Malformed::new(
             "image-fixed",
-            format!("version {} was deployed without an image; it can no longer be added", known.version),
+            format!(
+                "version {} was deployed, scanned or approved without an image; it can no longer be added",
+                known.version
+            ),
         )),
         (None, Some(image)) => Ok(Again::AddsImage(image.clone())),
     }

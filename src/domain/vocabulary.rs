@@ -190,7 +190,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// How bad a vulnerability is.
+    /// How bad a vulnerability is, the worst first.
     Severity {
         /// As bad as it gets.
         Critical = "critical",
@@ -202,6 +202,18 @@ vocabulary! {
         Low = "low",
         /// Not rated.
         Unknown = "unknown",
+    }
+}
+
+vocabulary! {
+    /// In which form a report of vulnerabilities came.
+    ScanFormat {
+        /// As Trivy writes it.
+        Trivy = "trivy",
+        /// As Grype writes it.
+        Grype = "grype",
+        /// Who, when, and how many of each severity.
+        Plain = "plain",
     }
 }
 

@@ -6,7 +6,16 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use poem::{Endpoint, Request, Response, Result};
 
-use crate::api::problem::{Code, Problem};
+use crate::{
+    api::{
+        problem::{Code, Problem},
+        spec::Spec,
+    },
+    usecase::gate::wait::LONGEST,
+};
+
+/// The operation that waits on purpose, and may take so much longer than others as it may wait.
+const WAIT: &str = "wait_gate";
 
 /// Answers a panic with a problem and logs its message.
 pub async fn catch_panic<E>(next: Arc<E>, request: Request) -> Result<Response>
@@ -32,10 +41,18 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 
 /// Gives up on a request, its body included, after `limit`. Dropping it leaves nothing half done: what it
 /// had begun in the database is rolled back.
-pub async fn time_limit<E>(next: Arc<E>, request: Request, limit: Duration) -> Result<Response>
+pub async fn time_limit<E>(
+    next: Arc<E>,
+    request: Request,
+    limit: Duration,
+    spec: Arc<Spec>,
+) -> Result<Response>
 where
     E: Endpoint<Output = Response>,
 {
+    let operation = spec.find(request.uri().path()).and_then(|entry| entry.operation(request.method()));
+    let waits = operation.is_some_and(|operation| operation.id == WAIT);
+    let limit = if waits { limit + LONGEST } else { limit };
     match tokio::time::timeout(limit, next.call(request)).await {
         Ok(result) => result,
         Err(_elapsed) => {

@@ -283,6 +283,22 @@ pub async fn list(
     sql.all(conn).await?.iter().map(|row| named_from_row(row, "")).collect()
 }
 
+/// The deployments that are under way in an environment, newest first.
+pub async fn running_in(
+    conn: &impl ConnectionTrait,
+    environment_id: Uuid,
+    limit: i64,
+) -> Result<Vec<Named>, StoreError> {
+    // By the targets, of which there are few, and not by the deployments' history.
+    let mut sql = Sql::new(format!(
+        "SELECT {}, {NAMES} FROM target t JOIN deployment d ON d.id = t.running_deployment_id {JOINS} \
+         WHERE t.environment_id = ",
+        columns::<Entity>("d", "")
+    ));
+    sql.bind(environment_id).push(" ORDER BY d.started_at DESC, d.id DESC LIMIT ").bind(limit);
+    sql.all(conn).await?.iter().map(|row| named_from_row(row, "")).collect()
+}
+
 /// The successes of a target, newest first, as far back as a rollback may reach.
 pub async fn successes(
     conn: &impl ConnectionTrait,

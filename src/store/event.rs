@@ -91,6 +91,18 @@ pub async fn list(
     sql.all(conn).await?.iter().map(from_row).collect()
 }
 
+/// The numbers of sealed events after a number, in order, each with the service it names.
+pub async fn services_after(
+    conn: &impl ConnectionTrait,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<(i64, Option<String>)>, StoreError> {
+    let mut sql = Sql::new("SELECT seq, service FROM event WHERE seq > ");
+    sql.bind(after).push(" ORDER BY seq LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let read = |row: &QueryResult| Ok((row.try_get("", "seq")?, row.try_get("", "service")?));
+    sql.all(conn).await?.iter().map(read).collect()
+}
+
 /// An event about a service alone is seen by whoever may see the service, and so for environments.
 fn within_or_about_neither(sql: &mut Sql, within: &Narrowing, service: &str, environment: &str) {
     let mut allowed = within.clone();

@@ -2,6 +2,7 @@
 //!
 //! What a caller may see is filtered here, by its narrowing, so that no caller can forget it.
 
+pub mod approval;
 pub mod copy;
 pub mod db;
 pub mod decision;
@@ -14,10 +15,13 @@ pub mod freeze;
 pub mod gate;
 pub mod idempotency;
 pub mod matrix;
+pub mod policy;
 pub mod record;
 pub mod release;
+pub mod scan;
 pub mod schema;
 pub mod service;
 mod sql;
 pub mod target;
 pub mod token;
+pub mod vulnerability;

@@ -102,6 +102,18 @@ pub async fn lock(
     sql.one(conn).await?.map(|row| Ok((from_row(&row)?, now_of(&row)?))).transpose()
 }
 
+/// Finds a service that the narrowing allows, and keeps it from being changed.
+pub async fn share(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    name: &str,
+) -> Result<Option<Service>, StoreError> {
+    let mut sql = Sql::new(format!("SELECT {} FROM service s WHERE s.name = ", columns::<Entity>("s", "")));
+    sql.bind(name).and_within(within, Some("s.name"), None);
+    let sql = sql.with_text(locking(conn, sql.text(), "FOR SHARE"));
+    sql.one(conn).await?.as_ref().map(from_row).transpose()
+}
+
 /// Lists the services that the narrowing allows, by name.
 pub async fn list(
     conn: &impl ConnectionTrait,

@@ -37,6 +37,9 @@ pub enum Error {
     /// Another transaction registered the same at the same moment; the same again works.
     #[error("another request registered the same")]
     Raced,
+    /// There is no room for it now; the same a little later may work.
+    #[error("{0}")]
+    Crowded(&'static str),
     /// The database is busy or away; the same again may work.
     #[error(transparent)]
     Unavailable(StoreError),
@@ -86,6 +89,7 @@ impl Transient for Error {
             | Self::Forbidden(_)
             | Self::Unauthenticated(_)
             | Self::Repeated
+            | Self::Crowded(_)
             | Self::Internal(_) => false,
         }
     }

@@ -1,17 +1,22 @@
 //! What can be done with the ledger, one function for each command and query. A use case owns its transaction: it reads
 //! through the store, lets the domain decide, and writes the change with its events.
 
+pub mod approvals;
 pub mod context;
 pub mod copy;
 pub mod deployments;
 pub mod environments;
 pub mod error;
 pub mod events;
+pub mod feed;
 pub mod freezes;
 pub mod gate;
+pub mod lockdown;
 pub mod matrix;
+pub mod policies;
 pub mod register;
 pub mod releases;
+pub mod scans;
 pub mod services;
 pub mod tokens;
 pub mod upkeep;

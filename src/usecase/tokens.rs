@@ -30,6 +30,8 @@ use crate::{
     },
 };
 
+const UNKNOWN: &str = "the token is not known; `waybill token create` makes one";
+
 /// The longest secret that is looked at.
 const SECRET_MAX: usize = 512;
 
@@ -61,19 +63,30 @@ pub async fn authenticate(
     secret: &str,
     key: Option<&str>,
 ) -> Result<(Principal, Option<Kept>), Error> {
-    const UNKNOWN: &str = "the token is not known; `waybill token create` makes one";
     if secret.len() > SECRET_MAX {
         return Err(Error::Unauthenticated(UNKNOWN));
     }
     let found = token::authenticate(db.read(), &hash(secret), key).await?;
     let Recognised { token, kept, now } = found.ok_or(Error::Unauthenticated(UNKNOWN))?;
+    refuse_gone(&token, now)?;
+    Ok((token.principal, kept))
+}
+
+fn refuse_gone(token: &Token, now: DateTime<Utc>) -> Result<(), Error> {
     if token.revoked_at.is_some() {
         return Err(Error::Unauthenticated("the token is revoked; ask for another"));
     }
     if token.expires_at.is_some_and(|end| end <= now) {
         return Err(Error::Unauthenticated("the token has expired; ask for another"));
     }
-    Ok((token.principal, kept))
+    Ok(())
+}
+
+/// Fails when the token is no longer good that a request came with, which has gone on for a while.
+pub async fn still_good(ctx: &Ctx) -> Result<(), Error> {
+    let conn = ctx.app.db.read();
+    let token = token::find(conn, ctx.principal.token_id).await?.ok_or(Error::Unauthenticated(UNKNOWN))?;
+    refuse_gone(&token, db::now(conn).await?)
 }
 
 /// Makes a token within the rights of the one that asks.

@@ -9,11 +9,14 @@ use crate::{
     app::App,
     shutdown::Shutdown,
     telemetry,
-    usecase::{error::Error, upkeep},
+    usecase::{error::Error, feed, upkeep},
 };
 
 /// How long the relay waits after a commit for others to join, so that one transaction seals them all.
 const RELAY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the log is read while somebody waits for news, for what another replica has sealed.
+const FEED_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often the gauges are brought up to date.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(10);
@@ -23,6 +26,8 @@ pub fn start(app: &App, shutdown: &Shutdown) {
     let workers = &app.config.workers;
     let relay = app.clone();
     shutdown.spawn_worker(|stop| relay_events(relay, stop));
+    let follower = app.clone();
+    shutdown.spawn_worker(|stop| follow_log(follower, stop));
     let spawn =
         |name, interval, work: fn(App) -> futures_util::future::BoxFuture<'static, Result<(), Error>>| {
             let app = app.clone();
@@ -58,8 +63,14 @@ async fn relay_events(app: App, stop: CancellationToken) {
         }
         loop {
             match upkeep::seal_events(&app).await {
-                Ok(sealed) if upkeep::is_full(sealed) => {}
-                Ok(_) => break,
+                Ok(sealed) => {
+                    if sealed > 0 {
+                        app.feed.nudge();
+                    }
+                    if !upkeep::is_full(sealed) {
+                        break;
+                    }
+                }
                 Err(error) => {
                     report("relay", &error);
                     tokio::select! {
@@ -68,6 +79,25 @@ async fn relay_events(app: App, stop: CancellationToken) {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Wakes those who wait for news, as soon as this process has sealed some, and soon after another one has. Does nothing
+/// while nobody waits.
+pub async fn follow_log(app: App, stop: CancellationToken) {
+    let mut place = feed::Place::default();
+    loop {
+        let followed = feed::follow(&app, &mut place).await;
+        if let Err(error) = &followed {
+            report("feed", error);
+        }
+        // An error says nothing about who waits.
+        let somebody_waits = followed.unwrap_or(true);
+        tokio::select! {
+            () = app.feed.nudged() => {}
+            () = tokio::time::sleep(FEED_INTERVAL), if somebody_waits => {}
+            () = stop.cancelled() => return,
         }
     }
 }

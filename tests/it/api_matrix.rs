@@ -54,7 +54,8 @@ db_test!(
             .collect();
         assert_eq!(environments, ["dev", "a-stage", "b-stage", "prod", "home"]);
         let home = &matrix["environments"][4];
-        assert_eq!(*home, json!({ "name": "home", "tier": "other", "rank": 500, "unconfirmed": true }));
+        let expected = json!({ "name": "home", "tier": "other", "rank": 500, "unconfirmed": true, "locked_down": false });
+        assert_eq!(*home, expected);
         for service in matrix["services"].as_array().unwrap() {
             let targets = service["targets"].as_array().unwrap();
             let names: Vec<_> = targets.iter().map(|one| one["environment"].as_str().unwrap()).collect();

@@ -2,12 +2,11 @@
 
 use std::{
     fs,
-    process::{Output, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
@@ -15,61 +14,9 @@ use crate::{
     support::{
         eventually,
         process::{ServerProcess, command},
+        shell::{COMMIT, Shell, code},
     },
 };
-
-const COMMIT: &str = "8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8";
-
-/// A user's shell, with the server's address and token in its environment.
-struct Shell {
-    folder: TempDir,
-    url: String,
-    token: String,
-}
-
-impl Shell {
-    fn at(server: &ServerProcess) -> Self {
-        Self { folder: TempDir::new().unwrap(), url: server.url.clone(), token: server.token.clone() }
-    }
-
-    fn command(&self, line: &[&str]) -> std::process::Command {
-        let mut waybill = command(&self.folder);
-        waybill
-            .args(line)
-            .env("WAYBILL_URL", &self.url)
-            .env("WAYBILL_TOKEN", &self.token)
-            .stdin(Stdio::null());
-        waybill
-    }
-
-    fn run(&self, line: &[&str]) -> Output {
-        self.command(line).output().unwrap()
-    }
-
-    /// Runs a command that must work, and gives its output.
-    fn ok(&self, line: &[&str]) -> String {
-        let output = self.run(line);
-        assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn deploy(&self, version: &str, more: &[&str], script: &str) -> Output {
-        let mut line = vec!["deploy", "--service", "shop", "--environment", "staging", "--version", version];
-        line.extend(["--commit", COMMIT]);
-        line.extend(more);
-        line.extend(["--", "sh", "-c", script]);
-        self.run(&line)
-    }
-
-    fn history(&self) -> Vec<Value> {
-        let list: Value = serde_json::from_str(&self.ok(&["history", "--output", "json"])).unwrap();
-        list["items"].as_array().unwrap_or_else(|| list.as_array().unwrap()).clone()
-    }
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
-}
 
 db_test!(
     async fn a_deployment_takes_the_exit_code_of_its_command(db: TestDb) {

@@ -1,6 +1,8 @@
 //! The integration tests: one binary, so that it links once and shares one PostgreSQL.
 
 #[cfg(test)]
+mod api_approvals;
+#[cfg(test)]
 mod api_audit;
 #[cfg(test)]
 mod api_edges;
@@ -8,10 +10,13 @@ mod api_edges;
 mod api_finish;
 #[cfg(test)]
 mod api_freeze;
+mod api_gate;
 #[cfg(test)]
 mod api_hostile;
 #[cfg(test)]
 mod api_idempotency;
+#[cfg(test)]
+mod api_lockdown;
 #[cfg(test)]
 mod api_matrix;
 #[cfg(test)]
@@ -20,6 +25,10 @@ mod api_model;
 mod api_narrowing;
 #[cfg(test)]
 mod api_pages;
+#[cfg(test)]
+mod api_pending;
+#[cfg(test)]
+mod api_policy;
 #[cfg(test)]
 mod api_protocol;
 #[cfg(test)]
@@ -31,15 +40,24 @@ mod api_registry;
 #[cfg(test)]
 mod api_rollback;
 #[cfg(test)]
+mod api_scans;
+#[cfg(test)]
 mod api_start;
 #[cfg(test)]
 mod api_tokens;
 #[cfg(test)]
 mod api_upkeep;
 #[cfg(test)]
+mod api_wait;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod cli_freeze;
+mod cli_gate;
+#[cfg(test)]
+mod cli_people;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]
@@ -70,6 +88,8 @@ mod query_plan;
 mod replay;
 #[cfg(test)]
 mod round_trips;
+#[cfg(test)]
+mod scan;
 #[cfg(test)]
 mod shipping_backup;
 #[cfg(test)]

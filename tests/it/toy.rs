@@ -18,7 +18,7 @@ use waybill::{
         routes::{Shell, routes},
     },
     metrics::Metrics,
-    middleware::access_log::ActorName,
+    middleware::{access_log::ActorName, body_limit::BodyLimits},
     shutdown::Shutdown,
 };
 
@@ -103,7 +103,7 @@ pub fn shell(ready: bool) -> Shell {
     Shell {
         public_url: "https://waybill.example".into(),
         request_timeout: Duration::from_millis(500),
-        body_limit: 256,
+        body_limits: BodyLimits { report: 256, other: 256 },
         serve_metrics: true,
         metrics: Arc::new(Metrics::new("1.2.3", "abc").unwrap()),
         readiness: Arc::new(Ready(ready)),

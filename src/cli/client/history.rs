@@ -9,6 +9,7 @@ use super::{
     error::Error,
     exit::Exit,
     http::Call,
+    moment,
     output::{self, Format, duration, plain},
     view::Deployment,
 };
@@ -22,6 +23,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   waybill history --service shop --environment prod
   waybill history --status failed --limit 10
+  waybill history --kind rollback --since 30d
   waybill history --output json";
 
 /// The options of `history`.
@@ -36,6 +38,15 @@ pub struct HistoryArgs {
     /// In this state only.
     #[arg(long, value_parser = ["running", "succeeded", "failed", "canceled", "expired"])]
     status: Option<String>,
+    /// Of this kind only.
+    #[arg(long, value_parser = ["deploy", "rollback", "hotfix", "redeploy"])]
+    kind: Option<String>,
+    /// Started at this time or later: a time like 2026-03-01T12:00:00Z, or how long ago, like 2h.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    since: Option<DateTime<Utc>>,
+    /// Started before this time.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    until: Option<DateTime<Utc>>,
     /// How many to list at most.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -45,7 +56,10 @@ pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<Exit, E
     let call = Call::get(&["deployments"])
         .query("service", args.service.clone())
         .query("environment", args.environment.clone())
-        .query("status", args.status.clone());
+        .query("status", args.status.clone())
+        .query("kind", args.kind.clone())
+        .query("since", args.since.map(moment::text))
+        .query("until", args.until.map(moment::text));
     let (items, next_cursor) = collect(session, &call, args.limit).await?;
     if session.format == Format::Json {
         output::print_json(&json!({"items": items, "next_cursor": next_cursor}))?;

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
+use bytes::Bytes;
 use reqwest::{
     Method, Response, StatusCode,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
 use secrecy::ExposeSecret as _;
@@ -22,7 +23,7 @@ use super::{credentials::Credentials, error, output, problem::Problem};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a question does: whoever asks waits for the answer.
 const PATIENCE_READING: Duration = Duration::from_secs(5);
-/// How long one attempt may take at most.
+/// How long one attempt may take at most, unless the call says otherwise.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
 /// What came back instead of an answer.
@@ -89,9 +90,11 @@ pub struct Call {
     method: Method,
     path: Vec<String>,
     query: Vec<(&'static str, String)>,
-    body: Option<Value>,
+    body: Option<Bytes>,
     key: Option<Uuid>,
+    if_match: Option<i64>,
     patience: Duration,
+    attempt: Duration,
     quiet: bool,
 }
 
@@ -105,35 +108,45 @@ impl Call {
             query: Vec::new(),
             body: None,
             key: None,
+            if_match: None,
             patience: PATIENCE_READING,
+            attempt: ATTEMPT,
             quiet: false,
         }
     }
 
     /// Posts a body, with an idempotency key of its own.
     pub fn post(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        let body = Some(serde_json::to_value(body)?);
-        let key = Some(crate::clock::new_id());
-        Ok(Self { method: Method::POST, body, key, patience: PATIENCE, ..Self::get(path) })
+        Ok(Self::post_as_it_is(path, serde_json::to_vec(body)?.into()))
     }
 
-    /// Puts a body in the place of what is there; the same again changes nothing.
+    /// Posts JSON that somebody else has written.
+    pub fn post_as_it_is(path: &[&str], body: Bytes) -> Self {
+        let key = Some(crate::clock::new_id());
+        Self { method: Method::POST, body: Some(body), key, patience: PATIENCE, ..Self::get(path) }
+    }
+
+    /// Puts a body in the place of what is there.
     pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        Self::edit(Method::PUT, path, body)
+        let body = Some(serde_json::to_vec(body)?.into());
+        Ok(Self { method: Method::PUT, body, patience: PATIENCE, ..Self::get(path) })
     }
 
     /// Changes what the body names.
     pub fn patch(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        Self::edit(Method::PATCH, path, body)
+        Ok(Self { method: Method::PATCH, ..Self::put(path, body)? })
     }
 
-    /// Takes away what is there.
+    /// Deletes what is there.
     pub fn delete(path: &[&str]) -> Self {
         Self { method: Method::DELETE, patience: PATIENCE, ..Self::get(path) }
     }
 
-    fn edit(method: Method, path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        Ok(Self { method, body: Some(serde_json::to_value(body)?), patience: PATIENCE, ..Self::get(path) })
+    /// Only if it has this revision, where one is given.
+    #[must_use]
+    pub fn if_match(mut self, revision: Option<i64>) -> Self {
+        self.if_match = revision;
+        self
     }
 
     /// Adds a query parameter if there is a value for it.
@@ -147,6 +160,13 @@ impl Call {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// How long one attempt may take, for what the server answers late on purpose.
+    #[must_use]
+    pub fn attempt(mut self, attempt: Duration) -> Self {
+        self.attempt = attempt;
         self
     }
 
@@ -213,13 +233,16 @@ impl Client {
     }
 
     async fn attempt(&self, call: &Call, left: Duration) -> Result<Value, Error> {
-        let timeout = left.clamp(Duration::from_secs(1), ATTEMPT);
+        let timeout = left.max(Duration::from_secs(1)).min(call.attempt);
         let mut request = self.http.request(call.method.clone(), self.url(call)).timeout(timeout);
         if let Some(body) = &call.body {
-            request = request.json(body);
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         if let Some(key) = call.key {
             request = request.header("Idempotency-Key", key.to_string());
+        }
+        if let Some(revision) = call.if_match {
+            request = request.header(IF_MATCH, format!("\"{revision}\""));
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());

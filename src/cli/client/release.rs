@@ -130,6 +130,13 @@ impl OriginArgs {
     }
 }
 
+impl Source {
+    /// The person on whose behalf this is done.
+    pub fn initiated_by(&self) -> Option<&str> {
+        self.initiated_by.as_deref()
+    }
+}
+
 impl From<SourceArgs> for Source {
     fn from(args: SourceArgs) -> Self {
         Self { pipeline_url: given(args.pipeline_url), initiated_by: given(args.initiated_by) }

@@ -10,9 +10,11 @@ use super::{
     deploy::{self, Intent, Kind, OnError, OptionArgs, WrapArgs},
     error::Error,
     exit::Exit,
+    gate::{Answer, Question},
     history,
     http::Call,
     output::{self, Format, error as say_error, plain, say, warn},
+    verdict,
     view::{Deployment, Occupant, Target},
 };
 
@@ -30,7 +32,11 @@ Examples:
 
   The command finds the version to return to in WAYBILL_VERSION.
 
-Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.";
+A release that proved itself here is let through by promotion, approval, vulnerabilities and image;
+freeze windows let it through unless the policy says otherwise. Any other is judged like a deployment.
+
+Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.
+With --dry-run: 0 the gate is open, 5 it is not.";
 
 /// The options of `rollback`.
 #[derive(Debug, clap::Args)]
@@ -61,6 +67,8 @@ struct Prospect {
     target: Target,
     to: String,
     reverts: Vec<Deployment>,
+    /// What the gate would say; asked when that is all that is to be done.
+    gate: Option<Answer>,
 }
 
 pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, Error> {
@@ -68,7 +76,8 @@ pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, E
         (Ok(prospect), _) => {
             show(session, &args, &prospect)?;
             if args.wrap.dry_run() {
-                return Ok(Exit::DONE);
+                let open = prospect.gate.is_none_or(|answer| answer.decision.allowed);
+                return Ok(if open { Exit::DONE } else { Exit::REFUSED });
             }
             if !confirmed(&args, &prospect)? {
                 return Err(Error::Failed("nothing was done".into()));
@@ -88,14 +97,24 @@ pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, E
         }
         (Err(error), _) => return Err(error),
     };
-    let intent = Intent {
-        service: args.service,
-        environment: args.environment,
-        version: to,
-        kind: Some(Kind::Rollback),
-        ..args.options.intent()
-    };
+    let intent = args.intent(to);
     deploy::run_plan(session, args.wrap.plan(intent, args.options, args.preempt)).await
+}
+
+impl RollbackArgs {
+    fn intent(&self, to: String) -> Intent {
+        Intent {
+            service: self.service.clone(),
+            environment: self.environment.clone(),
+            version: to,
+            kind: Some(Kind::Rollback),
+            ..self.options.intent()
+        }
+    }
+
+    fn question(&self, to: &str) -> Question {
+        self.intent(to.to_owned()).question(self.preempt, self.options.override_reason())
+    }
 }
 
 async fn prospect(session: &Session, args: &RollbackArgs) -> Result<Prospect, Error> {
@@ -113,14 +132,17 @@ async fn prospect(session: &Session, args: &RollbackArgs) -> Result<Prospect, Er
     let (items, _) = history::collect(session, &call, DEPTH).await?;
     let succeeded = items.iter().map(Deployment::deserialize).collect::<Result<Vec<_>, _>>()?;
     let reverts = reverts(succeeded, &to);
-    Ok(Prospect { target, to, reverts })
+    let gate = if args.wrap.dry_run() { Some(args.question(&to).ask(&session.client).await?) } else { None };
+    Ok(Prospect { target, to, reverts, gate })
 }
 
-/// The deployments that became current after the version last did, newest first; none where it never was.
+/// The deployments that became current after the version last did, and that no rollback has reverted since, newest first;
+/// none where it never was.
 fn reverts(mut succeeded: Vec<Deployment>, to: &str) -> Vec<Deployment> {
     succeeded.sort_by_key(|deployment| std::cmp::Reverse(deployment.finished_at));
     if let Some(index) = succeeded.iter().position(|deployment| deployment.version == to) {
         succeeded.truncate(index);
+        succeeded.retain(|deployment| deployment.reverted_by.is_none());
         succeeded
     } else {
         Vec::new()
@@ -128,14 +150,17 @@ fn reverts(mut succeeded: Vec<Deployment>, to: &str) -> Vec<Deployment> {
 }
 
 fn show(session: &Session, args: &RollbackArgs, prospect: &Prospect) -> Result<(), Error> {
-    let Prospect { target, to, reverts } = prospect;
+    let Prospect { target, to, reverts, gate } = prospect;
     if session.format == Format::Json && args.wrap.dry_run() {
         let reverts: Vec<_> =
             reverts.iter().map(|gone| json!({"deployment_id": gone.id, "version": gone.version})).collect();
         let version =
             |occupant: &Option<Occupant>| occupant.as_ref().map(|occupant| occupant.version.clone());
         let (current, running) = (version(&target.current), version(&target.running));
-        output::print_json(&json!({"to": to, "current": current, "running": running, "reverts": reverts}))?;
+        let gate = gate.as_ref().map(|answer| &answer.raw);
+        output::print_json(
+            &json!({"to": to, "current": current, "running": running, "reverts": reverts, "gate": gate}),
+        )?;
         return Ok(());
     }
     for line in lines(args, prospect) {
@@ -148,7 +173,7 @@ fn show(session: &Session, args: &RollbackArgs, prospect: &Prospect) -> Result<(
     Ok(())
 }
 
-fn lines(args: &RollbackArgs, Prospect { target, to, reverts }: &Prospect) -> Vec<String> {
+fn lines(args: &RollbackArgs, Prospect { target, to, reverts, gate }: &Prospect) -> Vec<String> {
     let current = target.current.as_ref().map_or("nothing".into(), |current| plain(&current.version));
     let mut lines = vec![format!("{} in {}: {current} → {}", args.service, args.environment, plain(to))];
     lines.extend(reverts.iter().map(|gone| {
@@ -168,6 +193,11 @@ fn lines(args: &RollbackArgs, Prospect { target, to, reverts }: &Prospect) -> Ve
         let outlook =
             if args.preempt { "it will be canceled" } else { "--preempt cancels it, --wait waits for it" };
         lines.push(format!("  {version} is being deployed by {actor}: {outlook}"));
+    }
+    if let Some(answer) = gate {
+        let verdict = if answer.decision.allowed { "lets it through" } else { "refuses it" };
+        lines.push(format!("the gate {verdict} as things stand:"));
+        lines.extend(verdict::lines(&answer.decision));
     }
     lines
 }

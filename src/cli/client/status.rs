@@ -1,25 +1,24 @@
 //! `waybill status`: the matrix of what runs where, as a table that fits the terminal.
 
-use std::time::Duration;
-
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Deserialize as _;
+use serde_json::Value;
 
 use super::{
     Session,
     error::Error,
     exit::Exit,
     http::Call,
+    moment,
     output::{self, DIM, Format, age, plain, print},
     view::{Matrix, MatrixTarget},
 };
-use crate::clock;
-
 /// The examples of `waybill status --help`.
 pub const EXAMPLES: &str = "\
 Examples:
   waybill status
   waybill status --service shop
+  waybill status --environment prod
   waybill status --as-of 2h
   waybill status --as-of 2026-03-01T12:00:00Z --output json";
 
@@ -27,26 +26,26 @@ Examples:
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     /// The moment to show instead of now: a time like 2026-03-01T12:00:00Z, or how long ago, like 2h.
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     as_of: Option<DateTime<Utc>>,
     /// Show this service only.
     #[arg(long)]
     service: Option<String>,
+    /// Show this environment only.
+    #[arg(long)]
+    environment: Option<String>,
 }
 
 pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Error> {
-    let as_of = args.as_of.map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true));
+    let as_of = args.as_of.map(moment::text);
     let mut answer = session.client.send(&Call::get(&["matrix"]).query("as_of", as_of)).await?;
     if let Some(service) = &args.service {
-        let rows = answer.get_mut("services").and_then(serde_json::Value::as_array_mut);
-        let rows = rows.map(|rows| {
-            rows.retain(|row| row.get("name").and_then(|name| name.as_str()) == Some(service));
-            rows.len()
-        });
-        if rows == Some(0) {
-            return Err(Error::Failed(format!(
-                "there is no service \"{service}\" to be seen with this token"
-            )));
+        keep(answer.get_mut("services"), "service", "name", service)?;
+    }
+    if let Some(environment) = &args.environment {
+        keep(answer.get_mut("environments"), "environment", "name", environment)?;
+        for service in answer.get_mut("services").and_then(Value::as_array_mut).into_iter().flatten() {
+            retain(service.get_mut("targets"), "environment", environment);
         }
     }
     if session.format == Format::Json {
@@ -68,16 +67,19 @@ pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Er
     Ok(Exit::DONE)
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Ok(at.to_utc());
+/// Keeps the one row that bears this name, which must be there.
+fn keep(rows: Option<&mut Value>, what: &str, field: &str, name: &str) -> Result<(), Error> {
+    if retain(rows, field, name) == 0 {
+        return Err(Error::Failed(format!("there is no {what} \"{name}\" to be seen with this token")));
     }
-    let ago: Duration = humantime::parse_duration(text)
-        .map_err(|_neither| "neither a time like 2026-03-01T12:00:00Z nor a duration like 2h".to_owned())?;
-    TimeDelta::from_std(ago)
-        .ok()
-        .and_then(|ago| clock::now().checked_sub_signed(ago))
-        .ok_or("too long ago".to_owned())
+    Ok(())
+}
+
+/// Keeps the rows whose field has this value, and tells how many there are.
+fn retain(rows: Option<&mut Value>, field: &str, value: &str) -> usize {
+    let Some(rows) = rows.and_then(Value::as_array_mut) else { return 0 };
+    rows.retain(|row| row.get(field).and_then(Value::as_str) == Some(value));
+    rows.len()
 }
 
 /// The matrix as one table, or as several below one another when the environments do not fit side by side.
@@ -88,11 +90,12 @@ fn render(matrix: &Matrix, width: Option<u16>) -> String {
         .iter()
         .map(|environment| {
             let mark = if environment.unconfirmed { "?" } else { "" };
+            let lock = if environment.locked_down { "!" } else { "" };
             let cells = matrix.services.iter().map(|service| {
                 let target = service.targets.iter().find(|target| target.environment == environment.name);
                 target.map_or_else(|| "–".into(), |target| cell(target, matrix.as_of))
             });
-            column(&format!("{}{mark}", plain(&environment.name)), cells)
+            column(&format!("{}{mark}{lock}", plain(&environment.name)), cells)
         })
         .collect();
     let tables = blocks(&services, &environments, width).into_iter().map(|block| {
@@ -165,6 +168,10 @@ fn legend(matrix: &Matrix) -> Vec<&'static str> {
             matrix.environments.iter().any(|environment| environment.unconfirmed),
             "? registered by a deployment and not confirmed by anyone yet",
         ),
+        (
+            matrix.environments.iter().any(|environment| environment.locked_down),
+            "! locked down today; `waybill lockdown status` says why",
+        ),
     ];
     marks.into_iter().filter_map(|(occurs, text)| occurs.then_some(text)).collect()
 }
@@ -180,7 +187,7 @@ mod tests {
             "as_of": "2026-03-04T12:00:00.000000Z",
             "environments": [
                 {"name": "staging", "tier": "staging", "rank": 2, "unconfirmed": true},
-                {"name": "prod", "tier": "production", "rank": 3, "unconfirmed": false},
+                {"name": "prod", "tier": "production", "rank": 3, "unconfirmed": false, "locked_down": true},
             ],
             "services": [{"name": "shop", "targets": [
                 {"environment": "staging", "current": occupant("1.4.2", "2026-03-04T11:38:00Z"),
@@ -198,37 +205,34 @@ mod tests {
 
     #[test]
     fn a_wide_terminal_shows_one_table() {
-        let expected = "SERVICE  staging?     prod\nshop     1.4.2 22m    1.3.0 3d −3\n         ▶ 1.4.3 30s\ntill     –            –";
+        let expected = "SERVICE  staging?     prod!\nshop     1.4.2 22m    1.3.0 3d −3\n         ▶ 1.4.3 30s\ntill     –            –";
         assert_eq!(text(None), expected);
         assert_eq!(text(Some(80)), expected);
     }
 
     #[test]
     fn a_narrow_terminal_shows_the_environments_below_one_another() {
-        let expected = "SERVICE  staging?\nshop     1.4.2 22m\n         ▶ 1.4.3 30s\ntill     –\n\nSERVICE  prod\nshop     1.3.0 3d −3\ntill     –";
+        let expected = "SERVICE  staging?\nshop     1.4.2 22m\n         ▶ 1.4.3 30s\ntill     –\n\nSERVICE  prod!\nshop     1.3.0 3d −3\ntill     –";
         assert_eq!(text(Some(24)), expected);
+    }
+
+    #[test]
+    fn one_row_is_kept_when_it_is_there() {
+        let mut rows = serde_json::json!([{"name": "a"}, {"name": "b"}]);
+        assert!(keep(Some(&mut rows), "service", "name", "b").is_ok());
+        assert_eq!(rows, serde_json::json!([{"name": "b"}]));
+        assert!(keep(Some(&mut rows), "service", "name", "a").is_err());
     }
 
     #[test]
     fn only_marks_that_occur_are_explained() {
         let marks = matrix().map(|matrix| legend(&matrix)).unwrap_or_default();
-        assert_eq!(marks.len(), 3);
+        assert_eq!(marks.len(), 4);
         let bare = matrix().map(|mut matrix| {
             matrix.services.clear();
             matrix.environments.clear();
             legend(&matrix)
         });
         assert_eq!(bare, Some(vec![]));
-    }
-
-    #[test]
-    fn moments_are_times_or_ages() {
-        assert_eq!(
-            moment("2026-03-01T12:00:00+01:00").map(|at| at.to_rfc3339()),
-            Ok("2026-03-01T11:00:00+00:00".into())
-        );
-        let ago = moment("2h").map(|at| (clock::now() - at).num_minutes());
-        assert_eq!(ago, Ok(120));
-        assert!(moment("yesterday").is_err());
     }
 }

@@ -2,7 +2,7 @@
 //! that an older client reads a newer server.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Who did something.
@@ -74,6 +74,15 @@ pub struct DeploymentPage {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Decision {
+    /// Its id, where it was kept.
+    pub id: Option<String>,
+    /// Tells what stands in the way from anything else that may.
+    pub state: Option<String>,
+    /// Which version of the environment's policy was asked.
+    pub policy_version: Option<i64>,
+    /// Why the rules were lifted, where they were.
+    #[serde(rename = "override")]
+    pub override_: Option<Override>,
     /// Whether the deployment may start.
     pub allowed: bool,
     /// The server's time at which it was judged.
@@ -89,6 +98,14 @@ impl Decision {
     pub fn denials(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.denies())
     }
+}
+
+/// Why the gate's rules are lifted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Override {
+    /// The reason that was given.
+    pub reason: String,
 }
 
 /// One rule's verdict.
@@ -175,6 +192,9 @@ pub struct MatrixEnvironment {
     /// Registered by a deployment, and nobody has edited it since.
     #[serde(default)]
     pub unconfirmed: bool,
+    /// Nothing but an override starts there.
+    #[serde(default)]
+    pub locked_down: bool,
 }
 
 /// A row of the matrix.

@@ -18,11 +18,12 @@ use crate::{
     app::App,
     config::{Config, commit::commit, load::Flag},
     metrics::Metrics,
-    middleware::rate_limit::RateLimiter,
+    middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
     server::{self, Limits},
     shutdown::Shutdown,
     store::{db::Db, schema},
     telemetry::chain,
+    usecase::feed::Feed,
     worker,
 };
 
@@ -53,7 +54,8 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut config = loaded.config;
     config.server.listen = address;
     let metrics = Arc::new(Metrics::new(VERSION, commit())?);
-    let app = App { config: Arc::new(config), db, metrics };
+    let feed = Feed::new(config.limits.waits);
+    let app = App { config: Arc::new(config), db, metrics, feed, freezes: Arc::default() };
     let shutdown = Shutdown::new();
     let shell = shell(&app, &shutdown);
     let metrics_listener = match app.config.metrics.listen {
@@ -107,7 +109,10 @@ pub fn shell(app: &App, shutdown: &Shutdown) -> Shell {
     Shell {
         public_url: server.base_url(),
         request_timeout: server.request_timeout,
-        body_limit: usize::try_from(server.body_limit_bytes).unwrap_or(usize::MAX),
+        body_limits: BodyLimits {
+            report: usize::try_from(app.config.limits.scan_bytes).unwrap_or(usize::MAX),
+            other: usize::try_from(server.body_limit_bytes).unwrap_or(usize::MAX),
+        },
         serve_metrics: app.config.metrics.listen.is_none(),
         metrics: Arc::clone(&app.metrics),
         readiness: Arc::new(Ready(app.db.clone())),
@@ -120,7 +125,8 @@ pub fn endpoint(app: &App, shell: &Shell) -> anyhow::Result<BoxEndpoint<'static,
     let limits = &app.config.limits;
     let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
     let limiter = RateLimiter::new(at_least_one(limits.requests_per_second), at_least_one(limits.burst));
-    Ok(routes(api::service(), shell)?.data(app.clone()).data(Arc::new(limiter)).map_to_response().boxed())
+    let routes = routes(api::service(), shell)?.data(app.clone()).data(shell.shutdown.clone());
+    Ok(routes.data(Arc::new(limiter)).map_to_response().boxed())
 }
 
 async fn serve_all(

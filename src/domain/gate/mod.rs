@@ -199,3 +199,6 @@ fn for_people(at: DateTime<Utc>) -> impl std::fmt::Display {
 fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
+
+#[cfg(test)]
+mod tests;

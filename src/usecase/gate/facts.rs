@@ -13,6 +13,7 @@ use crate::{
         gate::{
             Inputs,
             facts::{CurrentFact, Facts, ReleaseFact, RunningFact},
+            rules,
         },
         release::Release,
         rollback::{Return, back_to},
@@ -22,9 +23,13 @@ use crate::{
     store::{
         deployment,
         gate::{self, Evidence},
+        scan,
     },
     usecase::{context::Ctx, error::Error},
 };
+
+/// Among so many of the newest releases one that is within the vulnerability budget is looked for.
+const ALTERNATIVES_MAX: i64 = 50;
 
 /// What is asked of the gate, beside which release goes where.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +100,13 @@ pub async fn gather(
         now = later.unwrap_or(now);
     }
     let at = moment(now, target.last_at);
+    let budget = &policy.vulnerabilities;
+    let is_over = budget.mode != Mode::Off && rules::over(budget, &evidence.scans).next().is_some();
+    let within_budget = if is_over && !back.verified {
+        scan::newest_within(conn, target.service_id, budget, ALTERNATIVES_MAX).await?
+    } else {
+        None
+    };
     let facts = Facts {
         kind,
         hotfix: ctx.principal.holds(Scope::Hotfix),
@@ -117,7 +129,7 @@ pub async fn gather(
         insiders: insiders(ctx, release, asked.initiated_by),
         reverted_at: evidence.reverted_at,
         scans: evidence.scans,
-        within_budget: None,
+        within_budget,
     };
     let inputs = Inputs {
         facts,

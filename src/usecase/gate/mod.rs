@@ -3,3 +3,4 @@
 pub mod check;
 pub mod decisions;
 pub mod facts;
+pub mod wait;

@@ -95,6 +95,7 @@ async fn fill_history(api: &Api) {
         api.post(&format!("/deployments/{id}/finish"), end).await.ok(200);
     }
     expire_and_finish_late(api).await;
+    fill_people(api).await;
     let mut lifted = start_body("pay/prod", "1");
     lifted["override"] = json!({ "reason": "the house burns, and \"how\"" });
     api.post("/deployments", lifted).await.ok(201);
@@ -110,6 +111,7 @@ async fn fill_history(api: &Api) {
     recorded["finished_at"] = json!("2026-02-01T00:00:00.999999Z");
     api.post("/deployments/record", recorded).await.ok(201);
     fill_freezes(api).await;
+    fill_scans(api).await;
 }
 
 /// Windows of the far future and of rare days, so that they hold nothing up.
@@ -126,6 +128,20 @@ async fn fill_freezes(api: &Api) {
     api.post("/freeze-windows", recurring).await.ok(201);
 }
 
+async fn fill_scans(api: &Api) {
+    for hour in ["09", "10"] {
+        let report = json!({
+            "SchemaVersion": 2, "CreatedAt": format!("2026-02-01T{hour}:00:00.000001Z"), "ArtifactName": image('a'),
+            "Results": [{ "Vulnerabilities": [
+                { "VulnerabilityID": "CVE-2026-1", "VendorIDs": ["GHSA-aaaa"], "PkgName": "it's \"quoted\"",
+                  "InstalledVersion": "1", "FixedVersion": "2", "Severity": "HIGH" },
+                { "VulnerabilityID": "CVE-2026-1", "PkgName": "other" },
+            ] }],
+        });
+        api.post("/services/shop/releases/1/scans", report).await.ok(201);
+    }
+}
+
 async fn expire_and_finish_late(api: &Api) {
     let mut body = start_body("pay/dev", "1");
     body["lease_seconds"] = json!(1);
@@ -135,6 +151,18 @@ async fn expire_and_finish_late(api: &Api) {
     api.started("pay/dev", "2").await;
     let finish = format!("/deployments/{late}/finish");
     api.post(&finish, json!({ "status": "succeeded" })).await.problem(409, "conflict");
+}
+
+/// A policy, a lockdown, and approvals that stand and that were withdrawn.
+async fn fill_people(api: &Api) {
+    let policy = json!({ "promotion": { "mode": "report", "from": ["dev"] }, "image": { "mode": "report", "require_digest": true } });
+    api.put("/environments/staging/policy", policy).await.ok(200);
+    api.put("/environments/staging/lockdown", json!({ "reason": TEXT })).await.ok(200);
+    let approvals = "/services/shop/releases/1/approvals";
+    for decision in ["rejected", "approved"] {
+        let said = json!({ "environment": "prod", "decision": decision, "comment": TEXT });
+        api.post(approvals, said).await.ok(201);
+    }
 }
 
 /// So that a migration that adds a table or a column is not forgotten here.
@@ -180,6 +208,11 @@ async fn ask(api: &Api, who: &str, answers: &mut Answers) {
         "/environments/prod",
         "/services/shop/releases?limit=2",
         "/services/shop/releases/1",
+        "/services/shop/releases/1/scans?limit=1",
+        "/vulnerabilities/GHSA-AAAA",
+        "/services/shop/releases/1/approvals",
+        "/environments/staging/policy",
+        "/approvals/pending",
         "/deployments?limit=3",
         "/events?limit=7",
         "/freeze-windows?limit=1",

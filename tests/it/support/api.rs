@@ -30,7 +30,11 @@ use waybill::{
     metrics::Metrics,
     shutdown::Shutdown,
     store::db::Db,
-    usecase::tokens::{self, NewToken},
+    usecase::{
+        feed::Feed,
+        tokens::{self, NewToken},
+    },
+    worker,
 };
 
 use super::db::TestDb;
@@ -40,6 +44,8 @@ use super::db::TestDb;
 pub struct Api {
     /// What the server runs on.
     pub app: App,
+    /// How the server comes to its end.
+    pub shutdown: Shutdown,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     token: Option<String>,
     url: String,
@@ -73,10 +79,18 @@ impl Api {
         set_up(&mut config);
         let metrics = Arc::new(Metrics::new("0.0.0", "test").unwrap());
         let connected = Db::connect(&config.database).await.unwrap();
-        let app = App { config: Arc::new(config), db: connected, metrics };
-        let shell = serve::shell(&app, &Shutdown::new());
+        let feed = Feed::new(config.limits.waits);
+        let app = App { config: Arc::new(config), db: connected, metrics, feed, freezes: Arc::default() };
+        let shutdown = Shutdown::new();
+        let shell = serve::shell(&app, &shutdown);
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());
-        Self { app, endpoint, token: None, url: db.url.clone() }
+        Self { app, shutdown, endpoint, token: None, url: db.url.clone() }
+    }
+
+    /// The same, with the server's work in the background, as long as the test runs.
+    pub fn with_workers(self) -> Self {
+        worker::start(&self.app, &self.shutdown);
+        self
     }
 
     /// The secret that this caller sends.
@@ -100,6 +114,22 @@ impl Api {
             scopes: scopes.iter().copied().collect(),
             groups: BTreeSet::new(),
             narrowing: Narrowing { services: services.map(names), environments: environments.map(names) },
+        };
+        let new = NewToken { principal, expires_at: None };
+        let made = tokens::create_by_server(&self.app.db, &new).await.unwrap();
+        self.bearing(made.secret.expose_secret())
+    }
+
+    /// As a new token of this subject, with these scopes and groups.
+    pub async fn person(&self, subject: &str, scopes: &[Scope], groups: &[&str]) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{subject}-{}", COUNTER.fetch_add(1, Ordering::Relaxed));
+        let principal = Principal {
+            token_id: Uuid::nil(),
+            actor: Actor { token: name, subject: subject.to_owned() },
+            scopes: scopes.iter().copied().collect(),
+            groups: groups.iter().map(ToString::to_string).collect(),
+            narrowing: Narrowing::default(),
         };
         let new = NewToken { principal, expires_at: None };
         let made = tokens::create_by_server(&self.app.db, &new).await.unwrap();
@@ -177,6 +207,10 @@ impl Api {
 
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send_json(Method::PATCH, path, &[], &body).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send_json(Method::PUT, path, &[], &body).await
     }
 
     /// Posts with an idempotency key.

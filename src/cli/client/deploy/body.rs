@@ -5,7 +5,11 @@ use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
 use super::{Kind, Strategy};
-use crate::cli::client::release::{ReleaseBody, Source};
+use crate::cli::client::{
+    gate::Question,
+    release::{ReleaseBody, Source},
+    view::Override,
+};
 
 /// What is to be deployed where, and why.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -34,6 +38,21 @@ pub struct Intent {
     /// Who does it, and in which pipeline.
     #[serde(flatten)]
     pub source: Source,
+}
+
+impl Intent {
+    /// The same as a question, which starts nothing.
+    pub fn question(&self, preempt: bool, override_reason: Option<&str>) -> Question {
+        Question {
+            service: self.service.clone(),
+            environment: self.environment.clone(),
+            version: self.version.clone(),
+            kind: self.kind.map(|kind| kind.word().to_owned()),
+            preempt,
+            initiated_by: self.source.initiated_by().map(str::to_owned),
+            override_: override_reason.map(|reason| Override { reason: reason.to_owned() }),
+        }
+    }
 }
 
 /// A start.

@@ -1,4 +1,5 @@
-//! Asks the gate by starting the deployment, and waits for it to open if told to.
+//! Asks the gate by starting the deployment, and waits for it to open if told to: not by asking again and again, but by
+//! a question that the server answers when there is something to say.
 
 use std::time::Duration;
 
@@ -14,16 +15,20 @@ use super::{
 };
 use crate::cli::client::{
     error::Error,
+    gate::{Announcer, Question},
     http::{self, Call, Client},
-    output::{BAD, DIM, GOOD, WARN, plain, say},
+    output::{BAD, say},
     problem::Problem,
-    view::{Check, Decision, Started},
+    verdict,
+    view::{Decision, Started},
 };
 
 /// How long an answer that is on its way is waited for after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 /// However late the gate is said to open, a lifted freeze or lockdown is noticed within this time.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// The gate opens and is found shut within this time only when something is wrong, or somebody else is quicker.
+const HURRY: Duration = Duration::from_secs(1);
 /// How often at least it is asked again while something may end at any time.
 const POLL: Duration = Duration::from_secs(30);
 
@@ -37,46 +42,87 @@ pub enum Verdict {
     Interrupted(Caught),
 }
 
-/// Sends the start until it is allowed, the waiting time is up or a signal comes. The call's idempotency key stays the
-/// same, so that a start whose answer was lost is found again instead of standing in its own way.
-pub async fn ask(
-    client: &Client,
-    start: &Call,
-    wait: Duration,
-    signals: &mut Signals,
-) -> Result<Verdict, Error> {
-    let deadline = Instant::now() + wait;
-    let mut refusals = 0;
-    let mut said = Vec::new();
+/// A start, and what it is to wait for.
+pub struct Asking {
+    /// The call that starts it. Its idempotency key stays the same, so that a start whose answer was lost is found again
+    /// instead of standing in its own way.
+    pub start: Call,
+    /// The same as a question.
+    pub question: Question,
+    /// How long to wait for the gate to open.
+    pub wait: Duration,
+}
+
+/// Sends the start until it is allowed, the waiting time is up or a signal comes.
+pub async fn ask(client: &Client, asking: &Asking, signals: &mut Signals) -> Result<Verdict, Error> {
+    let deadline = Instant::now() + asking.wait;
+    let mut waiting = Waiting::default();
     loop {
-        let answer = match send(client, start, signals).await {
+        let answer = match send(client, &asking.start, signals).await {
             Ok(answer) => answer,
             Err(caught) => return Ok(Verdict::Interrupted(caught)),
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        let rest = match answer {
+        match answer {
             Ok(answer) => return Ok(Verdict::Open(Box::new(Started::deserialize(&answer)?), answer)),
             Err(http::Error::Problem { problem, .. }) if problem.slug() == "gate-denied" => {
                 if left.is_zero() {
                     return Ok(Verdict::Refused(problem));
                 }
-                let decision = problem.decision.unwrap_or_default();
-                let reasons = reasons(&decision);
-                if reasons != said {
-                    say(format_args!("waiting for up to {} more:", humantime::format_duration(whole(left))));
-                    decision.denials().for_each(|check| say(line(check, 0)));
-                    said = reasons;
-                }
-                refusals += 1;
-                pause(&decision, refusals)
+                waiting.denied(problem.decision.unwrap_or_default(), left);
             }
             // Whoever has been waiting already goes on waiting while the server restarts.
-            Err(error) if refusals > 0 && error.is_outage() && !left.is_zero() => POLL,
+            Err(error) if waiting.refusals > 0 && error.is_outage() && !left.is_zero() => {}
             Err(error) => return Err(error.into()),
-        };
+        }
         tokio::select! {
-            () = sleep(rest.min(left)) => {}
+            () = waiting.until_worth_asking(client, asking, deadline) => {}
             caught = signals.next() => return Ok(Verdict::Interrupted(caught)),
+        }
+    }
+}
+
+/// What is known of a gate that is shut.
+#[derive(Default)]
+struct Waiting {
+    announcer: Announcer,
+    decision: Decision,
+    /// How often the start was refused.
+    refusals: u32,
+    /// How often in a row it was, right after the gate was said to be open.
+    contradictions: u32,
+}
+
+impl Waiting {
+    fn denied(&mut self, decision: Decision, left: Duration) {
+        self.refusals += 1;
+        self.announcer.say(&decision, left);
+        self.decision = decision;
+    }
+
+    /// Resolves when the start is worth another try: the server says so the moment the last rule holds. Where it cannot
+    /// be asked that, after a pause.
+    async fn until_worth_asking(&mut self, client: &Client, asking: &Asking, deadline: Instant) {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let begun = Instant::now();
+        loop {
+            let seen = self.decision.state.clone();
+            let Ok(answer) = asking.question.watch(client, seen.as_deref(), left()).await else {
+                return sleep(pause(&self.decision, self.refusals).min(left())).await;
+            };
+            let changed = answer.decision.state != seen;
+            // What lifts the rules is no part of the question that waits.
+            let lifted = asking.question.override_.is_some() && changed;
+            if answer.decision.allowed || lifted || left().is_zero() {
+                break;
+            }
+            self.announcer.say(&answer.decision, left());
+            self.decision = answer.decision;
+        }
+        // Once, somebody else may have been quicker. Again and again, the start is told something else than the question.
+        self.contradictions = if begun.elapsed() < HURRY { self.contradictions + 1 } else { 0 };
+        if self.contradictions > 1 {
+            sleep(pause(&Decision::default(), self.contradictions).min(left())).await;
         }
     }
 }
@@ -104,12 +150,6 @@ async fn send(
     Err(caught)
 }
 
-/// What keeps the gate shut, without what changes from one look to the next.
-fn reasons(decision: &Decision) -> Vec<(String, Option<String>, Value)> {
-    let by = |check: &Check| check.details.get("deployment_id").cloned().unwrap_or_default();
-    decision.denials().map(|check| (check.rule.clone(), check.code.clone(), by(check))).collect()
-}
-
 /// How long to wait before asking again. A known time is waited for, counted by the server's clock; but a running
 /// deployment may end any time before its lease does, and what has no known time is polled, ever more slowly.
 fn pause(decision: &Decision, refusals: u32) -> Duration {
@@ -124,10 +164,6 @@ fn pause(decision: &Decision, refusals: u32) -> Duration {
     }
 }
 
-fn whole(span: Duration) -> Duration {
-    Duration::from_secs(span.as_secs().max(1))
-}
-
 /// Shows why the gate said no: every rule, and from when it may be asked again.
 pub fn show_refusal(problem: &Problem) {
     say(format_args!("{BAD}refused{BAD:#} by the gate"));
@@ -135,9 +171,7 @@ pub fn show_refusal(problem: &Problem) {
         say(problem);
         return;
     };
-    let rules = || decision.checks.iter().filter(|check| check.mode != "off");
-    let width = rules().map(|check| check.rule.chars().count()).max().unwrap_or_default();
-    rules().for_each(|check| say(line(check, width)));
+    verdict::lines(decision).iter().for_each(say);
     if let Some(at) = decision.retry_at {
         say(format_args!("not before {} UTC", at.format("%Y-%m-%d %H:%M:%S")));
     }
@@ -145,31 +179,15 @@ pub fn show_refusal(problem: &Problem) {
 
 /// Shows what the gate only reports when it lets a deployment start.
 pub fn show_reports(decision: &Decision) {
-    decision.checks.iter().filter(|check| check.outcome == "fail").for_each(|check| say(line(check, 0)));
-}
-
-/// One rule's verdict: a mark, the rule, and unless it passed the code and the message.
-fn line(check: &Check, width: usize) -> String {
-    let (style, mark, note) = match check.outcome.as_str() {
-        "pass" => (GOOD, "✓", ""),
-        "fail" if check.denies() => (BAD, "✗", ""),
-        "fail" => (WARN, "!", "  (reported only)"),
-        _ => (DIM, "-", ""),
-    };
-    let rule = plain(&check.rule);
-    if check.outcome == "pass" {
-        return format!("{style}{mark}{style:#} {rule}");
-    }
-    let words = [&check.code, &check.message].into_iter().flatten().map(|word| format!("  {}", plain(word)));
-    format!("{style}{mark}{style:#} {rule:width$}{}{note}", words.collect::<String>())
+    verdict::failures(decision).iter().for_each(say);
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use serde_json::json;
 
     use super::*;
+    use crate::cli::client::view::Check;
 
     fn decision(rule: &str, retry_seconds: Option<i64>) -> Decision {
         let now = DateTime::UNIX_EPOCH;
@@ -204,25 +222,5 @@ mod tests {
         let pauses =
             [1, 2, 3, 4, 5, 99].map(|refusals| pause(&decision("approval", None), refusals).as_secs());
         assert_eq!(pauses, [2, 4, 8, 16, 30, 30]);
-    }
-
-    #[test]
-    fn reasons_change_with_what_is_in_the_way_but_not_with_its_lease() {
-        let (mut one, mut two) = (decision("concurrency", Some(60)), decision("concurrency", Some(99)));
-        assert_eq!(reasons(&one), reasons(&two));
-        one.checks.iter_mut().for_each(|check| check.details = json!({"deployment_id": "a"}));
-        two.checks.iter_mut().for_each(|check| check.details = json!({"deployment_id": "b"}));
-        assert_ne!(reasons(&one), reasons(&two));
-    }
-
-    #[test]
-    fn a_line_says_rule_code_and_message() {
-        let shown = |check: &Check| anstream::adapter::strip_str(&line(check, 8)).to_string();
-        let mut check = decision("freeze", None).checks.remove(0);
-        assert_eq!(shown(&check), "✗ freeze    some-code  since a while");
-        check.mode = "report".into();
-        assert_eq!(shown(&check), "! freeze    some-code  since a while  (reported only)");
-        check.outcome = "pass".into();
-        assert_eq!(shown(&check), "✓ freeze");
     }
 }

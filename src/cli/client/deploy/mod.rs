@@ -116,6 +116,17 @@ pub enum Kind {
     Rollback,
 }
 
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Hotfix => "hotfix",
+            Self::Redeploy => "redeploy",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
 /// How the new version replaces the old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -170,7 +181,7 @@ Signals are passed on to it, and its exit code is returned. In a GitLab job the 
 time, pipeline and user are known without being named.
 
 Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.
-With --dry-run: 0 nothing stands in the way of a start, 5 another deployment is running.";
+With --dry-run: 0 the gate is open, 5 it is not.";
 
 impl WhatArgs {
     /// Puts together what the server is asked for.
@@ -190,6 +201,11 @@ impl WhatArgs {
 }
 
 impl OptionArgs {
+    /// Why the gate is overridden, if it is.
+    pub fn override_reason(&self) -> Option<&str> {
+        self.override_reason.as_deref()
+    }
+
     /// The part of an intent that these options make up.
     pub fn intent(&self) -> Intent {
         Intent {
@@ -240,7 +256,7 @@ pub(super) async fn run(session: &Session, args: DeployArgs) -> Result<Exit, Err
     }
     let intent = args.what.intent(&args.options)?;
     if args.wrap.dry_run {
-        return preview::run(session, &intent).await;
+        return preview::run(session, &intent, args.options.override_reason.as_deref()).await;
     }
     wrap::run(session, args.wrap.plan(intent, args.options, false)).await
 }

@@ -1,4 +1,5 @@
-//! `waybill deploy --dry-run`: what is in the target, and whether another deployment is in the way.
+//! `waybill deploy --dry-run`: what the gate would say to a start. A release that is not on record yet cannot be asked
+//! about; then what is in the target has to do.
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -8,6 +9,7 @@ use crate::cli::client::{
     Session,
     error::Error,
     exit::Exit,
+    gate,
     http::Call,
     output::{self, Format, plain, print},
     view::{Occupant, Target},
@@ -20,8 +22,17 @@ pub async fn target(session: &Session, service: &str, environment: &str) -> Resu
     Ok((answer, target))
 }
 
+/// Shows what the gate would say.
+pub async fn run(session: &Session, intent: &Intent, override_reason: Option<&str>) -> Result<Exit, Error> {
+    match intent.question(false, override_reason).ask(&session.client).await {
+        Ok(answer) => gate::show(session, &answer),
+        Err(Error::Client(error)) if error.is_not_found() => run_without_gate(session, intent).await,
+        Err(error) => Err(error),
+    }
+}
+
 /// Shows the target, and refuses if something is running there.
-pub async fn run(session: &Session, intent: &Intent) -> Result<Exit, Error> {
+async fn run_without_gate(session: &Session, intent: &Intent) -> Result<Exit, Error> {
     let (answer, target) = match target(session, &intent.service, &intent.environment).await {
         Err(Error::Client(error)) if error.is_not_found() => (Value::Null, None),
         found => found.map(|(answer, target)| (answer, Some(target)))?,
@@ -51,7 +62,7 @@ fn lines(intent: &Intent, target: Option<&Target>) -> Vec<String> {
         Some(running) => format!("a start of {version} would be refused now: {} is running", since(running)),
         None => format!("nothing is running; a start of {version} would not meet another deployment"),
     };
-    let rest = "the gate's other rules are judged when the deployment starts".into();
+    let rest = format!("{version} is not on record yet: the gate's other rules are judged when it starts");
     vec![format!("{service} in {environment}: {current}"), verdict, rest]
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     OptionArgs, WhatArgs,
     body::{FinishBody, HeartbeatBody, Outcome, OverrideBody, StartBody},
-    gate::{self, Verdict},
+    gate::{self, Asking, Verdict},
     signals::Signals,
 };
 use crate::cli::client::{
@@ -99,8 +99,12 @@ async fn start(session: &Session, args: StartArgs) -> Result<Exit, Error> {
     let intent = args.what.intent(&args.options)?;
     let override_ = args.options.override_reason.as_deref().map(|reason| OverrideBody { reason });
     let body = StartBody { intent: &intent, lease_seconds: args.lease.as_secs(), preempt: false, override_ };
-    let call = Call::post(&["deployments"], &body)?;
-    match gate::ask(&session.client, &call, args.options.wait, &mut Signals::new()?).await? {
+    let asking = Asking {
+        start: Call::post(&["deployments"], &body)?,
+        question: intent.question(false, args.options.override_reason.as_deref()),
+        wait: args.options.wait,
+    };
+    match gate::ask(&session.client, &asking, &mut Signals::new()?).await? {
         Verdict::Open(started, answer) => {
             gate::show_reports(&started.decision);
             match session.format {

@@ -8,7 +8,7 @@ use super::{
     OnError, OnLeaseLost,
     body::{Intent, Outcome, OverrideBody, RecordBody, StartBody},
     child::{self, Child},
-    gate::{self, Verdict},
+    gate::{self, Asking, Verdict},
     lease, report,
     signals::{Caught, Signals},
 };
@@ -50,13 +50,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn start(&self) -> Result<Call, Error> {
+    fn asking(&self) -> Result<Asking, Error> {
         let override_ = self.override_reason.as_deref().map(|reason| OverrideBody { reason });
         let lease_seconds = self.lease.as_secs();
-        Call::post(
-            &["deployments"],
-            &StartBody { intent: &self.intent, lease_seconds, preempt: self.preempt, override_ },
-        )
+        let body = StartBody { intent: &self.intent, lease_seconds, preempt: self.preempt, override_ };
+        Ok(Asking {
+            start: Call::post(&["deployments"], &body)?,
+            question: self.intent.question(self.preempt, self.override_reason.as_deref()),
+            wait: self.wait,
+        })
     }
 }
 
@@ -101,7 +103,7 @@ impl Ended {
 /// Does what the plan says.
 pub async fn run(session: &Session, plan: Plan) -> Result<Exit, Error> {
     let mut signals = Signals::new()?;
-    match gate::ask(&session.client, &plan.start()?, plan.wait, &mut signals).await {
+    match gate::ask(&session.client, &plan.asking()?, &mut signals).await {
         Ok(Verdict::Open(started, _)) => Ok(gated(&session.client, &plan, &started, &mut signals).await),
         Ok(Verdict::Refused(problem)) => {
             gate::show_refusal(&problem);

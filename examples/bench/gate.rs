@@ -1,0 +1,82 @@
+//! A target with a great deal behind its gate, and questions to that gate.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use crate::load::{Client, run};
+
+const WINDOWS: usize = 50;
+const APPROVALS: usize = 20;
+const SCANS: usize = 10;
+
+/// The release that is asked about, and the target: one of those that the seed deploys to.
+const SERVICE: &str = "service-1";
+const ENVIRONMENT: &str = "environment-2";
+const VERSION: &str = "1.0.0";
+
+/// Sets a policy with every rule on, and puts windows, approvals and scans behind it. Half of the windows recur; none
+/// holds now, so that none is left out of account.
+pub async fn seed(client: &Client) -> anyhow::Result<()> {
+    for name in ["environment-1", ENVIRONMENT] {
+        // Whoever edits it confirms it, and only then can be promoted from there.
+        client.patch(&format!("/environments/{name}"), &json!({})).await?;
+    }
+    let policy = json!({
+        "freeze": {},
+        "promotion": { "from": ["environment-1"], "soak_seconds": 1 },
+        "approval": { "required": APPROVALS, "groups": [] },
+        "vulnerabilities": { "max": { "critical": 0, "high": 0 }, "require_scan": true, "max_scan_age_seconds": 86400 },
+        "image": { "allowed_repositories": [] },
+        "outdated": {},
+    });
+    client.put(&format!("/environments/{ENVIRONMENT}/policy"), &policy).await?;
+    let now = chrono::Utc::now();
+    for number in 0..WINDOWS {
+        let mut window =
+            json!({ "name": format!("window {number}"), "reason": "bench", "environments": [ENVIRONMENT] });
+        if number % 2 == 0 {
+            window["start_cron"] = json!(format!("{number} 0 25 12 *"));
+            window["end_cron"] = json!("0 6 26 12 *");
+            window["timezone"] = json!("Europe/Berlin");
+        } else {
+            let days = i64::try_from(number)? + 1;
+            window["starts_at"] = json!(now + chrono::TimeDelta::days(days));
+            window["ends_at"] = json!(now + chrono::TimeDelta::days(days + 1));
+        }
+        client.post("/freeze-windows", &window).await?;
+    }
+    let release = format!("/services/{SERVICE}/releases/{VERSION}");
+    for number in 0..APPROVALS {
+        let name = format!("approver-{number}");
+        let token = json!({ "name": name, "subject": name, "scopes": ["approve"] });
+        let made = client.post("/tokens", &token).await?;
+        let secret = made.get("token").and_then(Value::as_str).context("a token")?;
+        let approval = json!({ "environment": ENVIRONMENT, "decision": "approved" });
+        client.bearing(secret).post(&format!("{release}/approvals"), &approval).await?;
+    }
+    for number in 0..SCANS {
+        let scan = json!({
+            "scanner": format!("scanner-{number}"),
+            "scanned_at": now,
+            "counts": { "critical": 0, "high": 0, "medium": 5, "low": 9, "unknown": 0 },
+        });
+        client.post(&format!("{release}/scans"), &scan).await?;
+    }
+    Ok(())
+}
+
+/// Asks the gate again and again.
+pub async fn check(client: &Client, clients: usize, time: Duration) -> anyhow::Result<()> {
+    let question = json!({ "service": SERVICE, "environment": ENVIRONMENT, "version": VERSION });
+    run(clients, time, async |_| client.post("/gate/check", &question).await.map(drop)).await
+}
+
+/// Reads the deployment that is current in the same target again and again.
+pub async fn deployment(client: &Client, clients: usize, time: Duration) -> anyhow::Result<()> {
+    let target = client.get(&format!("/services/{SERVICE}/environments/{ENVIRONMENT}")).await?;
+    let id = target.pointer("/current/deployment_id").and_then(Value::as_str).context("a deployment")?;
+    let path = format!("/deployments/{id}");
+    run(clients, time, async |_| client.get(&path).await.map(drop)).await
+}

@@ -1,0 +1,352 @@
+//! `/services/{service}/releases/{version}/approvals` and `/approvals/pending`: what people say to a release going to an
+//! environment, and who is waited for.
+
+use poem::http::StatusCode;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+    types::Example,
+};
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        problem::Problem,
+        reply::{MadeOrThere, Reply, answer},
+        types::{Nullable, Time},
+        view::{ActorView, next_link, page_request, refuse},
+    },
+    domain::{
+        approval::{Named, Pending, Said},
+        fault::Faults,
+        idempotency::Answer,
+        text::{self, Name, TEXT_MAX},
+        vocabulary::Voice,
+    },
+    usecase::approvals::{self, About, Given, Waiting},
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct ApprovalsApi;
+
+/// What somebody says to a release going to an environment.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Approval")]
+pub struct ApprovalView {
+    /// Identity.
+    pub id: Uuid,
+    /// The service.
+    pub service: String,
+    /// The release's version.
+    pub version: String,
+    /// The environment.
+    pub environment: String,
+    /// What they say.
+    pub decision: Voice,
+    /// Why.
+    pub comment: Nullable<String>,
+    /// Who.
+    pub actor: ActorView,
+    /// The groups that it counts for: those of the token it was said with.
+    pub groups: Vec<String>,
+    /// When.
+    pub created_at: Time,
+    /// Since when it no longer stands: it was withdrawn, or the same subject said something else.
+    pub withdrawn_at: Nullable<Time>,
+}
+
+impl From<Named> for ApprovalView {
+    fn from(Named { approval, service, version, environment }: Named) -> Self {
+        Self {
+            id: approval.id,
+            service,
+            version,
+            environment,
+            decision: approval.voice,
+            comment: approval.comment.into(),
+            actor: approval.actor.into(),
+            groups: approval.groups.into_iter().collect(),
+            created_at: Time(approval.created_at),
+            withdrawn_at: approval.withdrawn_at.map(Time).into(),
+        }
+    }
+}
+
+/// Something to say to a release going to an environment.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct CreateApproval {
+    /// The environment.
+    pub environment: String,
+    /// What you say.
+    pub decision: Voice,
+    /// Why, in at most 2000 characters.
+    #[oai(skip_serializing_if_is_none)]
+    pub comment: Option<String>,
+}
+
+impl Example for CreateApproval {
+    fn example() -> Self {
+        Self {
+            environment: "prod".to_owned(),
+            decision: Voice::Approved,
+            comment: Some("Seen in staging; the migration is safe".to_owned()),
+        }
+    }
+}
+
+impl CreateApproval {
+    fn parse(&self) -> Result<Said, Faults> {
+        let mut faults = Faults::default();
+        faults.take("/environment", Name::parse(&self.environment));
+        let comment = self.comment.as_deref().map(str::trim).filter(|comment| !comment.is_empty());
+        let comment = faults.take_optional("/comment", comment.map(|comment| text::free(comment, TEXT_MAX)));
+        faults.finish(Some(Said { voice: self.decision, comment }))
+    }
+}
+
+/// A page of approvals.
+#[derive(Clone, Debug, Object)]
+pub struct ApprovalPage {
+    /// What was said, newest first.
+    pub items: Vec<ApprovalView>,
+    /// Where the next page goes on; null on the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer to a list.
+#[derive(ApiResponse)]
+pub enum ApprovalList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<ApprovalPage>,
+        /// Where the next page is.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+/// An approval that does not count.
+#[derive(Clone, Debug, Object)]
+pub struct NotCounted {
+    /// Whose it is.
+    pub subject: String,
+    /// Why it does not count.
+    pub why: String,
+}
+
+/// A release that waits for approvals.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "PendingApproval")]
+pub struct PendingView {
+    /// The service.
+    pub service: String,
+    /// The environment it is to go to.
+    pub environment: String,
+    /// The release's version.
+    pub version: String,
+    /// How many subjects must approve.
+    pub required: u32,
+    /// Those who did.
+    pub approved_by: Vec<String>,
+    /// How many are missing.
+    pub missing: u32,
+    /// Those who rejected it: it stands still until they withdraw that.
+    pub rejected_by: Vec<String>,
+    /// The approvals that do not count.
+    pub not_counted: Vec<NotCounted>,
+    /// The groups whose members' approvals count; anybody's when empty.
+    pub groups: Vec<String>,
+    /// When the gate first denied it for want of approvals.
+    pub waiting_since: Time,
+    /// Who asked for it last.
+    pub asked_by: ActorView,
+    /// What the gate said to that.
+    pub decision_id: Uuid,
+}
+
+impl From<Pending> for PendingView {
+    fn from(Pending { asked, required, approved_by, missing, rejected_by, not_counted }: Pending) -> Self {
+        let not_counted =
+            not_counted.into_iter().map(|(subject, why)| NotCounted { subject, why: why.to_owned() });
+        Self {
+            service: asked.service,
+            environment: asked.environment,
+            version: asked.version,
+            required,
+            approved_by,
+            missing,
+            rejected_by,
+            not_counted: not_counted.collect(),
+            groups: asked.policy.approval.groups,
+            waiting_since: Time(asked.since),
+            asked_by: asked.actor.into(),
+            decision_id: asked.decision_id,
+        }
+    }
+}
+
+/// A page of what waits.
+#[derive(Clone, Debug, Object)]
+pub struct PendingPage {
+    /// The releases, those that have waited for the shortest time first.
+    pub items: Vec<PendingView>,
+    /// Where the next page goes on; null on the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer to a list of what waits.
+#[derive(ApiResponse)]
+pub enum PendingList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<PendingPage>,
+        /// Where the next page is.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+/// The answer to a withdrawal.
+#[derive(Debug, ApiResponse)]
+pub enum Withdrawn {
+    /// It no longer stands.
+    #[oai(status = 204)]
+    Done,
+}
+
+fn render(Given { named, new }: &Given) -> Answer {
+    let Named { service, version, approval, .. } = named;
+    let location = format!("/api/v1/services/{service}/releases/{version}/approvals/{}", approval.id);
+    let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
+    let body = ApprovalView::from(named.clone());
+    Answer { location: new.then_some(location), ..answer(status, &body) }
+}
+
+#[OpenApi(tag = "Tags::Gate")]
+impl ApprovalsApi {
+    /// Approve or reject a release for an environment
+    ///
+    /// It stands for this release in this environment, as the voice of the token's subject: a subject has one, whichever
+    /// token it uses, and what it said before is withdrawn. The same again answers 200; where it no longer counted, it is
+    /// said anew. A rejection stands in the way until it is withdrawn.
+    #[oai(
+        path = "/services/:service/releases/:version/approvals",
+        method = "post",
+        operation_id = "create_approval"
+    )]
+    async fn create_approval(
+        &self,
+        auth: Auth,
+        /// The service's name.
+        service: Path<String>,
+        /// The release's version.
+        version: Path<String>,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
+        body: Json<CreateApproval>,
+    ) -> Result<Reply<ApprovalView, MadeOrThere>, Problem> {
+        let said = body.0.parse().map_err(refuse)?;
+        let about = About { service: &service.0, version: &version.0, environment: &body.0.environment };
+        auth.once(
+            &body.0,
+            |ctx| async move { Ok(render(&approvals::give(&ctx, about, &said, &render).await?)) },
+        )
+        .await
+    }
+
+    /// List what people said about a release
+    ///
+    /// Newest first, what was withdrawn too.
+    #[oai(
+        path = "/services/:service/releases/:version/approvals",
+        method = "get",
+        operation_id = "list_approvals"
+    )]
+    async fn list_approvals(
+        &self,
+        auth: Auth,
+        /// The service's name.
+        service: Path<String>,
+        /// The release's version.
+        version: Path<String>,
+        /// For this environment.
+        environment: Query<Option<String>>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<ApprovalList, Problem> {
+        let request = page_request(limit.0, cursor.0.as_deref())?;
+        let environment = environment.0;
+        let page =
+            approvals::list(&auth.ctx(), &service.0, &version.0, environment.as_deref(), &request).await?;
+        let query = [("environment", environment), ("limit", limit.0.map(|n| n.to_string()))];
+        let path = format!("/services/{}/releases/{}/approvals", service.0, version.0);
+        let link = next_link(&path, &query, page.next.as_deref());
+        let items = page.items.into_iter().map(Into::into).collect();
+        Ok(ApprovalList::Page(Json(ApprovalPage { items, next_cursor: page.next.into() }), link))
+    }
+
+    /// Withdraw what you have said
+    ///
+    /// Only the subject that said it can. Withdrawing it again changes nothing.
+    #[oai(
+        path = "/services/:service/releases/:version/approvals/:id",
+        method = "delete",
+        operation_id = "withdraw_approval"
+    )]
+    async fn withdraw_approval(
+        &self,
+        auth: Auth,
+        /// The service's name.
+        service: Path<String>,
+        /// The release's version.
+        version: Path<String>,
+        /// The approval's id.
+        id: Path<Uuid>,
+    ) -> Result<Withdrawn, Problem> {
+        approvals::withdraw(&auth.ctx(), &service.0, &version.0, id.0).await?;
+        Ok(Withdrawn::Done)
+    }
+
+    /// List what waits for whom
+    ///
+    /// The releases that the gate denied a start for want of approvals within seven days and that still want them. What has
+    /// started since, what a newer release has overtaken, and what waits for something else only is not among them.
+    #[oai(path = "/approvals/pending", method = "get", operation_id = "list_pending_approvals")]
+    async fn list_pending_approvals(
+        &self,
+        auth: Auth,
+        /// What the approvals of this group's members can count for.
+        group: Query<Option<String>>,
+        /// Of this service.
+        service: Query<Option<String>>,
+        /// For this environment.
+        environment: Query<Option<String>>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<PendingList, Problem> {
+        let request = page_request(limit.0, cursor.0.as_deref())?;
+        let query = [
+            ("group", group.0.clone()),
+            ("service", service.0.clone()),
+            ("environment", environment.0.clone()),
+            ("limit", limit.0.map(|n| n.to_string())),
+        ];
+        let only = Waiting { group: group.0, service: service.0, environment: environment.0 };
+        let page = approvals::waiting(&auth.ctx(), &only, &request).await?;
+        let link = next_link("/approvals/pending", &query, page.next.as_deref());
+        let items = page.items.into_iter().map(Into::into).collect();
+        Ok(PendingList::Page(Json(PendingPage { items, next_cursor: page.next.into() }), link))
+    }
+}

@@ -1,0 +1,143 @@
+//! `/gate/wait`: a check that answers when there is something to say.
+
+use std::time::Duration;
+
+use poem::web::Data;
+use poem_openapi::{ApiResponse, OpenApi, param::Query, payload::Json};
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        gate::AnswerView,
+        problem::{Code, FieldError, Problem},
+    },
+    domain::{
+        fault::{Faults, Malformed},
+        text::{self, Name, SHORT_TEXT_MAX, Version},
+        vocabulary::Kind,
+    },
+    shutdown::Shutdown,
+    usecase::gate::{
+        check::{Answer, Question},
+        wait::{self, LONGEST, Waiting},
+    },
+};
+
+/// How long a request waits that does not say: less than proxies let a connection be silent.
+const USUAL_SECONDS: u64 = 50;
+
+/// The longest `seen`, in characters.
+const SEEN_MAX: usize = 64;
+
+/// The operation.
+#[derive(Debug)]
+pub struct GateWaitApi;
+
+/// What the gate said in the end.
+#[derive(ApiResponse)]
+pub enum Waited {
+    /// What a start would be told now.
+    #[oai(status = 200)]
+    Answer(
+        Json<AnswerView>,
+        /// In how many seconds every failing rule will hold, where that is known.
+        #[oai(header = "Retry-After")]
+        Option<u64>,
+    ),
+}
+
+impl From<Answer> for Waited {
+    fn from(answer: Answer) -> Self {
+        let decision = &answer.decision;
+        let left =
+            decision.verdict.retry_at.map(|at| (at - decision.evaluated_at).to_std().unwrap_or_default());
+        let seconds = left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0));
+        Self::Answer(Json(answer.into()), seconds.map(|seconds| seconds.max(1)))
+    }
+}
+
+/// Refuses a request for all of its parameters that cannot be used.
+fn refuse(faults: Faults) -> Problem {
+    let field = |fault: crate::domain::fault::Fault| FieldError::new(fault.pointer, fault.code, fault.detail);
+    Problem::new(Code::InvalidRequest, "Some parameters cannot be used; `errors` names each of them.")
+        .errors(faults.into_vec().into_iter().map(field).collect())
+}
+
+fn seconds(asked: Option<u64>) -> Result<Duration, Malformed> {
+    let (asked, max) = (asked.unwrap_or(USUAL_SECONDS), LONGEST.as_secs());
+    if (1..=max).contains(&asked) {
+        return Ok(Duration::from_secs(asked));
+    }
+    Err(Malformed::new("out-of-range", format!("must be from 1 to {max} seconds")))
+}
+
+fn state(seen: String) -> Result<String, Malformed> {
+    if (1..=SEEN_MAX).contains(&seen.len()) && seen.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(seen);
+    }
+    Err(Malformed::new("invalid", "must be the `state` of an earlier answer"))
+}
+
+#[OpenApi(tag = "Tags::Gate")]
+impl GateWaitApi {
+    /// Wait for the gate
+    ///
+    /// The same as a check, as a long poll. It answers at once when the gate allows it or when something else stands in
+    /// the way than `seen`, which is the `state` of the last answer; else as soon as one of the two is the case; else at
+    /// the timeout, with what stands in the way then. Whatever happens to the target wakes it, on whichever replica, and
+    /// so does the moment at which a rule begins to hold. A server that is about to stop answers at once: ask again.
+    #[oai(path = "/gate/wait", method = "get", operation_id = "wait_gate")]
+    #[expect(clippy::too_many_arguments, reason = "each is a query parameter")]
+    async fn wait_gate(
+        &self,
+        auth: Auth,
+        shutdown: Data<&Shutdown>,
+        /// The service.
+        service: Query<String>,
+        /// The environment.
+        environment: Query<String>,
+        /// The release's version; it must be registered.
+        version: Query<String>,
+        /// What the deployment would be for; when absent `redeploy` if the release is current, else `deploy`.
+        kind: Query<Option<Kind>>,
+        /// Whether a rollback would cancel what is running.
+        preempt: Query<Option<bool>>,
+        /// The person who would set it off, at most 200 characters.
+        initiated_by: Query<Option<String>>,
+        /// How long to wait at most, from 1 to 300 seconds; 50 when absent.
+        timeout: Query<Option<u64>>,
+        /// The `state` of the last answer; when absent, what stands in the way at first.
+        seen: Query<Option<String>>,
+    ) -> Result<Waited, Problem> {
+        let mut faults = Faults::default();
+        let service = faults.take("/query/service", Name::parse(&service.0));
+        let environment = faults.take("/query/environment", Name::parse(&environment.0));
+        let version = faults.take("/query/version", Version::parse(&version.0));
+        let initiated_by = initiated_by.0.as_ref().map(|text| text::free(text, SHORT_TEXT_MAX));
+        let initiated_by = faults.take_optional("/query/initiated_by", initiated_by);
+        let timeout = faults.take("/query/timeout", seconds(timeout.0));
+        let seen = faults.take_optional("/query/seen", seen.0.map(state));
+        let preempt = preempt.0.unwrap_or(false);
+        if preempt && kind.0 != Some(Kind::Rollback) {
+            faults.add("/query/preempt", "not-a-rollback", "only a deployment of kind rollback may preempt");
+        }
+        let named = service.zip(environment).zip(version).zip(timeout);
+        let waiting = named.map(|(((service, environment), version), timeout)| Waiting {
+            question: Question {
+                service,
+                environment,
+                version,
+                kind: kind.0,
+                preempt,
+                initiated_by,
+                override_reason: None,
+            },
+            seen,
+            timeout,
+        });
+        let waiting = faults.finish(waiting).map_err(refuse)?;
+        // Boxed: with two evaluations in it, it would otherwise make every request large.
+        Ok(Box::pin(wait::wait(&auth.ctx(), &waiting, shutdown.0)).await?.into())
+    }
+}

@@ -1,0 +1,203 @@
+//! `/services/{service}/releases/{version}/scans`: what scanners reported about a release.
+
+pub mod report;
+
+use poem::http::StatusCode;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+};
+use uuid::Uuid;
+
+use self::report::ReportBody;
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        problem::Problem,
+        reply::{MadeOrThere, Reply, answer},
+        types::{Nullable, Time},
+        view::{ActorView, next_link, page_request, refuse},
+    },
+    domain::{
+        fault::Faults,
+        gate::facts::Counts,
+        idempotency::Answer,
+        scan::Scan,
+        text::{Name, Version},
+        vocabulary::ScanFormat,
+    },
+    usecase::scans::{self, Upload, Uploaded},
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct ScansApi;
+
+/// How many vulnerabilities of each severity, each counted once for each package.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Counts")]
+pub struct CountsView {
+    /// Critical ones.
+    pub critical: u32,
+    /// High ones.
+    pub high: u32,
+    /// Medium ones.
+    pub medium: u32,
+    /// Low ones, and negligible ones.
+    pub low: u32,
+    /// Those without a rating.
+    pub unknown: u32,
+}
+
+impl From<Counts> for CountsView {
+    fn from(Counts { critical, high, medium, low, unknown }: Counts) -> Self {
+        Self { critical, high, medium, low, unknown }
+    }
+}
+
+/// A scan.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Scan")]
+pub struct ScanView {
+    /// Identity.
+    pub id: Uuid,
+    /// The service.
+    pub service: String,
+    /// The version of the release it was put on record for.
+    pub version: String,
+    /// What it is of: the image's digest, or the version of a release without an image. It counts for every release of
+    /// the service with this artefact.
+    pub artefact: String,
+    /// Who made it: `trivy`, `grype`, or as the plain form names it.
+    pub scanner: String,
+    /// In which form it came.
+    pub format: ScanFormat,
+    /// When it was made.
+    pub scanned_at: Time,
+    /// How many vulnerabilities it found.
+    pub counts: CountsView,
+    /// How many findings are kept of it, one for each vulnerability and package: none of a plain report, and none once
+    /// the scanner has reported anew.
+    pub findings: u32,
+    /// Whether it is the latest of its scanner, and so the one that the gate counts.
+    pub latest: bool,
+    /// Who put it on record.
+    pub actor: ActorView,
+    /// When it was put on record.
+    pub created_at: Time,
+}
+
+fn view(service: &str, scan: Scan) -> ScanView {
+    ScanView {
+        id: scan.id,
+        service: service.to_owned(),
+        version: scan.version,
+        artefact: scan.artefact,
+        scanner: scan.scanner,
+        format: scan.format,
+        scanned_at: Time(scan.scanned_at),
+        counts: scan.counts.into(),
+        findings: scan.findings,
+        latest: scan.latest,
+        actor: scan.actor.into(),
+        created_at: Time(scan.created_at),
+    }
+}
+
+/// A page of scans.
+#[derive(Clone, Debug, Object)]
+pub struct ScanPage {
+    /// The scans, the one that was made last first.
+    pub items: Vec<ScanView>,
+    /// Where the next page goes on; null on the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer to a list.
+#[derive(ApiResponse)]
+pub enum ScanList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<ScanPage>,
+        /// Where the next page is.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+fn render(service: &Name) -> impl Fn(&Uploaded) -> Answer + use<> {
+    let service = service.to_string();
+    move |Uploaded { scan, new }| {
+        let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
+        answer(status, &view(&service, scan.clone()))
+    }
+}
+
+#[OpenApi(tag = "Tags::Gate")]
+impl ScansApi {
+    /// Put a vulnerability report on record
+    ///
+    /// Takes what `trivy image --format json` or `grype --output json` wrote, as it is, or the plain form for any other
+    /// scanner. Of a release with an image, Trivy's and Grype's reports must name its digest, and a plain report none
+    /// but it. Each vulnerability counts once for each package, at its worst severity. Of each scanner, the report that
+    /// was made last counts, whenever it arrives. The very same again answers 200. Needs the scope `attest`.
+    #[oai(path = "/services/:service/releases/:version/scans", method = "post", operation_id = "upload_scan")]
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
+    async fn upload_scan(
+        &self,
+        auth: Auth,
+        /// The service's name.
+        service: Path<String>,
+        /// The release's version.
+        version: Path<String>,
+        /// When the report was made, for reports that do not say so themselves; in others it is not looked at.
+        scanned_at: Query<Option<Time>>,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
+        body: ReportBody,
+    ) -> Result<Reply<ScanView, MadeOrThere>, Problem> {
+        let mut faults = Faults::default();
+        let service = faults.take("/path/service", Name::parse(&service.0));
+        let version = faults.take("/path/version", Version::parse(&version.0));
+        let (service, version) = faults.finish(service.zip(version)).map_err(refuse)?;
+        scans::require(auth.context(), &service)?;
+        let (report, mut fingerprint) = body.read().await?;
+        let scanned_at = scanned_at.0.map(|time| time.0);
+        fingerprint.extend(scanned_at.map(Time::text));
+        let render = render(&service);
+        let upload = Upload { service, version, report, scanned_at };
+        auth.once(
+            &fingerprint,
+            |ctx| async move { Ok(render(&scans::upload(&ctx, &upload, &render).await?)) },
+        )
+        .await
+    }
+
+    /// List the scans of a release, newest first
+    ///
+    /// These are the scans of its artefact: those that came with another release of the same image are among them.
+    #[oai(path = "/services/:service/releases/:version/scans", method = "get", operation_id = "list_scans")]
+    async fn list_scans(
+        &self,
+        auth: Auth,
+        /// The service's name.
+        service: Path<String>,
+        /// The release's version.
+        version: Path<String>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<ScanList, Problem> {
+        let request = page_request(limit.0, cursor.0.as_deref())?;
+        let page = scans::list(&auth.ctx(), &service.0, &version.0, &request).await?;
+        let path = format!("/services/{}/releases/{}/scans", service.0, version.0);
+        let link = next_link(&path, &[("limit", limit.0.map(|n| n.to_string()))], page.next.as_deref());
+        let items = page.items.into_iter().map(|scan| view(&service.0, scan)).collect();
+        Ok(ScanList::Page(Json(ScanPage { items, next_cursor: page.next.into() }), link))
+    }
+}

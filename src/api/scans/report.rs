@@ -1,0 +1,120 @@
+//! The body of an upload: it is not read before its sender is known, and few are read at once.
+
+use poem::{Body, Request, RequestBody};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    error::ContentTypeError,
+    payload::{Json, Payload},
+    registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef},
+};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+use crate::{
+    api::{
+        framework::unreadable,
+        problem::{Code, Problem},
+        view::refuse,
+    },
+    domain::scan::{self, Report, Unreadable},
+};
+
+/// How many reports are in memory at once; others wait, as long as a request may take. They are large, and a process has
+/// one memory.
+static READING: Semaphore = Semaphore::const_new(4);
+
+/// A report as it was sent, in any of the three forms.
+pub struct ReportBody(Body);
+
+impl ReportBody {
+    /// Reads the report, and what tells it from others.
+    pub(super) async fn read(self) -> Result<(Report, Vec<String>), Problem> {
+        let _permit = READING.acquire().await.map_err(|_closed| Problem::internal())?;
+        let bytes = self.0.into_bytes().await.map_err(|error| unreadable(&error))?;
+        if bytes.is_empty() {
+            return Err(Problem::new(Code::InvalidRequest, "The request needs a JSON body and has none."));
+        }
+        // A report of many megabytes takes longer to read than other requests should wait for this thread.
+        let work = move || (scan::read(&bytes), hex::encode(Sha256::digest(&bytes)));
+        let (report, hash) = tokio::task::spawn_blocking(work).await.map_err(|error| {
+            tracing::error!(%error, "a report could not be read");
+            Problem::internal()
+        })?;
+        let report = report.map_err(|unreadable| match unreadable {
+            Unreadable::NotJson(why) => {
+                Problem::new(Code::InvalidRequest, format!("The body is not valid JSON: {why}."))
+            }
+            Unreadable::Faulty(faults) => refuse(faults),
+        })?;
+        Ok((report, vec![hash]))
+    }
+}
+
+fn example() -> Value {
+    json!({
+        "scanner": "snyk",
+        "scanned_at": "2026-01-31T12:00:00Z",
+        "counts": { "critical": 0, "high": 2, "medium": 5, "low": 11, "unknown": 0 },
+    })
+}
+
+fn property(schema: MetaSchema, description: &'static str) -> MetaSchemaRef {
+    MetaSchemaRef::Inline(Box::new(MetaSchema { description: Some(description), ..schema }))
+}
+
+fn schema() -> MetaSchema {
+    let count = || property(MetaSchema::new("integer"), "How many.");
+    let counts = MetaSchema {
+        properties: ["critical", "high", "medium", "low", "unknown"].map(|name| (name, count())).into(),
+        ..MetaSchema::new("object")
+    };
+    let (text, time) = (MetaSchema::new("string"), MetaSchema::new_with_format("string", "date-time"));
+    let image = "Plain form: the image it is of, `repository@sha256:…`; its digest must be the release's.";
+    MetaSchema {
+        description: Some(
+            "A report in one of three forms, told apart by what is in it: what `trivy image --format json` writes (schema \
+             version 2), what `grype --output json` writes, both as they are; or the plain form, whose members these \
+             are, and whose `scanner`, `scanned_at` and `counts` are required.",
+        ),
+        properties: vec![
+            ("scanner", property(text.clone(), "Plain form: who made it, a DNS-1123 label.")),
+            ("scanned_at", property(time, "Plain form: when it was made.")),
+            ("image", property(text, image)),
+            ("counts", property(counts, "Plain form: how many of each severity; all five are required.")),
+        ],
+        additional_properties: Some(Box::new(MetaSchemaRef::Inline(Box::new(MetaSchema::ANY)))),
+        example: Some(example()),
+        ..MetaSchema::new("object")
+    }
+}
+
+impl<'a> ApiExtractor<'a> for ReportBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn request_meta() -> Option<MetaRequest> {
+        let schema = MetaSchemaRef::Inline(Box::new(schema()));
+        let content_type = <Json<Value> as Payload>::CONTENT_TYPE;
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType { content_type, schema }],
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let Some(content_type) = request.content_type() else {
+            return Err(ContentTypeError::ExpectContentType.into());
+        };
+        if !<Json<Value> as Payload>::check_content_type(content_type) {
+            return Err(ContentTypeError::NotSupported { content_type: content_type.to_owned() }.into());
+        }
+        Ok(Self(body.take()?))
+    }
+}

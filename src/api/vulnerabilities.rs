@@ -1,0 +1,156 @@
+//! `/vulnerabilities`: which targets run a release that has one, the question of every incident.
+
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        problem::Problem,
+        types::{Nullable, Time},
+        view::bad_path,
+    },
+    domain::{
+        scan::{ExposedPackage, ExposedRelease, ExposedTarget, ID_MAX},
+        vocabulary::Severity,
+    },
+    usecase::scans,
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct VulnerabilitiesApi;
+
+/// A package that has the vulnerability.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "VulnerablePackage")]
+pub struct PackageView {
+    /// Its name.
+    pub name: String,
+    /// The version that was found, or several.
+    pub installed_version: Nullable<String>,
+    /// The version in which it is mended, or several.
+    pub fixed_version: Nullable<String>,
+}
+
+impl From<ExposedPackage> for PackageView {
+    fn from(package: ExposedPackage) -> Self {
+        Self {
+            name: package.name,
+            installed_version: package.installed_version.into(),
+            fixed_version: package.fixed_version.into(),
+        }
+    }
+}
+
+/// A target whose release has the vulnerability.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "VulnerableTarget")]
+pub struct TargetView {
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// The release's version.
+    pub version: String,
+    /// Its image.
+    pub image: Nullable<String>,
+    /// The deployment that put it there, or is doing so.
+    pub deployment_id: Uuid,
+    /// True while it is on its way there; false once it is current.
+    pub running: bool,
+    /// Since when it is there, or on its way.
+    pub since: Time,
+    /// The worst severity that any scanner gives it.
+    pub severity: Severity,
+    /// The packages that have it, at most a hundred for each scanner.
+    pub packages: Vec<PackageView>,
+    /// The scanners whose latest scan names it.
+    pub scanners: Vec<String>,
+}
+
+impl From<ExposedTarget> for TargetView {
+    fn from(target: ExposedTarget) -> Self {
+        Self {
+            service: target.service,
+            environment: target.environment,
+            version: target.version,
+            image: target.image.into(),
+            deployment_id: target.deployment_id,
+            running: target.running,
+            since: Time(target.since),
+            severity: target.severity,
+            packages: target.packages.into_iter().map(Into::into).collect(),
+            scanners: target.scanners.into_iter().collect(),
+        }
+    }
+}
+
+/// A release that has the vulnerability and is in no target.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "VulnerableRelease")]
+pub struct ReleaseView {
+    /// The service.
+    pub service: String,
+    /// The version.
+    pub version: String,
+    /// Its image.
+    pub image: Nullable<String>,
+    /// The worst severity that any scanner gives it.
+    pub severity: Severity,
+    /// When the release was registered.
+    pub created_at: Time,
+}
+
+impl From<ExposedRelease> for ReleaseView {
+    fn from(release: ExposedRelease) -> Self {
+        Self {
+            service: release.service,
+            version: release.version,
+            image: release.image.into(),
+            severity: release.severity,
+            created_at: Time(release.created_at),
+        }
+    }
+}
+
+/// Where a vulnerability is.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Vulnerability")]
+pub struct VulnerabilityView {
+    /// The id that was asked for.
+    pub id: String,
+    /// The targets whose current release has it, or the one that is on its way there.
+    pub targets: Vec<TargetView>,
+    /// The releases that have it and are in no target: the newest hundred.
+    pub releases: Vec<ReleaseView>,
+    /// Whether there are more such releases.
+    pub more_releases: bool,
+}
+
+#[OpenApi(tag = "Tags::Gate")]
+impl VulnerabilitiesApi {
+    /// Find where a vulnerability is
+    ///
+    /// By the latest scan of each scanner. CVE and GHSA ids are found in any spelling, and by either where a report names
+    /// both; other ids as the scanner writes them. An id that no scan names is nowhere: the lists are empty.
+    #[oai(path = "/vulnerabilities/:id", method = "get", operation_id = "get_vulnerability")]
+    async fn get_vulnerability(
+        &self,
+        auth: Auth,
+        /// Its id, such as `CVE-2021-44228`.
+        id: Path<String>,
+    ) -> Result<Json<VulnerabilityView>, Problem> {
+        if id.0.chars().count() > ID_MAX {
+            return Err(bad_path("id", "too-long", &format!("it must be at most {ID_MAX} characters")));
+        }
+        let (id, exposure) = scans::exposure(&auth.ctx(), &id.0).await?;
+        Ok(Json(VulnerabilityView {
+            id,
+            targets: exposure.targets.into_iter().map(Into::into).collect(),
+            releases: exposure.releases.into_iter().map(Into::into).collect(),
+            more_releases: exposure.more_releases,
+        }))
+    }
+}

@@ -1,0 +1,225 @@
+//! `waybill gate`: may this release go there now, and if not, every reason. Waits for it to open if told to.
+
+use std::time::Duration;
+
+use serde::{Deserialize as _, Serialize};
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Session,
+    error::Error,
+    exit::Exit,
+    http::{Call, Client},
+    output::{self, Format, print, say},
+    release::{Source, SourceArgs},
+    verdict,
+    view::{Check, Decision, Override},
+};
+
+/// How long one request waits at the server: less than proxies let a connection be silent.
+const POLL: Duration = Duration::from_secs(50);
+/// How much longer than that the answer may take.
+const GRACE: Duration = Duration::from_secs(15);
+/// How long to go on trying while the server is away.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// How much time lies at least between two requests that were told the same.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// The examples of `waybill gate --help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  waybill gate --service shop --environment prod --version 1.4.2
+  waybill gate --service shop --environment prod --version 1.4.2 --wait 2h
+  waybill gate --service shop --environment prod --version 1.4.2 --output json
+
+Exit codes: 0 the gate is open, 5 it is not.";
+
+/// The options of `gate`.
+#[derive(Debug, clap::Args)]
+pub struct GateArgs {
+    /// The service.
+    #[arg(long)]
+    service: String,
+    /// The environment to deploy to.
+    #[arg(long)]
+    environment: String,
+    /// The release's version.
+    #[arg(long)]
+    version: String,
+    /// What kind of deployment it would be; without it, the server tells deploy and redeploy apart.
+    #[arg(long, value_parser = ["deploy", "rollback", "hotfix", "redeploy"])]
+    kind: Option<String>,
+    /// How long to wait for the gate to open, like 2h.
+    #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true, value_parser = humantime::parse_duration)]
+    wait: Duration,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// What the gate is asked.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Question {
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// The release's version.
+    pub version: String,
+    /// What kind of deployment it would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Whether it would cancel what is running.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub preempt: bool,
+    /// On whose behalf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiated_by: Option<String>,
+    /// Why the rules would be lifted: all but concurrency.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub override_: Option<Override>,
+}
+
+/// An answer, as it came and understood.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// As it came.
+    pub raw: Value,
+    /// What it says.
+    pub decision: Decision,
+}
+
+impl Question {
+    /// Asks once.
+    pub async fn ask(&self, client: &Client) -> Result<Answer, Error> {
+        let raw = client.send(&Call::post(&["gate", "check"], self)?).await?;
+        Ok(Answer { decision: Decision::deserialize(&raw)?, raw })
+    }
+
+    /// Waits until the gate, without any override, allows it, until something else than `seen` stands in the way, or until `left` is over.
+    pub async fn watch(&self, client: &Client, seen: Option<&str>, left: Duration) -> Result<Answer, Error> {
+        let deadline = Instant::now() + left;
+        loop {
+            let begun = Instant::now();
+            let raw = client.send(&self.long_poll(seen, deadline - begun)).await?;
+            let decision = Decision::deserialize(&raw)?;
+            let news = decision.allowed || decision.state.as_deref() != seen;
+            if news || Instant::now() >= deadline {
+                return Ok(Answer { raw, decision });
+            }
+            // A server that is about to stop answers at once.
+            sleep_until(begun + LEAST).await;
+        }
+    }
+
+    fn long_poll(&self, seen: Option<&str>, left: Duration) -> Call {
+        let seconds = left.min(POLL).as_secs().max(1);
+        Call::get(&["gate", "wait"])
+            .query("service", Some(self.service.clone()))
+            .query("environment", Some(self.environment.clone()))
+            .query("version", Some(self.version.clone()))
+            .query("kind", self.kind.clone())
+            .query("preempt", self.preempt.then(|| "true".to_owned()))
+            .query("initiated_by", self.initiated_by.clone())
+            .query("timeout", Some(seconds.to_string()))
+            .query("seen", seen.map(str::to_owned))
+            .patience(PATIENCE)
+            .attempt(Duration::from_secs(seconds) + GRACE)
+    }
+}
+
+/// Says what is waited for, when that is something else than it last was.
+#[derive(Debug, Default)]
+pub struct Announcer {
+    said: Option<String>,
+}
+
+impl Announcer {
+    /// Says what stands in the way now.
+    pub fn say(&mut self, decision: &Decision, left: Duration) {
+        let denials = verdict::denials(decision);
+        // A server that does not know what is the same tells it by its words, but for the times in them.
+        let state = decision.state.clone().unwrap_or_else(|| reasons(decision));
+        if self.said.as_ref() != Some(&state) {
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs().max(1)));
+            say(format_args!("waiting for the gate, for up to {left} more:"));
+            denials.iter().for_each(say);
+            self.said = Some(state);
+        }
+    }
+}
+
+/// What keeps the gate shut, without what changes from one look to the next.
+fn reasons(decision: &Decision) -> String {
+    let reason = |check: &Check| {
+        let code = check.code.as_deref().unwrap_or_default();
+        format!("{} {code} {:?}", check.rule, check.details.get("deployment_id"))
+    };
+    decision.denials().map(reason).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) async fn run(session: &Session, args: GateArgs) -> Result<Exit, Error> {
+    let deadline = Instant::now() + args.wait;
+    let source = Source::from(args.source);
+    let question = Question {
+        service: args.service,
+        environment: args.environment,
+        version: args.version,
+        kind: args.kind,
+        preempt: false,
+        initiated_by: source.initiated_by().map(str::to_owned),
+        override_: None,
+    };
+    let mut announcer = Announcer::default();
+    let mut answer = question.ask(&session.client).await?;
+    while !answer.decision.allowed {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        announcer.say(&answer.decision, left);
+        answer = question.watch(&session.client, answer.decision.state.as_deref(), left).await?;
+    }
+    show(session, &answer)
+}
+
+/// Prints an answer; the exit code says whether the gate is open.
+pub fn show(session: &Session, Answer { raw, decision }: &Answer) -> Result<Exit, Error> {
+    match session.format {
+        Format::Json => output::print_json(raw)?,
+        Format::Table => verdict::lines(decision).iter().try_for_each(print)?,
+    }
+    Ok(if decision.allowed { Exit::DONE } else { Exit::REFUSED })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn decision(code: &str, deployment: &str) -> Decision {
+        let value = json!({"checks": [{"rule": "concurrency", "mode": "enforce", "outcome": "fail", "code": code,
+            "message": "since a while", "details": {"deployment_id": deployment}}]});
+        Decision::deserialize(value).unwrap_or_default()
+    }
+
+    #[test]
+    fn reasons_change_with_what_is_in_the_way_but_not_with_its_words() {
+        let (one, mut same) = (decision("some-code", "a"), decision("some-code", "a"));
+        same.checks.iter_mut().for_each(|check| check.message = Some("since a longer while".into()));
+        assert_eq!(reasons(&one), reasons(&same));
+        assert_ne!(reasons(&one), reasons(&decision("some-code", "b")));
+    }
+
+    #[test]
+    fn one_request_waits_no_longer_than_is_left() {
+        let question = Question { service: "shop".into(), preempt: true, ..Question::default() };
+        let text = |left| format!("{:?}", question.long_poll(Some("s1"), left));
+        let short = text(Duration::from_millis(7_900));
+        assert!(short.contains(r#"("timeout", "7")"#) && short.contains(r#"("seen", "s1")"#), "{short}");
+        assert!(short.contains(r#"("preempt", "true")"#) && !short.contains("kind"), "{short}");
+        assert!(text(Duration::from_hours(2)).contains(r#"("timeout", "50")"#));
+        assert!(text(Duration::ZERO).contains(r#"("timeout", "1")"#));
+    }
+}

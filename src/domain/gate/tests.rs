@@ -1,0 +1,521 @@
+//! What holds for every policy and all facts.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use proptest::{prelude::*, sample::select};
+
+use super::{facts::*, *};
+use crate::domain::{
+    actor::Actor,
+    environment::Lockdown,
+    policy::*,
+    vocabulary::{Kind, Require, Severity, Voice},
+};
+
+const PEOPLE: [&str; 4] = ["ada", "bob", "cleo", "dan"];
+const GROUPS: [&str; 2] = ["ops", "qa"];
+const REPOSITORIES: [&str; 2] = ["registry.example.com/shop/*", "docker.io/**"];
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+}
+
+/// A moment within two hours of now.
+fn moment() -> impl Strategy<Value = DateTime<Utc>> {
+    (-7200_i64..7200).prop_map(|seconds| now() + TimeDelta::seconds(seconds))
+}
+
+fn past() -> impl Strategy<Value = DateTime<Utc>> {
+    (1_i64..7200).prop_map(|seconds| now() - TimeDelta::seconds(seconds))
+}
+
+fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = BTreeSet<String>> {
+    proptest::sample::subsequence(words, 0..=words.len())
+        .prop_map(|words| words.into_iter().map(ToOwned::to_owned).collect())
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    select(Mode::ALL)
+}
+
+prop_compose! {
+    fn policy()(
+        modes in prop::array::uniform6(mode()), exempt_kinds in proptest::sample::subsequence(Kind::ALL, 0..=4),
+        require in select(Require::ALL), soak_seconds in select(vec![0_i64, 600, 3600]), required in 1_u32..4,
+        groups in some_of(&GROUPS), allow_self: bool, expires in select(vec![60_i64, 3600, 86_400]),
+        critical in prop::option::of(0_u32..3), high in prop::option::of(0_u32..3), scanners in some_of(&["trivy", "grype"]),
+        (require_scan, age, require_digest, repositories) in
+            (any::<bool>(), prop::option::of(60_i64..7200), any::<bool>(), some_of(&REPOSITORIES)),
+    ) -> Policy {
+        let [freeze, promotion, approval, vulnerabilities, image, outdated] = modes;
+        Policy {
+            freeze: FreezeRule { mode: freeze, exempt_kinds },
+            promotion: PromotionRule { mode: promotion, from: vec!["staging".into(), "qa".into()], require, soak_seconds },
+            approval: ApprovalRule {
+                mode: approval, required, groups: groups.into_iter().collect(), allow_self, expires_after_seconds: expires,
+            },
+            vulnerabilities: VulnerabilitiesRule {
+                mode: vulnerabilities,
+                max: Budget { critical, high, ..Budget::default() },
+                scanners: scanners.into_iter().collect(),
+                require_scan,
+                max_scan_age_seconds: age,
+            },
+            image: ImageRule { mode: image, require_digest, allowed_repositories: repositories.into_iter().collect() },
+            outdated: OutdatedRule { mode: outdated },
+        }
+    }
+}
+
+prop_compose! {
+    fn source(name: &'static str)(
+        standing in select(vec![
+            SourceStanding::Confirmed, SourceStanding::Confirmed, SourceStanding::Unconfirmed, SourceStanding::Archived,
+            SourceStanding::Unknown,
+        ]),
+        longest in prop::option::of((past(), 0_i64..5000)), current_since in prop::option::of(past()),
+    ) -> Source {
+        let stay = |(since, seconds)| Stay { since, until: (since + TimeDelta::seconds(seconds)).min(now()) };
+        Source {
+            environment: name.to_owned(), standing, longest: longest.map(stay), current_since, reverted_at: None,
+        }
+    }
+}
+
+prop_compose! {
+    fn period()(starts_at in moment(), seconds in 1_i64..7200, endless in prop::bool::weighted(0.1)) -> Period {
+        let ends_at = (!endless).then(|| starts_at + TimeDelta::seconds(seconds));
+        Period { window_id: Uuid::nil(), name: "sale".into(), reason: "it is on".into(), starts_at, ends_at }
+    }
+}
+
+prop_compose! {
+    fn voice()(
+        decision in select(vec![Voice::Approved, Voice::Approved, Voice::Approved, Voice::Rejected]),
+        subject in select(PEOPLE.to_vec()), groups in some_of(&GROUPS), at in past(),
+    ) -> ApprovalFact {
+        ApprovalFact { id: Uuid::nil(), decision, subject: subject.to_owned(), groups, at }
+    }
+}
+
+prop_compose! {
+    fn scan()(scanner in select(vec!["trivy", "grype", "other"]), scanned_at in past(), critical in 0_u32..4, high in 0_u32..4)
+        -> ScanFact
+    {
+        let counts = Counts { critical, high, ..Counts::default() };
+        ScanFact { id: Uuid::nil(), scanner: scanner.to_owned(), scanned_at, counts }
+    }
+}
+
+fn running() -> RunningFact {
+    RunningFact {
+        deployment_id: Uuid::from_u128(7),
+        version: "0.9".into(),
+        actor: Actor { token: "ci".into(), subject: "ada".into() },
+        since: now() - TimeDelta::minutes(1),
+        lease_expires_at: now() + TimeDelta::minutes(1),
+    }
+}
+
+fn lockdown() -> Lockdown {
+    let actor = Actor { token: "sre".into(), subject: "dan".into() };
+    Lockdown { reason: "the database burns".into(), actor, since: now() - TimeDelta::minutes(5) }
+}
+
+prop_compose! {
+    fn facts()(
+        kind in select(Kind::ALL), (hotfix, verified, preempt) in any::<(bool, bool, bool)>(), number in 1_i64..5,
+        image in prop::option::of(select(vec!["registry.example.com/shop/web@sha256:0", "quay.io/x@sha256:0"])),
+        current in prop::option::of(1_i64..5), busy in prop::bool::weighted(0.2), locked in prop::bool::weighted(0.2),
+        freezes in prop::collection::vec(period(), 0..4), sources in (source("staging"), source("qa")),
+        approvals in prop::collection::vec(voice(), 0..5), insiders in some_of(&PEOPLE),
+        reverted_at in prop::option::of(past()), scans in prop::collection::vec(scan(), 0..4),
+    ) -> Facts {
+        Facts {
+            kind,
+            hotfix,
+            verified: verified && kind == Kind::Rollback,
+            preempt: preempt && kind == Kind::Rollback,
+            release: ReleaseFact { version: "1.0".into(), number, image: image.map(ToOwned::to_owned) },
+            current: current.map(|number| CurrentFact { version: format!("{number}.0"), number }),
+            running: busy.then(running),
+            lockdown: locked.then(lockdown),
+            freezes,
+            sources: vec![sources.0, sources.1],
+            approvals,
+            insiders,
+            reverted_at,
+            scans,
+            within_budget: None,
+        }
+    }
+}
+
+prop_compose! {
+    fn inputs()(facts in facts(), policy in policy(), lifted in prop::bool::weighted(0.2)) -> Inputs {
+        Inputs { facts, policy, policy_version: 3, lifted }
+    }
+}
+
+/// Everything that can only make it worse.
+fn worse() -> impl Strategy<Value = fn(&mut Facts)> {
+    select(vec![
+        (|facts| facts.running = Some(running())) as fn(&mut Facts),
+        |facts| facts.lockdown = Some(lockdown()),
+        |facts| {
+            facts.freezes.push(Period {
+                window_id: Uuid::from_u128(1),
+                name: "audit".into(),
+                reason: "quiet please".into(),
+                starts_at: now() - TimeDelta::minutes(1),
+                ends_at: Some(now() + TimeDelta::hours(3)),
+            });
+        },
+        |facts| {
+            facts.sources.iter_mut().for_each(|source| (source.longest, source.current_since) = (None, None));
+        },
+        |facts| facts.sources.iter_mut().for_each(|source| source.standing = SourceStanding::Archived),
+        |facts| facts.approvals.retain(|voice| voice.decision == Voice::Rejected),
+        |facts| {
+            let no = ApprovalFact {
+                id: Uuid::from_u128(2),
+                decision: Voice::Rejected,
+                subject: "zoe".into(),
+                groups: BTreeSet::new(),
+                at: now() - TimeDelta::seconds(1),
+            };
+            facts.approvals.push(no);
+        },
+        |facts| facts.insiders.extend(PEOPLE.map(ToOwned::to_owned)),
+        |facts| facts.reverted_at = Some(now()),
+        |facts| facts.scans.iter_mut().for_each(|scan| scan.counts.critical += 1),
+        |facts| facts.scans.iter_mut().for_each(|scan| scan.scanned_at -= TimeDelta::days(1)),
+        |facts| facts.scans.clear(),
+        |facts| facts.release.image = None,
+        |facts| {
+            (facts.release.number, facts.current) =
+                (1, Some(CurrentFact { version: "9.0".into(), number: 9 }))
+        },
+        |facts| facts.verified = false,
+        |facts| facts.hotfix = false,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_blocking_fact_never_turns_no_into_yes(inputs in inputs(), changes in prop::collection::vec(worse(), 1..4)) {
+        // Without scans there is no budget to be over, unless scans are demanded.
+        let mut inputs = inputs;
+        inputs.policy.vulnerabilities.require_scan = true;
+        let before = evaluate(&inputs, now());
+        let mut after = inputs.clone();
+        changes.iter().for_each(|worsen| worsen(&mut after.facts));
+        let after = evaluate(&after, now());
+        prop_assert!(before.allowed || !after.allowed, "{before:?}\n{after:?}");
+        for (before, after) in before.checks.iter().zip(&after.checks) {
+            let failed = |check: &Check| check.outcome == CheckOutcome::Fail;
+            prop_assert!(!failed(before) || failed(after), "{before:?}\n{after:?}");
+        }
+    }
+
+    #[test]
+    fn every_rule_is_named_and_judged_as_if_it_were_alone(inputs in inputs()) {
+        let verdict = evaluate(&inputs, now());
+        let rules: Vec<Rule> = verdict.checks.iter().map(|check| check.rule).collect();
+        prop_assert_eq!(&rules, Rule::ALL);
+        for rule in Rule::ALL {
+            let mut alone = inputs.clone();
+            let policy = &mut alone.policy;
+            for (other, mode) in [
+                (Rule::Freeze, &mut policy.freeze.mode), (Rule::Promotion, &mut policy.promotion.mode),
+                (Rule::Approval, &mut policy.approval.mode), (Rule::Vulnerabilities, &mut policy.vulnerabilities.mode),
+                (Rule::Image, &mut policy.image.mode), (Rule::Outdated, &mut policy.outdated.mode),
+            ] {
+                if other != *rule {
+                    *mode = Mode::Off;
+                }
+            }
+            let find = |verdict: &Verdict| verdict.checks.iter().find(|check| check.rule == *rule).cloned();
+            prop_assert_eq!(find(&verdict), find(&evaluate(&alone, now())));
+        }
+    }
+
+    #[test]
+    fn it_is_allowed_exactly_when_no_enforced_rule_fails_or_an_override_lifts_it(inputs in inputs()) {
+        let verdict = evaluate(&inputs, now());
+        let counts = |check: &&Check| !inputs.lifted || check.rule == Rule::Concurrency;
+        prop_assert_eq!(verdict.allowed, verdict.denying().filter(counts).count() == 0);
+        for check in &verdict.checks {
+            prop_assert!(check.mode != Mode::Off || check.outcome == CheckOutcome::Skipped);
+            prop_assert!((check.outcome == CheckOutcome::Pass) == (check.code == "pass" || check.code == "preempts"));
+        }
+    }
+
+    #[test]
+    fn once_the_time_has_come_what_could_tell_it_holds(inputs in inputs()) {
+        let verdict = evaluate(&inputs, now());
+        for check in verdict.denying().filter(|check| check.rule != Rule::Concurrency) {
+            let Some(at) = check.retry_at else { continue };
+            prop_assert!(at > now(), "{check:?}");
+            let holds = |at| {
+                let later = evaluate(&inputs, at);
+                later.checks.iter().any(|later| later.rule == check.rule && later.outcome == CheckOutcome::Pass)
+            };
+            prop_assert!(holds(at), "{check:?}");
+            prop_assert!(!holds(at - TimeDelta::seconds(1)), "not a moment too late: {check:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_stored_evaluates_to_the_same(inputs in inputs()) {
+        let stored: Inputs = serde_json::from_str(&serde_json::to_string(&inputs).unwrap()).unwrap();
+        prop_assert_eq!(&inputs, &stored);
+        let (verdict, again) = (evaluate(&inputs, now()), evaluate(&stored, now()));
+        prop_assert_eq!(verdict.state(), again.state());
+        prop_assert_eq!(verdict, again);
+    }
+
+    #[test]
+    fn a_verified_rollback_is_exempt_from_what_the_design_says_and_from_nothing_else(mut inputs in inputs()) {
+        inputs.facts.kind = Kind::Rollback;
+        let exempt = |inputs: &Inputs| -> Vec<Rule> {
+            let checks = evaluate(inputs, now()).checks.into_iter();
+            checks.filter(|check| check.code == "exempt").map(|check| check.rule).collect()
+        };
+        inputs.facts.verified = true;
+        let allowed = [Rule::Freeze, Rule::Promotion, Rule::Approval, Rule::Vulnerabilities, Rule::Image, Rule::Outdated];
+        prop_assert!(exempt(&inputs).iter().all(|rule| allowed.contains(rule)));
+        let failing: Vec<Rule> = evaluate(&inputs, now()).failing().map(|check| check.rule).collect();
+        prop_assert!(failing.iter().all(|rule| [Rule::Concurrency, Rule::Lockdown, Rule::Freeze].contains(rule)));
+        inputs.facts.verified = false;
+        prop_assert!(exempt(&inputs).iter().all(|rule| *rule == Rule::Outdated), "a rollback by name alone");
+    }
+}
+
+/// A release that nothing stands in the way of.
+fn fine() -> Inputs {
+    let facts = Facts {
+        kind: Kind::Deploy,
+        hotfix: false,
+        verified: false,
+        preempt: false,
+        release: ReleaseFact {
+            version: "2.0".into(),
+            number: 2,
+            image: Some("registry.example.com/shop/web@sha256:0".into()),
+        },
+        current: Some(CurrentFact { version: "1.0".into(), number: 1 }),
+        running: None,
+        lockdown: None,
+        freezes: Vec::new(),
+        sources: Vec::new(),
+        approvals: Vec::new(),
+        insiders: BTreeSet::from(["ada".to_owned()]),
+        reverted_at: None,
+        scans: Vec::new(),
+        within_budget: None,
+    };
+    Inputs { facts, policy: Policy::default(), policy_version: 0, lifted: false }
+}
+
+fn check(inputs: &Inputs, rule: Rule) -> Check {
+    evaluate(inputs, now()).checks.into_iter().find(|check| check.rule == rule).unwrap()
+}
+
+#[test]
+fn without_a_policy_only_what_somebody_declared_stands_in_the_way() {
+    let mut inputs = fine();
+    assert!(evaluate(&inputs, now()).allowed);
+    inputs.facts.release.number = 0;
+    let verdict = evaluate(&inputs, now());
+    assert!(verdict.allowed && verdict.failing().any(|check| check.code == "outdated"), "reported only");
+    inputs.facts.lockdown = Some(lockdown());
+    let refused = evaluate(&inputs, now());
+    assert!(!refused.allowed && refused.retry_at.is_none(), "nobody knows when it is lifted");
+    assert!(check(&inputs, Rule::Lockdown).message.contains("dan"));
+}
+
+#[test]
+fn a_running_deployment_blocks_until_its_lease_ends_and_no_override_helps() {
+    let mut inputs = fine();
+    inputs.facts.running = Some(running());
+    inputs.lifted = true;
+    let verdict = evaluate(&inputs, now());
+    assert!(!verdict.allowed);
+    assert_eq!(verdict.retry_at, Some(running().lease_expires_at));
+    inputs.facts.preempt = true;
+    assert!(evaluate(&inputs, now()).allowed);
+    assert_eq!(check(&inputs, Rule::Concurrency).code, "preempts");
+}
+
+#[test]
+fn several_windows_are_one_freeze() {
+    let mut inputs = fine();
+    let period = |from: i64, until: i64| Period {
+        window_id: Uuid::from_u128(1),
+        name: "sale".into(),
+        reason: "it is on".into(),
+        starts_at: now() + TimeDelta::minutes(from),
+        ends_at: Some(now() + TimeDelta::minutes(until)),
+    };
+    inputs.facts.freezes = vec![period(-10, 20), period(5, 15), period(20, 45), period(50, 60)];
+    let found = check(&inputs, Rule::Freeze);
+    assert_eq!(
+        found.retry_at,
+        Some(now() + TimeDelta::minutes(45)),
+        "they touch; the last comes after a gap"
+    );
+    inputs.facts.freezes.push(Period { ends_at: None, ..period(30, 0) });
+    assert_eq!(check(&inputs, Rule::Freeze).retry_at, None);
+    inputs.facts.kind = Kind::Hotfix;
+    inputs.policy.freeze.exempt_kinds = vec![Kind::Hotfix];
+    assert_eq!(check(&inputs, Rule::Freeze).code, "freeze-window", "the word alone opens nothing");
+    inputs.facts.hotfix = true;
+    assert_eq!(check(&inputs, Rule::Freeze).code, "exempt");
+}
+
+#[test]
+fn soak_is_the_longest_stay_even_when_another_build_came_since() {
+    let mut inputs = fine();
+    inputs.policy.promotion = PromotionRule {
+        mode: Mode::Enforce,
+        from: vec!["staging".into()],
+        require: Require::Any,
+        soak_seconds: 3600,
+    };
+    let mut source = Source {
+        environment: "staging".into(),
+        standing: SourceStanding::Confirmed,
+        longest: None,
+        current_since: Some(now() - TimeDelta::minutes(22)),
+        reverted_at: None,
+    };
+    let judge = |inputs: &mut Inputs, source: &Source| {
+        inputs.facts.sources = vec![source.clone()];
+        check(inputs, Rule::Promotion)
+    };
+    let found = judge(&mut inputs, &source);
+    assert_eq!(found.code, "soak-not-met");
+    assert!(found.message.starts_with("in staging for 22m of 1h; opens "), "{}", found.message);
+    assert_eq!(found.retry_at, Some(now() + TimeDelta::minutes(38)));
+    source.longest = Some(Stay { since: now() - TimeDelta::hours(9), until: now() - TimeDelta::hours(8) });
+    assert_eq!(judge(&mut inputs, &source).outcome, CheckOutcome::Pass);
+    source.longest = None;
+    source.current_since = None;
+    assert_eq!(judge(&mut inputs, &source).code, "promotion-missing");
+    source.standing = SourceStanding::Unconfirmed;
+    assert_eq!(judge(&mut inputs, &source).code, "promotion-source-invalid");
+    inputs.facts.sources.clear();
+    assert_eq!(check(&inputs, Rule::Promotion).outcome, CheckOutcome::Fail, "from nowhere is from nowhere");
+}
+
+#[test]
+fn stays_count_from_the_gate_on_and_until_a_revert() {
+    let at = |minutes| now() + TimeDelta::minutes(minutes);
+    let stays = [(at(-500), Some(at(-300))), (at(-200), Some(at(-190))), (at(-5), None)];
+    let name = || "staging".to_owned();
+    let found = rules::source(name(), SourceStanding::Confirmed, &stays, None);
+    assert_eq!(found.longest, Some(Stay { since: at(-500), until: at(-300) }));
+    assert_eq!(found.current_since, Some(at(-5)));
+    let reverted = rules::source(name(), SourceStanding::Confirmed, &stays, Some(at(-250)));
+    assert_eq!(
+        reverted.longest,
+        Some(Stay { since: at(-200), until: at(-190) }),
+        "only what came after counts"
+    );
+    let lost = rules::source(name(), SourceStanding::Confirmed, &stays[..2], Some(at(-100)));
+    assert_eq!((lost.longest, lost.current_since), (None, None));
+}
+
+#[test]
+fn approvals_count_one_voice_for_each_subject_and_none_of_insiders() {
+    let mut inputs = fine();
+    inputs.policy.approval = ApprovalRule {
+        mode: Mode::Enforce,
+        required: 2,
+        groups: vec!["ops".into()],
+        ..ApprovalRule::default()
+    };
+    let mut say = |subject: &str, group: &str, decision, minutes: i64| {
+        inputs.facts.approvals.push(ApprovalFact {
+            id: Uuid::nil(),
+            decision,
+            subject: subject.into(),
+            groups: BTreeSet::from([group.to_owned()]),
+            at: now() - TimeDelta::minutes(minutes),
+        });
+        check(&inputs, Rule::Approval)
+    };
+    for (subject, group, minutes) in [
+        ("ada", "ops", 1),
+        ("bob", "ops", 1),
+        ("bob", "ops", 2),
+        ("cleo", "qa", 1),
+        ("dan", "ops", 60 * 24 * 7),
+    ] {
+        let found = say(subject, group, Voice::Approved, minutes);
+        assert_eq!(found.code, "approval-missing", "{subject}");
+    }
+    let found = say("eve", "ops", Voice::Approved, 1);
+    assert_eq!((found.outcome, found.message.as_str()), (CheckOutcome::Pass, "2 of 2 (bob, eve)"));
+    let found = say("cleo", "qa", Voice::Rejected, 1);
+    assert_eq!((found.code.as_str(), found.message.as_str()), ("approval-rejected", "rejected by cleo"));
+}
+
+#[test]
+fn the_budget_is_each_scanners_and_an_old_scan_is_no_scan() {
+    let mut inputs = fine();
+    inputs.policy.vulnerabilities = VulnerabilitiesRule {
+        mode: Mode::Enforce,
+        max: Budget { critical: Some(0), ..Budget::default() },
+        scanners: vec!["trivy".into()],
+        require_scan: true,
+        max_scan_age_seconds: Some(3600),
+    };
+    let code = |inputs: &Inputs| check(inputs, Rule::Vulnerabilities).code;
+    assert_eq!(code(&inputs), "scan-missing");
+    let mut scan = ScanFact {
+        id: Uuid::nil(),
+        scanner: "grype".into(),
+        scanned_at: now(),
+        counts: Counts { critical: 1, ..Counts::default() },
+    };
+    inputs.facts.scans = vec![scan.clone()];
+    assert_eq!(code(&inputs), "scan-missing", "nobody asked grype");
+    scan.scanner = "trivy".into();
+    inputs.facts.scans.push(scan.clone());
+    assert_eq!(code(&inputs), "vulnerability-budget");
+    assert_eq!(
+        rules::over(&inputs.policy.vulnerabilities, &inputs.facts.scans).next().unwrap().1,
+        Severity::Critical
+    );
+    scan.counts.critical = 0;
+    scan.scanned_at = now() - TimeDelta::hours(2);
+    inputs.facts.scans = vec![scan];
+    assert_eq!(code(&inputs), "scan-stale");
+}
+
+#[test]
+fn images_come_by_digest_and_from_where_they_may() {
+    let mut inputs = fine();
+    inputs.policy.image = ImageRule {
+        mode: Mode::Enforce,
+        require_digest: true,
+        allowed_repositories: vec!["registry.example.com/*/web".into()],
+    };
+    let code = |inputs: &Inputs| check(inputs, Rule::Image).code;
+    assert_eq!(code(&inputs), "pass");
+    for elsewhere in [
+        "registry.example.com/shop/api",
+        "evil.com/registry.example.com/shop/web",
+        "registry.example.com/a/b/web",
+    ] {
+        inputs.facts.release.image = Some(format!("{elsewhere}@sha256:0"));
+        assert_eq!(code(&inputs), "image-repository", "{elsewhere}");
+    }
+    inputs.facts.release.image = None;
+    assert_eq!(code(&inputs), "image-not-pinned");
+}

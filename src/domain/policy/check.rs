@@ -1,0 +1,216 @@
+//! Whether a policy can be set: every fault of it at once, each with its JSON pointer.
+//!
+//! The API's schema bounds numbers and lengths of lists before; here is what no single value shows.
+
+use crate::domain::{
+    environment::Environment,
+    fault::{Faults, Malformed},
+    policy::{Budget, ImageRule, Policy, PromotionRule, VulnerabilitiesRule},
+    text::{self, Name},
+    vocabulary::Mode,
+};
+
+/// The longest name of a scanner.
+const SCANNER_MAX: usize = 100;
+/// The longest pattern of a repository.
+const REPOSITORY_MAX: usize = 255;
+
+impl Policy {
+    /// Checks everything, for the environment of this name; `known` are the environments that the policy may name.
+    pub fn validate(&self, environment: &Name, known: &[Environment]) -> Result<(), Faults> {
+        let mut faults = Faults::default();
+        let kinds = self.freeze.exempt_kinds.iter().map(|kind| kind.as_str());
+        each(&mut faults, "/freeze/exempt_kinds", kinds, |_| Ok(()));
+        check_promotion(&mut faults, &self.promotion, environment, known);
+        each(&mut faults, "/approval/groups", &self.approval.groups, |name| Name::parse(name).map(drop));
+        check_vulnerabilities(&mut faults, &self.vulnerabilities);
+        check_image(&mut faults, &self.image);
+        faults.finish(Some(()))
+    }
+}
+
+/// Checks the members of a list, each by itself and that none comes twice.
+fn each(
+    faults: &mut Faults,
+    pointer: &str,
+    list: impl IntoIterator<Item = impl AsRef<str>>,
+    check: impl Fn(&str) -> Result<(), Malformed>,
+) {
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, member) in list.into_iter().enumerate() {
+        let pointer = format!("{pointer}/{index}");
+        let right = faults.take(&pointer, check(member.as_ref())).is_some();
+        if !seen.insert(member.as_ref().to_owned()) && right {
+            faults.add(&pointer, "duplicate", "must not be named twice");
+        }
+    }
+}
+
+fn check_promotion(faults: &mut Faults, rule: &PromotionRule, own: &Name, known: &[Environment]) {
+    if rule.mode == Mode::Off {
+        return each(faults, "/promotion/from", &rule.from, |name| Name::parse(name).map(drop));
+    }
+    if rule.from.is_empty() {
+        let detail = "must name the environments that releases are promoted from, or the mode must be off";
+        faults.add("/promotion/from", "required", detail);
+    }
+    each(faults, "/promotion/from", &rule.from, |name| {
+        let name = Name::parse(name)?;
+        let fault = |code, detail: &str| Err(Malformed::new(code, format!("{name} {detail}")));
+        if name == *own {
+            return fault("itself", "cannot be promoted from itself");
+        }
+        match known.iter().find(|environment| environment.name == name) {
+            None => fault("unknown", "is not registered"),
+            Some(environment) if environment.archived_at.is_some() => fault("archived", "is archived"),
+            Some(environment) if environment.unconfirmed => fault(
+                "unconfirmed",
+                "was registered by a deployment and edited by nobody since; edit it once to confirm it",
+            ),
+            Some(_) => Ok(()),
+        }
+    });
+}
+
+fn check_vulnerabilities(faults: &mut Faults, rule: &VulnerabilitiesRule) {
+    let idle = rule.max == Budget::default() && !rule.require_scan && rule.max_scan_age_seconds.is_none();
+    if rule.mode != Mode::Off && idle {
+        let detail = "must have room for a number of some severity, or `require_scan` or `max_scan_age_seconds` must \
+                      be given, or the mode must be off: so the rule would never fail";
+        faults.add("/vulnerabilities/max", "required", detail);
+    }
+    each(faults, "/vulnerabilities/scanners", &rule.scanners, |name| {
+        if name.trim().is_empty() || name.trim() != name {
+            let detail = "must be a scanner's name, without space around it";
+            return Err(Malformed::new("invalid-scanner", detail));
+        }
+        text::free(name, SCANNER_MAX).map(drop)
+    });
+}
+
+fn check_image(faults: &mut Faults, rule: &ImageRule) {
+    if rule.mode != Mode::Off && !rule.require_digest && rule.allowed_repositories.is_empty() {
+        let detail = "must be true, or `allowed_repositories` must name some, or the mode must be off: so the rule \
+                      would never fail";
+        faults.add("/image/require_digest", "required", detail);
+    }
+    each(faults, "/image/allowed_repositories", &rule.allowed_repositories, |pattern| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/*-".contains(c);
+        if (1..=REPOSITORY_MAX).contains(&pattern.len()) && pattern.chars().all(allowed) {
+            return Ok(());
+        }
+        let detail = format!(
+            "must be 1 to {REPOSITORY_MAX} of letters, digits and '.', '_', '-', ':', '/', with '*' for a part of a \
+             path and '**' for any number of them"
+        );
+        Err(Malformed::new("invalid-repository", detail))
+    });
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use chrono::DateTime;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{
+        environment::EnvironmentSettings,
+        policy::InForce,
+        vocabulary::{Kind, Tier},
+    };
+
+    /// A confirmed environment.
+    pub(in crate::domain::policy) fn environment(name: &str, rank: i64) -> Environment {
+        let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        Environment {
+            id: Uuid::nil(),
+            name: Name::parse(name).unwrap(),
+            settings: EnvironmentSettings { tier: Tier::Other, rank, url: None },
+            unconfirmed: false,
+            policy: InForce::default(),
+            lockdown: None,
+            revision: 1,
+            created_at: at,
+            updated_at: at,
+            archived_at: None,
+        }
+    }
+
+    fn known() -> Vec<Environment> {
+        let mut known = ["dev", "old", "prod", "staging"].map(|name| environment(name, 1));
+        known[0].unconfirmed = true;
+        known[1].archived_at = Some(known[1].created_at);
+        known.into()
+    }
+
+    fn faults(policy: &Policy) -> Vec<(String, &'static str)> {
+        let checked = policy.validate(&Name::parse("prod").unwrap(), &known());
+        let faults = checked.map_or_else(Faults::into_vec, |()| Vec::new());
+        faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
+    }
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_fault_is_found_at_once() {
+        let mut policy = Policy::default();
+        policy.freeze.exempt_kinds = vec![Kind::Rollback, Kind::Hotfix, Kind::Rollback];
+        policy.promotion.mode = Mode::Report;
+        policy.promotion.from = names(&["dev", "old", "prod", "nowhere", "staging", "staging", "A", "A"]);
+        policy.approval.groups = names(&["managers", "Managers", "managers"]);
+        policy.vulnerabilities.mode = Mode::Enforce;
+        policy.vulnerabilities.scanners = names(&["trivy", " trivy", "", "a\u{0}", "trivy"]);
+        policy.image.mode = Mode::Report;
+        policy.image.allowed_repositories = names(&["registry.example.com:5000/**", "a@b", "", "[a]"]);
+        let expected = [
+            ("/freeze/exempt_kinds/2", "duplicate"),
+            ("/promotion/from/0", "unconfirmed"),
+            ("/promotion/from/1", "archived"),
+            ("/promotion/from/2", "itself"),
+            ("/promotion/from/3", "unknown"),
+            ("/promotion/from/5", "duplicate"),
+            ("/promotion/from/6", "invalid-name"),
+            ("/promotion/from/7", "invalid-name"),
+            ("/approval/groups/1", "invalid-name"),
+            ("/approval/groups/2", "duplicate"),
+            ("/vulnerabilities/max", "required"),
+            ("/vulnerabilities/scanners/1", "invalid-scanner"),
+            ("/vulnerabilities/scanners/2", "invalid-scanner"),
+            ("/vulnerabilities/scanners/3", "control-character"),
+            ("/vulnerabilities/scanners/4", "duplicate"),
+            ("/image/allowed_repositories/1", "invalid-repository"),
+            ("/image/allowed_repositories/2", "invalid-repository"),
+            ("/image/allowed_repositories/3", "invalid-repository"),
+        ];
+        assert_eq!(faults(&policy), expected.map(|(pointer, code)| (pointer.to_owned(), code)));
+    }
+
+    #[test]
+    fn a_rule_that_is_off_keeps_its_settings() {
+        let mut policy = Policy::default();
+        policy.promotion.from = names(&["old", "nowhere"]);
+        assert_eq!(faults(&policy), []);
+        policy.promotion.mode = Mode::Report;
+        policy.promotion.from.clear();
+        policy.image.mode = Mode::Enforce;
+        let pointers: Vec<_> = faults(&policy).into_iter().map(|(pointer, _)| pointer).collect();
+        assert_eq!(pointers, ["/promotion/from", "/image/require_digest"]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_fault_points_to_a_member_that_is_there(groups in prop::collection::vec(".{0,5}", 0..5), from in prop::collection::vec("[a-z]{0,3}|staging", 0..5)) {
+            let mut policy = Policy::default();
+            policy.approval.groups = groups;
+            policy.promotion.mode = Mode::Enforce;
+            policy.promotion.from = from;
+            let value = serde_json::to_value(&policy).unwrap();
+            for (pointer, _) in faults(&policy) {
+                prop_assert!(value.pointer(&pointer).is_some(), "{pointer}");
+            }
+        }
+    }
+}

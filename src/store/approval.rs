@@ -1,0 +1,248 @@
+//! Approvals and rejections, and the releases that wait for them.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        actor::Actor,
+        approval::{Approval, Asked, Named},
+        gate::Inputs,
+        page::{PageRequest, TimeKey},
+        release::Release,
+        scope::Narrowing,
+    },
+    store::{
+        entity::{
+            approval::{Entity, Model},
+            environment,
+        },
+        environment::from_row as environment_from_row,
+        error::StoreError,
+        sql::{Sql, columns},
+    },
+};
+
+fn from_row(row: &QueryResult, prefix: &str) -> Result<Approval, StoreError> {
+    let model = Model::from_query_result(row, prefix)?;
+    Ok(Approval {
+        id: model.id,
+        release_id: model.release_id,
+        environment_id: model.environment_id,
+        voice: model.decision.parse().map_err(|_| StoreError::Corrupt("approval"))?,
+        comment: model.comment,
+        groups: serde_json::from_str(&model.groups)
+            .map_err(|_| StoreError::Corrupt("groups of an approval"))?,
+        actor: Actor { token: model.actor_token, subject: model.actor_subject },
+        created_at: model.created_at,
+        withdrawn_at: model.withdrawn_at,
+    })
+}
+
+fn named_from_row(row: &QueryResult) -> Result<Named, StoreError> {
+    Ok(Named {
+        approval: from_row(row, "a_")?,
+        service: row.try_get("", "service_name")?,
+        version: row.try_get("", "release_version")?,
+        environment: row.try_get("", "environment_name")?,
+    })
+}
+
+fn named() -> Sql {
+    Sql::new(format!(
+        "SELECT {}, s.name AS service_name, r.version AS release_version, e.name AS environment_name \
+         FROM approval a JOIN release r ON r.id = a.release_id JOIN service s ON s.id = r.service_id \
+         JOIN environment e ON e.id = a.environment_id WHERE ",
+        columns::<Entity>("a", "a_")
+    ))
+}
+
+/// When the artefact of the release `r` was last reverted in the environment `e`.
+const REVERTED_AT: &str = "(SELECT MAX(b.finished_at) FROM deployment x JOIN deployment b ON b.id = x.reverted_by \
+     WHERE x.service_id = r.service_id AND x.environment_id = e.id AND x.artefact = r.artefact \
+     AND x.status = 'succeeded')";
+
+/// Inserts an approval. Fails with [`StoreError::Unique`] when its subject has a voice that stands.
+pub async fn insert(conn: &impl ConnectionTrait, approval: &Approval) -> Result<(), StoreError> {
+    let model = Model {
+        id: approval.id,
+        release_id: approval.release_id,
+        environment_id: approval.environment_id,
+        decision: approval.voice.to_string(),
+        comment: approval.comment.clone(),
+        groups: serde_json::to_string(&approval.groups).unwrap_or_default(),
+        actor_token: approval.actor.token.clone(),
+        actor_subject: approval.actor.subject.clone(),
+        created_at: approval.created_at,
+        withdrawn_at: approval.withdrawn_at,
+    };
+    Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
+    Ok(())
+}
+
+/// Withdraws an approval that stands; tells whether it did.
+pub async fn withdraw(conn: &impl ConnectionTrait, id: Uuid, at: DateTime<Utc>) -> Result<bool, StoreError> {
+    let mut sql = Sql::new("UPDATE approval SET withdrawn_at = ");
+    sql.bind(at).push(" WHERE withdrawn_at IS NULL AND id = ").bind(id);
+    Ok(sql.run(conn).await? > 0)
+}
+
+/// What a subject says that stands, and when the release's artefact was last reverted in the environment.
+pub async fn standing(
+    conn: &impl ConnectionTrait,
+    release: &Release,
+    environment_id: Uuid,
+    subject: &str,
+) -> Result<(Option<Approval>, Option<DateTime<Utc>>), StoreError> {
+    let mut sql = Sql::new(format!(
+        "SELECT {}, {REVERTED_AT} AS reverted_at FROM release r JOIN environment e ON e.id = ",
+        columns::<Entity>("a", "a_")
+    ));
+    sql.bind(environment_id).push(
+        " LEFT JOIN approval a ON a.release_id = r.id AND a.environment_id = e.id AND a.withdrawn_at IS NULL \
+         AND a.actor_subject = ",
+    );
+    sql.bind(subject).push(" WHERE r.id = ").bind(release.id);
+    let Some(row) = sql.one(conn).await? else { return Ok((None, None)) };
+    let there = row.try_get::<Option<Uuid>>("", "a_id")?.is_some();
+    let approval = there.then(|| from_row(&row, "a_")).transpose()?;
+    Ok((approval, row.try_get("", "reverted_at")?))
+}
+
+/// Finds an approval of a release that the narrowing allows.
+pub async fn find(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    (service, version): (&str, &str),
+    id: Uuid,
+) -> Result<Option<Named>, StoreError> {
+    let mut sql = named();
+    sql.push("a.id = ").bind(id).push(" AND s.name = ").bind(service);
+    sql.push(" AND r.version = ").bind(version).and_within(within, Some("s.name"), Some("e.name"));
+    sql.one(conn).await?.as_ref().map(named_from_row).transpose()
+}
+
+/// Lists what people said about a release, newest first, withdrawn or not.
+pub async fn list(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    release_id: Uuid,
+    environment: Option<&str>,
+    page: &PageRequest<TimeKey>,
+) -> Result<Vec<Named>, StoreError> {
+    let mut sql = named();
+    sql.push("a.release_id = ").bind(release_id).and_equals("e.name", environment);
+    sql.and_within(within, None, Some("e.name")).newest_first(("a.created_at", "a.id"), page);
+    sql.all(conn).await?.iter().map(named_from_row).collect()
+}
+
+/// All that stands of what people said about these releases.
+pub async fn of_releases(
+    conn: &impl ConnectionTrait,
+    releases: &BTreeSet<Uuid>,
+) -> Result<Vec<Approval>, StoreError> {
+    let mut sql = Sql::new(format!(
+        "SELECT {} FROM approval a WHERE a.withdrawn_at IS NULL AND a.release_id IN (NULL",
+        columns::<Entity>("a", "")
+    ));
+    for id in releases {
+        sql.push(", ").bind(*id);
+    }
+    sql.push(") ORDER BY a.created_at, a.id").all(conn).await?.iter().map(|row| from_row(row, "")).collect()
+}
+
+/// Where a list of waiting releases goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedKey {
+    /// Since when it waits.
+    pub at: DateTime<Utc>,
+    /// The release.
+    pub release: Uuid,
+    /// The environment.
+    pub environment: Uuid,
+}
+
+impl AskedKey {
+    /// The key of a waiting release.
+    pub fn of(asked: &Asked) -> Self {
+        Self { at: asked.since, release: asked.release_id, environment: asked.environment_id }
+    }
+}
+
+/// What a list of waiting releases is confined to.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedFor<'a> {
+    /// The service's name.
+    pub service: Option<&'a str>,
+    /// The environment's name.
+    pub environment: Option<&'a str>,
+    /// Denied after this moment.
+    pub since: DateTime<Utc>,
+}
+
+/// The denials for want of approvals that no start of the same release in the same target has followed; all of them of one
+/// release in one target count as one, from the first to the last.
+const DENIED: &str = "SELECT d.service_id, d.environment_id, d.release_id, MIN(d.evaluated_at) AS since, \
+     MAX(d.last_evaluated_at) AS last FROM decision d \
+     WHERE NOT d.allowed AND d.checks LIKE '%\"code\":\"approval-%' AND NOT EXISTS (SELECT 1 FROM deployment x \
+     WHERE x.service_id = d.service_id AND x.environment_id = d.environment_id AND x.release_id = d.release_id \
+     AND NOT x.recorded AND x.started_at >= d.last_evaluated_at) AND d.last_evaluated_at > ";
+
+/// The releases that were denied a start for want of approvals, and have not started since, as the narrowing allows: those
+/// that have waited for the shortest time first, one more than the limit.
+pub async fn asked(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    only: AskedFor<'_>,
+    page: &PageRequest<AskedKey>,
+) -> Result<Vec<Asked>, StoreError> {
+    let mut sql = Sql::new(format!("WITH denied AS ({DENIED}"));
+    sql.bind(only.since).push(&format!(
+        " GROUP BY d.service_id, d.environment_id, d.release_id) \
+         SELECT w.since, w.release_id, w.environment_id, d.id, d.inputs, d.actor_token, d.actor_subject, \
+         s.name AS service_name, r.version, r.actor_subject AS recorded_by, r.initiated_by, \
+         COALESCE(r.number < c.number, false) AS outdated, {REVERTED_AT} AS reverted_at, {} \
+         FROM denied w JOIN decision d ON d.service_id = w.service_id AND d.environment_id = w.environment_id \
+         AND d.release_id = w.release_id AND d.last_evaluated_at = w.last AND NOT d.allowed \
+         JOIN service s ON s.id = w.service_id JOIN environment e ON e.id = w.environment_id \
+         JOIN release r ON r.id = w.release_id \
+         LEFT JOIN target t ON t.service_id = w.service_id AND t.environment_id = w.environment_id \
+         LEFT JOIN release c ON c.id = t.current_release_id \
+         WHERE s.archived_at IS NULL AND e.archived_at IS NULL",
+        columns::<environment::Entity>("e", "e_")
+    ));
+    sql.and_equals("s.name", only.service).and_equals("e.name", only.environment);
+    sql.and_within(within, Some("s.name"), Some("e.name"));
+    if let Some(AskedKey { at, release, environment }) = &page.after {
+        sql.push(" AND (w.since, w.release_id, w.environment_id) < (").bind(*at).push(", ").bind(*release);
+        sql.push(", ").bind(*environment).push(")");
+    }
+    sql.push(" ORDER BY w.since DESC, w.release_id DESC, w.environment_id DESC LIMIT ");
+    sql.bind(i64::try_from(page.limit + 1).unwrap_or(i64::MAX));
+    sql.all(conn).await?.iter().map(asked_from_row).collect()
+}
+
+fn asked_from_row(row: &QueryResult) -> Result<Asked, StoreError> {
+    let environment = environment_from_row(row, "e_")?;
+    let inputs: Option<Inputs> = serde_json::from_str(&row.try_get::<String>("", "inputs")?).ok();
+    let makers = [row.try_get::<Option<String>>("", "initiated_by")?, Some(row.try_get("", "recorded_by")?)];
+    Ok(Asked {
+        release_id: row.try_get("", "release_id")?,
+        environment_id: row.try_get("", "environment_id")?,
+        service: row.try_get("", "service_name")?,
+        environment: environment.name.to_string(),
+        version: row.try_get("", "version")?,
+        policy: environment.policy.policy,
+        decision_id: row.try_get("", "id")?,
+        facts: inputs.map(|inputs| inputs.facts),
+        actor: Actor { token: row.try_get("", "actor_token")?, subject: row.try_get("", "actor_subject")? },
+        makers: makers.into_iter().flatten().collect(),
+        reverted_at: row.try_get("", "reverted_at")?,
+        outdated: row.try_get("", "outdated")?,
+        since: row.try_get("", "since")?,
+    })
+}

@@ -1,0 +1,39 @@
+//! What policies are checked and made against: the environments that they may promote from.
+
+use sea_orm::ConnectionTrait;
+
+use crate::{
+    domain::{environment::Environment, scope::Narrowing},
+    store::{
+        entity::environment::Entity,
+        environment::from_row,
+        error::StoreError,
+        sql::{Sql, columns},
+    },
+};
+
+/// The environments of these names.
+pub async fn named(conn: &impl ConnectionTrait, names: &[&str]) -> Result<Vec<Environment>, StoreError> {
+    let mut sql =
+        Sql::new(format!("SELECT {} FROM environment e WHERE e.name IN (NULL", columns::<Entity>("e", "")));
+    for name in names {
+        sql.push(", ").bind(*name);
+    }
+    sql.push(")").all(conn).await?.iter().map(|row| from_row(row, "")).collect()
+}
+
+/// The environments of lower ranks that can be promoted from and that the narrowing allows, the highest rank first.
+pub async fn below(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    rank: i64,
+    limit: i64,
+) -> Result<Vec<Environment>, StoreError> {
+    let mut sql = Sql::new(format!(
+        "SELECT {} FROM environment e WHERE e.archived_at IS NULL AND NOT e.unconfirmed AND e.rank < ",
+        columns::<Entity>("e", "")
+    ));
+    sql.bind(rank).and_within(within, None, Some("e.name"));
+    sql.push(" ORDER BY e.rank DESC, e.name LIMIT ").bind(limit);
+    sql.all(conn).await?.iter().map(|row| from_row(row, "")).collect()
+}

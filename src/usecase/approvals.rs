@@ -1,0 +1,263 @@
+//! Approving, rejecting, withdrawing, and what waits for whom.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    domain::{
+        approval::{Approval, Named, Pending, Said, is_asked, pending},
+        event::{EventKind, NewEvent},
+        page::{self, Page, PageRequest, TimeKey, page},
+        release::Release,
+        service::Service,
+        vocabulary::{Scope, Voice},
+    },
+    store::{
+        approval::{self, AskedFor, AskedKey},
+        db::{self, Tx},
+        environment, release, service,
+    },
+    usecase::{
+        context::{Ctx, Render},
+        error::Error,
+    },
+};
+
+/// How long a release waits for approvals after the gate was last asked, before nobody is asked for them any more.
+const PENDING_DAYS: i64 = 7;
+/// How many waiting releases are looked at in one go.
+const CHUNK: u64 = 200;
+/// How often that is done for one page.
+const CHUNKS: usize = 5;
+
+/// A release and the environment it may go to, by their names.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The service.
+    pub service: &'a str,
+    /// The version.
+    pub version: &'a str,
+    /// The environment.
+    pub environment: &'a str,
+}
+
+/// What somebody's saying so came to.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What stands now.
+    pub named: Named,
+    /// Whether it stood before.
+    pub new: bool,
+}
+
+/// Approves or rejects a release for an environment. A subject has one voice: what it said before is withdrawn, unless it
+/// said and counted the same.
+pub async fn give(
+    ctx: &Ctx,
+    about: About<'_>,
+    said: &Said,
+    render: Render<'_, Given>,
+) -> Result<Given, Error> {
+    ctx.require(Scope::Approve)?;
+    ctx.app.db.write(|tx| async move { give_in(ctx, tx, about, said, render).await }).await
+}
+
+async fn give_in(
+    ctx: &Ctx,
+    tx: Tx,
+    about: About<'_>,
+    said: &Said,
+    render: Render<'_, Given>,
+) -> Result<Given, Error> {
+    let (service, release) = lock_release(ctx, &tx, about.service, about.version).await?;
+    let found = environment::lock(tx.conn(), about.environment).await?;
+    let found = found.filter(|_| ctx.within().allows_environment(about.environment));
+    let (environment, now) = found.ok_or_else(|| Error::not_found("environment", about.environment))?;
+    for (archived_at, what, name) in [
+        (service.archived_at, "service", about.service),
+        (environment.archived_at, "environment", about.environment),
+    ] {
+        if archived_at.is_some() {
+            return Err(Error::Conflict(format!("{what} {name} is archived; nothing is approved for it")));
+        }
+    }
+    let subject = &ctx.actor().subject;
+    let (before, reverted_at) = approval::standing(tx.conn(), &release, environment.id, subject).await?;
+    let named = |approval: Approval| Named {
+        approval,
+        service: about.service.to_owned(),
+        version: about.version.to_owned(),
+        environment: about.environment.to_owned(),
+    };
+    let (rule, groups) = (&environment.policy.policy.approval, &ctx.principal.groups);
+    if let Some(stands) = before.clone().filter(|one| one.covers(said, groups, rule, reverted_at, now)) {
+        return ctx.commit(tx, now, Given { named: named(stands), new: false }, render).await;
+    }
+    let mut events = Vec::new();
+    if let Some(before) = before.clone().map(named) {
+        approval::withdraw(tx.conn(), before.approval.id, now).await?;
+        events.push(withdrawn_event(ctx, &before));
+    }
+    let made = named(Approval {
+        id: clock::new_id(),
+        release_id: release.id,
+        environment_id: environment.id,
+        voice: said.voice,
+        comment: said.comment.clone(),
+        groups: groups.clone(),
+        actor: ctx.actor().clone(),
+        created_at: now,
+        withdrawn_at: None,
+    });
+    approval::insert(tx.conn(), &made.approval).await.map_err(Error::raced)?;
+    let kind = match said.voice {
+        Voice::Approved => EventKind::ApprovalApproved,
+        Voice::Rejected => EventKind::ApprovalRejected,
+    };
+    let data = json!({
+        "id": made.approval.id,
+        "comment": said.comment,
+        "groups": groups,
+        "replaces": before.map(|before| before.id),
+    });
+    events.push(event_about(NewEvent::new(kind, ctx.actor(), data), &made));
+    ctx.record(&tx, events, now).await?;
+    ctx.commit(tx, now, Given { named: made, new: true }, render).await
+}
+
+/// Withdraws what the caller's subject has said. Withdrawing it again changes nothing.
+pub async fn withdraw(ctx: &Ctx, service: &str, version: &str, id: Uuid) -> Result<(), Error> {
+    ctx.require(Scope::Approve)?;
+    ctx.app.db.write(|tx| async move { withdraw_in(ctx, tx, service, version, id).await }).await
+}
+
+async fn withdraw_in(ctx: &Ctx, tx: Tx, service: &str, version: &str, id: Uuid) -> Result<(), Error> {
+    lock_release(ctx, &tx, service, version).await?;
+    let found = approval::find(tx.conn(), ctx.within(), (service, version), id).await?;
+    let named = found.ok_or_else(|| Error::not_found("approval", &id))?;
+    let Named { approval: Approval { actor, .. }, environment: environment_name, .. } = &named;
+    if actor.subject != ctx.actor().subject {
+        return Err(Error::Forbidden(format!(
+            "this is what {} said; one withdraws only what one has said oneself",
+            actor.subject
+        )));
+    }
+    let locked = environment::lock(tx.conn(), environment_name).await?;
+    let (_, now) = locked.ok_or_else(|| Error::not_found("environment", environment_name))?;
+    if approval::withdraw(tx.conn(), id, now).await? {
+        ctx.record(&tx, vec![withdrawn_event(ctx, &named)], now).await?;
+    }
+    Ok(tx.commit(()).await?)
+}
+
+/// Keeps the service, and with it the release's image, from being changed.
+async fn lock_release(ctx: &Ctx, tx: &Tx, service: &str, version: &str) -> Result<(Service, Release), Error> {
+    let found = service::share(tx.conn(), ctx.within(), service).await?;
+    let found = found.ok_or_else(|| Error::not_found("service", service))?;
+    let release = release::find(tx.conn(), found.id, version).await?;
+    let release = release.ok_or_else(|| Error::not_found("release", &format!("{version} of {service}")))?;
+    Ok((found, release))
+}
+
+fn withdrawn_event(ctx: &Ctx, named: &Named) -> NewEvent {
+    let data = json!({ "id": named.approval.id, "decision": named.approval.voice });
+    event_about(NewEvent::new(EventKind::ApprovalWithdrawn, ctx.actor(), data), named)
+}
+
+fn event_about(event: NewEvent, named: &Named) -> NewEvent {
+    event.service(&named.service).environment(&named.environment).version(&named.version)
+}
+
+/// Lists what people said about a release, newest first, for one environment or for all.
+pub async fn list(
+    ctx: &Ctx,
+    service_name: &str,
+    version: &str,
+    environment: Option<&str>,
+    request: &PageRequest<TimeKey>,
+) -> Result<Page<Named>, Error> {
+    ctx.require(Scope::Read)?;
+    let (conn, within) = (ctx.app.db.read(), ctx.within());
+    let service = service::find(conn, within, service_name).await?;
+    let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
+    let release = release::find(conn, service.id, version).await?;
+    let release =
+        release.ok_or_else(|| Error::not_found("release", &format!("{version} of {service_name}")))?;
+    let rows = approval::list(conn, within, release.id, environment, request).await?;
+    Ok(page(rows, request.limit, |named| TimeKey { at: named.approval.created_at, id: named.approval.id }))
+}
+
+/// What a list of what waits is confined to.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    /// What the approvals of this group's members can count for.
+    pub group: Option<String>,
+    /// The service's name.
+    pub service: Option<String>,
+    /// The environment's name.
+    pub environment: Option<String>,
+}
+
+/// Lists the releases that wait for approvals now, those that have waited for the shortest time first.
+pub async fn waiting(
+    ctx: &Ctx,
+    only: &Waiting,
+    request: &PageRequest<AskedKey>,
+) -> Result<Page<Pending>, Error> {
+    ctx.require(Scope::Read)?;
+    let now = db::now(ctx.app.db.read()).await?;
+    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+    let (mut items, mut after) = (Vec::new(), request.after.clone());
+    for _ in 0..CHUNKS {
+        let chunk = PageRequest { limit: CHUNK, after };
+        let (found, next) = waiting_in(ctx, only, &chunk, now).await?;
+        items.extend(found);
+        after = next;
+        if items.len() > limit || after.is_none() {
+            break;
+        }
+    }
+    if items.len() > limit {
+        return Ok(page(items, request.limit, |item| AskedKey::of(&item.asked)));
+    }
+    // Where many do not wait any more, a page is short, and the next one goes on behind what was looked at.
+    Ok(Page { items, next: after.map(|key| page::encode(&key)) })
+}
+
+/// Those that wait among the next ones that did, and the last of these unless there are no more.
+async fn waiting_in(
+    ctx: &Ctx,
+    only: &Waiting,
+    request: &PageRequest<AskedKey>,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Pending>, Option<AskedKey>), Error> {
+    let conn = ctx.app.db.read();
+    let asked_for = AskedFor {
+        service: only.service.as_deref(),
+        environment: only.environment.as_deref(),
+        since: now - TimeDelta::days(PENDING_DAYS),
+    };
+    let mut asked = approval::asked(conn, ctx.within(), asked_for, request).await?;
+    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+    let more = asked.len() > limit;
+    asked.truncate(limit);
+    let last = asked.last().map(AskedKey::of).filter(|_| more);
+    asked.retain(|one| only.group.as_deref().is_none_or(|group| is_asked(&one.policy.approval, group)));
+    let releases: BTreeSet<Uuid> = asked.iter().map(|one| one.release_id).collect();
+    if releases.is_empty() {
+        return Ok((Vec::new(), last));
+    }
+    let said = approval::of_releases(conn, &releases).await?;
+    let about =
+        |one: &Approval, release, environment| one.release_id == release && one.environment_id == environment;
+    let waiting = asked.into_iter().filter_map(|one| {
+        let voices = said.iter().filter(|said| about(said, one.release_id, one.environment_id));
+        let voices = voices.map(Approval::fact).collect();
+        pending(one, voices, now)
+    });
+    Ok((waiting.collect(), last))
+}

@@ -1,0 +1,84 @@
+//! Reading and setting the policies of environments.
+
+use serde_json::json;
+
+use crate::{
+    domain::{
+        environment::Environment,
+        event::{EventKind, NewEvent},
+        policy::{self, InForce, Policy, SOURCES_MAX},
+        text::Name,
+        vocabulary::{Preset, Scope},
+    },
+    store::{
+        db::Tx,
+        environment,
+        policy::{below, named},
+    },
+    usecase::{context::Ctx, error::Error},
+};
+
+/// Reads the environment whose policy it is.
+pub async fn get(ctx: &Ctx, name: &str) -> Result<Environment, Error> {
+    ctx.require(Scope::Read)?;
+    let found = environment::find(ctx.app.db.read(), ctx.within(), name).await?;
+    found.ok_or_else(|| Error::not_found("environment", name))
+}
+
+/// Reads the environment with the policy that a preset comes to there, in place of the one in force.
+pub async fn preset(ctx: &Ctx, name: &str, preset: Preset) -> Result<Environment, Error> {
+    let mut environment = get(ctx, name).await?;
+    let limit = i64::try_from(SOURCES_MAX + 1).unwrap_or(i64::MAX);
+    let others = below(ctx.app.db.read(), ctx.within(), environment.settings.rank, limit).await?;
+    environment.policy.policy = policy::preset(preset, &environment, &others).map_err(Error::Conflict)?;
+    Ok(environment)
+}
+
+/// Sets the policy of an environment. With `version`, only the policy of that version is replaced. The same policy again
+/// changes nothing.
+pub async fn set(ctx: &Ctx, name: &str, version: Option<i64>, policy: &Policy) -> Result<Environment, Error> {
+    ctx.require(Scope::Admin)?;
+    ctx.require_all_services()?;
+    ctx.app.db.write(|tx| async move { set_in(ctx, tx, name, version, policy).await }).await
+}
+
+async fn set_in(
+    ctx: &Ctx,
+    tx: Tx,
+    name: &str,
+    version: Option<i64>,
+    policy: &Policy,
+) -> Result<Environment, Error> {
+    let found = environment::lock(tx.conn(), name).await?.filter(|_| ctx.within().allows_environment(name));
+    let (mut environment, now) = found.ok_or_else(|| Error::not_found("environment", name))?;
+    if environment.archived_at.is_some() {
+        return Err(Error::Conflict(format!("environment {name} is archived; revive it to set its policy")));
+    }
+    let before = environment.policy.clone();
+    if version.is_some_and(|version| version != before.version) {
+        return Err(Error::Stale);
+    }
+    // Of what the token cannot see, it may keep what the policy names already.
+    let sources = policy.promotion.from.iter().map(String::as_str);
+    let visible = |name: &&str| {
+        let named_before = before.policy.promotion.from.iter().any(|from| from == name);
+        Name::parse(name).is_ok() && (named_before || ctx.within().allows_environment(name))
+    };
+    let known = named(tx.conn(), &sources.filter(visible).collect::<Vec<_>>()).await?;
+    policy.validate(&environment.name, &known).map_err(|faults| Error::Invalid(faults.into_vec()))?;
+    // To say for the first time what held anyway is a change: from then on it holds because somebody wants it.
+    if before.version > 0 && before.policy == *policy {
+        return Ok(environment);
+    }
+    environment.policy = InForce { version: before.version + 1, policy: policy.clone() };
+    environment::update(tx.conn(), &environment).await?;
+    let data = json!({
+        "version": environment.policy.version,
+        "before": (before.version > 0).then_some(&before.policy),
+        "after": policy,
+        "changed": policy::changed(&before.policy, policy),
+    });
+    let event = NewEvent::new(EventKind::PolicyUpdated, ctx.actor(), data).environment(name);
+    ctx.record(&tx, vec![event], now).await?;
+    Ok(tx.commit(environment).await?)
+}
