@@ -9,7 +9,7 @@ use crate::{
     usecase::{feed::Feed, freezes::Memo},
 };
 
-/// The configuration, the database and what is kept in memory; cheap to clone.
+/// The configuration, the database, the metrics and what requests tell each other; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     /// How this server is set up.

@@ -1,5 +1,7 @@
 //! Rolling back: which releases a target may return to as a verified choice.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -26,26 +28,26 @@ pub struct Success {
 }
 
 /// The verified choices of a target, newest first: artefacts that succeeded here through the gate, are not current and
-/// were not themselves reverted here, the last `depth` of them. `history` is newest first.
+/// were not reverted here since, the `depth` of them that went through the gate last. `history` is newest first. What
+/// went past the gate counts for nothing: it neither clears what was reverted nor brings back what is out of reach.
 pub fn choices<'a>(history: &'a [Success], current: Option<&str>, depth: usize) -> Vec<&'a Success> {
-    let mut choices: Vec<&Success> = Vec::new();
+    let mut choices: Vec<(&Success, DateTime<Utc>)> = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
-    for success in history {
+    for (place, success) in history.iter().enumerate() {
         let artefact = success.artefact.as_str();
         if current == Some(artefact) || seen.contains(&artefact) {
             continue;
         }
         seen.push(artefact);
-        let credited =
-            history.iter().any(|other| other.artefact == artefact && other.credited && !other.reverted);
-        if credited && !success.reverted {
-            choices.push(success);
-            if choices.len() == depth {
-                break;
-            }
-        }
+        let mut past = history.iter().skip(place).filter(|other| other.artefact == artefact);
+        let decisive = past.find(|other| other.credited || other.reverted);
+        choices
+            .extend(decisive.filter(|past| !past.reverted).map(|credited| (success, credited.finished_at)));
     }
-    choices
+    choices.sort_by_key(|(_, credited_at)| Reverse(*credited_at));
+    choices.truncate(depth);
+    choices.sort_by_key(|(success, _)| Reverse(success.finished_at));
+    choices.into_iter().map(|(success, _)| success).collect()
 }
 
 /// What going back to an artefact means in a target.
@@ -122,6 +124,16 @@ mod tests {
             verified("a b! a b? c", "c", 5),
             "a",
             "what was reverted is not cleared by what went past the gate"
+        );
+        assert_eq!(
+            verified("a b a! b a? c", "c", 5),
+            "b",
+            "nor by that, when it had gone through the gate long before"
+        );
+        assert_eq!(
+            verified("a b a? c", "c", 1),
+            "b",
+            "what is out of reach is not brought back past the gate"
         );
         assert_eq!(verified("a", "a", 5), "");
     }

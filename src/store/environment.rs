@@ -131,13 +131,16 @@ pub async fn lock_with_dependents(
     // Names hold neither quotes nor wildcards, so that this finds the whole name.
     sql.bind(name).bind(format!("%\"{name}\"%"));
     let sql = sql.with_text(locking(conn, &query, "FOR UPDATE"));
+    let (mut found, mut now) = (None, None);
     for row in sql.all(conn).await? {
         let environment = from_row(&row, "")?;
         if environment.name.as_str() == name {
-            return Ok(Some((environment, now_of(&row)?)));
+            found = Some(environment);
         }
+        // Each row tells when it was locked itself; only the last one comes after all locks.
+        now = now.max(Some(now_of(&row)?));
     }
-    Ok(None)
+    Ok(found.zip(now))
 }
 
 /// Lists the environments that the narrowing allows, by name.

@@ -10,6 +10,7 @@ mod api_edges;
 mod api_finish;
 #[cfg(test)]
 mod api_freeze;
+#[cfg(test)]
 mod api_gate;
 #[cfg(test)]
 mod api_hostile;
@@ -55,15 +56,22 @@ mod architecture;
 mod cli;
 #[cfg(test)]
 mod cli_freeze;
+#[cfg(test)]
 mod cli_gate;
 #[cfg(test)]
 mod cli_people;
+#[cfg(test)]
+mod cli_scan;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]
 mod copy_process;
 #[cfg(test)]
 mod expand_contract;
+#[cfg(test)]
+mod gate_model;
+#[cfg(test)]
+mod gate_races;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

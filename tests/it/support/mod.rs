@@ -12,6 +12,7 @@ pub mod manifests;
 pub mod postgres;
 pub mod process;
 pub mod promql;
+pub mod random;
 pub mod shell;
 pub mod sqlite;
 pub mod wire;

@@ -1,0 +1,381 @@
+//! Random histories over all calls, by people with different rights and an adversary among them: what the gate says to each
+//! start is what a model says that knows only what was answered before, and is written from the design's sentences.
+
+#[path = "gate_model/edits.rs"]
+pub mod edits;
+#[path = "gate_model/ledger.rs"]
+pub mod ledger;
+#[path = "gate_model/people.rs"]
+pub mod people;
+#[path = "gate_model/policy.rs"]
+pub mod policy;
+#[path = "gate_model/rules.rs"]
+pub mod rules;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde_json::{Value, json};
+use waybill::domain::gate::{Inputs, evaluate};
+
+use self::{
+    edits::time,
+    ledger::{Ledger, Run},
+    people::{People, Person},
+    rules::{Finding, Question},
+};
+use crate::{
+    db_test,
+    support::{
+        api::{Answer, Api, id_of},
+        db::TestDb,
+        random::Random,
+    },
+};
+
+const SERVICES: [&str; 2] = ["shop", "pay"];
+const VERSIONS: [&str; 6] = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"];
+const SEEDS: [u64; 3] = [1, 20, 300];
+const STEPS: u32 = 500;
+
+/// A walk under way.
+struct Walk {
+    seed: u64,
+    step: u32,
+    random: Random,
+    people: People,
+    ledger: Ledger,
+    /// How often each rule found what.
+    seen: BTreeMap<String, u32>,
+    starts: Vec<(String, Value)>,
+}
+
+impl fmt::Display for Walk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {} of seed {}", self.step, self.seed)
+    }
+}
+
+impl Walk {
+    async fn step(&mut self) {
+        match self.random.below(40) {
+            0..16 => self.start().await,
+            16..23 => self.finish().await,
+            23 => self.heartbeat().await,
+            24 => self.register().await,
+            25..28 => {
+                let importer = self.people.importer.clone();
+                self.record(&importer, true).await;
+            }
+            28..30 => {
+                let reporter = self.random.pick(&self.people.reporters).clone();
+                self.record(&reporter, false).await;
+            }
+            30 => self.set_policy().await,
+            31 => self.lock_down().await,
+            32 => self.edit_environment().await,
+            33 => {} // FREEZE
+            34 => self.scan().await,
+            35..39 => self.speak().await,
+            _ => self.intrude().await,
+        }
+    }
+
+    /// Asks the gate at times, then starts.
+    async fn start(&mut self) {
+        let place = self.any_place();
+        let (_, version) = self.any_release();
+        let overrides = self.random.once_in(12);
+        let deployer = self.random.pick(&self.people.deployers).clone();
+        let person = if overrides { self.people.manager.clone() } else { deployer };
+        let kind = *self.random.pick(&[
+            None,
+            None,
+            Some("deploy"),
+            Some("rollback"),
+            Some("rollback"),
+            Some("rollback"),
+            Some("hotfix"),
+            Some("redeploy"),
+        ]);
+        let preempt = kind == Some("rollback") && self.random.once_in(2);
+        let initiated_by = *self.random.pick(&[None, None, Some("ann"), Some("cyd")]);
+        let mut body =
+            json!({ "service": place.0, "environment": place.1, "version": version, "preempt": preempt });
+        for (name, value) in [("kind", kind), ("initiated_by", initiated_by)] {
+            if let Some(value) = value {
+                body[name] = json!(value);
+            }
+        }
+        if overrides {
+            body["override"] = json!({ "reason": "because I have to" });
+        }
+        let target = self.ledger.target(place);
+        let current = target.current().map(|current| current.version.clone());
+        let kind = kind.unwrap_or(if current.as_ref() == Some(&version) { "redeploy" } else { "deploy" });
+        let question = Question {
+            service: place.0,
+            environment: place.1,
+            version: version.clone(),
+            kind,
+            preempt,
+            initiated_by: initiated_by.map(str::to_owned),
+            subject: person.subject.to_owned(),
+            may_hotfix: person.may_hotfix,
+            overrides,
+            at: chrono::DateTime::UNIX_EPOCH,
+        };
+        let is_known = self.known(place.0, &version).is_some();
+        let asked = if is_known && self.random.once_in(2) {
+            Some(self.check(&person, &question, &body).await)
+        } else {
+            None
+        };
+        let mut given = None;
+        if !is_known || self.random.once_in(4) {
+            let (release, image, makers) = self.release_of(&version, &person);
+            body["release"] = release;
+            given = Some((image, makers));
+        }
+        let lease = *self.random.pick(&[1, 600]);
+        body["lease_seconds"] = json!(lease);
+        let answer = person.api.post("/deployments", body).await;
+        assert!([201, 409, 422].contains(&answer.status), "{self}: {} {}", answer.status, answer.text);
+        let Some(decision) = decision_of(&answer) else {
+            assert!(asked.is_none_or(|asked| asked.is_none()) || given.is_some(), "{self}: {}", answer.text);
+            return;
+        };
+        if let Some((image, makers)) = given {
+            self.ledger.registered(place.0, &version, image, makers);
+        }
+        self.judge(&person, question, &answer, &decision, asked.flatten());
+    }
+
+    /// What the gate says when it is only asked; nothing where it refuses to be asked that.
+    async fn check(
+        &mut self,
+        person: &Person,
+        question: &Question,
+        body: &Value,
+    ) -> Option<(rules::Answer, String)> {
+        let mut body = body.clone();
+        body["record"] = json!(self.random.once_in(4));
+        let answer = person.api.post("/gate/check", body).await;
+        if !self.counts(&answer, &[200, 409, 422], "a check") {
+            return None;
+        }
+        let said = answer.json();
+        let question = Question { at: time(&said["evaluated_at"]), ..question.clone() };
+        let right = rules::answer(&self.ledger, &question);
+        assert_eq!(heard(&said), right, "{self}, a check of {question:?}: {said}");
+        Some((right, said["state"].as_str().unwrap().to_owned()))
+    }
+
+    /// Compares the gate's answer with the model's, and carries on with what it was.
+    fn judge(
+        &mut self,
+        person: &Person,
+        mut question: Question,
+        answer: &Answer,
+        decision: &Value,
+        asked: Option<(rules::Answer, String)>,
+    ) {
+        question.at = time(&decision["evaluated_at"]);
+        let right = rules::answer(&self.ledger, &question);
+        let what = format!("{self}, {question:?} by {}: {decision}", person.subject);
+        assert_eq!(heard(decision), right, "{what}");
+        assert_eq!(answer.status == 201, right.allowed, "{what}");
+        if let Some((then, state)) = asked.filter(|(then, _)| *then == right) {
+            assert_eq!(decision["state"], state, "what was checked as {then:?}; {what}");
+        }
+        for (rule, (mode, finding)) in &right.rules {
+            let code = if let Finding::Fails(code, _) = finding {
+                (*code).to_owned()
+            } else {
+                format!("{finding:?}")
+            };
+            *self.seen.entry(format!("{rule} {mode} {code}")).or_default() += 1;
+        }
+        *self.seen.entry(format!("allowed {}", right.allowed)).or_default() += 1;
+        self.starts.push((id_of(decision), decision.clone()));
+        if !right.allowed {
+            // Whatever was overdue is over now, but for a result that comes late.
+            return;
+        }
+        let started = &answer.json()["deployment"];
+        let place = (question.service, question.environment);
+        let artefact = self.ledger.artefact(place.0, &question.version);
+        let reverts_after = (question.kind == "rollback")
+            .then(|| self.ledger.target(place).reverts_after(&artefact, question.at))
+            .flatten();
+        let lease_ends = time(&started["lease_expires_at"]);
+        let run = Run { place, version: question.version, artefact, lease_ends, reverts_after };
+        self.ledger.started(id_of(started), run);
+    }
+
+    /// Finishes something, also what has expired or was cancelled.
+    async fn finish(&mut self) {
+        let ids: Vec<String> = self.ledger.runs.keys().cloned().collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = self.random.pick(&ids).clone();
+        let status = *self.random.pick(&["succeeded", "succeeded", "succeeded", "failed", "canceled"]);
+        let person = self.random.pick(&self.people.deployers).clone();
+        let answer = person.api.post(&format!("/deployments/{id}/finish"), json!({ "status": status })).await;
+        if self.counts(&answer, &[200, 409], "a finish") {
+            let ended = answer.json();
+            // A cancelled one may be told again that it is.
+            let again = self.ledger.target(self.ledger.runs[&id].place).running.as_ref() != Some(&id)
+                && ended["status"] == "canceled";
+            let at = (ended["status"] == "succeeded" && !again).then(|| time(&ended["finished_at"]));
+            self.ledger.finished(&id, at);
+        } else {
+            self.ledger.runs.remove(&id);
+        }
+    }
+
+    async fn heartbeat(&mut self) {
+        let ids: Vec<String> = self.ledger.runs.keys().cloned().collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = self.random.pick(&ids).clone();
+        let eve = self.people.deployers[0].api.clone();
+        let answer = eve.post(&format!("/deployments/{id}/heartbeat"), json!({ "phase": "on" })).await;
+        if self.counts(&answer, &[200, 409], "a heartbeat") {
+            self.ledger.runs.get_mut(&id).unwrap().lease_ends = time(&answer.json()["lease_expires_at"]);
+        }
+    }
+}
+
+/// The decision in the answer to a start, unless it was refused for another reason.
+fn decision_of(answer: &Answer) -> Option<Value> {
+    let body = answer.json();
+    Some(body["decision"].clone()).filter(|decision| !decision.is_null())
+}
+
+/// What a decision says, in the model's words.
+pub fn heard(decision: &Value) -> rules::Answer {
+    const WORDS: [&str; 16] = [
+        "enforce",
+        "report",
+        "off",
+        "concurrent-deployment",
+        "lockdown",
+        "freeze-window",
+        "promotion-missing",
+        "soak-not-met",
+        "promotion-source-invalid",
+        "approval-missing",
+        "approval-rejected",
+        "vulnerability-budget",
+        "scan-missing",
+        "scan-stale",
+        "image-not-pinned",
+        "image-repository",
+    ];
+    const RULES: [&str; 8] = [
+        "concurrency",
+        "lockdown",
+        "freeze",
+        "promotion",
+        "approval",
+        "vulnerabilities",
+        "image",
+        "outdated",
+    ];
+    let word = |value: &Value| {
+        let said = value.as_str().unwrap();
+        let known = WORDS.iter().chain(&RULES).find(|word| **word == said);
+        *known.unwrap_or_else(|| panic!("{said} is no word of the gate: {decision}"))
+    };
+    let maybe = |value: &Value| (!value.is_null()).then(|| time(value));
+    let finding = |check: &Value| match check["outcome"].as_str().unwrap() {
+        "pass" => Finding::Holds,
+        "skipped" if check["code"] == "exempt" => Finding::Exempt,
+        "skipped" => Finding::Off,
+        _ => Finding::Fails(word(&check["code"]), maybe(&check["retry_at"])),
+    };
+    let checks = decision["checks"].as_array().unwrap();
+    let rules = checks.iter().map(|check| (word(&check["rule"]), (word(&check["mode"]), finding(check))));
+    rules::Answer {
+        allowed: decision["allowed"].as_bool().unwrap(),
+        retry_at: maybe(&decision["retry_at"]),
+        rules: rules.collect(),
+    }
+}
+
+/// All that is on record is judged again as it was.
+async fn replay(api: &Api) {
+    let mut path = "/decisions?inputs=true&limit=200".to_owned();
+    let mut judged = 0;
+    loop {
+        let page = api.get(&path).await.ok(200);
+        for stored in page["items"].as_array().unwrap() {
+            let inputs: Inputs = serde_json::from_value(stored["inputs"].clone()).unwrap();
+            let verdict = evaluate(&inputs, time(&stored["evaluated_at"]));
+            assert_eq!(
+                (json!(verdict.allowed), json!(verdict.state())),
+                (stored["allowed"].clone(), stored["state"].clone())
+            );
+            let again =
+                verdict.checks.iter().map(|check| (json!(check.code), json!(check.message), check.retry_at));
+            let checks = stored["checks"].as_array().unwrap().iter();
+            let then = checks.map(|check| {
+                let retry_at = (!check["retry_at"].is_null()).then(|| time(&check["retry_at"]));
+                (check["code"].clone(), check["message"].clone(), retry_at)
+            });
+            assert!(again.eq(then), "{stored}");
+            judged += 1;
+        }
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/decisions?inputs=true&limit=200&cursor={cursor}");
+    }
+    assert!(judged > 50, "{judged} decisions are on record");
+}
+
+async fn walk(api: &Api, seed: u64, seen: &mut BTreeMap<String, u32>) {
+    let people = People::new(api).await;
+    let (ledger, random) = (Ledger::default(), Random(seed));
+    let mut walk =
+        Walk { seed, step: 0, random, people, ledger, seen: std::mem::take(seen), starts: Vec::new() };
+    for name in SERVICES {
+        api.post("/services", json!({ "name": name })).await.ok(201);
+    }
+    walk.register_environments().await;
+    for step in 0..STEPS {
+        walk.step = step;
+        walk.step().await;
+        if step % 100 == 99 {
+            // Short leases, soaks and freezes end.
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+    }
+    *seen = walk.seen;
+    eprintln!("seed {seed}");
+}
+
+async fn connected(db: &TestDb) -> Api {
+    Api::with(db, |config| config.ledger.rollback_depth = u32::try_from(rules::DEPTH).unwrap()).await
+}
+
+db_test!(
+    async fn no_history_starts_what_the_policy_forbids(db: TestDb) {
+        let mut seen = BTreeMap::new();
+        walk(&connected(&db).await, SEEDS[0], &mut seen).await;
+        let more: Vec<u64> = std::env::var("GATE_SEEDS")
+            .ok()
+            .map(|t| {
+                let (a, b) = t.split_once('-').unwrap();
+                (a.parse().unwrap()..b.parse().unwrap()).collect()
+            })
+            .unwrap_or(SEEDS[1..].to_vec());
+        for seed in &more {
+            let other = if db.is_postgres() { TestDb::postgres().await } else { TestDb::sqlite().await };
+            let api = connected(&other).await;
+            walk(&api, *seed, &mut seen).await;
+            replay(&api).await;
+        }
+        eprintln!("{seen:#?}");
+    }
+);

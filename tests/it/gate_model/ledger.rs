@@ -1,0 +1,235 @@
+//! What the model knows: nothing but what was asked for and answered with success, and the times of the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::policy::Policy;
+
+pub type Time = DateTime<Utc>;
+/// A service and an environment.
+pub type Place = (&'static str, &'static str);
+
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Its place in the order of registration.
+    pub number: usize,
+    pub image: Option<String>,
+    /// Who initiated or recorded it.
+    pub makers: BTreeSet<String>,
+}
+
+/// A success of a target.
+#[derive(Clone, Debug)]
+pub struct Success {
+    pub at: Time,
+    pub version: String,
+    pub artefact: String,
+    /// Whether it went through the gate, or was put on record by somebody who may override.
+    pub credited: bool,
+    pub reverted_at: Option<Time>,
+}
+
+/// What a rollback took back: what became current between two moments, but for what it returned to.
+#[derive(Clone, Debug)]
+struct Reversal {
+    after: Time,
+    at: Time,
+    to: String,
+}
+
+/// A deployment that was let start.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub place: Place,
+    pub version: String,
+    pub artefact: String,
+    pub lease_ends: Time,
+    /// For a rollback: it takes back what became current after this.
+    pub reverts_after: Option<Time>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// In the order of time.
+    pub successes: Vec<Success>,
+    reversals: Vec<Reversal>,
+    /// The id of what is under way, unless its lease has run out.
+    pub running: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub tier: String,
+    pub confirmed: bool,
+    pub archived: bool,
+    pub locked_down: bool,
+    pub policy: Policy,
+}
+
+/// What a subject says to a release going to an environment.
+#[derive(Clone, Debug)]
+pub struct Voice {
+    pub subject: String,
+    pub groups: BTreeSet<String>,
+    pub approves: bool,
+    pub at: Time,
+}
+
+#[derive(Clone, Debug)]
+pub struct Scan {
+    pub scanner: String,
+    pub at: Time,
+    /// In the order of the severities.
+    pub counts: [u32; 5],
+}
+
+#[derive(Clone, Debug)]
+pub struct Window {
+    pub environments: Vec<&'static str>,
+    pub tiers: Vec<&'static str>,
+    pub when: When,
+}
+
+#[derive(Clone, Debug)]
+pub enum When {
+    Once(Time, Time),
+    /// Every day, from one minute of the day to another, where clocks are ahead of UTC by so much.
+    Daily {
+        from: i64,
+        to: i64,
+        ahead: TimeDelta,
+    },
+}
+
+/// Everything.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    pub releases: BTreeMap<(&'static str, String), Release>,
+    pub environments: BTreeMap<&'static str, Environment>,
+    pub targets: BTreeMap<Place, Target>,
+    /// Those that are not over, or might still be finished late.
+    pub runs: BTreeMap<String, Run>,
+    /// By the id, of the service, version and environment that each is about.
+    pub voices: BTreeMap<String, ((&'static str, String, &'static str), Voice)>,
+    /// By the service and the artefact, in the order of arrival.
+    pub scans: BTreeMap<(&'static str, String), Vec<Scan>>,
+    pub windows: BTreeMap<String, Window>,
+}
+
+impl Release {
+    /// "The image digest where both releases have one, else the version."
+    pub fn artefact(&self, version: &str) -> String {
+        let digest = self.image.as_ref().map(|image| image.split('@').nth(1).unwrap());
+        digest.unwrap_or(version).to_owned()
+    }
+}
+
+impl Ledger {
+    pub fn artefact(&self, service: &'static str, version: &str) -> String {
+        self.releases[&(service, version.to_owned())].artefact(version)
+    }
+
+    pub fn target(&self, place: Place) -> &Target {
+        const NOTHING: &Target = &Target { successes: Vec::new(), reversals: Vec::new(), running: None };
+        self.targets.get(&place).unwrap_or(NOTHING)
+    }
+
+    /// A release is on record; known already, it may only have gained its image.
+    pub fn registered(
+        &mut self,
+        service: &'static str,
+        version: &str,
+        image: Option<String>,
+        makers: BTreeSet<String>,
+    ) {
+        let number = self.releases.keys().filter(|(other, _)| *other == service).count();
+        let release = self.releases.entry((service, version.to_owned()));
+        let release = release.or_insert(Release { number, image: None, makers });
+        release.image = release.image.take().or(image);
+    }
+
+    pub fn started(&mut self, id: String, run: Run) {
+        self.targets.entry(run.place).or_default().running = Some(id.clone());
+        self.runs.insert(id, run);
+    }
+
+    /// A deployment ended; `succeeded_at` is when, if it went well.
+    pub fn finished(&mut self, id: &str, succeeded_at: Option<Time>) {
+        let run = self.runs.remove(id).unwrap();
+        let target = self.targets.entry(run.place).or_default();
+        if target.running.as_deref() == Some(id) {
+            target.running = None;
+        }
+        let Some(at) = succeeded_at else { return };
+        let Run { version, artefact, .. } = run;
+        target.succeeded(
+            Success { at, version, artefact, credited: true, reverted_at: None },
+            run.reverts_after,
+        );
+    }
+
+    /// What stands of what was said to a release going to an environment.
+    pub fn voices(&self, service: &str, version: &str, environment: &str) -> impl Iterator<Item = &Voice> {
+        let about = (service.to_owned(), version.to_owned(), environment.to_owned());
+        self.voices.values().filter_map(move |((service, version, environment), voice)| {
+            ((*service, version.as_str(), *environment)
+                == (about.0.as_str(), about.1.as_str(), about.2.as_str()))
+                .then_some(voice)
+        })
+    }
+}
+
+impl Target {
+    /// What is current.
+    pub fn current(&self) -> Option<&Success> {
+        self.successes.last()
+    }
+
+    /// Since when what a rollback to this artefact takes back became current, if it starts or is put on record at `at`:
+    /// since the artefact was last put there, or else all of the stay that the rollback ends.
+    pub fn reverts_after(&self, artefact: &str, at: Time) -> Option<Time> {
+        let past: Vec<_> = self.successes.iter().filter(|success| success.at < at).collect();
+        let there = past.iter().rev().find(|success| success.artefact == artefact);
+        let ended = past.last()?;
+        let stay = past.iter().rev().take_while(|success| success.artefact == ended.artefact);
+        let before_stay = stay.last().unwrap().at - TimeDelta::microseconds(1);
+        Some(there.map_or(before_stay, |there| there.at))
+    }
+
+    /// Something succeeded here, now or, as it is put on record, before.
+    pub fn succeeded(&mut self, mut success: Success, reverts_after: Option<Time>) {
+        let (at, to) = (success.at, success.artefact.clone());
+        let takes_back =
+            |reversal: &&Reversal| reversal.after < at && at < reversal.at && reversal.to != success.artefact;
+        success.reverted_at = self.reversals.iter().filter(takes_back).map(|reversal| reversal.at).min();
+        let place = self.successes.partition_point(|other| other.at < at);
+        self.successes.insert(place, success);
+        let Some(after) = reverts_after else { return };
+        for past in &mut self.successes {
+            if after < past.at && past.at < at && past.artefact != to {
+                past.reverted_at.get_or_insert(at);
+            }
+        }
+        self.reversals.push(Reversal { after, at, to });
+    }
+
+    /// When an artefact was last reverted here.
+    pub fn reverted_at(&self, artefact: &str) -> Option<Time> {
+        let same = self.successes.iter().filter(|success| success.artefact == artefact);
+        same.filter_map(|success| success.reverted_at).max()
+    }
+
+    /// The stays of an artefact here, each from when it first went through the gate, with the end of those that are over.
+    pub fn stays(&self, artefact: &str) -> Vec<(Time, Option<Time>)> {
+        let mut stays = Vec::new();
+        for stay in self.successes.chunk_by(|one, next| one.artefact == next.artefact) {
+            let credited = stay.iter().find(|success| success.credited);
+            if let Some(first) = credited.filter(|first| first.artefact == artefact) {
+                let last = stay.last().unwrap().at;
+                stays.push((first.at, self.successes.iter().map(|other| other.at).find(|at| *at > last)));
+            }
+        }
+        stays
+    }
+}

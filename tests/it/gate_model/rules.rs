@@ -1,0 +1,333 @@
+//! The rules of the gate, each from its sentence in the design.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+
+use super::{
+    ledger::{Environment, Ledger, Release, Scan, Success, Target, Time, When, Window},
+    policy::{ENFORCE, OFF},
+};
+
+/// How many choices a rollback has; fewer than usual, so that a short history has more.
+pub const DEPTH: usize = 2;
+
+/// What was asked, and when the gate answered.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub service: &'static str,
+    pub environment: &'static str,
+    pub version: String,
+    pub kind: &'static str,
+    pub preempt: bool,
+    pub initiated_by: Option<String>,
+    /// Who asked.
+    pub subject: String,
+    pub may_hotfix: bool,
+    pub overrides: bool,
+    pub at: Time,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    Holds,
+    Exempt,
+    Off,
+    /// With its code, and when it will hold where that is known.
+    Fails(&'static str, Option<Time>),
+}
+use Finding::{Exempt, Fails, Holds};
+
+/// What the gate must say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub allowed: bool,
+    pub retry_at: Option<Time>,
+    /// The mode of each rule, and what it finds.
+    pub rules: BTreeMap<&'static str, (&'static str, Finding)>,
+}
+
+/// Everything that is looked at.
+struct Case<'a> {
+    ledger: &'a Ledger,
+    asked: &'a Question,
+    environment: &'a Environment,
+    target: &'a Target,
+    release: &'a Release,
+    artefact: String,
+}
+
+pub fn answer(ledger: &Ledger, asked: &Question) -> Answer {
+    let release = &ledger.releases[&(asked.service, asked.version.clone())];
+    let case = Case {
+        ledger,
+        asked,
+        environment: &ledger.environments[asked.environment],
+        target: ledger.target((asked.service, asked.environment)),
+        release,
+        artefact: release.artefact(&asked.version),
+    };
+    let policy = &case.environment.policy;
+    let rules: [(&str, &'static str, fn(&Case<'_>) -> Finding); 8] = [
+        ("concurrency", ENFORCE, concurrency),
+        ("lockdown", ENFORCE, lockdown),
+        ("freeze", policy.freeze.mode, freeze),
+        ("promotion", policy.promotion.mode, promotion),
+        ("approval", policy.approval.mode, approval),
+        ("vulnerabilities", policy.vulnerabilities.mode, vulnerabilities),
+        ("image", policy.image.mode, image),
+        ("outdated", policy.outdated, outdated),
+    ];
+    let rules: BTreeMap<_, _> = rules
+        .into_iter()
+        .map(|(name, mode, rule)| (name, (mode, if mode == OFF { Finding::Off } else { rule(&case) })))
+        .collect();
+    // "An override lifts every rule but concurrency."
+    let counts = |name: &str| name == "concurrency" || !asked.overrides;
+    let in_the_way: Vec<Option<Time>> = rules
+        .iter()
+        .filter_map(|(name, (mode, finding))| match finding {
+            Fails(_, retry_at) if *mode == ENFORCE && counts(name) => Some(*retry_at),
+            _ => None,
+        })
+        .collect();
+    // "The latest of the failing enforced checks, null if one has none."
+    let retry_at = if in_the_way.contains(&None) { None } else { in_the_way.iter().copied().max().flatten() };
+    Answer { allowed: in_the_way.is_empty(), retry_at, rules }
+}
+
+/// "At most one running deployment per target"; "`preempt: true` on a rollback cancels the running deployment"; "how long
+/// a running deployment may stay silent before it is `expired` and its lock falls".
+fn concurrency(case: &Case<'_>) -> Finding {
+    let running = case.target.running.as_ref().map(|id| &case.ledger.runs[id]);
+    match running.filter(|run| run.lease_ends > case.asked.at) {
+        Some(run) if !case.asked.preempt => Fails("concurrent-deployment", Some(run.lease_ends)),
+        _ => Holds,
+    }
+}
+
+/// "Emergency stop; nothing but an override starts there until it is lifted."
+fn lockdown(case: &Case<'_>) -> Finding {
+    if case.environment.locked_down { Fails("lockdown", None) } else { Holds }
+}
+
+/// "`exempt_kinds` (default `rollback`; `hotfix` counts only from a token with that scope)"; a rollback is one when it is
+/// verified. "`retry_at` = when it opens, several windows merged".
+fn freeze(case: &Case<'_>) -> Finding {
+    let covers = |window: &&Window| {
+        let tier = case.environment.tier.as_str();
+        window.environments.contains(&case.asked.environment) || window.tiers.contains(&tier)
+    };
+    let windows: Vec<&Window> = case.ledger.windows.values().filter(covers).collect();
+    let latest_end = |at: Time| windows.iter().filter_map(|window| holds_until(&window.when, at)).max();
+    let Some(mut opens) = latest_end(case.asked.at) else { return Holds };
+    let kind = case.asked.kind;
+    let is_what_it_says = match kind {
+        "hotfix" => case.asked.may_hotfix,
+        "rollback" => is_verified(case),
+        _ => true,
+    };
+    if case.environment.policy.freeze.exempt_kinds.contains(&kind) && is_what_it_says {
+        return Exempt;
+    }
+    while let Some(later) = latest_end(opens) {
+        opens = later;
+    }
+    Fails("freeze-window", Some(opens))
+}
+
+/// When a window that holds at a moment ends.
+fn holds_until(when: &When, at: Time) -> Option<Time> {
+    match when {
+        When::Once(from, to) => (*from <= at && at < *to).then_some(*to),
+        When::Daily { from, to, ahead } => {
+            let midnight = (at + *ahead).date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc() - *ahead;
+            // One that began the day before may hold still.
+            [-1, 0].into_iter().find_map(|day| {
+                let day = midnight + TimeDelta::days(day);
+                let (from, to) = (TimeDelta::minutes(*from), TimeDelta::minutes(*to));
+                let over_midnight = if to < from { TimeDelta::days(1) } else { TimeDelta::zero() };
+                holds_until(&When::Once(day + from, day + to + over_midnight), at)
+            })
+        }
+    }
+}
+
+/// "Soak = the longest stay of the artefact in the source before now, kept even when a newer build has replaced it, lost
+/// when it was reverted there"; "`from` (confirmed and not archived), `require: all|any`"; "a verified rollback is exempt".
+fn promotion(case: &Case<'_>) -> Finding {
+    if is_verified(case) {
+        return Exempt;
+    }
+    let rule = &case.environment.policy.promotion;
+    let findings: Vec<Finding> = rule.from.iter().map(|source| source_of(case, source, rule.soak)).collect();
+    if rule.all && findings.iter().all(|finding| *finding == Holds) || !rule.all && findings.contains(&Holds)
+    {
+        return Holds;
+    }
+    let failing = || {
+        findings.iter().filter_map(|finding| match finding {
+            Fails(code, retry_at) => Some((*code, *retry_at)),
+            _ => None,
+        })
+    };
+    // Of several reasons, the one that is told is the farthest from holding where all must, and the nearest where any may.
+    let distance = |code: &&str| {
+        ["soak-not-met", "promotion-missing", "promotion-source-invalid"]
+            .iter()
+            .position(|other| other == code)
+    };
+    let codes = failing().map(|(code, _)| code);
+    let times = || failing().map(|(_, retry_at)| retry_at);
+    if rule.all {
+        let retry_at = if times().any(|time| time.is_none()) { None } else { times().max().flatten() };
+        Fails(codes.max_by_key(distance).unwrap(), retry_at)
+    } else {
+        Fails(codes.min_by_key(distance).unwrap(), times().flatten().min())
+    }
+}
+
+fn source_of(case: &Case<'_>, source: &'static str, soak: TimeDelta) -> Finding {
+    let usable = case.ledger.environments.get(source);
+    if !usable.is_some_and(|environment| environment.confirmed && !environment.archived) {
+        return Fails("promotion-source-invalid", None);
+    }
+    let target = case.ledger.target((case.asked.service, source));
+    let reverted_at = target.reverted_at(&case.artefact);
+    let stays = target.stays(&case.artefact).into_iter();
+    let counting = stays.filter(|(since, _)| reverted_at.is_none_or(|reverted| *since > reverted));
+    let counting: Vec<_> = counting.collect();
+    let length = |(since, until): &(Time, Option<Time>)| until.unwrap_or(case.asked.at) - *since;
+    match counting.iter().map(length).max() {
+        None => Fails("promotion-missing", None),
+        Some(longest) if longest >= soak => Holds,
+        Some(_) => {
+            let goes_on = counting.iter().find(|(_, until)| until.is_none());
+            Fails("soak-not-met", goes_on.map(|(since, _)| *since + soak))
+        }
+    }
+}
+
+/// "One voice per subject, never the subjects that initiated or recorded the release or start the deployment unless
+/// `allow_self`, and is void once the release is reverted in that environment"; "rejection blocks until withdrawn";
+/// "a verified rollback is exempt".
+fn approval(case: &Case<'_>) -> Finding {
+    if is_verified(case) {
+        return Exempt;
+    }
+    let Question { service, environment, version, initiated_by, subject, at, .. } = case.asked;
+    let rule = &case.environment.policy.approval;
+    if case.ledger.voices(service, version, environment).any(|voice| !voice.approves) {
+        return Fails("approval-rejected", None);
+    }
+    let reverted_at = case.target.reverted_at(&case.artefact);
+    let approvers: BTreeSet<&str> = case
+        .ledger
+        .voices(service, version, environment)
+        .filter(|voice| {
+            rule.groups.is_empty() || rule.groups.iter().any(|group| voice.groups.contains(*group))
+        })
+        .filter(|voice| voice.at + rule.expires_after > *at)
+        .filter(|voice| reverted_at.is_none_or(|reverted| voice.at > reverted))
+        .map(|voice| voice.subject.as_str())
+        .filter(|who| rule.allow_self || !case.release.makers.contains(*who))
+        .filter(|who| rule.allow_self || who != subject && Some(*who) != initiated_by.as_deref())
+        .collect();
+    if approvers.len() < rule.required { Fails("approval-missing", None) } else { Holds }
+}
+
+/// "`max: {critical, high, …}`, `scanners` accepted, `require_scan`, `max_scan_age_seconds`"; "the latest per scanner
+/// counts"; "a verified rollback is exempt".
+fn vulnerabilities(case: &Case<'_>) -> Finding {
+    if is_verified(case) {
+        return Exempt;
+    }
+    let rule = &case.environment.policy.vulnerabilities;
+    let mut latest: BTreeMap<&str, &Scan> = BTreeMap::new();
+    let scans = case.ledger.scans.get(&(case.asked.service, case.artefact.clone()));
+    for scan in scans.into_iter().flatten() {
+        let is_accepted = rule.scanners.is_empty() || rule.scanners.contains(&scan.scanner.as_str());
+        if is_accepted && latest.get(scan.scanner.as_str()).is_none_or(|other| other.at <= scan.at) {
+            latest.insert(&scan.scanner, scan);
+        }
+    }
+    let Some(newest) = latest.values().map(|scan| scan.at).max() else {
+        return if rule.require_scan { Fails("scan-missing", None) } else { Holds };
+    };
+    let is_over = |scan: &&Scan| {
+        scan.counts.iter().zip(rule.max).any(|(count, max)| max.is_some_and(|max| *count > max))
+    };
+    if latest.values().any(is_over) {
+        return Fails("vulnerability-budget", None);
+    }
+    if rule.max_age.is_some_and(|age| newest + age < case.asked.at) {
+        return Fails("scan-stale", None);
+    }
+    Holds
+}
+
+/// "`require_digest`, `allowed_repositories` (globs)"; "a verified rollback is exempt".
+fn image(case: &Case<'_>) -> Finding {
+    if is_verified(case) {
+        return Exempt;
+    }
+    let rule = &case.environment.policy.image;
+    let Some(image) = &case.release.image else {
+        let is_wanted = rule.require_digest || !rule.allowed.is_empty();
+        return if is_wanted { Fails("image-not-pinned", None) } else { Holds };
+    };
+    let repository: Vec<&str> = image.split('@').next().unwrap().split('/').collect();
+    let fits = |pattern: &&str| path_fits(&pattern.split('/').collect::<Vec<_>>(), &repository);
+    if rule.allowed.is_empty() || rule.allowed.iter().any(fits) {
+        return Holds;
+    }
+    Fails("image-repository", None)
+}
+
+/// `**` stands for any number of parts.
+fn path_fits(pattern: &[&str], path: &[&str]) -> bool {
+    match (pattern, path) {
+        ([], []) => true,
+        (["**", rest @ ..], _) => (0..=path.len()).any(|skipped| path_fits(rest, &path[skipped..])),
+        ([first, rest @ ..], [part, parts @ ..]) => part_fits(first, part) && path_fits(rest, parts),
+        _ => false,
+    }
+}
+
+/// `*` stands for any characters of a part.
+fn part_fits(pattern: &str, part: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == part,
+        Some((start, rest)) => part
+            .strip_prefix(start)
+            .is_some_and(|left| (0..=left.len()).any(|skipped| part_fits(rest, &left[skipped..]))),
+    }
+}
+
+/// "`outdated` (kind `deploy` of a release registered before the current one: the retried old job)".
+fn outdated(case: &Case<'_>) -> Finding {
+    if case.asked.kind != "deploy" {
+        return Exempt;
+    }
+    let current = case.target.current().map(|current| current.version.clone());
+    let number = current.map(|version| case.ledger.releases[&(case.asked.service, version)].number);
+    if number.is_some_and(|number| case.release.number < number) { Fails("outdated", None) } else { Holds }
+}
+
+/// "Verified when that artefact succeeded here through the gate, is not current, was not itself reverted here, and is
+/// among the last `rollback_depth` such."
+fn is_verified(case: &Case<'_>) -> bool {
+    let Some(current) = case.target.current() else { return false };
+    let mut choices: Vec<(Time, &str)> = Vec::new();
+    for success in case.target.successes.iter().rev().filter(|success| success.credited) {
+        let artefact = success.artefact.as_str();
+        let is_new = choices.iter().all(|(_, other)| *other != artefact);
+        let reverted_since = |other: &Success| other.reverted_at.is_some_and(|at| at > success.at);
+        let same = || case.target.successes.iter().filter(|other| other.artefact == artefact);
+        if artefact != current.artefact && is_new && !same().any(reverted_since) {
+            choices.push((success.at, artefact));
+        }
+    }
+    let reach = choices.iter().take(DEPTH);
+    case.asked.kind == "rollback" && reach.into_iter().any(|(_, artefact)| *artefact == case.artefact)
+}

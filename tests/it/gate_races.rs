@@ -1,0 +1,377 @@
+//! Starts that race with all that the gate reads, from two processes on one database: no decision but what the state at
+//! its `evaluated_at` says. That state is told by the audit log, and what it says by the model of the rules.
+
+#[path = "gate_races/history.rs"]
+mod history;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use poem::http::Method;
+use reqwest::Client;
+use serde_json::{Value, json};
+use waybill::clock;
+
+use self::history::{History, question, text};
+use crate::{
+    gate_model::{
+        edits::time,
+        heard,
+        policy::{ENFORCE, OFF, Policy},
+        rules,
+    },
+    support::{
+        api::{commit, image},
+        db::TestDb,
+        eventually,
+        process::ServerProcess,
+        random::Random,
+    },
+};
+
+const NO_LIMITS: [(&str, &str); 3] = [
+    ("WAYBILL__LIMITS__REQUESTS_PER_SECOND", "1000000"),
+    ("WAYBILL__LIMITS__BURST", "1000000"),
+    ("WAYBILL__LEDGER__ROLLBACK_DEPTH", "2"),
+];
+const WORKERS: u64 = 10;
+const STEPS: u32 = 120;
+const SERVICES: [&str; 2] = ["shop", "pay"];
+const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
+const VERSIONS: [&str; 4] = ["1", "2", "3", "4"];
+
+/// What the workers tell each other.
+#[derive(Default)]
+struct Shared {
+    running: Vec<String>,
+    windows: Vec<String>,
+    /// By whom, and where they are withdrawn.
+    voices: Vec<(usize, String)>,
+    policies: BTreeMap<(String, i64), Policy>,
+    refused: Vec<String>,
+}
+
+struct Traffic {
+    urls: [String; 2],
+    admin: Client,
+    scanner: Client,
+    deployers: Vec<Client>,
+    approvers: Vec<Client>,
+    shared: Mutex<Shared>,
+}
+
+/// One of several who do things at the same time.
+struct Worker {
+    traffic: Arc<Traffic>,
+    random: Random,
+}
+
+impl Traffic {
+    async fn new(servers: [&ServerProcess; 2]) -> Self {
+        let admin = servers[0].client();
+        let urls = servers.map(|server| server.at("/api/v1"));
+        let token = async |subject: &str, scopes: &[&str]| {
+            let body = json!({ "name": format!("{subject}-{}", scopes.len()), "subject": subject, "scopes": scopes });
+            let made = admin.post(format!("{}/tokens", urls[0])).json(&body).send().await.unwrap();
+            let made: Value = made.json().await.unwrap();
+            ServerProcess::client_of(&text(&made["token"]))
+        };
+        let scanner = token("scanner", &["read", "attest"]).await;
+        let deployers =
+            vec![token("eve", &["read", "deploy"]).await, token("hank", &["read", "deploy"]).await];
+        let mut approvers = Vec::new();
+        for subject in ["ann", "ben", "eve"] {
+            approvers.push(token(subject, &["read", "approve", "record"]).await);
+        }
+        Self { urls, admin, scanner, deployers, approvers, shared: Mutex::default() }
+    }
+
+    /// Asks one of the servers. Whatever goes wrong, it is none of the server's faults.
+    async fn ask(
+        &self,
+        client: &Client,
+        server: usize,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let mut request =
+            client.request(method.as_str().parse().unwrap(), format!("{}{path}", self.urls[server]));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let said = answer.text().await.unwrap();
+        assert!(status < 500, "{path}: {status} {said}");
+        if status >= 400 {
+            self.shared.lock().unwrap().refused.push(format!("{path} {status} {said}"));
+        }
+        (status, serde_json::from_str(&said).unwrap_or_default())
+    }
+
+    /// All pages of a list.
+    async fn all(&self, path: &str, by: &str) -> Vec<Value> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let (_, page) =
+                self.ask(&self.admin, 0, Method::GET, &format!("{path}&limit=200{cursor}"), None).await;
+            items.extend(page["items"].as_array().unwrap().iter().cloned());
+            let Some(next) = page["next_cursor"].as_str() else { return items };
+            cursor = format!("&{by}={next}");
+        }
+    }
+
+    async fn registered(&self) {
+        for name in ENVIRONMENTS {
+            self.ask(&self.admin, 0, Method::POST, "/environments", Some(&json!({ "name": name }))).await;
+        }
+        for service in SERVICES {
+            self.ask(&self.admin, 0, Method::POST, "/services", Some(&json!({ "name": service }))).await;
+            for (version, digit) in VERSIONS.iter().zip('a'..) {
+                let body =
+                    json!({ "version": version, "commit_sha": commit(version), "image": image(digit) });
+                let path = format!("/services/{service}/releases");
+                self.ask(&self.admin, 0, Method::POST, &path, Some(&body)).await;
+            }
+            for environment in ENVIRONMENTS {
+                let body = json!({ "service": service, "environment": environment, "version": "1" });
+                let (_, started) =
+                    self.ask(&self.deployers[0], 0, Method::POST, "/deployments", Some(&body)).await;
+                self.finish(&self.deployers[0], 0, &text(&started["deployment"]["id"]), "succeeded").await;
+            }
+        }
+    }
+
+    async fn finish(&self, client: &Client, server: usize, id: &str, status: &str) {
+        let body = json!({ "status": status });
+        self.ask(client, server, Method::POST, &format!("/deployments/{id}/finish"), Some(&body)).await;
+    }
+}
+
+fn policy(random: &mut Random, environment: &str) -> Policy {
+    let mut policy = Policy::default();
+    let sources = ENVIRONMENTS.iter().copied().filter(|other| *other != environment).collect::<Vec<_>>();
+    // Each of two environments may be promoted from the other: their starts lock the same targets in another order.
+    policy.promotion.from = random.some(&sources);
+    let promotes = !policy.promotion.from.is_empty() && !random.once_in(3);
+    policy.promotion.mode = if promotes { ENFORCE } else { OFF };
+    policy.promotion.all = random.once_in(2);
+    policy.approval.mode = *random.pick(&[ENFORCE, OFF]);
+    policy.vulnerabilities.mode = *random.pick(&[ENFORCE, OFF]);
+    policy.vulnerabilities.max[0] = Some(0);
+    policy.freeze.exempt_kinds = random.some(&["rollback", "redeploy"]);
+    policy.outdated = *random.pick(&[ENFORCE, OFF, OFF]);
+    policy
+}
+
+impl Worker {
+    async fn ask(
+        &mut self,
+        client: &Client,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let server = usize::from(self.random.once_in(2));
+        self.traffic.ask(client, server, method, path, body).await
+    }
+
+    fn taken<T>(&mut self, from: impl Fn(&mut Shared) -> &mut Vec<T>) -> Option<T> {
+        let mut shared = self.traffic.shared.lock().unwrap();
+        let list = from(&mut shared);
+        let place = usize::try_from(self.random.below(list.len().max(1) as u64)).unwrap();
+        (!list.is_empty()).then(|| list.swap_remove(place))
+    }
+
+    async fn step(&mut self) {
+        match self.random.below(30) {
+            0..11 => self.start().await,
+            11..18 => self.finish().await,
+            18..21 => self.speak().await,
+            21..23 => self.freeze().await,
+            23..25 => self.set_policy().await,
+            25..27 => self.lock_down().await,
+            27..29 => self.scan().await,
+            _ => self.edit().await,
+        }
+    }
+
+    async fn start(&mut self) {
+        let kind = *self.random.pick(&["deploy", "deploy", "rollback", "hotfix"]);
+        let environment = *self.random.pick(&["prod", "prod", "staging", "dev"]);
+        let preempt = kind == "rollback" && self.random.once_in(3);
+        let (service, version) = (*self.random.pick(&SERVICES), *self.random.pick(&VERSIONS));
+        let body = json!({ "service": service, "environment": environment, "version": version, "kind": kind,
+            "preempt": preempt, "lease_seconds": 600 });
+        let deployer = self.random.pick(&self.traffic.deployers).clone();
+        let (status, started) = self.ask(&deployer, Method::POST, "/deployments", Some(&body)).await;
+        if status == 201 {
+            let id = text(&started["deployment"]["id"]);
+            self.traffic.shared.lock().unwrap().running.push(id);
+        }
+    }
+
+    async fn finish(&mut self) {
+        let Some(id) = self.taken(|shared| &mut shared.running) else { return };
+        let status = *self.random.pick(&["succeeded", "succeeded", "failed"]);
+        let deployer = self.random.pick(&self.traffic.deployers).clone();
+        let server = usize::from(self.random.once_in(2));
+        self.traffic.finish(&deployer, server, &id, status).await;
+    }
+
+    async fn speak(&mut self) {
+        if self.random.once_in(3)
+            && let Some((approver, path)) = self.taken(|shared| &mut shared.voices)
+        {
+            let approver = self.traffic.approvers[approver].clone();
+            self.ask(&approver, Method::DELETE, &path, None).await;
+            return;
+        }
+        let (service, version) = (*self.random.pick(&SERVICES), *self.random.pick(&VERSIONS));
+        let environment = *self.random.pick(&["prod", "prod", "staging"]);
+        let decision = *self.random.pick(&["approved", "approved", "approved", "rejected"]);
+        let body = json!({ "environment": environment, "decision": decision });
+        let number = usize::try_from(self.random.below(self.traffic.approvers.len() as u64)).unwrap();
+        let approver = self.traffic.approvers[number].clone();
+        let path = format!("/services/{service}/releases/{version}/approvals");
+        let (status, made) = self.ask(&approver, Method::POST, &path, Some(&body)).await;
+        if status == 201 {
+            let path = format!("{path}/{}", text(&made["id"]));
+            self.traffic.shared.lock().unwrap().voices.push((number, path));
+        }
+    }
+
+    async fn freeze(&mut self) {
+        if true {
+            return;
+        } // FREEZE
+        let admin = self.traffic.admin.clone();
+        if self.random.once_in(5) || self.traffic.shared.lock().unwrap().windows.len() > 1 {
+            let Some(id) = self.taken(|shared| &mut shared.windows) else { return };
+            self.ask(&admin, Method::DELETE, &format!("/freeze-windows/{id}"), None).await;
+            return;
+        }
+        let now = clock::now();
+        let mut body = json!({ "name": "pause", "reason": "hands off", "starts_at": now - TimeDelta::hours(1),
+            "ends_at": now + TimeDelta::milliseconds(*self.random.pick(&[40, 200, 60_000])) });
+        match self.random.below(3) {
+            0 => body["tiers"] = json!(["production"]),
+            1 => body["tiers"] = json!(["staging", "testing"]),
+            _ => body["environments"] = json!(["prod", "staging"]),
+        }
+        let (status, made) = self.ask(&admin, Method::POST, "/freeze-windows", Some(&body)).await;
+        if status == 201 {
+            self.traffic.shared.lock().unwrap().windows.push(text(&made["id"]));
+        }
+    }
+
+    async fn set_policy(&mut self) {
+        let environment = *self.random.pick(&["prod", "prod", "staging"]);
+        let policy = policy(&mut self.random, environment);
+        let (admin, path) = (self.traffic.admin.clone(), format!("/environments/{environment}/policy"));
+        let (status, made) = self.ask(&admin, Method::PUT, &path, Some(&policy.body())).await;
+        if status == 200 {
+            let version = (environment.to_owned(), made["version"].as_i64().unwrap());
+            let before = self.traffic.shared.lock().unwrap().policies.insert(version, policy.clone());
+            assert!(before.is_none_or(|before| before == policy), "two policies of one version");
+        }
+    }
+
+    async fn lock_down(&mut self) {
+        let environment = *self.random.pick(&["prod", "staging"]);
+        let (admin, path) = (self.traffic.admin.clone(), format!("/environments/{environment}/lockdown"));
+        if self.random.once_in(3) {
+            self.ask(&admin, Method::PUT, &path, Some(&json!({ "reason": "stop" }))).await;
+        } else {
+            self.ask(&admin, Method::DELETE, &path, None).await;
+        }
+    }
+
+    async fn scan(&mut self) {
+        let (service, version) = (*self.random.pick(&SERVICES), *self.random.pick(&VERSIONS));
+        let critical = self.random.below(2);
+        let body = json!({ "scanner": "other", "scanned_at": clock::now(),
+            "counts": { "critical": critical, "high": 0, "medium": 0, "low": 0, "unknown": 0 } });
+        let (scanner, path) =
+            (self.traffic.scanner.clone(), format!("/services/{service}/releases/{version}/scans"));
+        self.ask(&scanner, Method::POST, &path, Some(&body)).await;
+    }
+
+    async fn edit(&mut self) {
+        let admin = self.traffic.admin.clone();
+        let (environment, body) = match self.random.below(4) {
+            0 => ("dev", json!({ "archived": true })),
+            1 => ("dev", json!({ "archived": false })),
+            2 => ("staging", json!({ "archived": self.random.once_in(2) })),
+            _ => (
+                "staging",
+                json!({ "archived": false, "tier": *self.random.pick(&["staging", "testing", "other"]) }),
+            ),
+        };
+        self.ask(&admin, Method::PATCH, &format!("/environments/{environment}"), Some(&body)).await;
+    }
+}
+
+async fn race(traffic: &Arc<Traffic>, seed: u64) {
+    let workers = (0..WORKERS).map(|number| {
+        let traffic = Arc::clone(traffic);
+        let mut worker = Worker { traffic, random: Random(seed * WORKERS + number) };
+        tokio::spawn(async move {
+            for _ in 0..STEPS {
+                worker.step().await;
+            }
+        })
+    });
+    for worker in join_all(workers).await {
+        worker.unwrap();
+    }
+}
+
+/// The audit log, once all that has happened is in it.
+async fn log(traffic: &Traffic) -> Vec<Value> {
+    let mark = json!({ "name": "mark" });
+    traffic.ask(&traffic.admin, 0, Method::POST, "/services", Some(&mark)).await;
+    eventually("the end of the audit log", async || {
+        let events = traffic.all("/events?", "after_seq").await;
+        events.iter().any(|event| event["service"] == "mark").then_some(events)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_start_slips_past_a_change_of_what_the_gate_reads() {
+    let db = TestDb::postgres().await;
+    let (one, two) =
+        tokio::join!(ServerProcess::start_with(&db, &NO_LIMITS), ServerProcess::start_with(&db, &NO_LIMITS));
+    let traffic = Arc::new(Traffic::new([&one, &two]).await);
+    traffic.registered().await;
+    race(&traffic, 1).await;
+    let events = log(&traffic).await;
+    let mut decisions = traffic.all("/decisions?inputs=true", "cursor").await;
+    decisions.sort_by_key(|decision| time(&decision["evaluated_at"]));
+    let policies = traffic.shared.lock().unwrap().policies.clone();
+    let mut history = History::new(events, policies);
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for decision in &decisions {
+        let question = question(decision);
+        history.until(question.at);
+        let right = rules::answer(&history.ledger, &question);
+        assert_eq!(heard(decision), right, "{question:?}: {decision}");
+        assert_eq!(decision["deployment_id"].is_string(), right.allowed, "{decision}");
+        for (rule, (mode, finding)) in &right.rules {
+            *seen
+                .entry(format!(
+                    "{rule} {mode} {}",
+                    if let rules::Finding::Fails(code, _) = finding { code } else { "-" }
+                ))
+                .or_default() += 1;
+        }
+        *seen.entry(format!("allowed {}", right.allowed)).or_default() += 1;
+    }
+    eprintln!("{seen:#?}");
+}
