@@ -9,6 +9,7 @@ pub mod environments;
 pub mod etag;
 pub mod events;
 pub mod framework;
+pub mod freezes;
 pub mod gate;
 pub mod gate_wait;
 pub mod lockdown;
@@ -58,6 +59,8 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let operations = (
         deployments::DeploymentsApi,
         (gate::GateApi, gate_wait::GateWaitApi),
+        freezes::FreezesApi,
+        gate::GateApi,
         decisions::DecisionsApi,
         matrix::MatrixApi,
         services::ServicesApi,

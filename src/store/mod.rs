@@ -11,6 +11,7 @@ pub mod entity;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod freeze;
 pub mod gate;
 pub mod idempotency;
 pub mod matrix;

@@ -9,6 +9,7 @@ pub mod environments;
 pub mod error;
 pub mod events;
 pub mod feed;
+pub mod freezes;
 pub mod gate;
 pub mod lockdown;
 pub mod matrix;

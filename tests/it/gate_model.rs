@@ -73,7 +73,7 @@ impl Walk {
             30 => self.set_policy().await,
             31 => self.lock_down().await,
             32 => self.edit_environment().await,
-            33 => {} // FREEZE
+            33 => self.freeze().await,
             34 => self.scan().await,
             35..39 => self.speak().await,
             _ => self.intrude().await,

@@ -10,6 +10,7 @@ mod api_edges;
 mod api_finish;
 #[cfg(test)]
 mod api_gate;
+mod api_freeze;
 #[cfg(test)]
 mod api_hostile;
 #[cfg(test)]

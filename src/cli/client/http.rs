@@ -144,6 +144,11 @@ impl Call {
         self
     }
 
+    /// Changes what the body names.
+    pub fn patch(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        Ok(Self { method: Method::PATCH, ..Self::put(path, body)? })
+    }
+
     /// Adds a query parameter if there is a value for it.
     #[must_use]
     pub fn query(mut self, name: &'static str, value: Option<String>) -> Self {

@@ -6,6 +6,7 @@ pub mod decisions;
 pub mod deploy;
 pub mod error;
 pub mod exit;
+pub mod freeze;
 pub mod gate;
 pub mod history;
 pub mod http;
@@ -47,6 +48,9 @@ pub enum ClientCommand {
     /// List deployments, newest first.
     #[command(after_help = history::EXAMPLES)]
     History(history::HistoryArgs),
+    /// Declare freeze windows, and see when they hold.
+    #[command(subcommand)]
+    Freeze(freeze::FreezeCommand),
     /// Put releases on record.
     #[command(subcommand)]
     Release(release::ReleaseCommand),
@@ -92,6 +96,7 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
         ClientCommand::Status(args) => status::run(&session, &args).await,
         ClientCommand::History(args) => history::run(&session, &args).await,
+        ClientCommand::Freeze(command) => freeze::run(&session, command).await,
         ClientCommand::Release(command) => release::run(&session, command).await,
         ClientCommand::Policy(command) => policy::run(&session, command).await,
         ClientCommand::Lockdown(command) => lockdown::run(&session, command).await,

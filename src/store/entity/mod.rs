@@ -6,6 +6,7 @@ pub mod decision;
 pub mod deployment;
 pub mod environment;
 pub mod event;
+pub mod freeze_window;
 pub mod release;
 pub mod service;
 pub mod target;

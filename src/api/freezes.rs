@@ -1,0 +1,187 @@
+//! `/freeze-windows`: when nothing starts.
+
+mod view;
+
+use chrono::{DateTime, Utc};
+use poem::http::StatusCode;
+use poem_openapi::{
+    OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+    types::MaybeUndefined,
+};
+use uuid::Uuid;
+
+use self::view::{
+    CreateFreezeWindow, FreezeCalendar, FreezeWindowList, FreezeWindowPage, FreezeWindowView, Gone,
+    UpdateFreezeWindow,
+};
+use crate::{
+    api::{
+        Tags,
+        auth::Auth,
+        etag,
+        problem::Problem,
+        reply::{Changed, Made, Reply, tagged},
+        types::{Nullable, Time},
+        view::{bad_query, next_link, page_request},
+    },
+    domain::{fault::Malformed, freeze::draft::Draft, idempotency::Answer},
+    usecase::freezes::{self, NoCalendar, Seen},
+};
+
+/// The operations.
+#[derive(Debug)]
+pub struct FreezesApi;
+
+fn render(status: StatusCode) -> impl Fn(&Seen) -> Answer {
+    move |seen| {
+        let location =
+            (status == StatusCode::CREATED).then(|| format!("/api/v1/freeze-windows/{}", seen.freeze.id));
+        Answer { location, ..tagged(status, seen.freeze.revision, &FreezeWindowView::from(seen.clone())) }
+    }
+}
+
+/// What an edit leaves of a field.
+fn edited<T>(given: MaybeUndefined<T>, before: Option<T>) -> Option<T> {
+    match given {
+        MaybeUndefined::Undefined => before,
+        MaybeUndefined::Null => None,
+        MaybeUndefined::Value(value) => Some(value),
+    }
+}
+
+fn edit(given: UpdateFreezeWindow, before: Draft) -> Draft {
+    let time = |at: Option<DateTime<Utc>>| at.map(Time);
+    Draft {
+        name: given.name.unwrap_or(before.name),
+        reason: given.reason.unwrap_or(before.reason),
+        environments: edited(given.environments, before.environments),
+        tiers: edited(given.tiers, before.tiers),
+        starts_at: edited(given.starts_at, time(before.starts_at)).map(|time| time.0),
+        ends_at: edited(given.ends_at, time(before.ends_at)).map(|time| time.0),
+        start_cron: edited(given.start_cron, before.start_cron),
+        end_cron: edited(given.end_cron, before.end_cron),
+        timezone: edited(given.timezone, before.timezone),
+    }
+}
+
+#[OpenApi(tag = "Tags::Gate")]
+impl FreezesApi {
+    /// Declare a freeze window
+    ///
+    /// While it holds, the gate lets nothing start in the environments that it names, or in every environment of the
+    /// tiers that it names, but for the kinds that their policies let through. It holds once, from `starts_at` to
+    /// `ends_at`, or again and again: whenever its last start, by `start_cron`, is later than its last end, by
+    /// `end_cron`, on the clocks of `timezone`. A time that these show twice counts the first time, and one that they
+    /// skip counts when they skip it. What is running already goes on.
+    #[oai(path = "/freeze-windows", method = "post", operation_id = "create_freeze_window")]
+    async fn create_freeze_window(
+        &self,
+        auth: Auth,
+        /// Makes a retry safe: the same key gives the same answer.
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<String>>,
+        body: Json<CreateFreezeWindow>,
+    ) -> Result<Reply<FreezeWindowView, Made>, Problem> {
+        let draft = body.0.draft();
+        let render = render(StatusCode::CREATED);
+        auth.once(&body.0, |ctx| async move { Ok(render(&freezes::create(&ctx, &draft, &render).await?)) })
+            .await
+    }
+
+    /// List freeze windows, newest first
+    #[oai(path = "/freeze-windows", method = "get", operation_id = "list_freeze_windows")]
+    async fn list_freeze_windows(
+        &self,
+        auth: Auth,
+        /// Those that count in this environment, by its name or by its tier.
+        environment: Query<Option<String>>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<FreezeWindowList, Problem> {
+        let request = page_request(limit.0, cursor.0.as_deref())?;
+        let page = freezes::list(&auth.ctx(), environment.0.as_deref(), &request).await?;
+        let query = [("environment", environment.0), ("limit", limit.0.map(|n| n.to_string()))];
+        let link = next_link("/freeze-windows", &query, page.next.as_deref());
+        let items = page.items.into_iter().map(Into::into).collect();
+        Ok(FreezeWindowList::Page(Json(FreezeWindowPage { items, next_cursor: Nullable(page.next) }), link))
+    }
+
+    /// When environments are frozen
+    ///
+    /// For each environment the stretches of time in which at least one window holds, in order: windows that overlap or
+    /// touch are one stretch, and what reaches beyond `from` or `to` is cut there.
+    #[oai(path = "/freeze-windows/calendar", method = "get", operation_id = "get_freeze_calendar")]
+    async fn get_freeze_calendar(
+        &self,
+        auth: Auth,
+        /// From this time on; now when absent.
+        from: Query<Option<Time>>,
+        /// Up to this time, at most 366 days later; 30 days later when absent.
+        to: Query<Option<Time>>,
+        /// Only this environment.
+        environment: Query<Option<String>>,
+    ) -> Result<Json<FreezeCalendar>, Problem> {
+        let (from, to) = (from.0.map(|from| from.0), to.0.map(|to| to.0));
+        match freezes::calendar(&auth.ctx(), environment.0.as_deref(), from, to).await {
+            Ok(calendar) => Ok(Json(calendar.into())),
+            Err(NoCalendar::To(Malformed { code, detail })) => Err(bad_query("to", code, &detail)),
+            Err(NoCalendar::Error(error)) => Err(error.into()),
+        }
+    }
+
+    /// Read a freeze window
+    #[oai(path = "/freeze-windows/:id", method = "get", operation_id = "get_freeze_window")]
+    async fn get_freeze_window(
+        &self,
+        auth: Auth,
+        /// Its id.
+        id: Path<Uuid>,
+    ) -> Result<Reply<FreezeWindowView, Changed>, Problem> {
+        let seen = freezes::get(&auth.ctx(), id.0).await?;
+        Ok(Reply::new(render(StatusCode::OK)(&seen)))
+    }
+
+    /// Edit a freeze window
+    ///
+    /// Absent members stay. To go over from environments to tiers, or from once to recurring, set what is no longer to
+    /// count to null in the same edit. From the answer on, every start is judged by the edited window.
+    #[oai(path = "/freeze-windows/:id", method = "patch", operation_id = "update_freeze_window")]
+    async fn update_freeze_window(
+        &self,
+        auth: Auth,
+        /// Its id.
+        id: Path<Uuid>,
+        /// The ETag of the revision that is meant; without it, the last edit wins.
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
+        body: Json<UpdateFreezeWindow>,
+    ) -> Result<Reply<FreezeWindowView, Changed>, Problem> {
+        let revision = etag::if_match(if_match.0.as_deref())?;
+        let given = body.0;
+        let change = move |before: Draft| edit(given.clone(), before);
+        let seen = freezes::update(&auth.ctx(), id.0, revision, &change).await?;
+        Ok(Reply::new(render(StatusCode::OK)(&seen)))
+    }
+
+    /// Take a freeze window back
+    ///
+    /// It no longer holds anything up. The audit log keeps what it was.
+    #[oai(path = "/freeze-windows/:id", method = "delete", operation_id = "delete_freeze_window")]
+    async fn delete_freeze_window(
+        &self,
+        auth: Auth,
+        /// Its id.
+        id: Path<Uuid>,
+        /// The ETag of the revision that is meant.
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
+    ) -> Result<Gone, Problem> {
+        let revision = etag::if_match(if_match.0.as_deref())?;
+        freezes::delete(&auth.ctx(), id.0, revision).await?;
+        Ok(Gone::Done)
+    }
+}

@@ -1,0 +1,273 @@
+//! Freeze windows as they are asked for and seen.
+
+use poem_openapi::{
+    ApiResponse, Object,
+    payload::Json,
+    types::{Example, MaybeUndefined},
+};
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        types::{Nullable, Time},
+        view::ActorView,
+    },
+    domain::{freeze::draft::Draft, vocabulary::Tier},
+    usecase::freezes::{Calendar, Seen},
+};
+
+/// A freeze window.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "FreezeWindow")]
+pub struct FreezeWindowView {
+    /// Identity.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// The environments in which it counts; null where it counts by tier.
+    pub environments: Nullable<Vec<String>>,
+    /// The tiers in which it counts; null where it counts by name.
+    pub tiers: Nullable<Vec<Tier>>,
+    /// Why it is there.
+    pub reason: String,
+    /// When it begins; null for a recurring one.
+    pub starts_at: Nullable<Time>,
+    /// When it ends; null for a recurring one.
+    pub ends_at: Nullable<Time>,
+    /// When it begins again and again, as a cron expression; null for one that holds once.
+    pub start_cron: Nullable<String>,
+    /// When it ends again and again, as a cron expression; null for one that holds once.
+    pub end_cron: Nullable<String>,
+    /// Whose clocks those are read on; null for one that holds once.
+    pub timezone: Nullable<String>,
+    /// Whether it holds at this moment.
+    pub active: bool,
+    /// When it ends, where it holds; another window may hold then.
+    pub opens_at: Nullable<Time>,
+    /// When it begins the next time; null when it does not.
+    pub next_starts_at: Nullable<Time>,
+    /// Who declared it.
+    pub actor: ActorView,
+    /// When it was declared.
+    pub created_at: Time,
+    /// When it was last edited.
+    pub updated_at: Time,
+}
+
+impl From<Seen> for FreezeWindowView {
+    fn from(Seen { freeze, standing }: Seen) -> Self {
+        let draft = Draft::from(&freeze.definition);
+        Self {
+            id: freeze.id,
+            name: draft.name,
+            environments: draft.environments.into(),
+            tiers: draft.tiers.into(),
+            reason: draft.reason,
+            starts_at: draft.starts_at.map(Time).into(),
+            ends_at: draft.ends_at.map(Time).into(),
+            start_cron: draft.start_cron.into(),
+            end_cron: draft.end_cron.into(),
+            timezone: draft.timezone.into(),
+            active: standing.active,
+            opens_at: standing.opens_at.map(Time).into(),
+            next_starts_at: standing.next_starts_at.map(Time).into(),
+            actor: freeze.actor.into(),
+            created_at: Time(freeze.created_at),
+            updated_at: Time(freeze.updated_at),
+        }
+    }
+}
+
+/// A freeze window to declare: with `environments` or `tiers`, and with `starts_at` and `ends_at` or with `start_cron`,
+/// `end_cron` and `timezone`.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct CreateFreezeWindow {
+    /// Its name, at most 200 characters.
+    pub name: String,
+    /// Why it is there, at most 2000 characters; whoever is held up reads it.
+    pub reason: String,
+    /// The environments in which it counts, at most 100; they must be registered.
+    #[oai(skip_serializing_if_is_none)]
+    pub environments: Option<Vec<String>>,
+    /// The tiers in which it counts: every environment of them, those registered later too.
+    #[oai(skip_serializing_if_is_none)]
+    pub tiers: Option<Vec<Tier>>,
+    /// When it begins, once; may be past.
+    #[oai(skip_serializing_if_is_none)]
+    pub starts_at: Option<Time>,
+    /// When it ends, once; must lie ahead.
+    #[oai(skip_serializing_if_is_none)]
+    pub ends_at: Option<Time>,
+    /// When it begins, again and again: a cron expression of five fields (minute, hour, day of the month, month, day of
+    /// the week).
+    #[oai(skip_serializing_if_is_none)]
+    pub start_cron: Option<String>,
+    /// When it ends, again and again: a cron expression of five fields.
+    #[oai(skip_serializing_if_is_none)]
+    pub end_cron: Option<String>,
+    /// Whose clocks those are read on: a name of the IANA time zone database, such as Europe/Berlin.
+    #[oai(skip_serializing_if_is_none)]
+    pub timezone: Option<String>,
+}
+
+impl Example for CreateFreezeWindow {
+    fn example() -> Self {
+        Self {
+            name: "Weekend".to_owned(),
+            reason: "Nobody is here to repair what breaks".to_owned(),
+            environments: None,
+            tiers: Some(vec![Tier::Production]),
+            starts_at: None,
+            ends_at: None,
+            start_cron: Some("0 18 * * FRI".to_owned()),
+            end_cron: Some("0 8 * * MON".to_owned()),
+            timezone: Some("Europe/Berlin".to_owned()),
+        }
+    }
+}
+
+impl CreateFreezeWindow {
+    /// The window that is asked for.
+    pub fn draft(&self) -> Draft {
+        let Self { name, reason, environments, tiers, start_cron, end_cron, timezone, .. } = self.clone();
+        let (starts_at, ends_at) = (self.starts_at.map(|time| time.0), self.ends_at.map(|time| time.0));
+        Draft { name, reason, environments, tiers, starts_at, ends_at, start_cron, end_cron, timezone }
+    }
+}
+
+/// What to change of a freeze window; absent members stay.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct UpdateFreezeWindow {
+    /// Its name.
+    #[oai(skip_serializing_if_is_none)]
+    pub name: Option<String>,
+    /// Why it is there.
+    #[oai(skip_serializing_if_is_none)]
+    pub reason: Option<String>,
+    /// The environments in which it counts; null where tiers take their place.
+    #[oai(skip_serializing_if_is_none)]
+    pub environments: MaybeUndefined<Vec<String>>,
+    /// The tiers in which it counts; null where environments take their place.
+    #[oai(skip_serializing_if_is_none)]
+    pub tiers: MaybeUndefined<Vec<Tier>>,
+    /// When it begins, once; null where it becomes a recurring one.
+    #[oai(skip_serializing_if_is_none)]
+    pub starts_at: MaybeUndefined<Time>,
+    /// When it ends, once; null where it becomes a recurring one.
+    #[oai(skip_serializing_if_is_none)]
+    pub ends_at: MaybeUndefined<Time>,
+    /// When it begins, again and again; null where it is to hold once.
+    #[oai(skip_serializing_if_is_none)]
+    pub start_cron: MaybeUndefined<String>,
+    /// When it ends, again and again; null where it is to hold once.
+    #[oai(skip_serializing_if_is_none)]
+    pub end_cron: MaybeUndefined<String>,
+    /// Whose clocks those are read on; null where it is to hold once.
+    #[oai(skip_serializing_if_is_none)]
+    pub timezone: MaybeUndefined<String>,
+}
+
+impl Example for UpdateFreezeWindow {
+    fn example() -> Self {
+        Self {
+            name: None,
+            reason: Some("The team is at a conference".to_owned()),
+            environments: MaybeUndefined::Undefined,
+            tiers: MaybeUndefined::Undefined,
+            starts_at: MaybeUndefined::Undefined,
+            ends_at: MaybeUndefined::Undefined,
+            start_cron: MaybeUndefined::Undefined,
+            end_cron: MaybeUndefined::Undefined,
+            timezone: MaybeUndefined::Undefined,
+        }
+    }
+}
+
+/// A page of freeze windows.
+#[derive(Clone, Debug, Object)]
+pub struct FreezeWindowPage {
+    /// The windows, newest first.
+    pub items: Vec<FreezeWindowView>,
+    /// Where the next page goes on; null on the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer to a list.
+#[derive(ApiResponse)]
+pub enum FreezeWindowList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(
+        Json<FreezeWindowPage>,
+        /// Where the next page is.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+/// The answer to taking one back.
+#[derive(Debug, ApiResponse)]
+pub enum Gone {
+    /// It no longer counts.
+    #[oai(status = 204)]
+    Done,
+}
+
+/// A window of a calendar.
+#[derive(Clone, Debug, Object)]
+pub struct CalendarWindow {
+    /// Identity.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Why it is there.
+    pub reason: String,
+}
+
+/// A stretch of time in which an environment is frozen.
+#[derive(Clone, Debug, Object)]
+pub struct CalendarItem {
+    /// The environment.
+    pub environment: String,
+    /// When it begins.
+    pub starts_at: Time,
+    /// When it ends.
+    pub ends_at: Time,
+    /// The windows that hold at some time of it.
+    pub windows: Vec<CalendarWindow>,
+}
+
+/// When environments are frozen.
+#[derive(Clone, Debug, Object)]
+pub struct FreezeCalendar {
+    /// From this time on.
+    pub from: Time,
+    /// Up to this time.
+    pub to: Time,
+    /// The stretches, by environment in the order of promotion, then by time.
+    pub items: Vec<CalendarItem>,
+}
+
+impl From<Calendar> for FreezeCalendar {
+    fn from(Calendar { within, windows, environments }: Calendar) -> Self {
+        let window = |place: &usize| {
+            windows.get(*place).map(|freeze| CalendarWindow {
+                id: freeze.id,
+                name: freeze.definition.name.clone(),
+                reason: freeze.definition.reason.clone(),
+            })
+        };
+        let mut items = Vec::new();
+        for (environment, intervals) in environments {
+            items.extend(intervals.into_iter().map(|interval| CalendarItem {
+                environment: environment.name.to_string(),
+                starts_at: Time(interval.span.starts_at),
+                ends_at: Time(interval.span.ends_at),
+                windows: interval.windows.iter().filter_map(window).collect(),
+            }));
+        }
+        Self { from: Time(within.starts_at), to: Time(within.ends_at), items }
+    }
+}
