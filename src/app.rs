@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::{config::Config, metrics::Metrics, store::db::Db, usecase::feed::Feed};
+use crate::{
+    config::Config,
+    metrics::Metrics,
+    store::db::Db,
+    usecase::{feed::Feed, freezes::Memo},
+};
 
-/// The configuration, the database, the metrics and the feed; cheap to clone.
+/// The configuration, the database, the metrics and what requests tell each other; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     /// How this server is set up.
@@ -15,4 +20,6 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// What wakes those who wait.
     pub feed: Feed,
+    /// What freeze windows come to.
+    pub freezes: Arc<Memo>,
 }

@@ -145,7 +145,6 @@ impl ScansApi {
     /// but it. Each vulnerability counts once for each package, at its worst severity. Of each scanner, the report that
     /// was made last counts, whenever it arrives. The very same again answers 200. Needs the scope `attest`.
     #[oai(path = "/services/:service/releases/:version/scans", method = "post", operation_id = "upload_scan")]
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
     async fn upload_scan(
         &self,
         auth: Auth,

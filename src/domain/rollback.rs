@@ -130,7 +130,11 @@ mod tests {
             "b",
             "nor by that, when it had gone through the gate long before"
         );
-        assert_eq!(verified("a b a? c", "c", 1), "b", "what is out of reach is not brought back past the gate");
+        assert_eq!(
+            verified("a b a? c", "c", 1),
+            "b",
+            "what is out of reach is not brought back past the gate"
+        );
         assert_eq!(verified("a", "a", 5), "");
     }
 }

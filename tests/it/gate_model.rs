@@ -87,10 +87,20 @@ impl Walk {
         let overrides = self.random.once_in(12);
         let deployer = self.random.pick(&self.people.deployers).clone();
         let person = if overrides { self.people.manager.clone() } else { deployer };
-        let kind = *self.random.pick(&[None, None, Some("deploy"), Some("rollback"), Some("rollback"), Some("rollback"), Some("hotfix"), Some("redeploy")]);
+        let kind = *self.random.pick(&[
+            None,
+            None,
+            Some("deploy"),
+            Some("rollback"),
+            Some("rollback"),
+            Some("rollback"),
+            Some("hotfix"),
+            Some("redeploy"),
+        ]);
         let preempt = kind == Some("rollback") && self.random.once_in(2);
         let initiated_by = *self.random.pick(&[None, None, Some("ann"), Some("cyd")]);
-        let mut body = json!({ "service": place.0, "environment": place.1, "version": version, "preempt": preempt });
+        let mut body =
+            json!({ "service": place.0, "environment": place.1, "version": version, "preempt": preempt });
         for (name, value) in [("kind", kind), ("initiated_by", initiated_by)] {
             if let Some(value) = value {
                 body[name] = json!(value);
@@ -141,7 +151,12 @@ impl Walk {
     }
 
     /// What the gate says when it is only asked; nothing where it refuses to be asked that.
-    async fn check(&mut self, person: &Person, question: &Question, body: &Value) -> Option<(rules::Answer, String)> {
+    async fn check(
+        &mut self,
+        person: &Person,
+        question: &Question,
+        body: &Value,
+    ) -> Option<(rules::Answer, String)> {
         let mut body = body.clone();
         body["record"] = json!(self.random.once_in(4));
         let answer = person.api.post("/gate/check", body).await;
@@ -173,7 +188,11 @@ impl Walk {
             assert_eq!(decision["state"], state, "what was checked as {then:?}; {what}");
         }
         for (rule, (mode, finding)) in &right.rules {
-            let code = if let Finding::Fails(code, _) = finding { (*code).to_owned() } else { format!("{finding:?}") };
+            let code = if let Finding::Fails(code, _) = finding {
+                (*code).to_owned()
+            } else {
+                format!("{finding:?}")
+            };
             *self.seen.entry(format!("{rule} {mode} {code}")).or_default() += 1;
         }
         *self.seen.entry(format!("allowed {}", right.allowed)).or_default() += 1;
@@ -238,12 +257,33 @@ fn decision_of(answer: &Answer) -> Option<Value> {
 /// What a decision says, in the model's words.
 pub fn heard(decision: &Value) -> rules::Answer {
     const WORDS: [&str; 16] = [
-        "enforce", "report", "off", "concurrent-deployment", "lockdown", "freeze-window", "promotion-missing",
-        "soak-not-met", "promotion-source-invalid", "approval-missing", "approval-rejected", "vulnerability-budget",
-        "scan-missing", "scan-stale", "image-not-pinned", "image-repository",
+        "enforce",
+        "report",
+        "off",
+        "concurrent-deployment",
+        "lockdown",
+        "freeze-window",
+        "promotion-missing",
+        "soak-not-met",
+        "promotion-source-invalid",
+        "approval-missing",
+        "approval-rejected",
+        "vulnerability-budget",
+        "scan-missing",
+        "scan-stale",
+        "image-not-pinned",
+        "image-repository",
     ];
-    const RULES: [&str; 8] =
-        ["concurrency", "lockdown", "freeze", "promotion", "approval", "vulnerabilities", "image", "outdated"];
+    const RULES: [&str; 8] = [
+        "concurrency",
+        "lockdown",
+        "freeze",
+        "promotion",
+        "approval",
+        "vulnerabilities",
+        "image",
+        "outdated",
+    ];
     let word = |value: &Value| {
         let said = value.as_str().unwrap();
         let known = WORDS.iter().chain(&RULES).find(|word| **word == said);
@@ -274,8 +314,12 @@ async fn replay(api: &Api) {
         for stored in page["items"].as_array().unwrap() {
             let inputs: Inputs = serde_json::from_value(stored["inputs"].clone()).unwrap();
             let verdict = evaluate(&inputs, time(&stored["evaluated_at"]));
-            assert_eq!((json!(verdict.allowed), json!(verdict.state())), (stored["allowed"].clone(), stored["state"].clone()));
-            let again = verdict.checks.iter().map(|check| (json!(check.code), json!(check.message), check.retry_at));
+            assert_eq!(
+                (json!(verdict.allowed), json!(verdict.state())),
+                (stored["allowed"].clone(), stored["state"].clone())
+            );
+            let again =
+                verdict.checks.iter().map(|check| (json!(check.code), json!(check.message), check.retry_at));
             let checks = stored["checks"].as_array().unwrap().iter();
             let then = checks.map(|check| {
                 let retry_at = (!check["retry_at"].is_null()).then(|| time(&check["retry_at"]));
@@ -319,7 +363,13 @@ db_test!(
     async fn no_history_starts_what_the_policy_forbids(db: TestDb) {
         let mut seen = BTreeMap::new();
         walk(&connected(&db).await, SEEDS[0], &mut seen).await;
-        let more: Vec<u64> = std::env::var("GATE_SEEDS").ok().map(|t| { let (a, b) = t.split_once('-').unwrap(); (a.parse().unwrap()..b.parse().unwrap()).collect() }).unwrap_or(SEEDS[1..].to_vec());
+        let more: Vec<u64> = std::env::var("GATE_SEEDS")
+            .ok()
+            .map(|t| {
+                let (a, b) = t.split_once('-').unwrap();
+                (a.parse().unwrap()..b.parse().unwrap()).collect()
+            })
+            .unwrap_or(SEEDS[1..].to_vec());
         for seed in &more {
             let other = if db.is_postgres() { TestDb::postgres().await } else { TestDb::sqlite().await };
             let api = connected(&other).await;

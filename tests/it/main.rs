@@ -8,6 +8,7 @@ mod api_audit;
 mod api_edges;
 #[cfg(test)]
 mod api_finish;
+mod api_freeze;
 #[cfg(test)]
 mod api_gate;
 mod api_freeze;
@@ -56,6 +57,8 @@ mod cli;
 mod cli_gate;
 #[cfg(test)]
 mod cli_people;
+#[cfg(test)]
+mod cli_scan;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]

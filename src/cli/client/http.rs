@@ -126,17 +126,6 @@ impl Call {
         Self { method: Method::POST, body: Some(body), key, patience: PATIENCE, ..Self::get(path) }
     }
 
-    /// Puts a body in the place of what is there.
-    pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        let body = Some(serde_json::to_vec(body)?.into());
-        Ok(Self { method: Method::PUT, body, patience: PATIENCE, ..Self::get(path) })
-    }
-
-    /// Deletes what is there.
-    pub fn delete(path: &[&str]) -> Self {
-        Self { method: Method::DELETE, patience: PATIENCE, ..Self::get(path) }
-    }
-
     /// Only if it has this revision, where one is given.
     #[must_use]
     pub fn if_match(mut self, revision: Option<i64>) -> Self {
@@ -144,9 +133,28 @@ impl Call {
         self
     }
 
+    /// Puts a body in the place of what is there; the same again changes nothing.
+    pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        Self::edit(Method::PUT, path, body)
+    }
+
     /// Changes what the body names.
     pub fn patch(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        Ok(Self { method: Method::PATCH, ..Self::put(path, body)? })
+        Self::edit(Method::PATCH, path, body)
+    }
+
+    /// Takes away what is there.
+    pub fn delete(path: &[&str]) -> Self {
+        Self { method: Method::DELETE, patience: PATIENCE, ..Self::get(path) }
+    }
+
+    fn edit(method: Method, path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
+        Ok(Self {
+            method,
+            body: Some(serde_json::to_vec(body)?.into()),
+            patience: PATIENCE,
+            ..Self::get(path)
+        })
     }
 
     /// Adds a query parameter if there is a value for it.

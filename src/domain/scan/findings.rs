@@ -88,7 +88,7 @@ impl Findings {
     }
 
     /// Takes a finding, which lies at this pointer.
-    pub(super) fn add(&mut self, said: Said<'_>, pointer: &str, places: &Places) {
+    pub(super) fn add(&mut self, said: &Said<'_>, pointer: &str, places: &Places) {
         let id = self.name(said.id, ID_MAX, || format!("{pointer}/{}", places.id));
         let package = self.name(said.package, PACKAGE_MAX, || format!("{pointer}/{}", places.package));
         let severity = severity(said.severity.unwrap_or_default());
@@ -101,7 +101,7 @@ impl Findings {
             );
         }
         let (Some(id), Some(package), Some(severity)) = (id, package, severity) else { return };
-        for (vulnerability, alias) in names(&id, said.others) {
+        for (vulnerability, alias) in names(&id, &said.others) {
             let key = (vulnerability, package.clone());
             if self.kept.len() >= FINDINGS_MAX && !self.kept.contains_key(&key) {
                 self.too_many = true;
@@ -204,7 +204,7 @@ pub fn spelled(id: &str) -> String {
 
 /// The names of a vulnerability, each with its alias. An advisory that stands for CVEs counts as each of them, as it
 /// does in reports that name the CVEs: people ask for those, and so what two tools call by two names is one.
-fn names(id: &str, others: Vec<String>) -> Vec<(String, Option<String>)> {
+fn names(id: &str, others: &[String]) -> Vec<(String, Option<String>)> {
     let id = spelled(id);
     let fits = |other: &String| !other.chars().any(char::is_control) && other.chars().count() <= ID_MAX;
     let others: BTreeSet<String> = others.iter().map(|other| spelled(other)).filter(fits).collect();

@@ -93,7 +93,7 @@ fn take(found: Match, pointer: &str, findings: &mut Findings) {
         installed: artifact.version.text(),
         fixed: vulnerability.fix.right().unwrap_or_default().0.versions.values().collect(),
     };
-    findings.add(said, pointer, &PLACES);
+    findings.add(&said, pointer, &PLACES);
 }
 
 /// What the report is of.

@@ -50,7 +50,7 @@ fn take(found: Vulnerability, pointer: &str, findings: &mut Findings) {
         installed: found.installed_version.text(),
         fixed: found.fixed_version.right().into_iter().collect(),
     };
-    findings.add(said, pointer, &PLACES);
+    findings.add(&said, pointer, &PLACES);
 }
 
 /// What the report is of.

@@ -9,7 +9,6 @@ use crate::{
     domain::{
         deployment::{Named, moment},
         environment::Environment,
-        freeze,
         gate::{
             Inputs,
             facts::{CurrentFact, Facts, ReleaseFact, RunningFact},
@@ -123,7 +122,7 @@ pub async fn gather(
         }),
         running,
         lockdown: environment.lockdown.clone(),
-        freezes: freeze::periods(&evidence.windows, at),
+        freezes: ctx.app.freezes.periods(&evidence.windows, at),
         sources,
         approvals: evidence.approvals,
         insiders: insiders(ctx, release, asked.initiated_by),

@@ -108,7 +108,8 @@ impl Walk {
         let name = *self.random.pick(&ENVIRONMENTS);
         let archive = self.random.once_in(6);
         let tier = if name == "prod" { "production" } else { *self.random.pick(&TIERS) };
-        let body = if archive { json!({ "archived": true }) } else { json!({ "archived": false, "tier": tier }) };
+        let body =
+            if archive { json!({ "archived": true }) } else { json!({ "archived": false, "tier": tier }) };
         let answer = self.people.admin.api.patch(&format!("/environments/{name}"), body).await;
         if self.counts(&answer, &[200, 409], "an edit") {
             let environment = self.ledger.environments.get_mut(name).unwrap();
@@ -129,7 +130,11 @@ impl Walk {
         } else {
             (vec![], vec![*self.random.pick(&TIERS)])
         };
-        if environments.is_empty() { body["tiers"] = json!(tiers) } else { body["environments"] = json!(environments) }
+        if environments.is_empty() {
+            body["tiers"] = json!(tiers)
+        } else {
+            body["environments"] = json!(environments)
+        }
         let now = whole_seconds(clock::now());
         let is_daily = |window: &Window| matches!(window.when, When::Daily { .. });
         let when = if self.random.once_in(3) && !self.ledger.windows.values().any(is_daily) {
@@ -279,7 +284,8 @@ impl Walk {
         if self.random.once_in(10) {
             named = Some(image('f'));
         }
-        let initiated_by = self.random.pick(&[None, Some("ann"), Some("ben"), Some("eve")]).map(str::to_owned);
+        let initiated_by =
+            self.random.pick(&[None, Some("ann"), Some("ben"), Some("eve")]).map(str::to_owned);
         let body = json!({ "commit_sha": commit(version), "image": named, "initiated_by": initiated_by });
         let body: serde_json::Map<_, _> =
             body.as_object().unwrap().clone().into_iter().filter(|(_, value)| !value.is_null()).collect();
@@ -334,7 +340,8 @@ impl Walk {
             }
             3 => {
                 let ids: Vec<String> = self.ledger.windows.keys().cloned().collect();
-                let id = ids.first().cloned().unwrap_or_else(|| "01940000-0000-7000-8000-000000000000".to_owned());
+                let id =
+                    ids.first().cloned().unwrap_or_else(|| "01940000-0000-7000-8000-000000000000".to_owned());
                 vec![
                     eve.delete(&format!("/freeze-windows/{id}")).await,
                     eve.patch(&format!("/freeze-windows/{id}"), json!({ "reason": "mine" })).await,

@@ -95,7 +95,11 @@ pub struct Window {
 pub enum When {
     Once(Time, Time),
     /// Every day, from one minute of the day to another, where clocks are ahead of UTC by so much.
-    Daily { from: i64, to: i64, ahead: TimeDelta },
+    Daily {
+        from: i64,
+        to: i64,
+        ahead: TimeDelta,
+    },
 }
 
 /// Everything.
@@ -159,14 +163,18 @@ impl Ledger {
         }
         let Some(at) = succeeded_at else { return };
         let Run { version, artefact, .. } = run;
-        target.succeeded(Success { at, version, artefact, credited: true, reverted_at: None }, run.reverts_after);
+        target.succeeded(
+            Success { at, version, artefact, credited: true, reverted_at: None },
+            run.reverts_after,
+        );
     }
 
     /// What stands of what was said to a release going to an environment.
     pub fn voices(&self, service: &str, version: &str, environment: &str) -> impl Iterator<Item = &Voice> {
         let about = (service.to_owned(), version.to_owned(), environment.to_owned());
         self.voices.values().filter_map(move |((service, version, environment), voice)| {
-            ((*service, version.as_str(), *environment) == (about.0.as_str(), about.1.as_str(), about.2.as_str()))
+            ((*service, version.as_str(), *environment)
+                == (about.0.as_str(), about.1.as_str(), about.2.as_str()))
                 .then_some(voice)
         })
     }
@@ -192,9 +200,8 @@ impl Target {
     /// Something succeeded here, now or, as it is put on record, before.
     pub fn succeeded(&mut self, mut success: Success, reverts_after: Option<Time>) {
         let (at, to) = (success.at, success.artefact.clone());
-        let takes_back = |reversal: &&Reversal| {
-            reversal.after < at && at < reversal.at && reversal.to != success.artefact
-        };
+        let takes_back =
+            |reversal: &&Reversal| reversal.after < at && at < reversal.at && reversal.to != success.artefact;
         success.reverted_at = self.reversals.iter().filter(takes_back).map(|reversal| reversal.at).min();
         let place = self.successes.partition_point(|other| other.at < at);
         self.successes.insert(place, success);

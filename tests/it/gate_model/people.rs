@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use waybill::domain::vocabulary::Scope::{self, Admin, Approve, Attest, Deploy, Hotfix, Override, Read, Record};
+use waybill::domain::vocabulary::Scope::{
+    self, Admin, Approve, Attest, Deploy, Hotfix, Override, Read, Record,
+};
 
 use crate::support::api::Api;
 

@@ -92,8 +92,7 @@ pub fn answer(ledger: &Ledger, asked: &Question) -> Answer {
         })
         .collect();
     // "The latest of the failing enforced checks, null if one has none."
-    let retry_at =
-        if in_the_way.contains(&None) { None } else { in_the_way.iter().copied().max().flatten() };
+    let retry_at = if in_the_way.contains(&None) { None } else { in_the_way.iter().copied().max().flatten() };
     Answer { allowed: in_the_way.is_empty(), retry_at, rules }
 }
 
@@ -162,8 +161,7 @@ fn promotion(case: &Case<'_>) -> Finding {
     }
     let rule = &case.environment.policy.promotion;
     let findings: Vec<Finding> = rule.from.iter().map(|source| source_of(case, source, rule.soak)).collect();
-    if rule.all && findings.iter().all(|finding| *finding == Holds)
-        || !rule.all && findings.contains(&Holds)
+    if rule.all && findings.iter().all(|finding| *finding == Holds) || !rule.all && findings.contains(&Holds)
     {
         return Holds;
     }
@@ -175,7 +173,9 @@ fn promotion(case: &Case<'_>) -> Finding {
     };
     // Of several reasons, the one that is told is the farthest from holding where all must, and the nearest where any may.
     let distance = |code: &&str| {
-        ["soak-not-met", "promotion-missing", "promotion-source-invalid"].iter().position(|other| other == code)
+        ["soak-not-met", "promotion-missing", "promotion-source-invalid"]
+            .iter()
+            .position(|other| other == code)
     };
     let codes = failing().map(|(code, _)| code);
     let times = || failing().map(|(_, retry_at)| retry_at);
@@ -224,7 +224,9 @@ fn approval(case: &Case<'_>) -> Finding {
     let approvers: BTreeSet<&str> = case
         .ledger
         .voices(service, version, environment)
-        .filter(|voice| rule.groups.is_empty() || rule.groups.iter().any(|group| voice.groups.contains(*group)))
+        .filter(|voice| {
+            rule.groups.is_empty() || rule.groups.iter().any(|group| voice.groups.contains(*group))
+        })
         .filter(|voice| voice.at + rule.expires_after > *at)
         .filter(|voice| reverted_at.is_none_or(|reverted| voice.at > reverted))
         .map(|voice| voice.subject.as_str())

@@ -66,7 +66,8 @@ impl History {
             "policy" => {
                 let environment = name(&event["environment"]);
                 let version = (environment.to_owned(), data["version"].as_i64().unwrap());
-                self.ledger.environments.get_mut(environment).unwrap().policy = self.policies[&version].clone();
+                self.ledger.environments.get_mut(environment).unwrap().policy =
+                    self.policies[&version].clone();
             }
             "lockdown" => {
                 let environment = self.ledger.environments.get_mut(name(&event["environment"])).unwrap();
@@ -77,7 +78,8 @@ impl History {
             "scan" => {
                 let (service, version) = (name(&event["service"]), text(&event["version"]));
                 let artefact = self.ledger.artefact(service, &version);
-                let counts = SEVERITIES.map(|severity| u32::try_from(data["counts"][severity].as_u64().unwrap()).unwrap());
+                let counts = SEVERITIES
+                    .map(|severity| u32::try_from(data["counts"][severity].as_u64().unwrap()).unwrap());
                 let scan = Scan { scanner: text(&data["scanner"]), at: time(&data["scanned_at"]), counts };
                 self.ledger.scans.entry((service, artefact)).or_default().push(scan);
             }
