@@ -60,7 +60,6 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         deployments::DeploymentsApi,
         (gate::GateApi, gate_wait::GateWaitApi),
         freezes::FreezesApi,
-        gate::GateApi,
         decisions::DecisionsApi,
         matrix::MatrixApi,
         services::ServicesApi,

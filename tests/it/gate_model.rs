@@ -346,9 +346,9 @@ async fn walk(api: &Api, seed: u64, seen: &mut BTreeMap<String, u32>) {
     for step in 0..STEPS {
         walk.step = step;
         walk.step().await;
-        if step % 100 == 99 {
+        if step % 50 == 49 {
             // Short leases, soaks and freezes end.
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
     *seen = walk.seen;

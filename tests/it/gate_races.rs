@@ -247,12 +247,6 @@ impl Worker {
     }
 
     async fn freeze(&mut self) {
-<<<<<<< HEAD
-=======
-        if true {
-            return;
-        } // FREEZE
->>>>>>> gate
         let admin = self.traffic.admin.clone();
         if self.random.once_in(5) || self.traffic.shared.lock().unwrap().windows.len() > 1 {
             let Some(id) = self.taken(|shared| &mut shared.windows) else { return };

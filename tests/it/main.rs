@@ -11,7 +11,6 @@ mod api_finish;
 mod api_freeze;
 #[cfg(test)]
 mod api_gate;
-mod api_freeze;
 #[cfg(test)]
 mod api_hostile;
 #[cfg(test)]

@@ -126,21 +126,6 @@ async fn fill_scans(api: &Api) {
         });
         api.post("/services/shop/releases/1/scans", report).await.ok(201);
     }
-    fill_freezes(api).await;
-}
-
-/// Windows of the far future and of rare days, so that they hold nothing up.
-async fn fill_freezes(api: &Api) {
-    let once = json!({
-        "name": "it's \"once\"", "reason": TEXT, "environments": ["dev", "prod"],
-        "starts_at": "2099-01-01T00:00:00.000001Z", "ends_at": "2099-12-31T23:59:59.999999Z",
-    });
-    api.post("/freeze-windows", once).await.ok(201);
-    let recurring = json!({
-        "name": "leap day", "reason": TEXT, "tiers": ["other", "production"],
-        "start_cron": "0 3 29 2 *", "end_cron": "1 3 29 2 *", "timezone": "Australia/Lord_Howe",
-    });
-    api.post("/freeze-windows", recurring).await.ok(201);
 }
 
 /// Windows of the far future and of rare days, so that they hold nothing up.
