@@ -58,8 +58,8 @@ const DESCRIPTION: &str = "Waybill records releases and deployments, and answers
 pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let operations = (
         deployments::DeploymentsApi,
-        (gate::GateApi, gate_wait::GateWaitApi),
         freezes::FreezesApi,
+        (gate::GateApi, gate_wait::GateWaitApi),
         decisions::DecisionsApi,
         matrix::MatrixApi,
         services::ServicesApi,

@@ -153,8 +153,8 @@ pub struct Outlook {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// The periods in which windows hold: those that hold now, and those that go on where these end, as far as the chain
-/// goes. Empty when none holds now.
+/// The periods in which windows hold: those that hold now, and after them one for each link of the chain that goes on
+/// where these end, the longest there is. Empty when none holds now.
 pub fn periods(windows: &[Window], now: DateTime<Utc>) -> Vec<Period> {
     named(windows, &outlook(windows, now).spells)
 }
@@ -168,18 +168,15 @@ pub fn outlook(windows: &[Window], now: DateTime<Utc>) -> Outlook {
     });
     let until = until.min();
     let mut spells = holding(&states);
-    let mut end = latest_end(&spells);
+    let mut last = latest(&spells);
     for step in 1..=CHAIN_MAX {
-        let Some(at) = end else { break };
+        let Some(at) = last.and_then(|last| last.ends_at) else { break };
         let states: Vec<_> = schedules.iter().map(|schedule| schedule.at(at)).collect();
-        let mut more = holding(&states);
-        if step == CHAIN_MAX {
-            for spell in &mut more {
-                spell.ends_at = None;
-            }
+        last = latest(&holding(&states));
+        if let Some(link) = &mut last {
+            link.ends_at = link.ends_at.filter(|_| step < CHAIN_MAX);
+            spells.push(*link);
         }
-        end = latest_end(&more);
-        spells.extend(more);
     }
     Outlook { spells, until }
 }
@@ -192,10 +189,9 @@ fn holding(states: &[State]) -> Vec<Spell> {
     states.iter().enumerate().filter_map(spell).collect()
 }
 
-/// When the last of them ends; none when there is none, and when one has no end.
-fn latest_end(spells: &[Spell]) -> Option<DateTime<Utc>> {
-    let ends = spells.iter().map(|spell| spell.ends_at);
-    ends.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten()
+/// The one that ends last.
+fn latest(spells: &[Spell]) -> Option<Spell> {
+    spells.iter().copied().max_by_key(|spell| (spell.ends_at.is_none(), spell.ends_at))
 }
 
 /// The periods that spells of these windows are.

@@ -8,6 +8,7 @@ mod api_audit;
 mod api_edges;
 #[cfg(test)]
 mod api_finish;
+#[cfg(test)]
 mod api_freeze;
 #[cfg(test)]
 mod api_gate;
@@ -53,6 +54,9 @@ mod api_wait;
 mod architecture;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod cli_freeze;
+#[cfg(test)]
 mod cli_gate;
 #[cfg(test)]
 mod cli_people;
