@@ -331,9 +331,9 @@ db_test!(
         environments(&api, &["prod"]).await;
         for version in 0..4 {
             let tag = format!("\"{version}\"");
-            let policies = (1..5).map(|required| {
+            let policies = (1..5).map(|n| {
                 let (api, tag) = (api.clone(), tag.clone());
-                let policy = json!({ "approval": { "required": required + version } });
+                let policy = json!({ "approval": { "expires_after_seconds": 60 * n + version } });
                 async move { put_if(&api, &tag, &policy).await.status }
             });
             let mut statuses = join_all(policies).await;

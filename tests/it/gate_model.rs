@@ -73,7 +73,7 @@ impl Walk {
             30 => self.set_policy().await,
             31 => self.lock_down().await,
             32 => self.edit_environment().await,
-            33 => {} // FREEZE
+            33 => self.freeze().await,
             34 => self.scan().await,
             35..39 => self.speak().await,
             _ => self.intrude().await,
@@ -346,9 +346,9 @@ async fn walk(api: &Api, seed: u64, seen: &mut BTreeMap<String, u32>) {
     for step in 0..STEPS {
         walk.step = step;
         walk.step().await;
-        if step % 100 == 99 {
+        if step % 50 == 49 {
             // Short leases, soaks and freezes end.
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
     *seen = walk.seen;

@@ -247,9 +247,6 @@ impl Worker {
     }
 
     async fn freeze(&mut self) {
-        if true {
-            return;
-        } // FREEZE
         let admin = self.traffic.admin.clone();
         if self.random.once_in(5) || self.traffic.shared.lock().unwrap().windows.len() > 1 {
             let Some(id) = self.taken(|shared| &mut shared.windows) else { return };
@@ -285,7 +282,7 @@ impl Worker {
     async fn lock_down(&mut self) {
         let environment = *self.random.pick(&["prod", "staging"]);
         let (admin, path) = (self.traffic.admin.clone(), format!("/environments/{environment}/lockdown"));
-        if self.random.once_in(3) {
+        if self.random.once_in(5) {
             self.ask(&admin, Method::PUT, &path, Some(&json!({ "reason": "stop" }))).await;
         } else {
             self.ask(&admin, Method::DELETE, &path, None).await;

@@ -123,7 +123,7 @@ impl Verdict {
     pub fn state(&self) -> String {
         let reasons: Vec<_> = self.failing().map(Check::reason).collect();
         let digest = Sha256::digest(json!([self.allowed, reasons]).to_string());
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(digest).chars().take(16).collect()
     }
 
     /// The checks that failed, whether or not that counts.

@@ -81,8 +81,8 @@ pub async fn start(ctx: &Ctx, asked: &Start, render: Render<'_, Started>) -> Res
     if asked.override_reason.is_some() {
         ctx.require(Scope::Override)?;
     }
-    let (started, ended) =
-        ctx.app.db.write(|tx| async move { start_in(ctx, tx, asked, render).await }).await?;
+    // Boxed: by far the largest of all transactions would otherwise lie on the stack of each.
+    let (started, ended) = ctx.app.db.write(|tx| Box::pin(start_in(ctx, tx, asked, render))).await?;
     for named in &ended {
         end::count(&ctx.app, named);
     }

@@ -156,7 +156,7 @@ async fn expire_and_finish_late(api: &Api) {
 /// A policy, a lockdown, and approvals that stand and that were withdrawn.
 async fn fill_people(api: &Api) {
     let policy = json!({ "promotion": { "mode": "report", "from": ["dev"] }, "image": { "mode": "report", "require_digest": true } });
-    api.put("/environments/staging/policy", policy).await.ok(200);
+    api.put("/environments/prod/policy", policy).await.ok(200);
     api.put("/environments/staging/lockdown", json!({ "reason": TEXT })).await.ok(200);
     let approvals = "/services/shop/releases/1/approvals";
     for decision in ["rejected", "approved"] {
@@ -211,7 +211,7 @@ async fn ask(api: &Api, who: &str, answers: &mut Answers) {
         "/services/shop/releases/1/scans?limit=1",
         "/vulnerabilities/GHSA-AAAA",
         "/services/shop/releases/1/approvals",
-        "/environments/staging/policy",
+        "/environments/prod/policy",
         "/approvals/pending",
         "/deployments?limit=3",
         "/events?limit=7",

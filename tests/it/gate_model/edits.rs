@@ -323,7 +323,7 @@ impl Walk {
         let eve: Api = self.random.pick(&self.people.adversary).api.clone();
         let (service, version) = self.any_release();
         let release = format!("/services/{service}/releases/{version}");
-        let answers = match [0, 1, 2, 4][self.random.below(4) as usize] {
+        let answers = match self.random.below(5) {
             0 => vec![
                 eve.put("/environments/prod/policy", Policy::default().body()).await,
                 eve.patch("/environments/staging", json!({ "archived": false, "tier": "other" })).await,
