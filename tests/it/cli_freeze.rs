@@ -57,7 +57,7 @@ db_test!(
         shell.ok(&["freeze", "delete", id]);
         assert!(shell.deploy("2", &[], "true").status.success());
         let (exit, said) = refused(&["freeze", "show", id]);
-        assert!(exit == 1 && said.contains("there is no freeze window"), "{exit}: {said}");
+        assert!(exit == 1 && said.contains("There is no freeze window"), "{exit}: {said}");
         let line = [&create[..], &["--tier", "prod", "--from", "soon"]].concat();
         let (exit, said) = refused(&line);
         assert!(exit != 0 && said.contains("tiers") && said.contains("starts_at"), "{exit}: {said}");
