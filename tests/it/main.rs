@@ -73,6 +73,8 @@ mod gate_model;
 #[cfg(test)]
 mod gate_races;
 #[cfg(test)]
+mod gate_replay;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod http_server;

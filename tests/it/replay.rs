@@ -2,7 +2,7 @@
 //! that shares nothing with the server.
 
 #[path = "../../examples/replay/plan.rs"]
-mod plan;
+pub mod plan;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use reqwest::Client;
@@ -14,7 +14,7 @@ use crate::{
     support::{db::TestDb, process::ServerProcess},
 };
 
-const DATA: &str = include_str!("../data/podinfo-releases.json");
+pub const DATA: &str = include_str!("../data/podinfo-releases.json");
 const NO_LIMITS: [(&str, &str); 2] =
     [("WAYBILL__LIMITS__REQUESTS_PER_SECOND", "1000000"), ("WAYBILL__LIMITS__BURST", "1000000")];
 

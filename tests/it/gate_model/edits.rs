@@ -105,8 +105,8 @@ impl Walk {
     }
 
     pub async fn edit_environment(&mut self) {
-        let name = *self.random.pick(&ENVIRONMENTS);
-        let archive = self.random.once_in(6);
+        let name = *self.random.pick(&["dev", "dev", "staging", "prod"]);
+        let archive = self.random.once_in(if name == "dev" { 2 } else { 5 });
         let tier = if name == "prod" { "production" } else { *self.random.pick(&TIERS) };
         let body =
             if archive { json!({ "archived": true }) } else { json!({ "archived": false, "tier": tier }) };
@@ -181,7 +181,7 @@ impl Walk {
         let (service, version) = self.any_release();
         let Some(artefact) = self.known(service, &version) else { return };
         let counts: [u32; 5] = std::array::from_fn(|_| u32::try_from(self.random.below(4) / 2 * 3).unwrap());
-        let back = *self.random.pick(&[0, 60, 3500, 3700, 9000]);
+        let back = *self.random.pick(&[0, 60, 3700, 9000]);
         let at = clock::now() - TimeDelta::seconds(back);
         let scanner = *self.random.pick(&SCANNERS);
         let counted = SEVERITIES.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), json!(count)));
