@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use waybill::clock;
+
 use crate::load::{Client, run};
 
 const WINDOWS: usize = 50;
@@ -32,19 +34,20 @@ pub async fn seed(client: &Client) -> anyhow::Result<()> {
         "outdated": {},
     });
     client.put(&format!("/environments/{ENVIRONMENT}/policy"), &policy).await?;
-    let now = chrono::Utc::now();
+    let now = clock::now();
     for number in 0..WINDOWS {
-        let mut window =
-            json!({ "name": format!("window {number}"), "reason": "bench", "environments": [ENVIRONMENT] });
-        if number % 2 == 0 {
-            window["start_cron"] = json!(format!("{number} 0 25 12 *"));
-            window["end_cron"] = json!("0 6 26 12 *");
-            window["timezone"] = json!("Europe/Berlin");
+        let starts_at = now + chrono::TimeDelta::days(i64::try_from(number)? + 1);
+        let window = if number % 2 == 0 {
+            json!({
+                "name": format!("window {number}"), "reason": "bench", "environments": [ENVIRONMENT],
+                "start_cron": format!("{number} 0 25 12 *"), "end_cron": "0 6 26 12 *", "timezone": "Europe/Berlin",
+            })
         } else {
-            let days = i64::try_from(number)? + 1;
-            window["starts_at"] = json!(now + chrono::TimeDelta::days(days));
-            window["ends_at"] = json!(now + chrono::TimeDelta::days(days + 1));
-        }
+            json!({
+                "name": format!("window {number}"), "reason": "bench", "environments": [ENVIRONMENT],
+                "starts_at": starts_at, "ends_at": starts_at + chrono::TimeDelta::days(1),
+            })
+        };
         client.post("/freeze-windows", &window).await?;
     }
     let release = format!("/services/{SERVICE}/releases/{VERSION}");

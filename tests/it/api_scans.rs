@@ -1,33 +1,28 @@
 //! Scans: what is taken, which one counts, and where a vulnerability is.
 
-use std::collections::BTreeSet;
-
-use chrono::{SecondsFormat, TimeDelta, Utc};
+use chrono::{SecondsFormat, TimeDelta};
 use poem::http::Method;
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
-use waybill::{
-    domain::{
-        policy::{Budget, VulnerabilitiesRule},
-        vocabulary::Scope,
-    },
-    store::scan,
-};
+use waybill::{clock, domain::vocabulary::Scope};
 
 use crate::{
     db_test,
-    support::api::{Answer, Api, commit, image},
+    support::{
+        api::{Answer, Api, commit, image},
+        db::TestDb,
+    },
 };
 
 const TRIVY: &str = include_str!("../data/trivy-image.json");
-const GRYPE: &str = include_str!("../data/grype-image.json");
+pub const GRYPE: &str = include_str!("../data/grype-image.json");
 
-fn scans(version: &str) -> String {
+pub fn scans(version: &str) -> String {
     format!("/services/shop/releases/{version}/scans")
 }
 
 /// The API with releases of `shop`: each version has the image of its digit, `-` has none.
-async fn with_releases(db: &crate::support::db::TestDb, releases: &[(&str, char)]) -> Api {
+pub async fn with_releases(db: &TestDb, releases: &[(&str, char)]) -> Api {
     let api = Api::new(db).await;
     api.post("/services", json!({ "name": "shop" })).await.ok(201);
     for (version, digit) in releases {
@@ -48,13 +43,13 @@ async fn send(api: &Api, path: &str, report: &str) -> Answer {
     api.send(Method::POST, path, &headers, Some(report.as_bytes().to_vec())).await
 }
 
-fn plain(scanner: &str, scanned_at: &str, critical: u32) -> Value {
+pub fn plain(scanner: &str, scanned_at: &str, critical: u32) -> Value {
     json!({ "scanner": scanner, "scanned_at": scanned_at,
         "counts": { "critical": critical, "high": 0, "medium": 0, "low": 0, "unknown": 0 } })
 }
 
 /// A report of Trivy of the image of this digit, with these vulnerabilities in these packages.
-fn trivy(digit: char, scanned_at: &str, found: &[(&str, &str, &str)]) -> Value {
+pub fn trivy(digit: char, scanned_at: &str, found: &[(&str, &str, &str)]) -> Value {
     let found: Vec<_> = found
         .iter()
         .map(|(id, package, severity)| {
@@ -65,7 +60,7 @@ fn trivy(digit: char, scanned_at: &str, found: &[(&str, &str, &str)]) -> Value {
         "Metadata": { "RepoDigests": [image(digit)] }, "Results": [{ "Target": "t", "Vulnerabilities": found }] })
 }
 
-fn texts<'a>(items: &'a Value, field: &str) -> Vec<&'a str> {
+pub fn texts<'a>(items: &'a Value, field: &str) -> Vec<&'a str> {
     items.as_array().unwrap().iter().map(|item| item[field].as_str().unwrap()).collect()
 }
 
@@ -233,7 +228,7 @@ db_test!(
         assert_eq!(api.post(&scans("1"), report.clone()).await.faults(), fault("/image", "other-image"));
         assert_eq!(api.post(&scans("2"), report).await.faults(), fault("/image", "image-missing"));
         let in_seconds = |seconds| {
-            let at = Utc::now() + TimeDelta::seconds(seconds);
+            let at = clock::now() + TimeDelta::seconds(seconds);
             plain("snyk", &at.to_rfc3339_opts(SecondsFormat::Micros, true), 0)
         };
         api.post(&scans("1"), in_seconds(30)).await.ok(201);
@@ -267,7 +262,7 @@ db_test!(
             for member in ["VulnerabilityID", "PkgName", "InstalledVersion", "FixedVersion", "Severity"] {
                 let mut report = trivy('a', "2026-01-20T10:00:00Z", &[("CVE-1", "p", "LOW")]);
                 report["Results"][0]["Vulnerabilities"][0][member] = json!(text);
-                report["CreatedAt"] = json!(Utc::now());
+                report["CreatedAt"] = json!(clock::now());
                 let answer = api.post(&scans("1"), report).await;
                 if answer.status >= 300 {
                     answer.assert_refused(member);
@@ -385,116 +380,5 @@ db_test!(
             |version: &str| json!({ "version": version, "commit_sha": commit(version), "image": image('a') });
         api.post("/services/shop/releases", release("1")).await.problem(409, "conflict");
         api.post("/services/shop/releases", release("2")).await.ok(200);
-    }
-);
-
-db_test!(
-    async fn everybody_is_told_where_a_vulnerability_is(db: TestDb) {
-        let api = with_releases(&db, &[("1", 'a'), ("2", 'b'), ("3", 'c')]).await;
-        let at = "2026-01-20T10:00:00Z";
-        let found = [("CVE-2026-1", "libssl3", "HIGH"), ("cve-2026-1", "openssl", "CRITICAL")];
-        api.post(&scans("1"), trivy('a', at, &found)).await.ok(201);
-        api.post(&scans("2"), trivy('b', at, &[("CVE-2026-2", "zlib", "LOW")])).await.ok(201);
-        api.post(&scans("3"), trivy('c', at, &found[..1])).await.ok(201);
-        let mut grype: Value = serde_json::from_str(GRYPE).unwrap();
-        grype["matches"] = json!([{ "vulnerability": { "id": "GHSA-aaaa", "severity": "Low" },
-            "relatedVulnerabilities": [{ "id": "CVE-2026-1" }], "artifact": { "name": "openssl-sys", "version": "0.9" } }]);
-        api.post(&scans("1"), grype).await.ok(201);
-        let ask = async |id: &str| api.get(&format!("/vulnerabilities/{id}")).await.ok(200);
-
-        let nowhere = ask("CVE-2026-1").await;
-        assert_eq!(nowhere["targets"], json!([]));
-        assert_eq!(texts(&nowhere["releases"], "version"), ["3", "1"], "newest first");
-        assert_eq!(texts(&nowhere["releases"], "severity"), ["high", "critical"]);
-
-        let first = api.deployed("shop/prod", "1").await;
-        api.deployed("shop/dev", "1").await;
-        let on_its_way = api.started("shop/staging", "3").await;
-        for id in ["CVE-2026-1", "cve-2026-1", "GHSA-aaaa", "ghsa-AAAA"] {
-            let answer = ask(id).await;
-            let targets = &answer["targets"];
-            assert_eq!(texts(targets, "environment"), ["dev", "staging", "prod"], "{id}: {answer}");
-            assert_eq!(answer["releases"], json!([]));
-        }
-        let answer = ask("CVE-2026-1").await;
-        let prod = &answer["targets"][2];
-        assert_eq!((&prod["severity"], &prod["running"]), (&json!("critical"), &json!(false)));
-        assert_eq!((&prod["deployment_id"], &prod["image"]), (&first["id"], &json!(image('a'))));
-        assert_eq!(prod["since"], first["stay_started_at"]);
-        assert_eq!(prod["scanners"], json!(["grype", "trivy"]));
-        assert_eq!(texts(&prod["packages"], "name"), ["libssl3", "openssl", "openssl-sys"]);
-        assert_eq!(prod["packages"][2]["installed_version"], "0.9");
-        let staging = &answer["targets"][1];
-        assert_eq!((&staging["deployment_id"], &staging["running"]), (&json!(on_its_way), &json!(true)));
-
-        api.finished(&on_its_way, "failed").await;
-        api.deployed("shop/prod", "2").await;
-        let replaced = ask("CVE-2026-1").await;
-        assert_eq!(texts(&replaced["targets"], "environment"), ["dev"]);
-        assert_eq!(texts(&replaced["releases"], "version"), ["3"]);
-        assert_eq!(texts(&ask("CVE-2026-2").await["targets"], "environment"), ["prod"]);
-
-        api.post(&scans("1"), trivy('a', "2026-01-21T10:00:00Z", &[])).await.ok(201);
-        let rescanned = ask("CVE-2026-1").await;
-        assert_eq!(rescanned["targets"][0]["scanners"], json!(["grype"]), "Trivy no longer says so");
-        let unheard = ask("CVE-1999-1").await;
-        assert_eq!((&unheard["targets"], &unheard["releases"]), (&json!([]), &json!([])));
-        api.delete("/environments/dev").await.ok(200);
-        assert_eq!(ask("CVE-2026-1").await["targets"], json!([]), "archived");
-    }
-);
-
-db_test!(
-    async fn where_a_vulnerability_is_stays_within_the_narrowing(db: TestDb) {
-        let api = with_releases(&db, &[("1", 'a'), ("2", 'b')]).await;
-        let at = "2026-01-20T10:00:00Z";
-        for (version, digit) in [("1", 'a'), ("2", 'b')] {
-            let report = trivy(digit, at, &[("CVE-1", "p", "HIGH")]);
-            api.post(&scans(version), report).await.ok(201);
-        }
-        api.deployed("shop/prod", "1").await;
-        api.deployed("shop/dev", "1").await;
-        let ask = async |api: Api| {
-            let answer = api.get("/vulnerabilities/CVE-1").await.ok(200);
-            let environments: BTreeSet<_> =
-                texts(&answer["targets"], "environment").into_iter().map(str::to_owned).collect();
-            (environments.into_iter().collect::<Vec<_>>(), answer["releases"].as_array().unwrap().len())
-        };
-        let prod = api.token(&[Scope::Read], Some(&["shop"]), Some(&["prod"])).await;
-        assert_eq!(ask(prod).await, (vec!["prod".to_owned()], 1));
-        let other = api.token(&[Scope::Read], Some(&["pay"]), None).await;
-        assert_eq!(ask(other).await, (vec![], 0));
-    }
-);
-
-db_test!(
-    async fn the_newest_release_within_the_budget_is_found(db: TestDb) {
-        let api = with_releases(&db, &[("1", 'a'), ("2", 'b'), ("3", 'c'), ("4", 'd'), ("5", 'e')]).await;
-        let at = "2026-01-20T10:00:00Z";
-        for (version, scanner, critical) in
-            [("1", "trivy", 0), ("2", "trivy", 0), ("2", "grype", 1), ("3", "grype", 0), ("4", "trivy", 1)]
-        {
-            api.post(&scans(version), plain(scanner, at, critical)).await.ok(201);
-        }
-        let rule = |scanners: &[&str], critical| VulnerabilitiesRule {
-            max: Budget { critical, ..Budget::default() },
-            scanners: scanners.iter().map(ToString::to_string).collect(),
-            ..VulnerabilitiesRule::default()
-        };
-        let sql = api.sql().await;
-        let query = "SELECT id, artefact FROM release WHERE version = '2'";
-        let query = Statement::from_string(sql.get_database_backend(), query.replace("id,", "service_id,"));
-        let row = sql.query_one_raw(query).await.unwrap().unwrap();
-        let service: uuid::Uuid = row.try_get("", "service_id").unwrap();
-        let newest = async |rule, limit| scan::newest_within(&sql, service, &rule, limit).await.unwrap();
-        assert_eq!(newest(rule(&[], Some(0)), 50).await.as_deref(), Some("3"));
-        assert_eq!(newest(rule(&["trivy"], Some(0)), 50).await.as_deref(), Some("2"));
-        assert_eq!(newest(rule(&["trivy"], None), 50).await.as_deref(), Some("4"), "5 has no scan");
-        assert_eq!(newest(rule(&["trivy"], Some(0)), 3).await, None, "as far as it looks");
-        let artefact: String = row.try_get("", "artefact").unwrap();
-        let facts = scan::latest(&sql, service, &artefact).await.unwrap();
-        let facts: Vec<_> = facts.iter().map(|fact| (fact.scanner.as_str(), fact.counts.critical)).collect();
-        assert_eq!(facts, [("grype", 1), ("trivy", 0)]);
-        sql.close().await.unwrap();
     }
 );

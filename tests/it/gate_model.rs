@@ -304,10 +304,10 @@ pub fn heard(decision: &Value) -> rules::Answer {
     }
 }
 
-async fn walk(api: &Api, seed: u64, seen: &mut BTreeMap<String, u32>) {
+async fn walk(api: &Api, seed: u64, codes: &mut BTreeMap<String, u32>) {
     let people = People::new(api).await;
     let (ledger, random) = (Ledger::default(), Random(seed));
-    let mut walk = Walk { seed, step: 0, random, people, ledger, seen: std::mem::take(seen) };
+    let mut walk = Walk { seed, step: 0, random, people, ledger, seen: std::mem::take(codes) };
     for name in SERVICES {
         api.post("/services", json!({ "name": name })).await.ok(201);
     }
@@ -320,7 +320,7 @@ async fn walk(api: &Api, seed: u64, seen: &mut BTreeMap<String, u32>) {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
-    *seen = walk.seen;
+    *codes = walk.seen;
 }
 
 async fn connected(db: &TestDb) -> Api {

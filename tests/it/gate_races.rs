@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use poem::http::Method;
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 use waybill::clock;
 
 use self::history::{History, question, text};
@@ -315,7 +316,7 @@ async fn race(traffic: &Arc<Traffic>, seed: u64) {
     let workers = (0..WORKERS).map(|number| {
         let traffic = Arc::clone(traffic);
         let mut worker = Worker { traffic, random: Random(seed * WORKERS + number) };
-        tokio::spawn(async move {
+        TaskTracker::new().spawn(async move {
             for _ in 0..STEPS {
                 worker.step().await;
             }

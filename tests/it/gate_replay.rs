@@ -49,7 +49,7 @@ fn told(release: &Release, nth: usize, moved: TimeDelta) -> Told {
     Told {
         version: release.version.clone(),
         image: (digits[1] > 0).then(|| format!("{registry}/podinfo@sha256:{digest}")),
-        found: (nth % 6 != 0).then(|| (digits[2] / 12, digits[3])),
+        found: (!nth.is_multiple_of(6)).then(|| (digits[2] / 12, digits[3])),
         scanned_at: release.committed_at + moved + TimeDelta::minutes(20),
     }
 }
@@ -85,7 +85,7 @@ impl Cut {
         let committed = releases.last().unwrap().committed_at + moved;
         let hours = |n| now + TimeDelta::hours(n);
         // One window is over, two overlap, and one follows on them at once; with every other cut there is none now.
-        let freezes = if number % 2 == 0 {
+        let freezes = if number.is_multiple_of(2) {
             vec![
                 (committed - TimeDelta::days(9), hours(-1)),
                 (hours(-1), hours(2)),
@@ -131,7 +131,7 @@ impl Cut {
         match &told.found {
             None => reasons.push(("scan-missing", None)),
             Some((critical, high)) if *critical > 0 || *high > 12 => {
-                reasons.push(("vulnerability-budget", None))
+                reasons.push(("vulnerability-budget", None));
             }
             Some(_) if now - told.scanned_at > SCAN_AGE => reasons.push(("scan-stale", None)),
             Some(_) => {}
@@ -139,7 +139,7 @@ impl Cut {
         match &told.image {
             None => reasons.push(("image-not-pinned", None)),
             Some(image) if !image.starts_with("registry.example.com/") => {
-                reasons.push(("image-repository", None))
+                reasons.push(("image-repository", None));
             }
             Some(_) => {}
         }

@@ -49,6 +49,8 @@ mod api_tokens;
 #[cfg(test)]
 mod api_upkeep;
 #[cfg(test)]
+mod api_vulnerabilities;
+#[cfg(test)]
 mod api_wait;
 #[cfg(test)]
 mod architecture;

@@ -36,7 +36,7 @@ fn whole_seconds(at: Time) -> Time {
 }
 
 fn mode(random: &mut Random) -> &'static str {
-    *random.pick(&[ENFORCE, ENFORCE, REPORT, OFF, OFF])
+    random.pick::<&str>(&[ENFORCE, ENFORCE, REPORT, OFF, OFF])
 }
 
 fn policy(random: &mut Random, environment: &str) -> Policy {
@@ -131,9 +131,9 @@ impl Walk {
             (vec![], vec![*self.random.pick(&TIERS)])
         };
         if environments.is_empty() {
-            body["tiers"] = json!(tiers)
+            body["tiers"] = json!(tiers);
         } else {
-            body["environments"] = json!(environments)
+            body["environments"] = json!(environments);
         }
         let now = whole_seconds(clock::now());
         let is_daily = |window: &Window| matches!(window.when, When::Daily { .. });

@@ -38,6 +38,8 @@ pub enum Finding {
 }
 use Finding::{Exempt, Fails, Holds};
 
+type Rule = fn(&Case<'_>) -> Finding;
+
 /// What the gate must say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -68,7 +70,7 @@ pub fn answer(ledger: &Ledger, asked: &Question) -> Answer {
         artefact: release.artefact(&asked.version),
     };
     let policy = &case.environment.policy;
-    let rules: [(&str, &'static str, fn(&Case<'_>) -> Finding); 8] = [
+    let rules: [(&str, &'static str, Rule); 8] = [
         ("concurrency", ENFORCE, concurrency),
         ("lockdown", ENFORCE, lockdown),
         ("freeze", policy.freeze.mode, freeze),
@@ -88,7 +90,7 @@ pub fn answer(ledger: &Ledger, asked: &Question) -> Answer {
         .iter()
         .filter_map(|(name, (mode, finding))| match finding {
             Fails(_, retry_at) if *mode == ENFORCE && counts(name) => Some(*retry_at),
-            _ => None,
+            Holds | Exempt | Finding::Off | Fails(..) => None,
         })
         .collect();
     // "The latest of the failing enforced checks, null if one has none."
@@ -168,7 +170,7 @@ fn promotion(case: &Case<'_>) -> Finding {
     let failing = || {
         findings.iter().filter_map(|finding| match finding {
             Fails(code, retry_at) => Some((*code, *retry_at)),
-            _ => None,
+            Holds | Exempt | Finding::Off => None,
         })
     };
     // Of several reasons, the one that is told is the farthest from holding where all must, and the nearest where any may.
