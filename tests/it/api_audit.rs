@@ -91,7 +91,7 @@ db_test!(
         let first = api.started("shop/prod", "1").await;
         expect(&["environment.created", "deployment.started"], "start").await;
         api.start("shop/prod", "2").await.problem(409, "gate-denied");
-        expect(&["release.registered"], "a denial leaves what it registered").await;
+        expect(&["release.registered", "gate.denied"], "a denial, and what it registered").await;
         api.post(&format!("/deployments/{first}/heartbeat"), json!({})).await.ok(200);
         expect(&[], "heartbeat").await;
         api.finished(&first, "succeeded").await;

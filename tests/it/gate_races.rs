@@ -355,7 +355,7 @@ async fn nothing_is_lost(traffic: &Traffic, ledger: &Ledger) {
     for (name, environment) in &ledger.environments {
         let shown = get(&format!("/environments/{name}")).await;
         assert_eq!(shown["lockdown"].is_object(), environment.locked_down, "{shown}");
-        assert_eq!(shown["archived_at"].is_string(), environment.archived, "{shown}");
+        assert_eq!(shown["archived"], environment.archived, "{shown}");
         assert_eq!(shown["tier"], environment.tier, "{shown}");
         let shown = get(&format!("/environments/{name}/policy")).await;
         assert_eq!(shown["policy"]["promotion"], environment.policy.body()["promotion"], "{shown}");

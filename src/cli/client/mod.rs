@@ -30,45 +30,45 @@ use self::{credentials::ConnectionArgs, error::Error, exit::Exit, http::Client, 
 /// What is asked of a Waybill that runs elsewhere.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
-    /// Read what the gate said before, and evaluate it again.
-    #[command(subcommand, after_help = decisions::EXAMPLES)]
-    Decisions(decisions::DecisionsCommand),
     /// Ask the gate, run the command that deploys, and put its result on record.
     #[command(after_help = deploy::EXAMPLES)]
     Deploy(Box<deploy::DeployArgs>),
-    /// Ask whether a release may go to an environment now, and wait for it if told to.
-    #[command(after_help = gate::EXAMPLES)]
-    Gate(gate::GateArgs),
     /// Return a target to an earlier release, after showing what that reverts.
     #[command(after_help = rollback::EXAMPLES)]
     Rollback(Box<rollback::RollbackArgs>),
+    /// Ask whether a release may go to an environment now, and wait for it if told to.
+    #[command(after_help = gate::EXAMPLES)]
+    Gate(gate::GateArgs),
     /// Show what runs where: services down, environments across in promotion order.
     #[command(after_help = status::EXAMPLES)]
     Status(status::StatusArgs),
     /// List deployments, newest first.
     #[command(after_help = history::EXAMPLES)]
     History(history::HistoryArgs),
-    /// Declare freeze windows, and see when they hold.
-    #[command(subcommand)]
-    Freeze(freeze::FreezeCommand),
     /// Put releases on record.
     #[command(subcommand)]
     Release(release::ReleaseCommand),
+    /// Read what the gate said before, and evaluate it again.
+    #[command(subcommand, after_help = decisions::EXAMPLES)]
+    Decisions(decisions::DecisionsCommand),
     /// Read and set the rules of an environment's gate.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// Stop everything that would start in an environment, and let it go on.
-    #[command(subcommand)]
-    Lockdown(lockdown::LockdownCommand),
     /// Say yes to a release going to an environment.
     #[command(after_help = approve::EXAMPLES)]
     Approve(approve::SayArgs),
-    /// Say no to a release going to an environment: it stands still until you withdraw that.
+    /// Say no to a release going to an environment; it does not go there until you take that back.
     #[command(after_help = approve::EXAMPLES)]
     Reject(approve::SayArgs),
     /// See what waits for approval, what was said about a release, and withdraw what you have said.
     #[command(subcommand)]
     Approvals(approve::ApprovalsCommand),
+    /// Declare freeze windows, and see when they hold.
+    #[command(subcommand)]
+    Freeze(freeze::FreezeCommand),
+    /// Stop everything that would start in an environment, and let it go on.
+    #[command(subcommand)]
+    Lockdown(lockdown::LockdownCommand),
     /// Put vulnerability reports on record, and show them.
     #[command(subcommand)]
     Scan(scan::ScanCommand),
@@ -90,19 +90,19 @@ pub struct Session {
 pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Format) -> Result<Exit, Error> {
     let session = Session { client: Client::new(&connection.resolve()?)?, format };
     match command {
-        ClientCommand::Decisions(command) => decisions::run(&session, command).await,
         ClientCommand::Deploy(args) => deploy::run(&session, *args).await,
-        ClientCommand::Gate(args) => gate::run(&session, args).await,
         ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
+        ClientCommand::Gate(args) => gate::run(&session, args).await,
         ClientCommand::Status(args) => status::run(&session, &args).await,
         ClientCommand::History(args) => history::run(&session, &args).await,
-        ClientCommand::Freeze(command) => freeze::run(&session, command).await,
         ClientCommand::Release(command) => release::run(&session, command).await,
+        ClientCommand::Decisions(command) => decisions::run(&session, command).await,
         ClientCommand::Policy(command) => policy::run(&session, command).await,
-        ClientCommand::Lockdown(command) => lockdown::run(&session, command).await,
         ClientCommand::Approve(args) => approve::say(&session, &args, "approved").await,
         ClientCommand::Reject(args) => approve::say(&session, &args, "rejected").await,
         ClientCommand::Approvals(command) => approve::run(&session, command).await,
+        ClientCommand::Freeze(command) => freeze::run(&session, command).await,
+        ClientCommand::Lockdown(command) => lockdown::run(&session, command).await,
         ClientCommand::Scan(command) => scan::run(&session, command).await,
         ClientCommand::Vulnerability(args) => vulnerability::run(&session, &args).await,
     }

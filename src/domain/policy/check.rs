@@ -63,10 +63,12 @@ fn check_promotion(faults: &mut Faults, rule: &PromotionRule, own: &Name, known:
         match known.iter().find(|environment| environment.name == name) {
             None => fault("unknown", "is not registered"),
             Some(environment) if environment.archived_at.is_some() => fault("archived", "is archived"),
-            Some(environment) if environment.unconfirmed => fault(
-                "unconfirmed",
-                "was registered by a deployment and edited by nobody since; edit it once to confirm it",
-            ),
+            Some(environment) if environment.unconfirmed => {
+                let detail = format!(
+                    "was registered by a deployment, and nobody has confirmed it; PATCH /environments/{name} does"
+                );
+                fault("unconfirmed", &detail)
+            }
             Some(_) => Ok(()),
         }
     });
