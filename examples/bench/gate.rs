@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use waybill::clock;
@@ -13,24 +14,24 @@ const WINDOWS: usize = 50;
 const APPROVALS: usize = 20;
 const SCANS: usize = 10;
 
-/// The release that is asked about, and the target: one of those that the seed deploys to.
+/// The release that is asked about: one of the seed's, and current in an environment of the seed's.
 const SERVICE: &str = "service-1";
-const ENVIRONMENT: &str = "environment-2";
 const VERSION: &str = "1.0.0";
+const SOURCE: &str = "environment-1";
+/// Where it is to go; no other measurement does anything there.
+const ENVIRONMENT: &str = "gated";
 
-/// Sets a policy with every rule on, and puts windows, approvals and scans behind it. Half of the windows recur; none
-/// holds now, so that none is left out of account.
+/// Deploys it there, sets a policy with every rule on, and puts windows, approvals and scans behind it. Half of the
+/// windows recur; none holds now, so that none is left out of account.
 pub async fn seed(client: &Client) -> anyhow::Result<()> {
-    for name in ["environment-1", ENVIRONMENT] {
-        // Whoever edits it confirms it, and only then can be promoted from there.
-        client.patch(&format!("/environments/{name}"), &json!({})).await?;
-    }
+    client.post("/environments", &json!({ "name": ENVIRONMENT, "rank": 10 })).await?;
+    client.deploy(SERVICE, ENVIRONMENT, 0).await?;
     let policy = json!({
         "freeze": {},
-        "promotion": { "from": ["environment-1"], "soak_seconds": 1 },
+        "promotion": { "from": [SOURCE], "soak_seconds": 1 },
         "approval": { "required": APPROVALS, "groups": [] },
         "vulnerabilities": { "max": { "critical": 0, "high": 0 }, "require_scan": true, "max_scan_age_seconds": 86400 },
-        "image": { "allowed_repositories": [] },
+        "image": { "require_digest": true },
         "outdated": {},
     });
     client.put(&format!("/environments/{ENVIRONMENT}/policy"), &policy).await?;
@@ -73,13 +74,13 @@ pub async fn seed(client: &Client) -> anyhow::Result<()> {
 /// Asks the gate again and again.
 pub async fn check(client: &Client, clients: usize, time: Duration) -> anyhow::Result<()> {
     let question = json!({ "service": SERVICE, "environment": ENVIRONMENT, "version": VERSION });
-    run(clients, time, async |_| client.post("/gate/check", &question).await.map(drop)).await
+    run(clients, time, async |_| client.read(Method::POST, "/api/v1/gate/check", Some(&question)).await).await
 }
 
 /// Reads the deployment that is current in the same target again and again.
 pub async fn deployment(client: &Client, clients: usize, time: Duration) -> anyhow::Result<()> {
     let target = client.get(&format!("/services/{SERVICE}/environments/{ENVIRONMENT}")).await?;
     let id = target.pointer("/current/deployment_id").and_then(Value::as_str).context("a deployment")?;
-    let path = format!("/deployments/{id}");
-    run(clients, time, async |_| client.get(&path).await.map(drop)).await
+    let path = format!("/api/v1/deployments/{id}");
+    run(clients, time, async |_| client.read(Method::GET, &path, None).await).await
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 /// How many of the seed's deployments are under way at once.
@@ -49,37 +49,34 @@ impl Client {
         self.send(Method::PUT, path, Some(body)).await
     }
 
-    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send(Method::PATCH, path, Some(body)).await
-    }
-
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let request =
-            self.http.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.token);
-        let request = body.into_iter().fold(request, reqwest::RequestBuilder::json);
-        let answer = request.send().await?;
+        let answer = self.request(method, &format!("/api/v1{path}"), body).send().await?;
         let (status, text) = (answer.status(), answer.text().await?);
         ensure!(status.is_success(), "{path}: {status} {text}");
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// Reads an address and looks at nothing of what it says.
-    async fn read(&self, path: &str) -> anyhow::Result<()> {
-        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let answer = request.send().await?;
+    fn request(&self, method: Method, path: &str, body: Option<&Value>) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        body.into_iter().fold(request, RequestBuilder::json)
+    }
+
+    /// Asks, and looks at nothing of what the answer says.
+    pub async fn read(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<()> {
+        let answer = self.request(method, path, body).send().await?;
         ensure!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.bytes().await?;
         Ok(())
     }
 
     /// Starts and finishes a deployment of a new release.
-    async fn deploy(&self, service: usize, environment: usize, version: usize) -> anyhow::Result<()> {
+    pub async fn deploy(&self, service: &str, environment: &str, version: usize) -> anyhow::Result<()> {
         let started = self
             .post(
                 "/deployments",
                 &json!({
-                    "service": format!("service-{service}"),
-                    "environment": format!("environment-{environment}"),
+                    "service": service,
+                    "environment": environment,
                     "version": format!("1.0.{version}"),
                     "release": {"commit_sha": format!("{version:040x}")},
                 }),
@@ -103,7 +100,9 @@ pub async fn seed(client: Client, services: usize, environments: usize) -> anyho
         async move {
             for service in (1..=services).skip(seeder).step_by(SEEDERS) {
                 for environment in 1..=environments {
-                    client.deploy(service, environment, 0).await?;
+                    client
+                        .deploy(&format!("service-{service}"), &format!("environment-{environment}"), 0)
+                        .await?;
                 }
             }
             anyhow::Ok(())
@@ -114,7 +113,7 @@ pub async fn seed(client: Client, services: usize, environments: usize) -> anyho
 
 /// Reads a path.
 pub async fn read(client: Client, path: &str, clients: usize, time: Duration) -> anyhow::Result<()> {
-    run(clients, time, async |_| client.read(path).await).await
+    run(clients, time, async |_| client.read(Method::GET, path, None).await).await
 }
 
 /// Starts and finishes deployments. A service belongs to one client only, as it does to one team, so that none is
@@ -131,7 +130,8 @@ pub async fn write(
     run(clients, time, async |own: usize| {
         let version = versions.fetch_add(1, Ordering::Relaxed);
         let service = own + version % (services / clients) * clients + 1;
-        client.deploy(service, version % environments + 1, version).await
+        let environment = version % environments + 1;
+        client.deploy(&format!("service-{service}"), &format!("environment-{environment}"), version).await
     })
     .await
 }

@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 
 use crate::schema::{
     flag, id, int, int_null, json, json_null, reference, table, text, text_null, time, time_null, uuid,
+    uuid_null,
 };
 
 #[derive(DeriveMigrationName)]
@@ -61,7 +62,7 @@ impl MigrationTrait for Migration {
 }
 
 /// The row that a start locks holds what the gate reads of its environment.
-fn gate_columns() -> [ColumnDef; 6] {
+fn gate_columns() -> [ColumnDef; 7] {
     [
         json_null("policy"),
         int_null("policy_version"),
@@ -69,6 +70,7 @@ fn gate_columns() -> [ColumnDef; 6] {
         text_null("lockdown_token", 200),
         text_null("lockdown_subject", 200),
         time_null("lockdown_since"),
+        uuid_null("freezes"),
     ]
 }
 

@@ -21,6 +21,8 @@ pub struct Environment {
     pub policy: InForce,
     /// Its emergency stop, while it is on.
     pub lockdown: Option<Lockdown>,
+    /// Stands for the freeze windows that concern it: another one whenever those may have changed.
+    pub freezes: Option<Uuid>,
     /// Counts the edits; the entity tag.
     pub revision: i64,
     /// When it was registered.

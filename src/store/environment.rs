@@ -8,6 +8,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::{
+    clock,
     domain::{
         actor::Actor,
         environment::{Environment, EnvironmentSettings, Lockdown},
@@ -45,6 +46,7 @@ pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Environment, S
                 actor: Actor { token, subject },
                 since,
             }),
+        freezes: model.freezes,
         revision: model.revision,
         created_at: model.created_at,
         updated_at: model.updated_at,
@@ -74,6 +76,7 @@ fn to_model(environment: &Environment) -> Model {
         lockdown_token: lockdown.as_ref().map(|lockdown| lockdown.actor.token.clone()),
         lockdown_subject: lockdown.as_ref().map(|lockdown| lockdown.actor.subject.clone()),
         lockdown_since: lockdown.map(|lockdown| lockdown.since),
+        freezes: environment.freezes,
         revision: environment.revision,
         created_at: environment.created_at,
         updated_at: environment.updated_at,
@@ -89,7 +92,9 @@ pub async fn insert(conn: &impl ConnectionTrait, environment: &Environment) -> R
 
 /// Writes what may change of an environment.
 pub async fn update(conn: &impl ConnectionTrait, environment: &Environment) -> Result<(), StoreError> {
-    to_model(environment).into_active_model().reset_all().update(conn).await?;
+    // Of another tier, it may be concerned by other freeze windows.
+    let model = Model { freezes: Some(clock::new_id()), ..to_model(environment) };
+    model.into_active_model().reset_all().update(conn).await?;
     Ok(())
 }
 

@@ -10,9 +10,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
+    clock,
     domain::{
         actor::Actor,
-        freeze::{Covers, Definition, FreezeWindow, Timing},
+        environment::Environment,
+        freeze::{Covers, Definition, FreezeWindow, Timing, Window},
         page::{PageRequest, TimeKey},
         scope::Narrowing,
         text::Name,
@@ -109,18 +111,24 @@ pub async fn lock(conn: &impl ConnectionTrait) -> Result<(), StoreError> {
 /// Inserts a window.
 pub async fn insert(conn: &impl ConnectionTrait, freeze: &FreezeWindow) -> Result<(), StoreError> {
     Entity::insert(to_model(freeze).into_active_model()).exec_without_returning(conn).await?;
-    Ok(())
+    tell(conn).await
 }
 
 /// Writes what may change of a window.
 pub async fn update(conn: &impl ConnectionTrait, freeze: &FreezeWindow) -> Result<(), StoreError> {
     to_model(freeze).into_active_model().reset_all().update(conn).await?;
-    Ok(())
+    tell(conn).await
 }
 
 /// Takes a window away.
 pub async fn delete(conn: &impl ConnectionTrait, id: Uuid) -> Result<(), StoreError> {
     Sql::new("DELETE FROM freeze_window WHERE id = ").bind(id).run(conn).await?;
+    tell(conn).await
+}
+
+/// Makes it known to every environment that freeze windows have changed.
+async fn tell(conn: &impl ConnectionTrait) -> Result<(), StoreError> {
+    Sql::new("UPDATE environment SET freezes = ").bind(clock::new_id()).run(conn).await?;
     Ok(())
 }
 
@@ -187,6 +195,18 @@ pub async fn list(
     and_within(&mut sql, within);
     sql.newest_first(("f.created_at", "f.id"), page);
     sql.all(conn).await?.iter().map(from_row).collect()
+}
+
+/// The windows that concern an environment, oldest first.
+pub async fn concerning(
+    conn: &impl ConnectionTrait,
+    environment: &Environment,
+) -> Result<Vec<Window>, StoreError> {
+    let mut sql = select();
+    sql.push(" AND (f.environments LIKE ").bind(quoted(environment.name.as_str()));
+    sql.push(" OR f.tiers LIKE ").bind(quoted(&environment.settings.tier.to_string()));
+    let rows = sql.push(") ORDER BY f.created_at, f.id").all(conn).await?;
+    rows.iter().map(|row| Ok(from_row(row)?.window())).collect()
 }
 
 /// All windows that the narrowing allows, oldest first.

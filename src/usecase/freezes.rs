@@ -3,6 +3,7 @@
 mod memo;
 
 use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ use crate::{
             draft::Draft,
             standing,
         },
+        gate::facts::Period,
         page::{Page, PageRequest, TimeKey, page},
         vocabulary::Scope,
     },
@@ -123,6 +125,20 @@ fn about<'a>(
         Some(name) => event.environment(name),
         None => event,
     }
+}
+
+/// The periods in which an environment is kept shut: those of [`periods`](crate::domain::freeze::periods).
+pub async fn periods(
+    ctx: &Ctx,
+    conn: &impl ConnectionTrait,
+    environment: &Environment,
+    now: DateTime<Utc>,
+) -> Result<Vec<Period>, Error> {
+    let memo = &ctx.app.freezes;
+    if let Some(periods) = memo.recall(environment, now) {
+        return Ok(periods);
+    }
+    Ok(memo.keep(environment, freeze::concerning(conn, environment).await?, now))
 }
 
 /// What an edit makes of what it finds.

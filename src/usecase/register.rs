@@ -165,6 +165,7 @@ pub fn new_environment(
         unconfirmed,
         policy: InForce::default(),
         lockdown: None,
+        freezes: None,
         revision: 1,
         created_at: now,
         updated_at: now,

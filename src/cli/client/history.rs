@@ -103,12 +103,8 @@ pub(super) async fn collect(
 }
 
 fn row(deployment: &Deployment, now: DateTime<Utc>) -> Vec<String> {
-    let mark = match deployment {
-        Deployment { ungated: true, .. } => " (ungated)",
-        Deployment { recorded: true, .. } => " (recorded)",
-        Deployment { reverted_by: Some(_), .. } => " (reverted)",
-        Deployment { .. } => "",
-    };
+    let marks = deployment.marks().join(", ");
+    let marks = if marks.is_empty() { marks } else { format!(" ({marks})") };
     let took = deployment.finished_at.unwrap_or(now) - deployment.started_at;
     vec![
         deployment.started_at.format("%Y-%m-%d %H:%M:%S").to_string(),
@@ -116,7 +112,7 @@ fn row(deployment: &Deployment, now: DateTime<Utc>) -> Vec<String> {
         plain(&deployment.environment).into_owned(),
         plain(&deployment.version).into_owned(),
         plain(&deployment.kind).into_owned(),
-        format!("{}{mark}", plain(&deployment.status)),
+        format!("{}{marks}", plain(&deployment.status)),
         duration(took),
         plain(deployment.actor.name()).into_owned(),
     ]
@@ -130,7 +126,8 @@ mod tests {
     fn a_row_says_what_happened() {
         let value = json!({"id": "d1", "service": "shop", "environment": "prod", "version": "1.4.2", "status": "succeeded",
             "kind": "deploy", "started_at": "2026-03-04T12:00:00.000000Z", "finished_at": "2026-03-04T12:01:32Z",
-            "actor": {"token": "ci", "subject": "mira"}, "ungated": true, "recorded": true, "new_field": 1});
+            "actor": {"token": "ci", "subject": "mira"}, "ungated": true, "recorded": true, "new_field": 1,
+            "override": {"reason": "the house burns"}, "reverted_by": "d2"});
         let cells = Deployment::deserialize(&value)
             .map(|deployment| row(&deployment, clock::now()))
             .unwrap_or_default();
@@ -140,7 +137,7 @@ mod tests {
             "prod",
             "1.4.2",
             "deploy",
-            "succeeded (ungated)",
+            "succeeded (override, ungated, reverted)",
             "1m 32s",
             "mira",
         ];

@@ -58,6 +58,22 @@ pub struct Deployment {
     /// Went on while the gate could not be asked.
     #[serde(default)]
     pub ungated: bool,
+    /// Why the gate's rules were lifted, where they were.
+    #[serde(default, rename = "override")]
+    pub override_: Option<Override>,
+}
+
+impl Deployment {
+    /// What is remarkable about it, in the words of the lists.
+    pub fn marks(&self) -> Vec<&'static str> {
+        let marks = [
+            (self.override_.is_some(), "override"),
+            (self.ungated, "ungated"),
+            (self.recorded && !self.ungated, "recorded"),
+            (self.reverted_by.is_some(), "reverted"),
+        ];
+        marks.into_iter().filter_map(|(is, mark)| is.then_some(mark)).collect()
+    }
 }
 
 /// One page of deployments.

@@ -182,7 +182,7 @@ impl Draft {
             if next(&parsed, now.naive_utc()).is_some() {
                 return Some(());
             }
-            let detail = format!("never fires, so the window would never {what}: no day is what it asks for");
+            let detail = format!("never fires, so the window would never {what}: there is no such day");
             faults.add(pointer, code, detail);
             None
         };

@@ -153,7 +153,8 @@ proptest! {
             let later = now + TimeDelta::microseconds(((until - now).num_microseconds().unwrap() as f64 * part) as i64);
             let again = outlook(&windows, later);
             prop_assert_eq!(&again.spells, &found.spells, "{}", later);
-            prop_assert_eq!(again.until, found.until);
+            // Where a search gave up, one that begins later may get further.
+            prop_assert!(again.until.is_none_or(|again| again >= until));
         }
     }
 

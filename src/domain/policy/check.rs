@@ -132,6 +132,7 @@ pub(super) mod tests {
             unconfirmed: false,
             policy: InForce::default(),
             lockdown: None,
+            freezes: None,
             revision: 1,
             created_at: at,
             updated_at: at,

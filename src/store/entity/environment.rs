@@ -18,6 +18,7 @@ pub struct Model {
     pub lockdown_token: Option<String>,
     pub lockdown_subject: Option<String>,
     pub lockdown_since: Option<DateTimeUtc>,
+    pub freezes: Option<Uuid>,
     pub revision: i64,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,

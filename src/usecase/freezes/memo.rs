@@ -1,100 +1,81 @@
-//! Remembers what freeze windows come to: the gate asks the same windows again and again, and working cron expressions
-//! out each time would be most of its work.
+//! Remembers the freeze windows of environments and what they come to: the gate asks for the same again and again, and
+//! reading them and working cron expressions out each time would be most of its work.
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::domain::{
-    freeze::{Outlook, Timing, Window, named, outlook},
+    environment::Environment,
+    freeze::{Outlook, Window, named, outlook},
     gate::facts::Period,
 };
 
-/// How many windows are remembered, over all sets of them. Each takes less than a kilobyte.
+/// How many windows are remembered, over all environments. Each takes less than a kilobyte.
 const WINDOWS_MAX: usize = 20_000;
 
-/// Remembers what sets of freeze windows come to, for as long as it stays the same. It knows them by their timing alone,
-/// so that a window that was edited is another one.
+/// Remembers for each environment the windows that concern it. It need not be told when they change: the environment, as
+/// it is read for each decision, says which windows it means ([`Environment::freezes`]).
 #[derive(Debug, Default)]
-pub struct Memo {
-    hasher: RandomState,
-    known: Mutex<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    sets: HashMap<u64, Set>,
-    windows: usize,
-}
+pub struct Memo(Mutex<HashMap<Uuid, Known>>);
 
 #[derive(Debug)]
-struct Set {
-    timings: Vec<Timing>,
+struct Known {
+    freezes: Option<Uuid>,
+    windows: Vec<Window>,
     from: DateTime<Utc>,
     outlook: Outlook,
 }
 
-impl Set {
-    fn answers(&self, windows: &[Window], now: DateTime<Utc>) -> bool {
-        self.from <= now
-            && self.outlook.until.is_none_or(|until| now < until)
-            && self.timings.iter().eq(windows.iter().map(|window| &window.timing))
+impl Known {
+    fn look(freezes: Option<Uuid>, windows: Vec<Window>, from: DateTime<Utc>) -> Self {
+        let outlook = outlook(&windows, from);
+        Self { freezes, windows, from, outlook }
+    }
+
+    fn holds(&self, now: DateTime<Utc>) -> bool {
+        self.from <= now && self.outlook.until.is_none_or(|until| now < until)
+    }
+
+    fn periods(&self) -> Vec<Period> {
+        named(&self.windows, &self.outlook.spells)
     }
 }
 
 impl Memo {
-    /// As [`freeze::periods`](crate::domain::freeze::periods), and mostly from memory.
-    pub fn periods(&self, windows: &[Window], now: DateTime<Utc>) -> Vec<Period> {
-        if windows.is_empty() {
-            return Vec::new();
+    /// What the windows of an environment come to, if they are the ones that are known.
+    pub fn recall(&self, environment: &Environment, now: DateTime<Utc>) -> Option<Vec<Period>> {
+        let known = self.lock();
+        let mine = known.get(&environment.id).filter(|mine| mine.freezes == environment.freezes)?;
+        if mine.holds(now) {
+            return Some(mine.periods());
         }
-        let key = self.key(windows);
-        if let Some(set) = self.lock().sets.get(&key)
-            && set.answers(windows, now)
-        {
-            return named(windows, &set.outlook.spells);
+        let windows = mine.windows.clone();
+        // Looking ahead takes its time, in which others may look up theirs.
+        drop(known);
+        Some(self.keep(environment, windows, now))
+    }
+
+    /// Remembers the windows of an environment, and tells what they come to.
+    pub fn keep(&self, environment: &Environment, windows: Vec<Window>, now: DateTime<Utc>) -> Vec<Period> {
+        let looked = Known::look(environment.freezes, windows, now);
+        let periods = looked.periods();
+        let mut known = self.lock();
+        known.insert(environment.id, looked);
+        if known.values().map(|one| one.windows.len() + 1).sum::<usize>() > WINDOWS_MAX {
+            // What is asked for again is soon back.
+            known.clear();
         }
-        let outlook = outlook(windows, now);
-        let periods = named(windows, &outlook.spells);
-        let timings = windows.iter().map(|window| window.timing.clone()).collect();
-        self.lock().keep(key, Set { timings, from: now, outlook });
         periods
     }
 
-    fn key(&self, windows: &[Window]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        for window in windows {
-            window.timing.hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-
     /// What it holds is right even after a panic elsewhere: it is only ever replaced as a whole.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Known {
-    fn keep(&mut self, key: u64, set: Set) {
-        let more = set.timings.len();
-        if more > WINDOWS_MAX {
-            return;
-        }
-        if let Some(old) = self.sets.remove(&key) {
-            self.windows -= old.timings.len();
-        }
-        if self.windows + more > WINDOWS_MAX {
-            // What is asked for again is soon back, and what is not, such as windows that are over, is gone.
-            self.sets.clear();
-            self.windows = 0;
-        }
-        self.windows += more;
-        self.sets.insert(key, set);
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,13 +83,35 @@ impl Known {
 mod tests {
     use chrono::TimeDelta;
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::domain::freeze::periods;
+    use crate::domain::{
+        environment::EnvironmentSettings,
+        freeze::{Timing, periods},
+        policy::InForce,
+        text::Name,
+        vocabulary::Tier,
+    };
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
+    }
+
+    fn environment(id: u128, freezes: Option<u128>) -> Environment {
+        let then = DateTime::UNIX_EPOCH;
+        Environment {
+            id: Uuid::from_u128(id),
+            name: Name::parse("prod").unwrap(),
+            settings: EnvironmentSettings { tier: Tier::Production, rank: 1, url: None },
+            unconfirmed: false,
+            policy: InForce::default(),
+            lockdown: None,
+            freezes: freezes.map(Uuid::from_u128),
+            revision: 1,
+            created_at: then,
+            updated_at: then,
+            archived_at: None,
+        }
     }
 
     fn recurring(number: u128, start: &str, end: &str) -> Window {
@@ -140,39 +143,44 @@ mod tests {
             steps in proptest::collection::vec((0..6_i64, 0..7_200_000_000_i64, any::<[bool; 5]>()), 1..40)
         ) {
             let memo = Memo::default();
-            let all = windows();
-            for (hours, jitter, wanted) in steps {
-                let now = at("2026-10-24T20:00:00Z") + TimeDelta::hours(hours) + TimeDelta::microseconds(jitter);
-                let some: Vec<_> = all.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(one, _)| one.clone()).collect();
-                prop_assert_eq!(memo.periods(&some, now), periods(&some, now));
-                prop_assert_eq!(memo.periods(&all, now), periods(&all, now));
+            let now = at("2026-10-24T20:00:00Z");
+            for (number, (hours, jitter, wanted)) in (1..).zip(steps) {
+                let now = now + TimeDelta::hours(hours) + TimeDelta::microseconds(jitter);
+                let all = windows().into_iter().zip(wanted);
+                let some: Vec<_> = all.filter(|(_, wanted)| *wanted).map(|(one, _)| one).collect();
+                let one = environment(1, Some(number));
+                prop_assert_eq!(memo.recall(&one, now), None, "the windows have changed");
+                prop_assert_eq!(memo.keep(&one, some.clone(), now), periods(&some, now));
+                for minutes in [0, 3, 40, -20, 900, 3000] {
+                    let now = now + TimeDelta::minutes(minutes);
+                    prop_assert_eq!(memo.recall(&one, now), Some(periods(&some, now)));
+                }
             }
         }
     }
 
     #[test]
-    fn a_window_of_another_name_is_told_by_its_own() {
+    fn each_environment_has_its_own() {
         let memo = Memo::default();
         let now = at("2026-10-24T20:00:00Z");
-        let first = [recurring(1, "0 18 * * *", "0 8 * * *")];
-        let second = [recurring(2, "0 18 * * *", "0 8 * * *")];
-        assert_eq!(memo.periods(&first, now)[0].name, "window 1");
-        assert_eq!(memo.periods(&second, now)[0].name, "window 2");
+        let shut = vec![recurring(1, "0 18 * * *", "0 8 * * *")];
+        assert_eq!(memo.keep(&environment(1, None), shut, now).len(), 1);
+        assert_eq!(memo.keep(&environment(2, None), Vec::new(), now), []);
+        assert_eq!(memo.recall(&environment(1, None), now).map(|periods| periods.len()), Some(1));
+        assert_eq!(memo.recall(&environment(2, None), now), Some(Vec::new()));
+        assert_eq!(memo.recall(&environment(3, None), now), None);
     }
 
     #[test]
     fn it_forgets_rather_than_grow() {
         let memo = Memo::default();
         let now = at("2026-10-24T20:00:00Z");
-        for day in 0..60 {
-            let ends_at = now + TimeDelta::days(day + 1);
-            let timing = Timing::Once { starts_at: now, ends_at };
-            let window = Window { timing, ..recurring(1, "", "") };
-            let many = vec![window; 1000];
-            assert_eq!(memo.periods(&many, now).len(), 1000);
-            assert!(memo.lock().windows <= WINDOWS_MAX);
+        let timing = Timing::Once { starts_at: now, ends_at: now + TimeDelta::days(1) };
+        let many = vec![Window { timing, ..recurring(1, "", "") }; 1000];
+        for id in 0..60 {
+            assert_eq!(memo.keep(&environment(id, None), many.clone(), now).len(), 1000);
+            let held = memo.lock().values().map(|known| known.windows.len()).sum::<usize>();
+            assert!(held <= WINDOWS_MAX);
         }
-        let sets = memo.lock().sets.values().map(|set| set.timings.len()).sum::<usize>();
-        assert_eq!(memo.lock().windows, sets);
     }
 }

@@ -108,7 +108,6 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         version: question.version.as_str(),
         artefact: None,
         current: target.current.as_ref().map(|current| current.release_id),
-        now,
         lock_sources: false,
     };
     let mut evidence = gate::evidence(conn, &wanted).await?;

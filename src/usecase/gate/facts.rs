@@ -21,10 +21,10 @@ use crate::{
     },
     store::{
         deployment,
-        gate::{self, Evidence},
+        gate::{self, Evidence, Wanted},
         scan,
     },
-    usecase::{context::Ctx, error::Error},
+    usecase::{context::Ctx, error::Error, freezes},
 };
 
 /// Among so many of the newest releases one that is within the vulnerability budget is looked for.
@@ -91,14 +91,28 @@ pub async fn gather(
         Kind::Rollback => rollback(ctx, conn, target, environment, release).await?,
         Kind::Deploy | Kind::Hotfix | Kind::Redeploy => Return::default(),
     };
-    let mut sources = Vec::new();
-    if policy.promotion.mode != Mode::Off {
-        let names = &policy.promotion.from;
-        let (found, later) = gate::sources(conn, target.service_id, &artefact, names).await?;
-        sources = found;
-        now = later.unwrap_or(now);
-    }
+    let sources = match evidence.sources {
+        Some(sources) => sources,
+        None if policy.promotion.mode == Mode::Off => Vec::new(),
+        None => {
+            let wanted = Wanted {
+                service_id: target.service_id,
+                environment,
+                version: release.identity.version.as_str(),
+                artefact: Some(&artefact),
+                current: None,
+                lock_sources: false,
+            };
+            let (sources, later) = gate::sources(conn, &wanted).await?;
+            now = later;
+            sources
+        }
+    };
     let at = moment(now, target.last_at);
+    let freezes = match policy.freeze.mode {
+        Mode::Off => Vec::new(),
+        Mode::Enforce | Mode::Report => freezes::periods(ctx, conn, environment, at).await?,
+    };
     let budget = &policy.vulnerabilities;
     let is_over = budget.mode != Mode::Off && rules::over(budget, &evidence.scans).next().is_some();
     let within_budget = if is_over && !back.verified {
@@ -122,7 +136,7 @@ pub async fn gather(
         }),
         running,
         lockdown: environment.lockdown.clone(),
-        freezes: ctx.app.freezes.periods(&evidence.windows, at),
+        freezes,
         sources,
         approvals: evidence.approvals,
         insiders: insiders(ctx, release, asked.initiated_by),

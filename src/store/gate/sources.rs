@@ -1,0 +1,83 @@
+//! How long an artefact has been in the environments that a policy promotes from.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, DatabaseBackend};
+use serde::Deserialize;
+
+use super::{Wanted, artefact, objects};
+use crate::{
+    domain::{
+        gate::{
+            facts::{Source, SourceStanding},
+            rules,
+        },
+        vocabulary::Mode,
+    },
+    store::{
+        error::StoreError,
+        sql::{Sql, clock, now_of},
+    },
+};
+
+/// A stay of the artefact in an environment, or an environment without any, as the database writes it into JSON.
+#[derive(Deserialize)]
+pub(super) struct StayRow {
+    name: String,
+    standing: SourceStanding,
+    /// When it began to count: with the first deployment in it that went through the gate.
+    since: Option<DateTime<Utc>>,
+    /// When another artefact took its place, if one has.
+    until: Option<DateTime<Utc>>,
+    reverted_at: Option<DateTime<Utc>>,
+}
+
+/// Pushes the column `sources`: every stay of the artefact in the environments that the policy promotes from.
+pub(super) fn push(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
+    sql.push(&objects(postgres, &["name", "standing", "since", "until", "reverted_at"]));
+    sql.push(
+        "SELECT e.name, CASE WHEN e.archived_at IS NOT NULL THEN 'archived' WHEN e.unconfirmed THEN 'unconfirmed' \
+         ELSE 'confirmed' END AS standing, v.since, v.until, (SELECT MAX(b.finished_at) FROM deployment x \
+         JOIN deployment b ON b.id = x.reverted_by WHERE x.status = 'succeeded' AND x.environment_id = e.id AND x.service_id = ",
+    );
+    artefact(sql.bind(wanted.service_id).push(" AND "), "x.artefact", wanted);
+    sql.push(
+        ") AS reverted_at FROM environment e LEFT JOIN (SELECT d.environment_id, \
+         MIN(CASE WHEN d.credited THEN d.finished_at END) AS since, \
+         CASE WHEN COUNT(*) = COUNT(d.superseded_at) THEN MAX(d.superseded_at) END AS until \
+         FROM deployment d WHERE d.status = 'succeeded' AND d.service_id = ",
+    );
+    artefact(sql.bind(wanted.service_id).push(" AND "), "d.artefact", wanted);
+    sql.push(
+        " GROUP BY d.environment_id, d.stay_started_at) AS v ON v.environment_id = e.id WHERE e.name IN (NULL",
+    );
+    for name in &wanted.environment.policy.policy.promotion.from {
+        sql.push(", ").bind(name.as_str());
+    }
+    sql.push(")) AS o) AS sources");
+}
+
+/// What the rules know of these environments, in the order of their names.
+pub(super) fn read(stays: Vec<StayRow>, names: &[String]) -> Vec<Source> {
+    let source = |name: &String| {
+        let mine: Vec<&StayRow> = stays.iter().filter(|stay| stay.name == *name).collect();
+        let counting: Vec<_> =
+            mine.iter().filter_map(|stay| stay.since.map(|since| (since, stay.until))).collect();
+        let standing = mine.first().map_or(SourceStanding::Unknown, |stay| stay.standing);
+        rules::source(name.clone(), standing, &counting, mine.first().and_then(|stay| stay.reverted_at))
+    };
+    names.iter().map(source).collect()
+}
+
+/// What the rules know of the environments that the policy promotes from, and the moment; after their targets were locked.
+pub async fn sources(
+    conn: &impl ConnectionTrait,
+    wanted: &Wanted<'_>,
+) -> Result<(Vec<Source>, DateTime<Utc>), StoreError> {
+    let rule = &wanted.environment.policy.policy.promotion;
+    let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
+    let mut sql = Sql::new(format!("SELECT {} AS now, ", clock(conn)));
+    push(&mut sql, postgres, wanted);
+    let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("sources"))?;
+    let stays = super::rows(&row, "sources", Mode::Enforce)?;
+    Ok((read(stays, &rule.from), now_of(&row)?))
+}
