@@ -37,6 +37,8 @@ impl MigrationTrait for Migration {
             let alter = Table::alter().table("environment").add_column(&mut column).to_owned();
             manager.alter_table(alter).await?;
         }
+        let added_by = &mut text_null("image_added_by", 200);
+        manager.alter_table(Table::alter().table("release").add_column(added_by).to_owned()).await?;
         for statement in [freeze_window(), approval(), scan(), finding()] {
             manager.create_table(statement).await?;
         }
@@ -53,6 +55,8 @@ impl MigrationTrait for Migration {
         for name in ["finding", "scan", "approval", "freeze_window"] {
             manager.drop_table(Table::drop().table(name).to_owned()).await?;
         }
+        let alter = Table::alter().table("release").drop_column("image_added_by").to_owned();
+        manager.alter_table(alter).await?;
         for column in gate_columns() {
             let alter = Table::alter().table("environment").drop_column(column.get_column_name()).to_owned();
             manager.alter_table(alter).await?;

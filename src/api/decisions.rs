@@ -44,7 +44,8 @@ pub struct StoredView {
     pub kind: Kind,
     /// Who asked.
     pub actor: ActorView,
-    /// The deployment that was let start.
+    /// The deployment that was let start; null where it was denied, or nothing was started because it was only asked
+    /// (`record` of `POST /gate/check`).
     pub deployment_id: Nullable<Uuid>,
     /// How often in a row the same was said.
     pub count: i64,

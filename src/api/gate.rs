@@ -8,7 +8,7 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        deployments::body::{OverrideBody, override_reason},
+        deployments::body::{OverrideBody, override_reason, preempts},
         problem::Problem,
         reply::{Changed, Reply, answer},
         types::{Nullable, Time},
@@ -77,6 +77,7 @@ impl GateQuestion {
         let version = faults.take("/version", Version::parse(&self.version));
         let initiated_by = self.initiated_by.as_ref().map(|text| text::free(text, SHORT_TEXT_MAX));
         let initiated_by = faults.take_optional("/initiated_by", initiated_by);
+        preempts("/preempt", self.preempt, self.kind, &mut faults);
         let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
         let named = service.zip(environment).zip(version);
         faults.finish(named.map(|((service, environment), version)| Question {

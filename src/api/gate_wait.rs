@@ -9,6 +9,7 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
+        deployments::body::preempts,
         gate::AnswerView,
         problem::{Code, FieldError, Problem},
     },
@@ -119,9 +120,7 @@ impl GateWaitApi {
         let timeout = faults.take("/query/timeout", seconds(timeout.0));
         let seen = faults.take_optional("/query/seen", seen.0.map(state));
         let preempt = preempt.0.unwrap_or(false);
-        if preempt && kind.0 != Some(Kind::Rollback) {
-            faults.add("/query/preempt", "not-a-rollback", "only a deployment of kind rollback may preempt");
-        }
+        preempts("/query/preempt", preempt, kind.0, &mut faults);
         let named = service.zip(environment).zip(version).zip(timeout);
         let waiting = named.map(|(((service, environment), version), timeout)| Waiting {
             question: Question {

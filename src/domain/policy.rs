@@ -22,7 +22,7 @@ pub const APPROVAL_SECONDS: i64 = 7 * 24 * 3600;
 /// The rules of the gate in one environment. A section that is left out stays as it is without any policy; one that is
 /// given is enforced unless its `mode` says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[oai(deny_unknown_fields, example)]
 pub struct Policy {
     /// Whether freeze windows count; enforced where nothing is said.
@@ -79,7 +79,7 @@ const fn enforced() -> Mode {
 
 /// Settings of `freeze`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[oai(deny_unknown_fields)]
 pub struct FreezeRule {
     /// How it counts.
@@ -103,7 +103,7 @@ impl Default for FreezeRule {
 
 /// Settings of `promotion`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[oai(deny_unknown_fields)]
 pub struct PromotionRule {
     /// How it counts.
@@ -132,7 +132,7 @@ impl Default for PromotionRule {
 
 /// Settings of `approval`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[oai(deny_unknown_fields)]
 pub struct ApprovalRule {
     /// How it counts.
@@ -174,7 +174,7 @@ impl Default for ApprovalRule {
 
 /// Settings of `vulnerabilities`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[oai(deny_unknown_fields)]
 pub struct VulnerabilitiesRule {
     /// How it counts.
@@ -210,7 +210,7 @@ impl Default for VulnerabilitiesRule {
 
 /// How many vulnerabilities of each severity are room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[oai(deny_unknown_fields, skip_serializing_if_is_none)]
 pub struct Budget {
     /// Of critical ones.
@@ -250,7 +250,7 @@ impl Budget {
 
 /// Settings of `image`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[oai(deny_unknown_fields)]
 pub struct ImageRule {
     /// How it counts.
@@ -273,7 +273,7 @@ impl Default for ImageRule {
 
 /// Settings of `outdated`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[oai(deny_unknown_fields)]
 pub struct OutdatedRule {
     /// How it counts.

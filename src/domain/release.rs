@@ -31,6 +31,8 @@ pub struct Release {
     pub actor: Actor,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
+    /// The subject that added the image, where it was missing at first.
+    pub image_added_by: Option<String>,
 }
 
 /// The identity of a release; it never changes, but for an image that was missing.

@@ -204,7 +204,7 @@ pub async fn asked(
     sql.bind(only.since).push(&format!(
         " GROUP BY d.service_id, d.environment_id, d.release_id) \
          SELECT w.since, w.release_id, w.environment_id, d.id, d.inputs, d.actor_token, d.actor_subject, \
-         s.name AS service_name, r.version, r.actor_subject AS recorded_by, r.initiated_by, \
+         s.name AS service_name, r.version, r.actor_subject AS recorded_by, r.initiated_by, r.image_added_by, \
          COALESCE(r.number < c.number, false) AS outdated, {REVERTED_AT} AS reverted_at, {} \
          FROM denied w JOIN decision d ON d.service_id = w.service_id AND d.environment_id = w.environment_id \
          AND d.release_id = w.release_id AND d.last_evaluated_at = w.last AND NOT d.allowed \
@@ -229,7 +229,8 @@ pub async fn asked(
 fn asked_from_row(row: &QueryResult) -> Result<Asked, StoreError> {
     let environment = environment_from_row(row, "e_")?;
     let inputs: Option<Inputs> = serde_json::from_str(&row.try_get::<String>("", "inputs")?).ok();
-    let makers = [row.try_get::<Option<String>>("", "initiated_by")?, Some(row.try_get("", "recorded_by")?)];
+    let maker = |column| row.try_get::<Option<String>>("", column);
+    let makers = [maker("initiated_by")?, maker("recorded_by")?, maker("image_added_by")?];
     Ok(Asked {
         release_id: row.try_get("", "release_id")?,
         environment_id: row.try_get("", "environment_id")?,

@@ -82,7 +82,8 @@ pub async fn insert_denial(
     sql.bind(about.service_id).push(" AND environment_id = ").bind(about.environment_id);
     sql.push(" ORDER BY evaluated_at DESC, id DESC LIMIT 1");
     if let Some(last) = sql.one(conn).await? {
-        let checks: Vec<Check> = read(&last.try_get::<String>("", "checks")?)?;
+        // Those of another version may be of another shape, and then are not the same.
+        let checks: Vec<Check> = read(&last.try_get::<String>("", "checks")?).unwrap_or_default();
         let same = !last.try_get::<bool>("", "allowed")?
             && last.try_get::<Uuid>("", "release_id")? == about.release_id
             && last.try_get::<String>("", "actor_token")? == about.actor.token
@@ -175,14 +176,14 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt("decision"))
 }
 
-/// Forgets denials that were last given before the moment; what was allowed is kept for ever.
+/// Forgets denials, and what was only asked, that were last given before the moment; what started is kept for ever.
 pub async fn purge(
     conn: &impl ConnectionTrait,
     before: DateTime<Utc>,
     limit: i64,
 ) -> Result<u64, StoreError> {
     let mut sql = Sql::new(
-        "DELETE FROM decision WHERE id IN (SELECT id FROM decision WHERE NOT allowed AND last_evaluated_at < ",
+        "DELETE FROM decision WHERE id IN (SELECT id FROM decision WHERE (NOT allowed OR deployment_id IS NULL) AND last_evaluated_at < ",
     );
     sql.bind(before).push(" LIMIT ").bind(limit).push(")").run(conn).await
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _,
-    QueryResult, Value,
+    ActiveModelTrait as _, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult as _,
+    IntoActiveModel as _, QueryResult, Value,
 };
 use uuid::Uuid;
 
@@ -137,7 +137,15 @@ pub async fn lock_with_dependents(
     sql.bind(name).bind(format!("%\"{name}\"%"));
     let sql = sql.with_text(locking(conn, &query, "FOR UPDATE"));
     let (mut found, mut now) = (None, None);
-    for row in sql.all(conn).await? {
+    let locked = sql.all(conn).await?;
+    // A policy that came to name this one while the locks were waited for was not among what was looked for then.
+    let mut sql = Sql::new("SELECT COUNT(*) AS n FROM environment WHERE name = ");
+    sql.bind(name).push(" OR policy LIKE ").bind(format!("%\"{name}\"%"));
+    let there = sql.one(conn).await?.map_or(Ok(0), |row| row.try_get::<i64>("", "n"))?;
+    if usize::try_from(there).ok() != Some(locked.len()) {
+        return Err(StoreError::Busy(DbErr::Custom("a policy has just come to name it".to_owned())));
+    }
+    for row in locked {
         let environment = from_row(&row, "")?;
         if environment.name.as_str() == name {
             found = Some(environment);

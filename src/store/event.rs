@@ -84,6 +84,10 @@ pub async fn list(
     if filter.without_tokens {
         sql.push(" AND v.kind NOT LIKE 'token.%'");
     }
+    if within.environments.is_some() {
+        // Such a window names several environments, or tiers: more than the narrowing may allow.
+        sql.push(" AND NOT (v.environment IS NULL AND v.kind LIKE 'freeze.%')");
+    }
     let service = "COALESCE(v.service, '')";
     let environment = "COALESCE(v.environment, '')";
     within_or_about_neither(&mut sql, within, service, environment);

@@ -201,6 +201,12 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let approvals = rows(row, "approvals", policy.approval.mode)?.into_iter().map(approval);
     let mut approvals: Vec<ApprovalFact> = approvals.collect::<Result<_, StoreError>>()?;
     approvals.sort_by_key(|approval| (approval.at, approval.id));
+    let sources = if wanted.lock_sources {
+        None
+    } else {
+        let stays: Vec<_> = rows(row, "sources", policy.promotion.mode)?;
+        Some(sources::read(&stays, &policy.promotion.from))
+    };
     let scan = |ScanRow { id, scanner, scanned_at, counts }| ScanFact { id, scanner, scanned_at, counts };
     Ok(Evidence {
         release: None,
@@ -209,11 +215,6 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
         approvals,
         scans: rows(row, "scans", policy.vulnerabilities.mode)?.into_iter().map(scan).collect(),
         reverted_at: if looked_at(policy.approval.mode) { row.try_get("", "reverted_at")? } else { None },
-        sources: match wanted.lock_sources {
-            true => None,
-            false => {
-                Some(sources::read(rows(row, "sources", policy.promotion.mode)?, &policy.promotion.from))
-            }
-        },
+        sources,
     })
 }

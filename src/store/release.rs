@@ -40,6 +40,7 @@ pub(super) fn from_row(row: &QueryResult) -> Result<Release, StoreError> {
         },
         actor: Actor { token: model.actor_token, subject: model.actor_subject },
         created_at: model.created_at,
+        image_added_by: model.image_added_by,
     })
 }
 
@@ -63,18 +64,19 @@ pub async fn insert(conn: &impl ConnectionTrait, release: &Release) -> Result<()
         actor_token: release.actor.token.clone(),
         actor_subject: release.actor.subject.clone(),
         created_at: release.created_at,
+        image_added_by: release.image_added_by.clone(),
     };
     Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
     Ok(())
 }
 
 /// Adds the image that a release lacked.
-pub async fn add_image(conn: &impl ConnectionTrait, id: Uuid, identity: &Identity) -> Result<(), StoreError> {
+pub async fn add_image(conn: &impl ConnectionTrait, release: &Release) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE release SET image = ");
-    sql.bind(identity.image.as_ref().map(ToString::to_string))
-        .push(", artefact = ")
-        .bind(identity.artefact());
-    sql.push(" WHERE id = ").bind(id).run(conn).await?;
+    sql.bind(release.identity.image.as_ref().map(ToString::to_string));
+    sql.push(", artefact = ").bind(release.identity.artefact());
+    sql.push(", image_added_by = ").bind(release.image_added_by.clone());
+    sql.push(" WHERE id = ").bind(release.id).run(conn).await?;
     Ok(())
 }
 

@@ -123,6 +123,7 @@ pub async fn supersede(conn: &impl ConnectionTrait, id: Uuid) -> Result<(), Stor
 pub async fn twin(conn: &impl ConnectionTrait, of: &Scan) -> Result<Option<Scan>, StoreError> {
     let mut sql = select(of.service_id, &of.artefact);
     sql.push(" AND c.scanner = ").bind(of.scanner.as_str()).push(" AND c.scanned_at = ").bind(of.scanned_at);
+    sql.push(" AND c.format = ").bind(of.format.as_str());
     for severity in Severity::ALL {
         sql.push(&format!(" AND c.{severity} = ")).bind(i64::from(of.counts.of(*severity)));
     }

@@ -89,7 +89,7 @@ fn locked(row: &QueryResult) -> Result<Locked, StoreError> {
 
 /// Locks a service and in it a target against every change, and its environment against changes of what the gate reads.
 /// Whoever may register a release locks the service as a whole, because its releases are numbered one after the other.
-/// The service comes first for everybody, so that nobody who holds a target waits for it.
+/// The service comes first for everybody and the targets last, so that nobody who holds a target waits for either.
 pub async fn lock(
     conn: &impl ConnectionTrait,
     service: &str,
@@ -100,7 +100,7 @@ pub async fn lock(
     let mut values = Sql::new(String::new());
     values.bind(service).bind(environment);
     let service_lock = if registers { "FOR UPDATE OF s" } else { "FOR SHARE OF s" };
-    let locks = format!("{service_lock} FOR UPDATE OF t FOR SHARE OF e");
+    let locks = format!("{service_lock} FOR SHARE OF e FOR UPDATE OF t");
     let sql = values.with_text(locking(conn, &query, &locks));
     sql.one(conn).await?.as_ref().map(locked).transpose()
 }

@@ -245,6 +245,7 @@ async fn insert(
         description: given.description.clone(),
         actor: ctx.actor().clone(),
         created_at: slot.now,
+        image_added_by: None,
     };
     release::insert(tx.conn(), &made).await.map_err(Error::raced)?;
     let data = json!({ "identity": made.identity, "number": made.number });
@@ -271,7 +272,8 @@ async fn compare(
     if let Again::AddsImage(image) = outcome {
         let data = json!({ "image": image });
         known.identity.image = Some(image);
-        release::add_image(tx.conn(), known.id, &known.identity).await?;
+        known.image_added_by = Some(ctx.actor().subject.clone());
+        release::add_image(tx.conn(), &known).await?;
         events.push(
             NewEvent::new(EventKind::ReleaseImageAdded, ctx.actor(), data)
                 .service(slot.service)

@@ -128,7 +128,7 @@ db_test!(
         assert!(status.contains("prod") && status.contains("incident 42"), "{status}");
         shell.refused("lockdown place prod", "", 2);
         for _ in 0..2 {
-            assert_eq!(shell.ok("lockdown lift prod", &[], ""), "prod is not locked down any more\n");
+            assert_eq!(shell.ok("lockdown lift prod", &[], ""), "prod is not locked down\n");
         }
         assert_eq!(shell.json("lockdown status")["items"], serde_json::json!([]));
         shell.ok(DEPLOY, &[], "");

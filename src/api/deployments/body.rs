@@ -242,9 +242,7 @@ impl StartDeployment {
         short(&mut faults, "/initiated_by", self.initiated_by.as_ref());
         long(&mut faults, "/reason", self.reason.as_ref());
         faults.take_optional("/pipeline_url", self.pipeline_url.as_deref().map(text::web_url));
-        if self.preempt && self.kind != Some(Kind::Rollback) {
-            faults.add("/preempt", "not-a-rollback", "only a deployment of kind rollback may preempt");
-        }
+        preempts("/preempt", self.preempt, self.kind, &mut faults);
         let lease_seconds = faults.take("/lease_seconds", lease(self.lease_seconds, ledger));
         let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
         let start = target.zip(lease_seconds).map(|(named, lease_seconds)| Start {
@@ -274,6 +272,13 @@ fn lease(asked: Option<i64>, ledger: &LedgerConfig) -> Result<i64, Malformed> {
         return Ok(asked);
     }
     Err(Malformed::new("out-of-range", format!("must be from 1 to {max} seconds")))
+}
+
+/// Refuses to preempt for anything but a rollback.
+pub fn preempts(pointer: &str, preempt: bool, kind: Option<Kind>, faults: &mut Faults) {
+    if preempt && kind != Some(Kind::Rollback) {
+        faults.add(pointer, "not-a-rollback", "only a deployment of kind rollback may preempt");
+    }
 }
 
 /// Why the gate's rules are to be lifted, if they are.

@@ -9,7 +9,7 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     api::{
@@ -28,16 +28,17 @@ static READING: Semaphore = Semaphore::const_new(4);
 pub struct ReportBody(Body);
 
 impl ReportBody {
-    /// Reads the report, and what tells it from others.
-    pub(super) async fn read(self) -> Result<(Report, Vec<String>), Problem> {
-        let _permit = READING.acquire().await.map_err(|_closed| Problem::internal())?;
+    /// Reads the report, and what tells it from others. The permit stands for its memory.
+    pub(super) async fn read(self) -> Result<(Report, Vec<String>, SemaphorePermit<'static>), Problem> {
+        let permit = READING.acquire().await.map_err(|_closed| Problem::internal())?;
         let bytes = self.0.into_bytes().await.map_err(|error| unreadable(&error))?;
         if bytes.is_empty() {
             return Err(Problem::new(Code::InvalidRequest, "The request needs a JSON body and has none."));
         }
-        // A report of many megabytes takes longer to read than other requests should wait for this thread.
-        let work = move || (scan::read(&bytes), hex::encode(Sha256::digest(&bytes)));
-        let (report, hash) = tokio::task::spawn_blocking(work).await.map_err(|error| {
+        // A report of many megabytes takes longer to read than other requests should wait for this thread. Nobody can stop it
+        // there: its permit goes with it, so that no others begin in the place of a request that was given up.
+        let work = move || (scan::read(&bytes), hex::encode(Sha256::digest(&bytes)), permit);
+        let (report, hash, permit) = tokio::task::spawn_blocking(work).await.map_err(|error| {
             tracing::error!(%error, "a report could not be read");
             Problem::internal()
         })?;
@@ -47,7 +48,7 @@ impl ReportBody {
             }
             Unreadable::Faulty(faults) => refuse(faults),
         })?;
-        Ok((report, vec![hash]))
+        Ok((report, vec![hash], permit))
     }
 }
 

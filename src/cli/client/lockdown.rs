@@ -124,7 +124,7 @@ async fn lift(session: &Session, environment: &str) -> Result<Exit, Error> {
     if session.format == Format::Json {
         output::print_json(&json!({ "environment": environment, "lockdown": null }))?;
     } else {
-        output::print(format_args!("{} is not locked down any more", plain(environment)))?;
+        output::print(format_args!("{} is not locked down", plain(environment)))?;
     }
     Ok(Exit::DONE)
 }

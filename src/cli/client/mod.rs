@@ -4,6 +4,7 @@ pub mod approve;
 pub mod credentials;
 pub mod decisions;
 pub mod deploy;
+pub mod environment;
 pub mod error;
 pub mod exit;
 pub mod freeze;
@@ -51,6 +52,9 @@ pub enum ClientCommand {
     /// Read what the gate said before, and evaluate it again.
     #[command(subcommand, after_help = decisions::EXAMPLES)]
     Decisions(decisions::DecisionsCommand),
+    /// List environments, and confirm those that a deployment has registered.
+    #[command(subcommand)]
+    Environment(environment::EnvironmentCommand),
     /// Read and set the rules of an environment's gate.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -97,6 +101,7 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::History(args) => history::run(&session, &args).await,
         ClientCommand::Release(command) => release::run(&session, command).await,
         ClientCommand::Decisions(command) => decisions::run(&session, command).await,
+        ClientCommand::Environment(command) => environment::run(&session, command).await,
         ClientCommand::Policy(command) => policy::run(&session, command).await,
         ClientCommand::Approve(args) => approve::say(&session, &args, "approved").await,
         ClientCommand::Reject(args) => approve::say(&session, &args, "rejected").await,

@@ -53,7 +53,7 @@ pub struct RollbackArgs {
     /// Cancel the deployment that is running in the target, rather than wait for it.
     #[arg(long)]
     preempt: bool,
-    /// Do not ask for confirmation.
+    /// Do not ask for confirmation. Without a terminal nobody is asked anyway.
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]

@@ -6,12 +6,10 @@ use crate::domain::{
     environment::Environment,
     fault::{Faults, Malformed},
     policy::{Budget, ImageRule, Policy, PromotionRule, VulnerabilitiesRule},
-    text::{self, Name},
+    text::Name,
     vocabulary::Mode,
 };
 
-/// The longest name of a scanner.
-const SCANNER_MAX: usize = 100;
 /// The longest pattern of a repository.
 const REPOSITORY_MAX: usize = 255;
 
@@ -65,7 +63,8 @@ fn check_promotion(faults: &mut Faults, rule: &PromotionRule, own: &Name, known:
             Some(environment) if environment.archived_at.is_some() => fault("archived", "is archived"),
             Some(environment) if environment.unconfirmed => {
                 let detail = format!(
-                    "was registered by a deployment, and nobody has confirmed it; PATCH /environments/{name} does"
+                    "was registered by a deployment, and nobody has confirmed it; `waybill environment confirm {name}` \
+                     or PATCH /environments/{name} does"
                 );
                 fault("unconfirmed", &detail)
             }
@@ -81,13 +80,7 @@ fn check_vulnerabilities(faults: &mut Faults, rule: &VulnerabilitiesRule) {
                       be given, or the mode must be off: so the rule would never fail";
         faults.add("/vulnerabilities/max", "required", detail);
     }
-    each(faults, "/vulnerabilities/scanners", &rule.scanners, |name| {
-        if name.trim().is_empty() || name.trim() != name {
-            let detail = "must be a scanner's name, without space around it";
-            return Err(Malformed::new("invalid-scanner", detail));
-        }
-        text::free(name, SCANNER_MAX).map(drop)
-    });
+    each(faults, "/vulnerabilities/scanners", &rule.scanners, |name| Name::parse(name).map(drop));
 }
 
 fn check_image(faults: &mut Faults, rule: &ImageRule) {
@@ -97,16 +90,31 @@ fn check_image(faults: &mut Faults, rule: &ImageRule) {
         faults.add("/image/require_digest", "required", detail);
     }
     each(faults, "/image/allowed_repositories", &rule.allowed_repositories, |pattern| {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/*-".contains(c);
-        if (1..=REPOSITORY_MAX).contains(&pattern.len()) && pattern.chars().all(allowed) {
+        if pattern.len() <= REPOSITORY_MAX && is_repository_pattern(pattern) {
             return Ok(());
         }
         let detail = format!(
-            "must be 1 to {REPOSITORY_MAX} of letters, digits and '.', '_', '-', ':', '/', with '*' for a part of a \
-             path and '**' for any number of them"
+            "must be a repository as images name it, like `registry.example.com:5000/shop/*`, without scheme and tag, at \
+             most {REPOSITORY_MAX} characters, with '*' for a part of a path and '**' for any number of parts"
         );
         Err(Malformed::new("invalid-repository", detail))
     });
+}
+
+/// Whether it can match a repository: one that cannot would keep everything out.
+fn is_repository_pattern(pattern: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._*-".contains(c);
+    let part =
+        |part: &str| !part.is_empty() && part.chars().all(allowed) && (part == "**" || !part.contains("**"));
+    match pattern.split_once('/') {
+        None => part(pattern),
+        Some((host, path)) => {
+            let host = host.split_once(':').map_or(host, |(host, port)| {
+                if port == "*" || port.parse::<u16>().is_ok() { host } else { "" }
+            });
+            part(host) && path.split('/').all(part)
+        }
+    }
 }
 
 #[cfg(test)]

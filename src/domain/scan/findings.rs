@@ -13,6 +13,8 @@ pub const FINDINGS_MAX: usize = 20_000;
 pub const ID_MAX: usize = 128;
 /// The longest name of a package, and the longest version that is kept, in characters.
 const PACKAGE_MAX: usize = 300;
+/// So many CVEs may one advisory stand for.
+const CVES_MAX: usize = 100;
 /// How many versions of one package are kept.
 const VERSIONS_MAX: usize = 20;
 /// How many faults of one report are named.
@@ -101,6 +103,9 @@ impl Findings {
             );
         }
         let (Some(id), Some(package), Some(severity)) = (id, package, severity) else { return };
+        let (mut installed, mut fixed) = (BTreeSet::new(), BTreeSet::new());
+        keep(&mut installed, said.installed);
+        keep(&mut fixed, said.fixed.iter().map(String::as_str));
         for (vulnerability, alias) in names(&id, &said.others) {
             let key = (vulnerability, package.clone());
             if self.kept.len() >= FINDINGS_MAX && !self.kept.contains_key(&key) {
@@ -115,8 +120,8 @@ impl Findings {
             });
             kept.severity = kept.severity.min(severity);
             kept.alias = [kept.alias.take(), alias].into_iter().flatten().min();
-            keep(&mut kept.installed, said.installed);
-            keep(&mut kept.fixed, said.fixed.iter().map(String::as_str));
+            keep(&mut kept.installed, installed.iter().map(String::as_str));
+            keep(&mut kept.fixed, fixed.iter().map(String::as_str));
         }
     }
 
@@ -212,18 +217,25 @@ fn names(id: &str, others: &[String]) -> Vec<(String, Option<String>)> {
     if id.starts_with("CVE-") {
         return vec![(id, of_kind("GHSA-").next())];
     }
-    let cves: Vec<_> = of_kind("CVE-").map(|cve| (cve, Some(id.clone()))).collect();
+    let cves: Vec<_> = of_kind("CVE-").map(|cve| (cve, Some(id.clone()))).take(CVES_MAX).collect();
     if cves.is_empty() { vec![(id, None)] } else { cves }
 }
 
-/// Keeps the first versions in their order, whatever order they come in.
+/// Keeps the first versions in their order, whatever order they come in: no more than can be shown.
 fn keep<'a>(versions: &mut BTreeSet<String>, more: impl IntoIterator<Item = &'a str>) {
     for version in more {
         let version: String = version.chars().filter(|c| !c.is_control()).take(PACKAGE_MAX).collect();
-        if !version.is_empty() && versions.insert(version) && versions.len() > VERSIONS_MAX {
+        if version.is_empty() || !versions.insert(version) {
+            continue;
+        }
+        while versions.len() > VERSIONS_MAX || chars_but_last(versions) > PACKAGE_MAX {
             versions.pop_last();
         }
     }
+}
+
+fn chars_but_last(versions: &BTreeSet<String>) -> usize {
+    versions.iter().rev().skip(1).map(|version| version.chars().count()).sum()
 }
 
 fn joined(versions: &BTreeSet<String>) -> Option<String> {

@@ -22,6 +22,7 @@ pub struct Model {
     pub actor_token: String,
     pub actor_subject: String,
     pub created_at: DateTimeUtc,
+    pub image_added_by: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -57,7 +57,7 @@ pub(super) fn push(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
 }
 
 /// What the rules know of these environments, in the order of their names.
-pub(super) fn read(stays: Vec<StayRow>, names: &[String]) -> Vec<Source> {
+pub(super) fn read(stays: &[StayRow], names: &[String]) -> Vec<Source> {
     let source = |name: &String| {
         let mine: Vec<&StayRow> = stays.iter().filter(|stay| stay.name == *name).collect();
         let counting: Vec<_> =
@@ -78,6 +78,6 @@ pub async fn sources(
     let mut sql = Sql::new(format!("SELECT {} AS now, ", clock(conn)));
     push(&mut sql, postgres, wanted);
     let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("sources"))?;
-    let stays = super::rows(&row, "sources", Mode::Enforce)?;
-    Ok((read(stays, &rule.from), now_of(&row)?))
+    let stays: Vec<_> = super::rows(&row, "sources", Mode::Enforce)?;
+    Ok((read(&stays, &rule.from), now_of(&row)?))
 }

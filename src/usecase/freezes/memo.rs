@@ -13,10 +13,11 @@ use crate::domain::{
     environment::Environment,
     freeze::{Outlook, Window, named, outlook},
     gate::facts::Period,
+    vocabulary::Tier,
 };
 
-/// How many windows are remembered, over all environments. Each takes less than a kilobyte.
-const WINDOWS_MAX: usize = 20_000;
+/// How many windows are remembered, over all environments. Each takes ten kilobytes at most.
+const WINDOWS_MAX: usize = 5_000;
 
 /// Remembers for each environment the windows that concern it. It need not be told when they change: the environment, as
 /// it is read for each decision, says which windows it means ([`Environment::freezes`]).
@@ -26,15 +27,16 @@ pub struct Memo(Mutex<HashMap<Uuid, Known>>);
 #[derive(Debug)]
 struct Known {
     freezes: Option<Uuid>,
+    tier: Tier,
     windows: Vec<Window>,
     from: DateTime<Utc>,
     outlook: Outlook,
 }
 
 impl Known {
-    fn look(freezes: Option<Uuid>, windows: Vec<Window>, from: DateTime<Utc>) -> Self {
+    fn look(environment: &Environment, windows: Vec<Window>, from: DateTime<Utc>) -> Self {
         let outlook = outlook(&windows, from);
-        Self { freezes, windows, from, outlook }
+        Self { freezes: environment.freezes, tier: environment.settings.tier, windows, from, outlook }
     }
 
     fn holds(&self, now: DateTime<Utc>) -> bool {
@@ -50,7 +52,10 @@ impl Memo {
     /// What the windows of an environment come to, if they are the ones that are known.
     pub fn recall(&self, environment: &Environment, now: DateTime<Utc>) -> Option<Vec<Period>> {
         let known = self.lock();
-        let mine = known.get(&environment.id).filter(|mine| mine.freezes == environment.freezes)?;
+        // The tier besides, since a version that does not know of this may have changed it.
+        let is_same =
+            |mine: &&Known| mine.freezes == environment.freezes && mine.tier == environment.settings.tier;
+        let mine = known.get(&environment.id).filter(is_same)?;
         if mine.holds(now) {
             return Some(mine.periods());
         }
@@ -62,7 +67,7 @@ impl Memo {
 
     /// Remembers the windows of an environment, and tells what they come to.
     pub fn keep(&self, environment: &Environment, windows: Vec<Window>, now: DateTime<Utc>) -> Vec<Period> {
-        let looked = Known::look(environment.freezes, windows, now);
+        let looked = Known::look(environment, windows, now);
         let periods = looked.periods();
         let mut known = self.lock();
         known.insert(environment.id, looked);
@@ -90,7 +95,6 @@ mod tests {
         freeze::{Timing, periods},
         policy::InForce,
         text::Name,
-        vocabulary::Tier,
     };
 
     fn at(text: &str) -> DateTime<Utc> {

@@ -80,8 +80,13 @@ pub async fn record(ctx: &Ctx, question: &Question, render: Render<'_, Answer>) 
                 kind: answer.kind,
                 actor: ctx.actor(),
             };
-            decision::insert(tx.conn(), &answer.decision, inputs, about).await?;
-            let shown = visible(ctx, Answer { kept: true, ..answer.clone() });
+            let mut kept = Answer { kept: true, ..answer.clone() };
+            if kept.decision.verdict.allowed {
+                decision::insert(tx.conn(), &kept.decision, inputs, about).await?;
+            } else {
+                kept.decision.id = decision::insert_denial(tx.conn(), &kept.decision, inputs, about).await?;
+            }
+            let shown = visible(ctx, kept);
             ctx.commit(tx, answer.decision.evaluated_at, shown, render).await
         })
         .await

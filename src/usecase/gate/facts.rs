@@ -11,7 +11,7 @@ use crate::{
         environment::Environment,
         gate::{
             Inputs,
-            facts::{CurrentFact, Facts, ReleaseFact, RunningFact},
+            facts::{CurrentFact, Facts, ReleaseFact, RunningFact, Source},
             rules,
         },
         release::Release,
@@ -78,7 +78,7 @@ pub async fn gather(
     asked: Asked<'_>,
     scene: Scene<'_>,
 ) -> Result<Case, Error> {
-    let Scene { target, environment, release, running, evidence, mut now } = scene;
+    let Scene { target, environment, release, running, mut evidence, mut now } = scene;
     let policy = &environment.policy.policy;
     let artefact = release.identity.artefact();
     let is_current = target.current.as_ref().is_some_and(|current| current.release_id == release.id);
@@ -91,19 +91,11 @@ pub async fn gather(
         Kind::Rollback => rollback(ctx, conn, target, environment, release).await?,
         Kind::Deploy | Kind::Hotfix | Kind::Redeploy => Return::default(),
     };
-    let sources = match evidence.sources {
+    let sources = match evidence.sources.take() {
         Some(sources) => sources,
         None if policy.promotion.mode == Mode::Off => Vec::new(),
         None => {
-            let wanted = Wanted {
-                service_id: target.service_id,
-                environment,
-                version: release.identity.version.as_str(),
-                artefact: Some(&artefact),
-                current: None,
-                lock_sources: false,
-            };
-            let (sources, later) = gate::sources(conn, &wanted).await?;
+            let (sources, later) = locked_sources(conn, target, environment, release).await?;
             now = later;
             sources
         }
@@ -153,6 +145,24 @@ pub async fn gather(
     Ok(Case { inputs, back, at })
 }
 
+/// The environments that the policy promotes from, once their targets are locked, and the moment.
+async fn locked_sources(
+    conn: &impl ConnectionTrait,
+    target: &Target,
+    environment: &Environment,
+    release: &Release,
+) -> Result<(Vec<Source>, DateTime<Utc>), Error> {
+    let wanted = Wanted {
+        service_id: target.service_id,
+        environment,
+        version: release.identity.version.as_str(),
+        artefact: Some(&release.identity.artefact()),
+        current: None,
+        lock_sources: false,
+    };
+    Ok(gate::sources(conn, &wanted).await?)
+}
+
 async fn rollback(
     ctx: &Ctx,
     conn: &impl ConnectionTrait,
@@ -174,9 +184,10 @@ async fn rollback(
     })
 }
 
-/// Those whose approval would be their own release's or deployment's.
+/// Those whose approval would be their own release's or deployment's. Whoever added the image decided what runs.
 fn insiders(ctx: &Ctx, release: &Release, initiated_by: Option<&str>) -> BTreeSet<String> {
-    let named = release.description.initiated_by.as_deref().into_iter().chain(initiated_by);
+    let made = [release.description.initiated_by.as_deref(), release.image_added_by.as_deref()];
+    let named = made.into_iter().flatten().chain(initiated_by);
     let acting = [release.actor.subject.as_str(), ctx.actor().subject.as_str()];
     named.chain(acting).map(ToOwned::to_owned).collect()
 }

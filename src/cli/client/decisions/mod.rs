@@ -33,7 +33,9 @@ pub enum DecisionsCommand {
     /// Explain one: who asked, what each rule found, and by which facts.
     Show(ShowArgs),
     /// Evaluate decisions again, by the facts and the policy that were kept with each, and report every difference.
-    #[command(after_help = "Exit codes: 0 all are the same, 1 some differ or could not be read.")]
+    #[command(
+        after_help = "Exit codes: 0 all come out the same, 1 some differ or could not be evaluated again."
+    )]
     Replay(FilterArgs),
 }
 
@@ -131,7 +133,13 @@ impl Stored {
             (true, None) => "allowed",
             (false, _) => "denied",
         };
-        if self.count > 1 { format!("{word} ×{}", self.count) } else { word.to_owned() }
+        let asked = if self.was_only_asked() { ", only asked" } else { "" };
+        if self.count > 1 { format!("{word} ×{}{asked}", self.count) } else { format!("{word}{asked}") }
+    }
+
+    /// What was allowed has started a deployment, or was no more than a question.
+    fn was_only_asked(&self) -> bool {
+        self.decision.allowed && self.deployment_id.is_none()
     }
 }
 

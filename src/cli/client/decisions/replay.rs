@@ -63,10 +63,15 @@ pub(super) async fn run(session: &Session, call: &Call) -> Result<Exit, Error> {
         }
     }
     tally.show(session.format)?;
-    Ok(if tally.differing.is_empty() && tally.unreadable.is_empty() { Exit::DONE } else { Exit::ERROR })
+    Ok(if tally.is_whole() { Exit::DONE } else { Exit::ERROR })
 }
 
 impl Tally {
+    /// Whether every decision was evaluated again, and came out the same.
+    fn is_whole(&self) -> bool {
+        self.differing.is_empty() && self.unreadable.is_empty() && self.without_inputs == 0
+    }
+
     fn add(&mut self, format: Format, stored: &Stored) -> Result<(), Error> {
         match again(stored) {
             Again::WithoutInputs => self.without_inputs += 1,

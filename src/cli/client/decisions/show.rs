@@ -31,6 +31,11 @@ pub(super) async fn run(session: &Session, id: &str) -> Result<Exit, Error> {
     let stored = Stored::deserialize(&answer)?;
     head(&stored).iter().try_for_each(print)?;
     verdict::lines(&stored.decision).iter().try_for_each(print)?;
+    let off = stored.decision.checks.iter().filter(|check| check.mode == "off");
+    let off: Vec<_> = off.map(|check| plain(&check.rule).into_owned()).collect();
+    if !off.is_empty() {
+        print(format_args!("  off: {}", off.join(", ")))?;
+    }
     print("decided by:")?;
     let facts = match Inputs::deserialize(&stored.inputs) {
         Ok(inputs) => in_words(&inputs.facts, stored.at()),

@@ -128,7 +128,7 @@ fn in_words(source: &Source, finding: Finding, soak: TimeDelta, now: DateTime<Ut
         (Finding::Missing, _) if source.reverted_at.is_some() => format!("reverted in {name}"),
         (Finding::Missing, _) => format!("never in {name}"),
         (Finding::Invalid, SourceStanding::Unconfirmed) => {
-            format!("{name} is unconfirmed: PATCH /environments/{name} confirms it")
+            format!("{name} is unconfirmed; `waybill environment confirm {name}` confirms it")
         }
         (Finding::Invalid, SourceStanding::Archived) => format!("{name} is archived"),
         (Finding::Invalid, _) => format!("there is no environment {name}"),

@@ -29,7 +29,10 @@ pub fn freeze(facts: &Facts, rule: &FreezeRule, now: DateTime<Utc>) -> Check {
         1 => String::new(),
         several => format!(" and {} more", several - 1),
     };
-    let message = format!("{}{others}: {}{until}", first.name, first.reason);
+    // The chain of windows may go on beyond those that hold now; its last link says when it opens.
+    let last = facts.freezes.iter().find(|period| period.ends_at == opens_at && !holds(period));
+    let then = last.map(|period| format!("; then {}", period.name)).unwrap_or_default();
+    let message = format!("{}{others}: {}{then}{until}", first.name, first.reason);
     let window = |period: &&Period| {
         json!({
             "id": period.window_id,
