@@ -16,7 +16,7 @@ use crate::{
         auth::Auth,
         problem::Problem,
         reply::{MadeOrThere, Reply, answer},
-        types::{Nullable, Time},
+        types::{Nullable, Text, Time},
         view::{ActorView, next_link, page_request, refuse},
     },
     domain::{
@@ -81,20 +81,20 @@ impl From<Named> for ApprovalView {
 #[oai(deny_unknown_fields, example)]
 pub struct CreateApproval {
     /// The environment.
-    pub environment: String,
+    pub environment: Text,
     /// What you say.
     pub decision: Voice,
     /// Why, in at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub comment: Option<String>,
+    pub comment: Option<Text>,
 }
 
 impl Example for CreateApproval {
     fn example() -> Self {
         Self {
-            environment: "prod".to_owned(),
+            environment: "prod".into(),
             decision: Voice::Approved,
-            comment: Some("Seen in staging; the migration is safe".to_owned()),
+            comment: Some("Seen in staging; the migration is safe".into()),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         deployments::body::{OverrideBody, override_reason, preempts},
         problem::Problem,
         reply::{Changed, Reply, answer},
-        types::{Nullable, Time},
+        types::{Nullable, Text, Time},
         view::{CheckView, DecisionView, OverrideView, refuse},
     },
     domain::{
@@ -32,11 +32,11 @@ pub struct GateApi;
 #[oai(deny_unknown_fields, example)]
 pub struct GateQuestion {
     /// The service.
-    pub service: String,
+    pub service: Text,
     /// The environment.
-    pub environment: String,
+    pub environment: Text,
     /// The release's version; it must be registered.
-    pub version: String,
+    pub version: Text,
     /// What the deployment would be for; when absent `redeploy` if the release is current, else `deploy`.
     #[oai(skip_serializing_if_is_none)]
     pub kind: Option<Kind>,
@@ -45,7 +45,7 @@ pub struct GateQuestion {
     pub preempt: bool,
     /// The person who would set it off, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub initiated_by: Option<String>,
+    pub initiated_by: Option<Text>,
     /// What an override would change; needs the scope `override`.
     #[oai(skip_serializing_if_is_none)]
     pub r#override: Option<OverrideBody>,
@@ -57,9 +57,9 @@ pub struct GateQuestion {
 impl Example for GateQuestion {
     fn example() -> Self {
         Self {
-            service: "shop".to_owned(),
-            environment: "staging".to_owned(),
-            version: "1.4.2".to_owned(),
+            service: "shop".into(),
+            environment: "staging".into(),
+            version: "1.4.2".into(),
             kind: None,
             preempt: false,
             initiated_by: None,

@@ -8,7 +8,7 @@ use crate::{
         Tags,
         auth::Auth,
         problem::Problem,
-        types::Time,
+        types::{Text, Time},
         view::{ActorView, refuse},
     },
     domain::{
@@ -47,12 +47,12 @@ impl From<Lockdown> for LockdownView {
 #[oai(deny_unknown_fields, example)]
 pub struct PlaceLockdown {
     /// Why, in 1 to 2000 characters: everybody whose start is refused reads it.
-    pub reason: String,
+    pub reason: Text,
 }
 
 impl Example for PlaceLockdown {
     fn example() -> Self {
-        Self { reason: "Payments fail since 14:05; incident 42".to_owned() }
+        Self { reason: "Payments fail since 14:05; incident 42".into() }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         auth::Auth,
         problem::Problem,
         reply::{MadeOrThere, Reply, answer},
-        types::{Nullable, Time},
+        types::{Nullable, Text, Time, owned},
         view::{ActorView, LabelsView, next_link, page_request, refuse},
     },
     domain::{
@@ -38,17 +38,21 @@ pub struct ReleasesApi;
 #[oai(rename = "Change", deny_unknown_fields)]
 pub struct ChangeBody {
     /// The commit: 7 to 64 hexadecimal digits.
-    pub sha: String,
+    pub sha: Text,
     /// When it was made.
     pub committed_at: Time,
     /// Its first line.
     #[oai(skip_serializing_if_is_none)]
-    pub title: Option<String>,
+    pub title: Option<Text>,
 }
 
 impl From<Change> for ChangeBody {
     fn from(change: Change) -> Self {
-        Self { sha: change.sha, committed_at: Time(change.committed_at), title: change.title }
+        Self {
+            sha: change.sha.into(),
+            committed_at: Time(change.committed_at),
+            title: change.title.map(Text),
+        }
     }
 }
 
@@ -116,13 +120,13 @@ macro_rules! release_body {
         pub struct $name {
             $($(#[$extra_meta])* pub $extra: $type,)?
             /// The commit it was built from: 7 to 64 hexadecimal digits.
-            pub commit_sha: String,
+            pub commit_sha: Text,
             /// The image it was built into, pinned by digest: `repository@sha256:…`.
             #[oai(skip_serializing_if_is_none)]
-            pub image: Option<String>,
+            pub image: Option<Text>,
             /// The branch or tag it was built from, at most 255 characters.
             #[oai(skip_serializing_if_is_none)]
-            pub r#ref: Option<String>,
+            pub r#ref: Option<Text>,
             /// When its commit was made.
             #[oai(skip_serializing_if_is_none)]
             pub committed_at: Option<Time>,
@@ -131,10 +135,10 @@ macro_rules! release_body {
             pub changes: Vec<ChangeBody>,
             /// The pipeline that built it: an http or https URL.
             #[oai(skip_serializing_if_is_none)]
-            pub pipeline_url: Option<String>,
+            pub pipeline_url: Option<Text>,
             /// The person who set that off, at most 200 characters.
             #[oai(skip_serializing_if_is_none)]
-            pub initiated_by: Option<String>,
+            pub initiated_by: Option<Text>,
             /// Anything else, by name.
             #[oai(default)]
             pub labels: LabelsView,
@@ -144,13 +148,13 @@ macro_rules! release_body {
             fn example() -> Self {
                 Self {
                     $($extra: $example,)?
-                    commit_sha: "8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8".to_owned(),
-                    image: Some(format!("registry.example.com/shop@sha256:{}", "5e".repeat(32))),
-                    r#ref: Some("main".to_owned()),
+                    commit_sha: "8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8".into(),
+                    image: Some(format!("registry.example.com/shop@sha256:{}", "5e".repeat(32)).into()),
+                    r#ref: Some("main".into()),
                     committed_at: None,
                     changes: Vec::new(),
                     pipeline_url: None,
-                    initiated_by: Some("ada".to_owned()),
+                    initiated_by: Some("ada".into()),
                     labels: LabelsView::new(),
                 }
             }
@@ -165,14 +169,14 @@ macro_rules! release_body {
                 let change = |change: &ChangeBody| Change {
                     sha: change.sha.to_ascii_lowercase(),
                     committed_at: change.committed_at.0,
-                    title: change.title.clone(),
+                    title: owned(change.title.as_ref()),
                 };
                 let description = ReleaseDescription {
-                    git_ref: self.r#ref.clone(),
+                    git_ref: owned(self.r#ref.as_ref()),
                     committed_at: self.committed_at.map(|time| time.0),
                     changes: self.changes.iter().map(change).collect(),
-                    pipeline_url: self.pipeline_url.clone(),
-                    initiated_by: self.initiated_by.clone(),
+                    pipeline_url: owned(self.pipeline_url.as_ref()),
+                    initiated_by: owned(self.initiated_by.as_ref()),
                     labels: self.labels.clone(),
                 };
                 description.validate(labels_max, &mut faults);
@@ -186,7 +190,7 @@ release_body! {
     /// A release to register.
     CreateRelease {
         /// Its version: letters, digits and `. _ + ~ -`.
-        version: String = "1.4.2".to_owned(),
+        version: Text = "1.4.2".into(),
     }
 }
 

@@ -52,8 +52,6 @@ impl Check<'_> {
             (Some("object"), Value::Object(fields)) => self.object(schema, fields, at),
             (Some("array"), Value::Array(items)) => self.array(schema, items, at),
             (Some("string"), Value::String(text)) => self.string(schema, text, at),
-            // The framework takes numbers and booleans for plain strings.
-            (Some("string"), Value::Number(_) | Value::Bool(_)) if schema.get("format").is_none() => {}
             (Some("integer"), Value::Number(number)) if !number.is_f64() => self.number(schema, value, at),
             (Some("number"), Value::Number(_)) => self.number(schema, value, at),
             (Some("boolean"), Value::Bool(_)) | (None, _) => {}

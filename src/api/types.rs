@@ -1,4 +1,5 @@
-//! Two shapes of values that the framework lacks: times as this API writes them, and members that may be null.
+//! Shapes of values that the framework lacks: texts that are nothing else, times as this API writes them, and members that
+//! may be null.
 
 use std::borrow::Cow;
 
@@ -9,6 +10,66 @@ use poem_openapi::{
 };
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+
+/// A text of a request. The framework takes a number for its digits: `1.10` would be the version `1.1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Text(pub String);
+
+impl std::ops::Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for Text {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+/// The text of an optional member.
+pub fn owned(text: Option<&Text>) -> Option<String> {
+    text.map(|text| text.0.clone())
+}
+
+impl Type for Text {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = String;
+    type RawElementValueType = String;
+
+    fn name() -> Cow<'static, str> {
+        String::name()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        String::schema_ref()
+    }
+
+    fn as_raw_value(&self) -> Option<&String> {
+        Some(&self.0)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a String> + 'a> {
+        self.0.raw_element_iter()
+    }
+}
+
+impl ParseFromJSON for Text {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        match value {
+            Some(Value::String(text)) => Ok(Self(text)),
+            value => Err(ParseError::expected_type(value.unwrap_or_default())),
+        }
+    }
+}
+
+impl ToJSON for Text {
+    fn to_json(&self) -> Option<Value> {
+        self.0.to_json()
+    }
+}
 
 /// A moment: RFC 3339 in UTC with microseconds. Read with any offset, as RFC 3339 has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::{
     support::api::{Api, commit, id_of, start_body},
 };
 
-async fn sealed(api: &Api) {
+pub async fn sealed(api: &Api) {
     while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
 }
 

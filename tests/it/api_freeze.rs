@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use waybill::{domain::vocabulary::Scope, usecase::upkeep};
 
 use crate::{
+    api_audit::sealed,
     db_test,
     support::api::{Api, id_of},
 };
@@ -200,6 +201,11 @@ db_test!(
     }
 );
 
+/// How many windows the audit log tells of.
+async fn told(api: &Api) -> usize {
+    api.get("/events?kind=freeze.created").await.ok(200)["items"].as_array().unwrap().len()
+}
+
 db_test!(
     async fn a_narrowed_token_sees_what_counts_where_it_reaches(db: TestDb) {
         let api = with_environments(&db, &["prod", "prod-eu", "dev"]).await;
@@ -216,6 +222,9 @@ db_test!(
         assert_eq!(seen, [id_of(&both), id_of(&by_tier)]);
         assert_eq!(list[0]["environments"], json!(["prod"]), "and no other name");
         narrow.get(&path(&hidden)).await.problem(404, "not-found");
+        sealed(&api).await;
+        assert!(told(&api).await >= 3);
+        assert_eq!(told(&narrow).await, 0, "nor by the audit log, which names other environments");
         let calendar = narrow.get("/freeze-windows/calendar").await.ok(200)["items"].take();
         assert!(calendar.as_array().unwrap().iter().all(|item| item["environment"] == "prod"), "{calendar}");
         narrow.get("/freeze-windows/calendar?environment=dev").await.problem(404, "not-found");

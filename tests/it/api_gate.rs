@@ -9,7 +9,7 @@ use waybill::domain::{gate, vocabulary::Scope};
 use crate::{
     db_test,
     support::{
-        api::{Answer, Api, id_of, image, start_body},
+        api::{Answer, Api, id_of, image, release, start_body},
         db::TestDb,
         wire::Wire,
     },
@@ -102,10 +102,9 @@ db_test!(
         assert_eq!(api.post_once("key", "/gate/check", question).await.ok(200), kept, "kept once");
         let stored = api.get(&format!("/decisions/{}", id_of(&kept))).await.ok(200);
         assert_eq!((&stored["state"], &stored["deployment_id"]), (&kept["state"], &Value::Null));
-        assert_eq!(
-            api.get("/decisions?environment=prod").await.ok(200)["items"].as_array().unwrap().len(),
-            2
-        );
+        let kept = api.get("/decisions?environment=prod").await.ok(200)["items"].take();
+        assert_eq!(kept.as_array().unwrap().len(), 1, "the same denial as the start's: {kept}");
+        assert_eq!((&kept[0]["count"], &kept[0]["id"]), (&json!(2), &decision["id"]));
     }
 );
 
@@ -123,6 +122,15 @@ db_test!(
         assert_eq!(pointers, ["/service", "/environment", "/version", "/override/reason"]);
         let body = json!({ "service": "shop", "environment": "prod", "version": "1", "kind": "redeploy" });
         assert_eq!(api.post("/gate/check", body).await.faults(), [("/kind".into(), "not-current".into())]);
+        let body = json!({ "service": "shop", "environment": "prod", "version": "1", "preempt": true });
+        assert_eq!(
+            api.post("/gate/check", body).await.faults(),
+            [("/preempt".into(), "not-a-rollback".into())]
+        );
+        // The number would be the version 1.1.
+        let mut body = start_body("shop/prod", "1");
+        body["version"] = json!(1.10);
+        assert_eq!(api.post("/deployments", body).await.faults(), [("/version".into(), "type".into())]);
         let reader = api.token(&[Scope::Read], None, None).await;
         asked(&reader, "shop/prod", "1").await.ok(200);
         let mut body = json!({ "service": "shop", "environment": "prod", "version": "1", "record": true });
@@ -370,6 +378,24 @@ async fn pile_up(api: &Api, from: usize, until: usize) {
         api.post("/services/shop/releases/1/scans", scan).await.ok(201);
     }
 }
+
+db_test!(
+    async fn whoever_adds_the_image_does_not_approve_it(db: TestDb) {
+        let api = ground(&db).await;
+        policy(&api, json!({ "approval": {} })).await;
+        api.post("/services", json!({ "name": "shop" })).await.ok(201);
+        let mal = api.person("mal", &[Scope::Approve, Scope::Deploy, Scope::Read], &[]).await;
+        let mut body = release("1");
+        (body["version"], body["image"]) = (json!("1"), Value::Null);
+        api.post("/services/shop/releases", body.clone()).await.ok(201);
+        body["image"] = json!(image('c'));
+        mal.post("/services/shop/releases", body).await.ok(200);
+        let yes = json!({ "environment": "prod", "decision": "approved" });
+        mal.post("/services/shop/releases/1/approvals", yes).await.ok(201);
+        let message = found(&api, "1", "approval").await["message"].take();
+        assert_eq!(message, "0 of 1; not counted: mal: initiated, recorded or deploys it");
+    }
+);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_costs_as_many_round_trips_however_much_is_behind_it() {

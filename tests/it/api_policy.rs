@@ -128,7 +128,7 @@ db_test!(
             ("/approval/groups/1", "duplicate"),
             ("/approval/groups/2", "invalid-name"),
             ("/vulnerabilities/max", "required"),
-            ("/vulnerabilities/scanners/0", "invalid-scanner"),
+            ("/vulnerabilities/scanners/0", "invalid-name"),
             ("/image/allowed_repositories/1", "invalid-repository"),
         ];
         let expected = expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned()));
@@ -170,6 +170,7 @@ db_test!(
             "/image/allowed_repositories",
             "/image/require_digest",
             "/outdated",
+            "/promotion/from/0",
             "/promotion/from/1",
             "/promotion/require",
             "/promotion/soak",

@@ -61,6 +61,15 @@ db_test!(
 
         assert!(shell.ok("policy show prod", &[], "").starts_with("# prod has no policy"));
         let none = shell.refused("policy set prod --preset production", "", 5);
+        let nothing = shell.refused("policy set prod --file -", "", 2);
+        assert!(nothing.contains("is empty"), "what a pipe brings whose first half has failed: {nothing}");
+        let unconfirmed = shell.ok("environment list", &[], "");
+        assert!(
+            unconfirmed.lines().any(|line| line.starts_with("prod ") && line.ends_with("no")),
+            "{unconfirmed}"
+        );
+        let confirmed = shell.ok("environment confirm prod --rank 7", &[], "");
+        assert_eq!(confirmed, "prod is confirmed: tier production, rank 7\n");
         assert!(none.contains("no confirmed environment has a lower one"), "{none}");
         shell.refused("policy set prod", "", 2);
         shell.refused("policy set prod --preset reckless", "", 2);
@@ -80,7 +89,7 @@ db_test!(
                 "  approval.mode: \"off\" → \"enforce\"",
             ]
         );
-        let stale = shell.refused("policy set prod --file - --if-version 0", "", 1);
+        let stale = shell.refused("policy set prod --file - --if-version 0", "{}", 1);
         assert!(stale.contains("edited since"), "{stale}");
         let shown = shell.ok("policy show prod", &[], "");
         assert!(

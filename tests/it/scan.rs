@@ -141,6 +141,22 @@ fn an_advisory_counts_as_the_vulnerabilities_it_is_about() {
 }
 
 #[test]
+fn an_advisory_is_about_so_many_vulnerabilities_at_most() {
+    let related: Vec<_> = (0..500).map(|n| json!({ "id": format!("CVE-2026-{n:05}") })).collect();
+    let versions: Vec<_> = (0..500).map(|n| format!("{n}.{}", "0".repeat(200))).collect();
+    let found = json!({
+        "vulnerability": { "id": "GHSA-aaaa-bbbb-cccc", "severity": "High", "fix": { "versions": versions } },
+        "relatedVulnerabilities": related,
+        "artifact": { "name": "openssl", "version": "3" },
+    });
+    let mut report: Value = serde_json::from_slice(fixture!("grype-advisory")).unwrap();
+    report["matches"] = json!(vec![found; 20]);
+    let findings = read(report.to_string().as_bytes()).unwrap().findings;
+    assert_eq!(findings.len(), 100);
+    assert!(findings.iter().all(|found| found.fixed_version.as_ref().unwrap().chars().count() == 300));
+}
+
+#[test]
 fn a_plain_report() {
     let report = read(fixture!("plain")).unwrap();
     assert_eq!((report.format, report.scanner.as_str()), (ScanFormat::Plain, "snyk"));

@@ -4,7 +4,10 @@ use poem_openapi::{Object, types::Example};
 use uuid::Uuid;
 
 use crate::{
-    api::{releases::DeployedRelease, types::Time},
+    api::{
+        releases::DeployedRelease,
+        types::{Text, Time, owned},
+    },
     config::LedgerConfig,
     domain::{
         deployment::Progress,
@@ -26,7 +29,7 @@ const OVERRIDE_REASON_MIN: usize = 10;
 #[oai(deny_unknown_fields)]
 pub struct OverrideBody {
     /// A reason of at least ten characters; it is part of the decision.
-    pub reason: String,
+    pub reason: Text,
 }
 
 /// A deployment to start.
@@ -34,11 +37,11 @@ pub struct OverrideBody {
 #[oai(deny_unknown_fields, example)]
 pub struct StartDeployment {
     /// The service; registered in passing when it is not known.
-    pub service: String,
+    pub service: Text,
     /// The environment; registered in passing when it is not known.
-    pub environment: String,
+    pub environment: Text,
     /// The release's version.
-    pub version: String,
+    pub version: Text,
     /// The release, for when it is not on record yet.
     #[oai(skip_serializing_if_is_none)]
     pub release: Option<DeployedRelease>,
@@ -56,13 +59,13 @@ pub struct StartDeployment {
     pub remediates: Option<Uuid>,
     /// The person who set it off, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub initiated_by: Option<String>,
+    pub initiated_by: Option<Text>,
     /// Why, at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub reason: Option<String>,
+    pub reason: Option<Text>,
     /// The pipeline that does it: an http or https URL.
     #[oai(skip_serializing_if_is_none)]
-    pub pipeline_url: Option<String>,
+    pub pipeline_url: Option<Text>,
     /// How long it may stay silent before it expires, in seconds; at most seven days.
     #[oai(skip_serializing_if_is_none)]
     pub lease_seconds: Option<i64>,
@@ -74,15 +77,15 @@ pub struct StartDeployment {
 impl Example for StartDeployment {
     fn example() -> Self {
         Self {
-            service: "shop".to_owned(),
-            environment: "staging".to_owned(),
-            version: "1.4.2".to_owned(),
+            service: "shop".into(),
+            environment: "staging".into(),
+            version: "1.4.2".into(),
             release: Some(DeployedRelease::example()),
             strategy: Some(Strategy::Rolling),
             kind: None,
             preempt: false,
             remediates: None,
-            initiated_by: Some("ada".to_owned()),
+            initiated_by: Some("ada".into()),
             reason: None,
             pipeline_url: None,
             lease_seconds: Some(600),
@@ -96,11 +99,11 @@ impl Example for StartDeployment {
 #[oai(deny_unknown_fields, example)]
 pub struct RecordDeployment {
     /// The service; registered in passing when it is not known.
-    pub service: String,
+    pub service: Text,
     /// The environment; registered in passing when it is not known.
-    pub environment: String,
+    pub environment: Text,
     /// The release's version.
-    pub version: String,
+    pub version: Text,
     /// The release, for when it is not on record yet.
     #[oai(skip_serializing_if_is_none)]
     pub release: Option<DeployedRelease>,
@@ -124,16 +127,16 @@ pub struct RecordDeployment {
     pub remediates: Option<Uuid>,
     /// The person who set it off, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub initiated_by: Option<String>,
+    pub initiated_by: Option<Text>,
     /// Why, at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub reason: Option<String>,
+    pub reason: Option<Text>,
     /// A line for people, at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub message: Option<String>,
+    pub message: Option<Text>,
     /// The pipeline that did it: an http or https URL.
     #[oai(skip_serializing_if_is_none)]
-    pub pipeline_url: Option<String>,
+    pub pipeline_url: Option<Text>,
 }
 
 impl Example for RecordDeployment {
@@ -142,9 +145,9 @@ impl Example for RecordDeployment {
             Time(chrono::DateTime::from_timestamp(1_767_225_600 + second, 0).unwrap_or_default())
         };
         Self {
-            service: "shop".to_owned(),
-            environment: "staging".to_owned(),
-            version: "1.4.1".to_owned(),
+            service: "shop".into(),
+            environment: "staging".into(),
+            version: "1.4.1".into(),
             release: Some(DeployedRelease::example()),
             strategy: None,
             kind: None,
@@ -167,10 +170,10 @@ impl Example for RecordDeployment {
 pub struct Heartbeat {
     /// A line for people, at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub message: Option<String>,
+    pub message: Option<Text>,
     /// A step of the strategy, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub phase: Option<String>,
+    pub phase: Option<Text>,
     /// The share of the traffic that reaches the release, in percent.
     #[oai(skip_serializing_if_is_none)]
     pub traffic_percent: Option<i64>,
@@ -179,8 +182,8 @@ pub struct Heartbeat {
 impl Example for Heartbeat {
     fn example() -> Self {
         Self {
-            message: Some("3 of 5 replicas ready".to_owned()),
-            phase: Some("canary".to_owned()),
+            message: Some("3 of 5 replicas ready".into()),
+            phase: Some("canary".into()),
             traffic_percent: Some(10),
         }
     }
@@ -194,7 +197,7 @@ pub struct FinishDeployment {
     pub status: Outcome,
     /// A line for people, at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub message: Option<String>,
+    pub message: Option<Text>,
 }
 
 impl Example for FinishDeployment {
@@ -225,11 +228,11 @@ fn named(
     Some(Named { service: service?, environment: environment?, version: version?, release })
 }
 
-fn short(faults: &mut Faults, pointer: &str, text: Option<&String>) {
+fn short(faults: &mut Faults, pointer: &str, text: Option<&str>) {
     faults.take_optional(pointer, text.map(|text| text::free(text, SHORT_TEXT_MAX)));
 }
 
-fn long(faults: &mut Faults, pointer: &str, text: Option<&String>) {
+fn long(faults: &mut Faults, pointer: &str, text: Option<&str>) {
     faults.take_optional(pointer, text.map(|text| text::free(text, TEXT_MAX)));
 }
 
@@ -237,10 +240,10 @@ impl StartDeployment {
     /// The start that is asked for, once every field of it is right.
     pub fn parse(&self, labels_max: usize, ledger: &LedgerConfig) -> Result<Start, Faults> {
         let mut faults = Faults::default();
-        let names = (self.service.as_str(), self.environment.as_str(), self.version.as_str());
+        let names = (&*self.service, &*self.environment, &*self.version);
         let target = named(names, self.release.as_ref(), labels_max, &mut faults);
-        short(&mut faults, "/initiated_by", self.initiated_by.as_ref());
-        long(&mut faults, "/reason", self.reason.as_ref());
+        short(&mut faults, "/initiated_by", self.initiated_by.as_deref());
+        long(&mut faults, "/reason", self.reason.as_deref());
         faults.take_optional("/pipeline_url", self.pipeline_url.as_deref().map(text::web_url));
         preempts("/preempt", self.preempt, self.kind, &mut faults);
         let lease_seconds = faults.take("/lease_seconds", lease(self.lease_seconds, ledger));
@@ -254,9 +257,9 @@ impl StartDeployment {
             kind: self.kind,
             preempt: self.preempt,
             remediates: self.remediates,
-            initiated_by: self.initiated_by.clone(),
-            reason: self.reason.clone(),
-            pipeline_url: self.pipeline_url.clone(),
+            initiated_by: owned(self.initiated_by.as_ref()),
+            reason: owned(self.reason.as_ref()),
+            pipeline_url: owned(self.pipeline_url.as_ref()),
             lease_seconds,
             override_reason,
         });
@@ -283,7 +286,7 @@ pub fn preempts(pointer: &str, preempt: bool, kind: Option<Kind>, faults: &mut F
 
 /// Why the gate's rules are to be lifted, if they are.
 pub fn override_reason(given: Option<&OverrideBody>, faults: &mut Faults) -> Option<String> {
-    let reason = given?.reason.as_str();
+    let reason: &str = &given?.reason;
     let parsed = if reason.trim().chars().count() < OVERRIDE_REASON_MIN {
         let detail = format!("must be at least {OVERRIDE_REASON_MIN} characters");
         Err(Malformed::new("too-short", detail))
@@ -297,11 +300,11 @@ impl RecordDeployment {
     /// The deployment that is to be recorded, once every field of it is right.
     pub fn parse(&self, labels_max: usize) -> Result<Record, Faults> {
         let mut faults = Faults::default();
-        let names = (self.service.as_str(), self.environment.as_str(), self.version.as_str());
+        let names = (&*self.service, &*self.environment, &*self.version);
         let target = named(names, self.release.as_ref(), labels_max, &mut faults);
-        short(&mut faults, "/initiated_by", self.initiated_by.as_ref());
-        long(&mut faults, "/reason", self.reason.as_ref());
-        long(&mut faults, "/message", self.message.as_ref());
+        short(&mut faults, "/initiated_by", self.initiated_by.as_deref());
+        long(&mut faults, "/reason", self.reason.as_deref());
+        long(&mut faults, "/message", self.message.as_deref());
         faults.take_optional("/pipeline_url", self.pipeline_url.as_deref().map(text::web_url));
         if self.finished_at.0 < self.started_at.0 {
             faults.add("/finished_at", "before-start", "must not be before started_at");
@@ -314,10 +317,10 @@ impl RecordDeployment {
             strategy: self.strategy.unwrap_or(Strategy::Rolling),
             kind: self.kind.unwrap_or(Kind::Deploy),
             remediates: self.remediates,
-            initiated_by: self.initiated_by.clone(),
-            reason: self.reason.clone(),
-            pipeline_url: self.pipeline_url.clone(),
-            message: self.message.clone(),
+            initiated_by: owned(self.initiated_by.as_ref()),
+            reason: owned(self.reason.as_ref()),
+            pipeline_url: owned(self.pipeline_url.as_ref()),
+            message: owned(self.message.as_ref()),
             outcome: self.status,
             started_at: self.started_at.0,
             finished_at: self.finished_at.0,
@@ -331,15 +334,15 @@ impl Heartbeat {
     /// The progress, once every field of it is right.
     pub fn parse(&self) -> Result<Progress, Faults> {
         let mut faults = Faults::default();
-        long(&mut faults, "/message", self.message.as_ref());
-        short(&mut faults, "/phase", self.phase.as_ref());
+        long(&mut faults, "/message", self.message.as_deref());
+        short(&mut faults, "/phase", self.phase.as_deref());
         if self.traffic_percent.is_some_and(|percent| !(0..=100).contains(&percent)) {
             faults.add("/traffic_percent", "out-of-range", "must be from 0 to 100");
         }
         faults.finish(Some(Progress {
-            phase: self.phase.clone(),
+            phase: owned(self.phase.as_ref()),
             traffic_percent: self.traffic_percent,
-            message: self.message.clone(),
+            message: owned(self.message.as_ref()),
         }))
     }
 }
@@ -348,7 +351,7 @@ impl FinishDeployment {
     /// The end, once every field of it is right.
     pub fn parse(&self) -> Result<(Outcome, Option<String>), Faults> {
         let mut faults = Faults::default();
-        long(&mut faults, "/message", self.message.as_ref());
-        faults.finish(Some((self.status, self.message.clone())))
+        long(&mut faults, "/message", self.message.as_deref());
+        faults.finish(Some((self.status, owned(self.message.as_ref()))))
     }
 }

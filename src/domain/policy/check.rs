@@ -173,7 +173,7 @@ pub(super) mod tests {
         policy.promotion.from = names(&["dev", "old", "prod", "nowhere", "staging", "staging", "A", "A"]);
         policy.approval.groups = names(&["managers", "Managers", "managers"]);
         policy.vulnerabilities.mode = Mode::Enforce;
-        policy.vulnerabilities.scanners = names(&["trivy", " trivy", "", "a\u{0}", "trivy"]);
+        policy.vulnerabilities.scanners = names(&["trivy", "Trivy", "", "a\u{0}", "trivy"]);
         policy.image.mode = Mode::Report;
         policy.image.allowed_repositories = names(&["registry.example.com:5000/**", "a@b", "", "[a]"]);
         let expected = [
@@ -188,15 +188,36 @@ pub(super) mod tests {
             ("/approval/groups/1", "invalid-name"),
             ("/approval/groups/2", "duplicate"),
             ("/vulnerabilities/max", "required"),
-            ("/vulnerabilities/scanners/1", "invalid-scanner"),
-            ("/vulnerabilities/scanners/2", "invalid-scanner"),
-            ("/vulnerabilities/scanners/3", "control-character"),
+            ("/vulnerabilities/scanners/1", "invalid-name"),
+            ("/vulnerabilities/scanners/2", "invalid-name"),
+            ("/vulnerabilities/scanners/3", "invalid-name"),
             ("/vulnerabilities/scanners/4", "duplicate"),
             ("/image/allowed_repositories/1", "invalid-repository"),
             ("/image/allowed_repositories/2", "invalid-repository"),
             ("/image/allowed_repositories/3", "invalid-repository"),
         ];
         assert_eq!(faults(&policy), expected.map(|(pointer, code)| (pointer.to_owned(), code)));
+    }
+
+    #[test]
+    fn a_pattern_can_match_a_repository() {
+        for right in ["shop", "**", "*/shop", "ghcr.io/acme/**", "r.example.com:5000/a-*/b", "localhost:*/x"]
+        {
+            assert!(is_repository_pattern(right), "{right}");
+        }
+        for wrong in [
+            "https://ghcr.io/a",
+            "ghcr.io/a/",
+            "/a",
+            "a//b",
+            "***",
+            "a**/b",
+            "ghcr.io/a:1.0",
+            "shop:1",
+            ":1/a",
+        ] {
+            assert!(!is_repository_pattern(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -65,6 +65,11 @@ async fn fill_registry(api: &Api) {
         "initiated_by": "Zo\u{eb} O'Neil", "labels": { "a": "b" },
         "changes": [{ "sha": commit("1"), "committed_at": "2026-01-02T03:04:05.000001Z", "title": TEXT }],
     });
+    let mut late = release.clone();
+    (late["version"], late["image"]) = (json!("0.9"), Value::Null);
+    api.post("/services/shop/releases", late.clone()).await.ok(201);
+    late["image"] = json!(image('f'));
+    api.post("/services/shop/releases", late).await.ok(200);
     api.post("/services/shop/releases", release).await.ok(201);
     let token = json!({
         "name": "ci", "subject": TEXT.split('\n').next(), "scopes": ["read", "deploy"],

@@ -2,7 +2,7 @@
 //! about; then what is in the target has to do.
 
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Intent;
 use crate::cli::client::{
@@ -31,39 +31,60 @@ pub async fn run(session: &Session, intent: &Intent, override_reason: Option<&st
     }
 }
 
-/// Shows the target, and refuses if something is running there.
+/// Shows the target, and refuses if something is running there or nothing may start.
 async fn run_without_gate(session: &Session, intent: &Intent) -> Result<Exit, Error> {
-    let (answer, target) = match target(session, &intent.service, &intent.environment).await {
-        Err(Error::Client(error)) if error.is_not_found() => (Value::Null, None),
-        found => found.map(|(answer, target)| (answer, Some(target)))?,
-    };
+    let found = target(session, &intent.service, &intent.environment).await;
+    let (answer, target) = known(found)?.unzip();
+    let environment = session.client.send(&Call::get(&["environments", &intent.environment])).await;
+    let environment = known(environment.map_err(Error::Client))?;
+    let lockdown = environment.and_then(|mut environment| environment.get_mut("lockdown").map(Value::take));
+    let reason = lockdown.as_ref().and_then(|lockdown| lockdown.get("reason")).and_then(Value::as_str);
+    let busy = target.as_ref().is_some_and(|target| target.running.is_some());
+    let allowed = !busy && reason.is_none();
     if session.format == Format::Json {
-        output::print_json(&answer)?;
+        let shown = json!({"recorded": false, "allowed": allowed, "lockdown": lockdown, "target": answer});
+        output::print_json(&shown)?;
     } else {
-        for line in lines(intent, target.as_ref()) {
+        for line in lines(intent, target.as_ref(), reason) {
             print(line)?;
         }
     }
-    let busy = target.is_some_and(|target| target.running.is_some());
-    Ok(if busy { Exit::REFUSED } else { Exit::DONE })
+    Ok(if allowed { Exit::DONE } else { Exit::REFUSED })
 }
 
-fn lines(intent: &Intent, target: Option<&Target>) -> Vec<String> {
+/// Nothing, where there is no such thing.
+fn known<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::Client(error)) if error.is_not_found() => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+fn lines(intent: &Intent, target: Option<&Target>, lockdown: Option<&str>) -> Vec<String> {
     let Intent { service, environment, version, .. } = intent;
+    let mut lines = Vec::new();
+    lines.extend(lockdown.map(|reason| {
+        format!("a start of {version} would be refused now: {environment} is locked down: {}", plain(reason))
+    }));
     let Some(target) = target else {
-        return vec![format!("{service} in {environment} is not known yet; a start registers it")];
+        lines.push(format!("{service} in {environment} is not known yet; a start registers it"));
+        return lines;
     };
     let since = |occupant: &Occupant| {
         let at = occupant.since.format("%Y-%m-%d %H:%M:%S");
         format!("{} since {at} UTC, by {}", plain(&occupant.version), plain(occupant.actor.name()))
     };
     let current = target.current.as_ref().map_or_else(|| "nothing yet".into(), since);
-    let verdict = match &target.running {
+    lines.insert(0, format!("{service} in {environment}: {current}"));
+    lines.push(match &target.running {
         Some(running) => format!("a start of {version} would be refused now: {} is running", since(running)),
         None => format!("nothing is running; a start of {version} would not meet another deployment"),
-    };
-    let rest = format!("{version} is not on record yet: the gate's other rules are judged when it starts");
-    vec![format!("{service} in {environment}: {current}"), verdict, rest]
+    });
+    lines.push(format!(
+        "{version} is not on record yet: the gate's other rules are judged when it starts; `waybill release record` \
+         puts it on record, so that they can be asked about now"
+    ));
+    lines
 }
 
 #[cfg(test)]
@@ -84,10 +105,11 @@ mod tests {
         };
         let target =
             serde_json::json!({"current": occupant("1"), "running": occupant("3"), "rollback_to": null});
-        let lines_with = |target: Option<&Target>| lines(&intent, target).join("\n");
+        let lines_with = |target: Option<&Target>| lines(&intent, target, Some("incident 42")).join("\n");
         let text = lines_with(Target::deserialize(&target).ok().as_ref());
         assert!(text.contains("shop in prod: 1 since 2026-03-04 12:00:00 UTC, by mira"), "{text}");
         assert!(text.contains("would be refused now: 3 since"), "{text}");
+        assert!(text.contains("prod is locked down: incident 42"), "{text}");
         assert!(lines_with(None).contains("not known yet"));
     }
 }

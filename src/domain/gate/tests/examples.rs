@@ -85,6 +85,7 @@ fn several_windows_are_one_freeze() {
         Some(now() + TimeDelta::minutes(45)),
         "they touch; the last comes after a gap"
     );
+    assert!(found.message.contains("; then sale; opens"), "whose end it is: {}", found.message);
     inputs.facts.freezes.push(Period { ends_at: None, ..period(30, 0) });
     assert_eq!(check(&inputs, Rule::Freeze).retry_at, None);
     inputs.facts.kind = Kind::Hotfix;
