@@ -45,7 +45,7 @@ pub struct Wanted<'a> {
     /// The release that is current in the target.
     pub current: Option<Uuid>,
     /// Whether the targets that the policy promotes from are locked against every change, which a start needs. What is
-    /// on record about them is then read by [`sources`] in a statement of its own, which sees it as it is under the locks.
+    /// on record about them is then read by [`sources()`] in a statement of its own, which sees it as it is under the locks.
     pub lock_sources: bool,
 }
 
