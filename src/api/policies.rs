@@ -16,7 +16,7 @@ use crate::{
         reply::{Changed, Reply, tagged},
     },
     domain::{environment::Environment, policy::Policy, vocabulary::Preset},
-    usecase::policies,
+    usecase::{environments, policies},
 };
 
 /// The operations.
@@ -60,7 +60,7 @@ impl PoliciesApi {
         let ctx = auth.ctx();
         Ok(reply(match preset.0 {
             Some(preset) => policies::preset(&ctx, &environment.0, preset).await?,
-            None => policies::get(&ctx, &environment.0).await?,
+            None => environments::get(&ctx, &environment.0).await?,
         }))
     }
 

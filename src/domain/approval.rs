@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -82,12 +82,11 @@ impl Approval {
         reverted_at: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> bool {
-        let expired = self.created_at + TimeDelta::seconds(rule.expires_after_seconds) <= now;
-        let void = reverted_at.is_some_and(|at| self.created_at <= at);
+        let counts = rules::no_more(self.created_at, rule, reverted_at, now).is_none();
         self.voice == said.voice
             && (said.comment.is_none() || said.comment == self.comment)
             && groups.is_subset(&self.groups)
-            && (self.voice == Voice::Rejected || !(expired || void))
+            && (self.voice == Voice::Rejected || counts)
     }
 }
 

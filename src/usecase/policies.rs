@@ -15,19 +15,12 @@ use crate::{
         environment,
         policy::{below, named},
     },
-    usecase::{context::Ctx, error::Error},
+    usecase::{context::Ctx, environments, error::Error},
 };
-
-/// Reads the environment whose policy it is.
-pub async fn get(ctx: &Ctx, name: &str) -> Result<Environment, Error> {
-    ctx.require(Scope::Read)?;
-    let found = environment::find(ctx.app.db.read(), ctx.within(), name).await?;
-    found.ok_or_else(|| Error::not_found("environment", name))
-}
 
 /// Reads the environment with the policy that a preset comes to there, in place of the one in force.
 pub async fn preset(ctx: &Ctx, name: &str, preset: Preset) -> Result<Environment, Error> {
-    let mut environment = get(ctx, name).await?;
+    let mut environment = environments::get(ctx, name).await?;
     let limit = i64::try_from(SOURCES_MAX + 1).unwrap_or(i64::MAX);
     let others = below(ctx.app.db.read(), ctx.within(), environment.settings.rank, limit).await?;
     environment.policy.policy = policy::preset(preset, &environment, &others).map_err(Error::Conflict)?;

@@ -95,7 +95,10 @@ impl Schedule {
 /// Parses a cron expression of five fields.
 pub(super) fn cron(text: &str) -> Result<Cron, Malformed> {
     let bad = |why: &str| {
-        let detail = format!("must be a cron expression of five fields, such as `0 18 * * FRI`: {why}");
+        let detail = format!(
+            "must be a cron expression of five fields (minute 0-59, hour 0-23, day 1-31, month 1-12, day of the week 0-7 or \
+             SUN-SAT; ranges go upwards), such as `0 18 * * FRI`: {why}"
+        );
         Malformed::new("invalid-cron", detail)
     };
     if text.len() > CRON_MAX {

@@ -213,8 +213,7 @@ pub struct ExposedRelease {
 
 /// Whether nothing in the latest scans of a release is over the budget, and at least one of them counts.
 pub fn within(rule: &VulnerabilitiesRule, scans: &[ScanFact]) -> bool {
-    let accepted = |scan: &ScanFact| rule.scanners.is_empty() || rule.scanners.contains(&scan.scanner);
-    scans.iter().any(accepted) && rules::over(rule, scans).next().is_none()
+    rules::accepted(rule, scans).next().is_some() && rules::over(rule, scans).next().is_none()
 }
 
 /// Why a report could not be read.

@@ -90,8 +90,18 @@ fn why_not(
     if !rule.groups.is_empty() && !rule.groups.iter().any(|group| voice.groups.contains(group)) {
         return Some("is in none of the groups");
     }
-    if voice.at + TimeDelta::seconds(rule.expires_after_seconds) <= now {
+    no_more(voice.at, rule, facts.reverted_at, now)
+}
+
+/// Why what was said then does not count any more, if it does not.
+pub fn no_more(
+    said_at: DateTime<Utc>,
+    rule: &ApprovalRule,
+    reverted_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Option<&'static str> {
+    if said_at + TimeDelta::seconds(rule.expires_after_seconds) <= now {
         return Some("expired");
     }
-    facts.reverted_at.is_some_and(|at| voice.at <= at).then_some("void since it was reverted here")
+    reverted_at.is_some_and(|at| said_at <= at).then_some("void since it was reverted here")
 }

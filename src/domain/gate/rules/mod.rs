@@ -8,9 +8,9 @@ mod vulnerabilities;
 mod windows;
 
 pub use self::{
-    approval::{approval, counted},
+    approval::{approval, counted, no_more},
     promotion::{promotion, source},
-    vulnerabilities::{over, vulnerabilities},
+    vulnerabilities::{accepted, over, vulnerabilities},
 };
 pub(super) use self::{
     image::image,

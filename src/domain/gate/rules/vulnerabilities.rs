@@ -65,7 +65,11 @@ pub fn vulnerabilities(facts: &Facts, rule: &VulnerabilitiesRule, now: DateTime<
     Check::pass(Rule::Vulnerabilities, "within the budget").with_details(details(json!({})))
 }
 
-fn accepted<'a>(rule: &'a VulnerabilitiesRule, scans: &'a [ScanFact]) -> impl Iterator<Item = &'a ScanFact> {
+/// The scans whose scanner counts.
+pub fn accepted<'a>(
+    rule: &'a VulnerabilitiesRule,
+    scans: &'a [ScanFact],
+) -> impl Iterator<Item = &'a ScanFact> {
     scans.iter().filter(|scan| rule.scanners.is_empty() || rule.scanners.contains(&scan.scanner))
 }
 
