@@ -8,11 +8,12 @@ use sea_orm::{ConnectionTrait, DatabaseBackend, QueryResult};
 use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
+use self::sources::StayRow;
 pub use self::sources::sources;
 use crate::{
     domain::{
         environment::Environment,
-        gate::facts::{ApprovalFact, Counts, ScanFact, Source},
+        gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source},
         release::Release,
         vocabulary::{Mode, Voice},
     },
@@ -49,13 +50,24 @@ pub struct Wanted<'a> {
     pub lock_sources: bool,
 }
 
+impl Wanted<'_> {
+    /// The environments that are looked at for how the artefact fared there: those that the policy promotes from, unless
+    /// they are to be locked first, and the one that it is to go to, for when it was reverted.
+    fn places(&self) -> Vec<&str> {
+        let policy = &self.environment.policy.policy;
+        let from = policy.promotion.from.iter().map(String::as_str);
+        let from = from.filter(|_| looked_at(policy.promotion.mode) && !self.lock_sources);
+        from.chain(looked_at(policy.approval.mode).then_some(self.environment.name.as_str())).collect()
+    }
+}
+
 /// The releases that are asked for, and what is on record about the one that is to go there.
 #[derive(Clone, Debug)]
 pub struct Evidence {
     /// The release of the version, if it is on record.
     pub release: Option<Release>,
     /// The release that is current in the target.
-    pub current: Option<Release>,
+    pub current: Option<CurrentFact>,
     /// The highest number that the service has given to a release.
     pub last_number: i64,
     /// What people say about it, the oldest first.
@@ -76,46 +88,28 @@ fn looked_at(mode: Mode) -> bool {
 pub async fn evidence(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Result<Evidence, StoreError> {
     let policy = &wanted.environment.policy.policy;
     let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
-    let mut sql = Sql::new(String::new());
+    let mut sql = Sql::new("SELECT ");
     if wanted.lock_sources && postgres && looked_at(policy.promotion.mode) {
-        sql.push("WITH sources AS MATERIALIZED (SELECT t.environment_id FROM target t JOIN environment e ON e.id = t.environment_id WHERE t.service_id = ");
-        sql.bind(wanted.service_id).push(" AND e.name IN (NULL");
-        for name in &policy.promotion.from {
-            sql.push(", ").bind(name.as_str());
-        }
-        sql.push(") ORDER BY e.id FOR SHARE OF t) SELECT (SELECT COUNT(*) FROM sources) AS locked, ");
-    } else {
-        sql.push("SELECT ");
+        sql = sources::locked(wanted);
+        sql.push(" SELECT (SELECT COUNT(*) FROM sources) AS locked, ");
     }
-    sql.push(&columns::<ReleaseEntity>("r", "")).push(", l.* FROM (SELECT ");
-    sql.push("(SELECT COALESCE(MAX(number), 0) FROM release WHERE service_id = ").bind(wanted.service_id);
-    sql.push(") AS last_number");
+    sql.push(&columns::<ReleaseEntity>("asked", ""));
+    sql.push(", c.version AS current_version, c.number AS current_number, (SELECT COALESCE(MAX(number), 0) FROM release WHERE service_id = ");
+    sql.bind(wanted.service_id).push(") AS last_number");
     if looked_at(policy.approval.mode) {
         approvals(&mut sql, postgres, wanted);
     }
     if looked_at(policy.vulnerabilities.mode) {
         scans(&mut sql, postgres, wanted);
     }
-    if looked_at(policy.promotion.mode) && !wanted.lock_sources {
-        sources::push(sql.push(", "), postgres, wanted);
+    let places = wanted.places();
+    if !places.is_empty() {
+        sources::push(sql.push(", "), postgres, wanted, &places);
     }
-    sql.push(") AS l LEFT JOIN release r ON r.service_id = ").bind(wanted.service_id);
-    sql.push(" AND (r.version = ").bind(wanted.version).push(" OR r.id = ").bind(wanted.current).push(")");
-    let rows = sql.all(conn).await?;
-    let first = rows.first().ok_or(StoreError::Corrupt("evidence"))?;
-    let mut evidence = read_evidence(first, wanted)?;
-    for row in &rows {
-        if row.try_get::<Option<Uuid>>("", "id")?.is_some() {
-            let release = release::from_row(row)?;
-            if Some(release.id) == wanted.current {
-                evidence.current = Some(release.clone());
-            }
-            if release.identity.version.as_str() == wanted.version {
-                evidence.release = Some(release);
-            }
-        }
-    }
-    Ok(evidence)
+    from_asked(&mut sql, wanted);
+    sql.push(" LEFT JOIN release c ON c.id = ").bind(wanted.current);
+    let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("evidence"))?;
+    read_evidence(&row, wanted)
 }
 
 /// A column of JSON, up to the query whose rows become objects of these fields; it ends with `) AS o)`. An id is written
@@ -132,35 +126,31 @@ fn objects(postgres: bool, fields: &[&str]) -> String {
     format!("(SELECT json_group_array(json_object({fields})) FROM (")
 }
 
-/// The artefact of the release that is to go there, in SQL.
-fn artefact(sql: &mut Sql, column: &str, wanted: &Wanted<'_>) {
-    sql.push(&format!("{column} IN (")).bind(wanted.artefact.map(ToOwned::to_owned));
-    sql.push(", (SELECT artefact FROM release WHERE service_id = ").bind(wanted.service_id);
-    sql.push(" AND version = ").bind(wanted.version).push("))");
+/// Pushes where the statement reads from: `asked`, one row with the release that is to go there, empty for one that is
+/// registered only now, and with the artefact that it is then or will be, as `sought`.
+fn from_asked(sql: &mut Sql, wanted: &Wanted<'_>) {
+    sql.push(" FROM (SELECT r.*, COALESCE(NULLIF(g.artefact, g.version), r.artefact, g.artefact) AS sought FROM (SELECT ");
+    sql.bind(wanted.artefact.map(ToOwned::to_owned)).push(" AS artefact, ").bind(wanted.version);
+    sql.push(" AS version) AS g LEFT JOIN release r ON r.version = g.version AND r.service_id = ");
+    sql.bind(wanted.service_id).push(") AS asked");
 }
 
 fn approvals(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
     sql.push(", ").push(&objects(postgres, &["id", "decision", "subject", "spoke_for", "at"]));
     sql.push(
-        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at ",
+        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at \
+         FROM approval a WHERE a.release_id = asked.id AND a.environment_id = ",
     );
-    sql.push("FROM approval a JOIN release ar ON ar.id = a.release_id WHERE ar.service_id = ");
-    sql.bind(wanted.service_id).push(" AND ar.version = ").bind(wanted.version);
-    sql.push(" AND a.environment_id = ").bind(wanted.environment.id).push(" AND a.withdrawn_at IS NULL");
+    sql.bind(wanted.environment.id).push(" AND a.withdrawn_at IS NULL");
     sql.push(&format!(" ORDER BY a.decision DESC, a.created_at DESC, a.id DESC LIMIT {APPROVALS_MAX}"));
-    sql.push(") AS o) AS approvals, (SELECT MAX(b.finished_at) FROM deployment d JOIN deployment b ON b.id = d.reverted_by");
-    sql.push(" WHERE d.status = 'succeeded' AND d.service_id = ").bind(wanted.service_id);
-    sql.push(" AND d.environment_id = ").bind(wanted.environment.id).push(" AND ");
-    artefact(sql, "d.artefact", wanted);
-    sql.push(") AS reverted_at");
+    sql.push(") AS o) AS approvals");
 }
 
 fn scans(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
     let fields = ["id", "scanner", "scanned_at", "critical", "high", "medium", "low", "unknown"];
     sql.push(", ").push(&objects(postgres, &fields)).push("SELECT ").push(&fields.join(", "));
-    sql.push(" FROM scan WHERE latest AND service_id = ").bind(wanted.service_id).push(" AND ");
-    artefact(sql, "artefact", wanted);
-    sql.push(&format!(" ORDER BY scanner LIMIT {SCANS_MAX}) AS o) AS scans"));
+    sql.push(" FROM scan WHERE latest AND service_id = ").bind(wanted.service_id);
+    sql.push(&format!(" AND artefact = asked.sought ORDER BY scanner LIMIT {SCANS_MAX}) AS o) AS scans"));
 }
 
 /// What somebody says, as the database writes it into JSON.
@@ -183,9 +173,9 @@ struct ScanRow {
     counts: Counts,
 }
 
-/// The rows of a column of JSON, which is there only where the rule that looks at them is not off.
-fn rows<T: DeserializeOwned>(row: &QueryResult, column: &str, mode: Mode) -> Result<Vec<T>, StoreError> {
-    if !looked_at(mode) {
+/// The rows of a column of JSON, which is there only where a rule looks at them.
+fn rows<T: DeserializeOwned>(row: &QueryResult, column: &str, looked_at: bool) -> Result<Vec<T>, StoreError> {
+    if !looked_at {
         return Ok(Vec::new());
     }
     let text: String = row.try_get("", column)?;
@@ -198,23 +188,25 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
         let groups = serde_json::from_str(&row.spoke_for).map_err(|_| StoreError::Corrupt("groups"))?;
         Ok(ApprovalFact { id: row.id, decision: row.decision, subject: row.subject, groups, at: row.at })
     };
-    let approvals = rows(row, "approvals", policy.approval.mode)?.into_iter().map(approval);
+    let approvals = rows(row, "approvals", looked_at(policy.approval.mode))?.into_iter().map(approval);
     let mut approvals: Vec<ApprovalFact> = approvals.collect::<Result<_, StoreError>>()?;
     approvals.sort_by_key(|approval| (approval.at, approval.id));
-    let sources = if wanted.lock_sources {
-        None
-    } else {
-        let stays: Vec<_> = rows(row, "sources", policy.promotion.mode)?;
-        Some(sources::read(&stays, &policy.promotion.from))
-    };
     let scan = |ScanRow { id, scanner, scanned_at, counts }| ScanFact { id, scanner, scanned_at, counts };
+    let scans = rows(row, "scans", looked_at(policy.vulnerabilities.mode))?.into_iter().map(scan).collect();
+    let stays: Vec<StayRow> = rows(row, "sources", !wanted.places().is_empty())?;
+    let here = stays.iter().find(|stay| stay.name == wanted.environment.name.as_str());
+    let known = row.try_get::<Option<Uuid>>("", "id")?.is_some();
+    let current = match row.try_get("", "current_version")? {
+        Some(version) => Some(CurrentFact { version, number: row.try_get("", "current_number")? }),
+        None => None,
+    };
     Ok(Evidence {
-        release: None,
-        current: None,
+        release: if known { Some(release::from_row(row)?) } else { None },
+        current,
         last_number: row.try_get("", "last_number")?,
         approvals,
-        scans: rows(row, "scans", policy.vulnerabilities.mode)?.into_iter().map(scan).collect(),
-        reverted_at: if looked_at(policy.approval.mode) { row.try_get("", "reverted_at")? } else { None },
-        sources,
+        scans,
+        reverted_at: here.and_then(|stay| stay.reverted_at),
+        sources: (!wanted.lock_sources).then(|| sources::read(&stays, &policy.promotion.from)),
     })
 }

@@ -1,7 +1,8 @@
-//! `GET /matrix` reads what it shows, and not the history behind it: PostgreSQL's own plans for the very statements
-//! that the server sends.
+//! The matrix and the gate read what they need, and not the history behind it: PostgreSQL's own plans for the very
+//! statements that the server sends.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use serde_json::json;
 
 use crate::support::{api::Api, db::TestDb, wire::Wire};
 
@@ -40,8 +41,12 @@ ANALYZE;
 
 /// The plan of a statement, where the values are known and where they are not: the server prepares its statements, and
 /// PostgreSQL chooses.
-async fn plan(db: &DatabaseConnection, statement: &str, at: Option<&str>, cache_mode: &str) -> String {
-    let (types, values) = at.map_or_else(Default::default, |at| ("(timestamptz)", format!("('{at}')")));
+async fn plan(
+    db: &DatabaseConnection,
+    statement: &str,
+    (types, values): (&str, &str),
+    cache_mode: &str,
+) -> String {
     for command in
         [format!("SET plan_cache_mode = {cache_mode}"), format!("PREPARE of_server {types} AS {statement}")]
     {
@@ -74,11 +79,40 @@ async fn the_matrix_reads_what_it_shows() {
         let statements = wire.statements();
         let of_targets: Vec<_> = statements.iter().filter(|text| text.contains("target")).collect();
         assert_eq!(of_targets.len(), 1, "{statements:?}");
+        let literal = at.map(|at| format!("('{at}')"));
+        let values = literal.as_deref().map_or(("", ""), |literal| ("(timestamptz)", literal));
         for cache_mode in ["force_custom_plan", "force_generic_plan"] {
-            let plan = plan(&direct, of_targets[0], at, cache_mode).await;
+            let plan = plan(&direct, of_targets[0], values, cache_mode).await;
             println!("--- {at:?} {cache_mode}\n{plan}");
             assert!(!plan.contains("Scan on deployment"), "{plan}");
             assert!(at.is_none() || plan.contains("deployment_stay_key"), "{plan}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gate_finds_the_artefacts_deployments_by_index() {
+    let db = TestDb::postgres().await;
+    let wire = Wire::tap(&db.url).await;
+    let api = Api::with(&db, |config| config.database.url = wire.url.parse().unwrap()).await;
+    let direct = api.sql().await;
+    direct.execute_unprepared(FILL).await.unwrap();
+    let policy = json!({ "promotion": { "from": ["environment-1"] }, "approval": { "required": 1 }, "vulnerabilities": { "require_scan": true } });
+    api.put("/environments/environment-2/policy", policy).await.ok(200);
+    wire.statements();
+    let question = json!({ "service": "service-1", "environment": "environment-2", "version": "1.0.50" });
+    let answer = api.post("/gate/check", question).await.ok(200);
+    assert_eq!(answer["checks"][3]["code"], "pass", "{answer}");
+    let statements = wire.statements();
+    let of_deployments: Vec<_> = statements.iter().filter(|text| text.contains("deployment d")).collect();
+    assert_eq!(of_deployments.len(), 1, "{statements:?}");
+    // A plan that is made for no values in particular does not depend on those it is asked for with.
+    let values = (1..100).take_while(|number| of_deployments[0].contains(&format!("${number}"))).count();
+    let nulls = format!("({})", vec!["NULL"; values].join(", "));
+    let plan = plan(&direct, of_deployments[0], ("", &nulls), "force_generic_plan").await;
+    println!("{plan}");
+    assert!(!plan.contains("Seq Scan on deployment") && !plan.contains("Seq Scan on release"), "{plan}");
+    // The stays, and the reverts.
+    let by_artefact = |line: &&str| line.contains("Index Cond") && line.contains("(artefact)::text = ");
+    assert_eq!(plan.lines().filter(by_artefact).count(), 2, "{plan}");
 }

@@ -4,14 +4,11 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseBackend};
 use serde::Deserialize;
 
-use super::{Wanted, artefact, objects};
+use super::{Wanted, from_asked, objects};
 use crate::{
-    domain::{
-        gate::{
-            facts::{Source, SourceStanding},
-            rules,
-        },
-        vocabulary::Mode,
+    domain::gate::{
+        facts::{Source, SourceStanding},
+        rules,
     },
     store::{
         error::StoreError,
@@ -22,36 +19,50 @@ use crate::{
 /// A stay of the artefact in an environment, or an environment without any, as the database writes it into JSON.
 #[derive(Deserialize)]
 pub(super) struct StayRow {
-    name: String,
+    pub(super) name: String,
     standing: SourceStanding,
     /// When it began to count: with the first deployment in it that went through the gate.
     since: Option<DateTime<Utc>>,
     /// When another artefact took its place, if one has.
     until: Option<DateTime<Utc>>,
-    reverted_at: Option<DateTime<Utc>>,
+    pub(super) reverted_at: Option<DateTime<Utc>>,
 }
 
-/// Pushes the column `sources`: every stay of the artefact in the environments that the policy promotes from.
-pub(super) fn push(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
+/// Begins a statement with locks against every change of the targets that the policy promotes from: the service's targets
+/// in the environments, in that order.
+pub(super) fn locked(wanted: &Wanted<'_>) -> Sql {
+    let mut sql = Sql::new(
+        "WITH sources AS MATERIALIZED (SELECT t.environment_id FROM target t \
+         JOIN environment e ON e.id = t.environment_id WHERE t.service_id = ",
+    );
+    sql.bind(wanted.service_id).push(" AND e.name IN (NULL");
+    for name in &wanted.environment.policy.policy.promotion.from {
+        sql.push(", ").bind(name.as_str());
+    }
+    sql.push(") ORDER BY e.id FOR SHARE OF t)");
+    sql
+}
+
+/// Pushes the column `sources`: every stay in these environments of the artefact that is asked for.
+pub(super) fn push(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>, places: &[&str]) {
     sql.push(&objects(postgres, &["name", "standing", "since", "until", "reverted_at"]));
     sql.push(
         "SELECT e.name, CASE WHEN e.archived_at IS NOT NULL THEN 'archived' WHEN e.unconfirmed THEN 'unconfirmed' \
          ELSE 'confirmed' END AS standing, v.since, v.until, (SELECT MAX(b.finished_at) FROM deployment x \
-         JOIN deployment b ON b.id = x.reverted_by WHERE x.status = 'succeeded' AND x.environment_id = e.id AND x.service_id = ",
+         JOIN deployment b ON b.id = x.reverted_by WHERE x.status = 'succeeded' AND x.environment_id = e.id \
+         AND x.artefact = asked.sought AND x.service_id = ",
     );
-    artefact(sql.bind(wanted.service_id).push(" AND "), "x.artefact", wanted);
-    sql.push(
+    sql.bind(wanted.service_id).push(
         ") AS reverted_at FROM environment e LEFT JOIN (SELECT d.environment_id, \
          MIN(CASE WHEN d.credited THEN d.finished_at END) AS since, \
          CASE WHEN COUNT(*) = COUNT(d.superseded_at) THEN MAX(d.superseded_at) END AS until \
-         FROM deployment d WHERE d.status = 'succeeded' AND d.service_id = ",
+         FROM deployment d WHERE d.status = 'succeeded' AND d.artefact = asked.sought AND d.service_id = ",
     );
-    artefact(sql.bind(wanted.service_id).push(" AND "), "d.artefact", wanted);
-    sql.push(
+    sql.bind(wanted.service_id).push(
         " GROUP BY d.environment_id, d.stay_started_at) AS v ON v.environment_id = e.id WHERE e.name IN (NULL",
     );
-    for name in &wanted.environment.policy.policy.promotion.from {
-        sql.push(", ").bind(name.as_str());
+    for name in places {
+        sql.push(", ").bind(*name);
     }
     sql.push(")) AS o) AS sources");
 }
@@ -75,9 +86,11 @@ pub async fn sources(
 ) -> Result<(Vec<Source>, DateTime<Utc>), StoreError> {
     let rule = &wanted.environment.policy.policy.promotion;
     let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
+    let names: Vec<&str> = rule.from.iter().map(String::as_str).collect();
     let mut sql = Sql::new(format!("SELECT {} AS now, ", clock(conn)));
-    push(&mut sql, postgres, wanted);
+    push(&mut sql, postgres, wanted, &names);
+    from_asked(&mut sql, wanted);
     let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("sources"))?;
-    let stays: Vec<_> = super::rows(&row, "sources", Mode::Enforce)?;
+    let stays: Vec<_> = super::rows(&row, "sources", true)?;
     Ok((read(&stays, &rule.from), now_of(&row)?))
 }

@@ -11,7 +11,7 @@ use crate::{
         environment::Environment,
         gate::{
             Inputs,
-            facts::{CurrentFact, Facts, ReleaseFact, RunningFact, Source},
+            facts::{Facts, ReleaseFact, RunningFact, Source},
             rules,
         },
         release::Release,
@@ -122,10 +122,7 @@ pub async fn gather(
             number: release.number,
             image: release.identity.image.as_ref().map(ToString::to_string),
         },
-        current: evidence.current.map(|current| CurrentFact {
-            version: current.identity.version.to_string(),
-            number: current.number,
-        }),
+        current: evidence.current,
         running,
         lockdown: environment.lockdown.clone(),
         freezes,
