@@ -3,7 +3,10 @@
 //!
 //! Its scripts are inline. The page's policy names each by its hash, and no other script runs.
 
+use std::sync::LazyLock;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use poem::{
     Endpoint, Request, Response,
     endpoint::make_sync,
@@ -16,14 +19,20 @@ const CACHE_CONTROL: &str = "no-cache";
 
 /// A page that runs inline scripts.
 struct Page {
-    html: String,
+    html: Bytes,
     etag: String,
     policy: String,
 }
 
-/// The endpoint for the page, from the framework's page and the document that is in it.
-pub fn endpoint(html: &str, document: &str) -> impl Endpoint<Output = Response> + 'static {
-    let page = Page::new(html, document);
+/// The endpoint for the page, from the framework's page and the document that is in it. Both are asked for when the page
+/// is first wanted: most servers are never asked for it, and it is larger than all else that they hold.
+pub fn endpoint(
+    sources: impl FnOnce() -> (String, String) + Send + 'static,
+) -> impl Endpoint<Output = Response> + 'static {
+    let page = LazyLock::new(move || {
+        let (html, document) = sources();
+        Page::new(&html, &document)
+    });
     make_sync(move |request| page.respond(&request))
 }
 
@@ -41,7 +50,7 @@ impl Page {
             hashes.join(" ")
         );
         let etag = format!("\"{}\"", hex::encode(Sha256::digest(&html)));
-        Self { html, etag, policy }
+        Self { html: html.into(), etag, policy }
     }
 
     fn respond(&self, request: &Request) -> Response {
@@ -91,7 +100,7 @@ mod tests {
     fn a_description_cannot_end_the_script() {
         let document = r#"{"a":"</script><script>alert(1)</script>"}"#;
         let page = Page::new(&format!("<script>let spec = {document};</script>"), document);
-        assert_eq!(inline(&page.html, "script").count(), 1);
+        assert_eq!(inline(str::from_utf8(&page.html).unwrap(), "script").count(), 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use poem::{
     EndpointExt as _, Response, Route,
     endpoint::{BoxEndpoint, make_sync},
@@ -53,14 +54,14 @@ pub struct Shell {
 
 /// Everything that the server serves. An API whose document cannot be read back is an error.
 pub fn routes<T, W>(
-    api: OpenApiService<T, W>,
+    api: impl Fn() -> OpenApiService<T, W> + Send + 'static,
     shell: &Shell,
 ) -> Result<BoxEndpoint<'static, Response>, serde_json::Error>
 where
     T: OpenApi + 'static,
     W: Webhook + 'static,
 {
-    let document = api.spec();
+    let document = Bytes::from(api().spec());
     let mut spec = Spec::parse(API_PREFIX, &document)?;
     for (path, operation) in [
         ("/", "root"),
@@ -76,10 +77,10 @@ where
     }
     let mut routes = Route::new()
         .at("/", make_sync(|_| to_docs()))
-        .at("/api/v1/openapi.json", api.spec_endpoint())
-        .at("/docs", docs::endpoint(&api.swagger_ui_html(), &document))
+        .at("/api/v1/openapi.json", make_sync(move |_| openapi(document.clone())))
         .at("/problems/:slug", problems::endpoint())
-        .nest(API_PREFIX, api);
+        .nest(API_PREFIX, api())
+        .at("/docs", docs::endpoint(move || (api().swagger_ui_html(), api().spec())));
     routes = Ops::new(Arc::clone(&shell.readiness), shell.shutdown.clone()).add_to(routes);
     if shell.serve_metrics {
         spec.add_get("/metrics", "metrics");
@@ -93,6 +94,10 @@ pub fn metrics_routes(shell: &Shell) -> BoxEndpoint<'static, Response> {
     let mut spec = Spec::default();
     spec.add_get("/metrics", "metrics");
     wrap(Route::new().at("/metrics", ops::metrics(Arc::clone(&shell.metrics))), spec, shell)
+}
+
+fn openapi(document: Bytes) -> Response {
+    Response::builder().content_type("application/json").body(document)
 }
 
 fn to_docs() -> Response {

@@ -150,7 +150,7 @@ mod tests {
                 "changes": {"type": "array", "maxItems": 2, "items": {"type": "boolean"}},
             }},
         }}});
-        let spec = Spec::parse("", &document.to_string()).unwrap();
+        let spec = Spec::parse("", document.to_string().as_bytes()).unwrap();
         let faults = faults(&spec, &json!({"$ref": "#/components/schemas/Start"}), value);
         faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
     }

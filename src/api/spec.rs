@@ -85,10 +85,13 @@ pub struct Spec {
 
 impl Spec {
     /// Reads an OpenAPI document whose paths are served below `prefix`.
-    pub fn parse(prefix: &str, document: &str) -> Result<Self, serde_json::Error> {
-        let document: Value = serde_json::from_str(document)?;
-        let schemas =
-            document.pointer("/components/schemas").and_then(Value::as_object).cloned().unwrap_or_default();
+    pub fn parse(prefix: &str, document: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut document: Value = serde_json::from_slice(document)?;
+        forget_texts(&mut document);
+        let schemas = match document.pointer_mut("/components/schemas").map(Value::take) {
+            Some(Value::Object(schemas)) => schemas,
+            _ => Map::new(),
+        };
         let mut spec = Self { paths: Vec::new(), schemas };
         for (template, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
             let names = segments(template).into_iter().filter(|segment| is_parameter(segment));
@@ -133,6 +136,19 @@ impl Spec {
     }
 }
 
+/// Removes what is there for people: it would be most of what is kept in memory.
+fn forget_texts(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            // A property may have these names too; its value is a schema.
+            members.retain(|name, value| !(name == "description" && value.is_string()));
+            members.values_mut().for_each(forget_texts);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 fn operation(method: &str, item: &Value, path_parameters: Vec<String>) -> Option<Operation> {
     let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok()?;
     let text = |value: &Value, key| value.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -158,7 +174,7 @@ mod tests {
             "/deployments/{id}": {"get": {"operationId": "get_deployment"}},
             "/deployments/record": {"post": {"operationId": "record_deployment"}},
         }});
-        Spec::parse("/api/v1", &document.to_string()).unwrap()
+        Spec::parse("/api/v1", document.to_string().as_bytes()).unwrap()
     }
 
     #[test]
