@@ -20,7 +20,7 @@ use crate::{
     store::{
         entity::environment::{Entity, Model},
         error::StoreError,
-        sql::{Sql, columns, locking, now_of},
+        sql::{Sql, clock, columns, locking, now_of},
     },
 };
 
@@ -136,24 +136,24 @@ pub async fn lock_with_dependents(
     // Names hold neither quotes nor wildcards, so that this finds the whole name.
     sql.bind(name).bind(format!("%\"{name}\"%"));
     let sql = sql.with_text(locking(conn, &query, "FOR UPDATE"));
-    let (mut found, mut now) = (None, None);
     let locked = sql.all(conn).await?;
-    // A policy that came to name this one while the locks were waited for was not among what was looked for then.
-    let mut sql = Sql::new("SELECT COUNT(*) AS n FROM environment WHERE name = ");
+    // A policy that came to name this one while the locks were waited for was not among what was looked for then. And the
+    // moment is read here: a row that was waited for tells nothing when its policy names this one no more.
+    let mut sql =
+        Sql::new(format!("SELECT COUNT(*) AS n, {} AS now FROM environment WHERE name = ", clock(conn)));
     sql.bind(name).push(" OR policy LIKE ").bind(format!("%\"{name}\"%"));
-    let there = sql.one(conn).await?.map_or(Ok(0), |row| row.try_get::<i64>("", "n"))?;
-    if usize::try_from(there).ok() != Some(locked.len()) {
+    let there = sql.one(conn).await?.ok_or(StoreError::Corrupt("count"))?;
+    if usize::try_from(there.try_get::<i64>("", "n")?).ok() != Some(locked.len()) {
         return Err(StoreError::Busy(DbErr::Custom("a policy has just come to name it".to_owned())));
     }
+    let mut found = None;
     for row in locked {
         let environment = from_row(&row, "")?;
         if environment.name.as_str() == name {
-            found = Some(environment);
+            found = Some((environment, now_of(&there)?));
         }
-        // Each row tells when it was locked itself; only the last one comes after all locks.
-        now = now.max(Some(now_of(&row)?));
     }
-    Ok(found.zip(now))
+    Ok(found)
 }
 
 /// Lists the environments that the narrowing allows, by name.

@@ -2,11 +2,15 @@
 
 use futures_util::future::join_all;
 use poem::http::Method;
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use serde_json::{Value, json};
 
 use crate::{
     db_test,
-    support::api::{Answer, Api, commit, id_of, start_body},
+    support::{
+        api::{Answer, Api, commit, id_of, start_body},
+        db::TestDb,
+    },
 };
 
 const ROUNDS: usize = 8;
@@ -143,3 +147,33 @@ db_test!(
         assert_eq!(api.target("shop/prod").await["current"]["deployment_id"], list[19]["id"]);
     }
 );
+
+/// Archiving an environment waits for starts wherever a policy names it, and happens after them: also when the policy that
+/// it waited for names it no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_happens_after_what_it_waited_for() {
+    let db = TestDb::postgres().await;
+    let api = Api::new(&db).await;
+    for name in ["staging", "prod"] {
+        api.post("/environments", json!({ "name": name })).await.ok(201);
+    }
+    api.put("/environments/prod/policy", json!({ "promotion": { "from": ["staging"] } })).await.ok(200);
+    let (direct, other) = (api.sql().await, api.sql().await);
+    for command in ["BEGIN", "UPDATE environment SET policy = NULL WHERE name = 'prod'"] {
+        other.execute_unprepared(command).await.unwrap();
+    }
+    let value = async |sql: &str| {
+        let row = direct.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap();
+        row.unwrap().try_get_by_index::<String>(0).unwrap()
+    };
+    let wait = async {
+        while value("SELECT COUNT(*)::text FROM pg_locks WHERE NOT granted").await == "0" {}
+        let now = value("SELECT clock_timestamp()::text").await;
+        other.execute_unprepared("COMMIT").await.unwrap();
+        now
+    };
+    let (archived, waited) = tokio::join!(api.delete("/environments/staging"), wait);
+    let at = archived.ok(200)["updated_at"].take();
+    let later = format!("SELECT (timestamptz '{}' > timestamptz '{waited}')::text", at.as_str().unwrap());
+    assert_eq!(value(&later).await, "true", "{at} is not after {waited}");
+}
