@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult as _,
+    ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait as _, FromQueryResult as _,
     IntoActiveModel as _, QueryResult, Value,
 };
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use crate::{
         text::Name,
     },
     store::{
+        db::now,
         entity::environment::{Entity, Model},
         error::StoreError,
         sql::{Sql, clock, columns, locking, now_of},
@@ -122,8 +123,26 @@ pub async fn lock(
     sql.one(conn).await?.map(|row| Ok((from_row(&row, "")?, now_of(&row)?))).transpose()
 }
 
+/// As [`lock`], for those of several environments that are there. In the order of ids, as everybody who locks several.
+pub async fn lock_all(
+    conn: &impl ConnectionTrait,
+    names: &[&str],
+) -> Result<(Vec<Environment>, DateTime<Utc>), StoreError> {
+    let mut sql =
+        Sql::new(format!("SELECT {} FROM environment e WHERE e.name IN (NULL", columns::<Entity>("e", "")));
+    for name in names {
+        sql.push(", ").bind(*name);
+    }
+    sql.push(") ORDER BY e.id");
+    if conn.get_database_backend() == DatabaseBackend::Postgres {
+        sql.push(" FOR UPDATE");
+    }
+    let rows = sql.all(conn).await?;
+    let found = rows.iter().map(|row| from_row(row, "")).collect::<Result<_, _>>()?;
+    Ok((found, now(conn).await?))
+}
+
 /// As [`lock`], and locks the environments whose policy may name this one, too: what it is decides what starts there.
-/// In the order of ids, as everybody who locks several.
 pub async fn lock_with_dependents(
     conn: &impl ConnectionTrait,
     name: &str,

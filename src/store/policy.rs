@@ -1,6 +1,6 @@
 //! What policies are checked and made against: the environments that they may promote from.
 
-use sea_orm::{ConnectionTrait, DatabaseBackend};
+use sea_orm::ConnectionTrait;
 
 use crate::{
     domain::{environment::Environment, scope::Narrowing},
@@ -11,20 +11,6 @@ use crate::{
         sql::{Sql, columns},
     },
 };
-
-/// The environments of these names, locked: none of them is archived before the policy that is to name them is in force.
-pub async fn named(conn: &impl ConnectionTrait, names: &[&str]) -> Result<Vec<Environment>, StoreError> {
-    let mut sql =
-        Sql::new(format!("SELECT {} FROM environment e WHERE e.name IN (NULL", columns::<Entity>("e", "")));
-    for name in names {
-        sql.push(", ").bind(*name);
-    }
-    sql.push(") ORDER BY e.id");
-    if conn.get_database_backend() == DatabaseBackend::Postgres {
-        sql.push(" FOR SHARE");
-    }
-    sql.all(conn).await?.iter().map(|row| from_row(row, "")).collect()
-}
 
 /// The environments of lower ranks that can be promoted from and that the narrowing allows, the highest rank first.
 pub async fn below(

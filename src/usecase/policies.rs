@@ -10,11 +10,7 @@ use crate::{
         text::Name,
         vocabulary::{Preset, Scope},
     },
-    store::{
-        db::Tx,
-        environment,
-        policy::{below, named},
-    },
+    store::{db::Tx, environment, policy::below},
     usecase::{context::Ctx, environments, error::Error},
 };
 
@@ -42,8 +38,12 @@ async fn set_in(
     version: Option<i64>,
     policy: &Policy,
 ) -> Result<Environment, Error> {
-    let found = environment::lock(tx.conn(), name).await?.filter(|_| ctx.within().allows_environment(name));
-    let (mut environment, now) = found.ok_or_else(|| Error::not_found("environment", name))?;
+    // The sources, too: none of them is archived before the policy that is to name them is in force.
+    let from = policy.promotion.from.iter().map(String::as_str).filter(|name| Name::parse(name).is_ok());
+    let (mut known, now) = environment::lock_all(tx.conn(), &from.chain([name]).collect::<Vec<_>>()).await?;
+    let found = known.iter().find(|environment| environment.name.as_str() == name);
+    let found = found.filter(|_| ctx.within().allows_environment(name)).cloned();
+    let mut environment = found.ok_or_else(|| Error::not_found("environment", name))?;
     if environment.archived_at.is_some() {
         return Err(Error::Conflict(format!("environment {name} is archived; revive it to set its policy")));
     }
@@ -52,12 +52,10 @@ async fn set_in(
         return Err(Error::Stale);
     }
     // Of what the token cannot see, it may keep what the policy names already.
-    let sources = policy.promotion.from.iter().map(String::as_str);
-    let visible = |name: &&str| {
-        let named_before = before.policy.promotion.from.iter().any(|from| from == name);
-        Name::parse(name).is_ok() && (named_before || ctx.within().allows_environment(name))
-    };
-    let known = named(tx.conn(), &sources.filter(visible).collect::<Vec<_>>()).await?;
+    known.retain(|environment| {
+        let name = environment.name.as_str();
+        before.policy.promotion.from.iter().any(|from| from == name) || ctx.within().allows_environment(name)
+    });
     policy.validate(&environment.name, &known).map_err(|faults| Error::Invalid(faults.into_vec()))?;
     // To say for the first time what held anyway is a change: from then on it holds because somebody wants it.
     if before.version > 0 && before.policy == *policy {
