@@ -9,7 +9,6 @@ use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use self::sources::StayRow;
-pub use self::sources::sources;
 use crate::{
     domain::{
         environment::Environment,
@@ -45,18 +44,15 @@ pub struct Wanted<'a> {
     pub artefact: Option<&'a str>,
     /// The release that is current in the target.
     pub current: Option<Uuid>,
-    /// Whether the targets that the policy promotes from are locked against every change, which a start needs. What is
-    /// on record about them is then read by [`sources()`] in a statement of its own, which sees it as it is under the locks.
-    pub lock_sources: bool,
 }
 
 impl Wanted<'_> {
-    /// The environments that are looked at for how the artefact fared there: those that the policy promotes from, unless
-    /// they are to be locked first, and the one that it is to go to, for when it was reverted.
+    /// The environments that are looked at for how the artefact fared there: those that the policy promotes from, and the
+    /// one that it is to go to, for when it was reverted.
     fn places(&self) -> Vec<&str> {
         let policy = &self.environment.policy.policy;
         let from = policy.promotion.from.iter().map(String::as_str);
-        let from = from.filter(|_| looked_at(policy.promotion.mode) && !self.lock_sources);
+        let from = from.filter(|_| looked_at(policy.promotion.mode));
         from.chain(looked_at(policy.approval.mode).then_some(self.environment.name.as_str())).collect()
     }
 }
@@ -76,8 +72,8 @@ pub struct Evidence {
     pub scans: Vec<ScanFact>,
     /// When its artefact was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
-    /// The environments that the policy promotes from, where they were not locked.
-    pub sources: Option<Vec<Source>>,
+    /// The environments that the policy promotes from.
+    pub sources: Vec<Source>,
 }
 
 fn looked_at(mode: Mode) -> bool {
@@ -89,10 +85,6 @@ pub async fn evidence(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Resul
     let policy = &wanted.environment.policy.policy;
     let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
     let mut sql = Sql::new("SELECT ");
-    if wanted.lock_sources && postgres && looked_at(policy.promotion.mode) {
-        sql = sources::locked(wanted);
-        sql.push(" SELECT (SELECT COUNT(*) FROM sources) AS locked, ");
-    }
     sql.push(&columns::<ReleaseEntity>("asked", ""));
     sql.push(", c.version AS current_version, c.number AS current_number, (SELECT COALESCE(MAX(number), 0) FROM release WHERE service_id = ");
     sql.bind(wanted.service_id).push(") AS last_number");
@@ -195,6 +187,11 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let scans = rows(row, "scans", looked_at(policy.vulnerabilities.mode))?.into_iter().map(scan).collect();
     let stays: Vec<StayRow> = rows(row, "sources", !wanted.places().is_empty())?;
     let here = stays.iter().find(|stay| stay.name == wanted.environment.name.as_str());
+    let sources = if looked_at(policy.promotion.mode) {
+        sources::read(&stays, &policy.promotion.from)
+    } else {
+        Vec::new()
+    };
     let known = row.try_get::<Option<Uuid>>("", "id")?.is_some();
     let current = match row.try_get("", "current_version")? {
         Some(version) => Some(CurrentFact { version, number: row.try_get("", "current_number")? }),
@@ -207,6 +204,6 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
         approvals,
         scans,
         reverted_at: here.and_then(|stay| stay.reverted_at),
-        sources: (!wanted.lock_sources).then(|| sources::read(&stays, &policy.promotion.from)),
+        sources,
     })
 }

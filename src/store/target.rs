@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _,
-    QueryResult,
+    ActiveModelTrait as _, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult as _,
+    IntoActiveModel as _, QueryResult,
 };
 use uuid::Uuid;
 
@@ -70,9 +70,6 @@ pub struct Locked {
     pub now: DateTime<Utc>,
 }
 
-const JOINED: &str =
-    "FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id";
-
 fn with_environment() -> String {
     let (target, environment) = (columns::<Entity>("t", ""), columns::<environment::Entity>("e", "e_"));
     format!("SELECT {target}, {environment}, s.archived_at AS service_archived_at")
@@ -87,22 +84,49 @@ fn locked(row: &QueryResult) -> Result<Locked, StoreError> {
     })
 }
 
-/// Locks a service and in it a target against every change, and its environment against changes of what the gate reads.
+/// Locks a service and in it a target against every change, and its environment against changes of what the gate reads;
+/// and the service's targets in the environments that the policy may promote from.
+///
 /// Whoever may register a release locks the service as a whole, because its releases are numbered one after the other.
-/// The service comes first for everybody and the targets last, so that nobody who holds a target waits for either.
+/// The service comes first for everybody and the targets last, in the order of their environments' ids, so that nobody
+/// waits for another in a circle. Fails with [`StoreError::Busy`] when the policy changed while the locks were waited for:
+/// then it may name other environments.
 pub async fn lock(
     conn: &impl ConnectionTrait,
     service: &str,
     environment: &str,
     registers: bool,
 ) -> Result<Option<Locked>, StoreError> {
-    let query = format!("{} {JOINED} WHERE s.name = $1 AND e.name = $2", with_environment());
+    // What is not locked is read as it was before the locks. Names hold neither quotes nor wildcards.
+    let query = format!(
+        "{}, (SELECT x.policy_version FROM environment x WHERE x.id = e.id) AS seen_version \
+         FROM service s JOIN environment e ON e.name = $2 \
+         JOIN target own ON own.service_id = s.id AND own.environment_id = e.id \
+         JOIN target t ON t.service_id = s.id AND (t.environment_id = e.id OR EXISTS \
+         (SELECT 1 FROM environment f WHERE f.id = t.environment_id AND e.policy LIKE '%\"' || f.name || '\"%')) \
+         WHERE s.name = $1 ORDER BY t.environment_id",
+        with_environment()
+    );
     let mut values = Sql::new(String::new());
     values.bind(service).bind(environment);
     let service_lock = if registers { "FOR UPDATE OF s" } else { "FOR SHARE OF s" };
     let locks = format!("{service_lock} FOR SHARE OF e FOR UPDATE OF t");
     let sql = values.with_text(locking(conn, &query, &locks));
-    sql.one(conn).await?.as_ref().map(locked).transpose()
+    let (mut found, mut now) = (None, None);
+    for row in sql.all(conn).await? {
+        if row.try_get::<Option<i64>>("", "seen_version")?
+            != row.try_get::<Option<i64>>("", "e_policy_version")?
+        {
+            return Err(StoreError::Busy(DbErr::Custom("the policy has just changed".to_owned())));
+        }
+        let locked = locked(&row)?;
+        // Each row tells when it was locked itself; only the last one comes after all locks.
+        now = now.max(Some(locked.now));
+        if locked.target.environment_id == locked.environment.id {
+            found = Some(locked);
+        }
+    }
+    Ok(found.zip(now).map(|(locked, now)| Locked { now, ..locked }))
 }
 
 /// Reads a target that the narrowing allows, with its environment, and locks nothing. A target that nothing was ever

@@ -1,8 +1,10 @@
 //! Requests at the same moment: one wins, the others are told so, and nothing is left half done.
 
+use std::pin::pin;
+
 use futures_util::future::join_all;
 use poem::http::Method;
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
 
 use crate::{
@@ -148,6 +150,41 @@ db_test!(
     }
 );
 
+/// Somebody who works on the database directly, in a transaction.
+struct Other(DatabaseConnection);
+
+impl Other {
+    async fn begin(api: &Api, statement: &str) -> Self {
+        let other = Self(api.sql().await);
+        for command in ["BEGIN", statement] {
+            other.0.execute_unprepared(command).await.unwrap();
+        }
+        other
+    }
+
+    async fn value(&self, sql: &str) -> String {
+        let row = self.0.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap();
+        row.unwrap().try_get_by_index(0).unwrap()
+    }
+
+    /// Goes on with the request until it waits for a lock of this transaction.
+    async fn holds_up(&self, request: &mut (impl Future<Output = Answer> + Unpin)) {
+        let waiting = "SELECT COUNT(*)::text FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+        let held_up = async { while self.value(waiting).await == "0" {} };
+        tokio::select! {
+            answer = request => panic!("it has not waited: {answer:?}"),
+            () = held_up => {}
+        }
+    }
+
+    /// Ends the transaction, and tells when.
+    async fn commit(&self) -> String {
+        let now = self.value("SELECT clock_timestamp()::text").await;
+        self.0.execute_unprepared("COMMIT").await.unwrap();
+        now
+    }
+}
+
 /// Archiving an environment waits for starts wherever a policy names it, and happens after them: also when the policy that
 /// it waited for names it no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,22 +195,40 @@ async fn an_edit_happens_after_what_it_waited_for() {
         api.post("/environments", json!({ "name": name })).await.ok(201);
     }
     api.put("/environments/prod/policy", json!({ "promotion": { "from": ["staging"] } })).await.ok(200);
-    let (direct, other) = (api.sql().await, api.sql().await);
-    for command in ["BEGIN", "UPDATE environment SET policy = NULL WHERE name = 'prod'"] {
-        other.execute_unprepared(command).await.unwrap();
-    }
-    let value = async |sql: &str| {
-        let row = direct.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap();
-        row.unwrap().try_get_by_index::<String>(0).unwrap()
-    };
-    let wait = async {
-        while value("SELECT COUNT(*)::text FROM pg_locks WHERE NOT granted").await == "0" {}
-        let now = value("SELECT clock_timestamp()::text").await;
-        other.execute_unprepared("COMMIT").await.unwrap();
-        now
-    };
-    let (archived, waited) = tokio::join!(api.delete("/environments/staging"), wait);
-    let at = archived.ok(200)["updated_at"].take();
+    let other = Other::begin(&api, "UPDATE environment SET policy = NULL WHERE name = 'prod'").await;
+    let mut archive = pin!(api.delete("/environments/staging"));
+    other.holds_up(&mut archive).await;
+    let waited = other.commit().await;
+    let at = archive.await.ok(200)["updated_at"].take();
     let later = format!("SELECT (timestamptz '{}' > timestamptz '{waited}')::text", at.as_str().unwrap());
-    assert_eq!(value(&later).await, "true", "{at} is not after {waited}");
+    assert_eq!(other.value(&later).await, "true", "{at} is not after {waited}");
+}
+
+/// A start holds what its policy promotes from, also when that is another policy than the one it began to wait under.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_waits_for_the_sources_of_the_policy_it_goes_by() {
+    let db = TestDb::postgres().await;
+    let api = Api::new(&db).await;
+    for environment in ["staging", "prod", "other"] {
+        api.post("/environments", json!({ "name": environment })).await.ok(201);
+        api.deployed(&format!("shop/{environment}"), "1").await;
+    }
+    api.put("/environments/other/policy", json!({ "promotion": { "from": ["staging"] } })).await.ok(200);
+    let source = Other::begin(
+        &api,
+        "SELECT 1 FROM target t JOIN environment e ON e.id = t.environment_id WHERE e.name = 'staging' FOR UPDATE OF t",
+    );
+    let policy = Other::begin(
+        &api,
+        "UPDATE environment SET (policy, policy_version) = \
+         (SELECT o.policy, o.policy_version FROM environment o WHERE o.name = 'other') WHERE name = 'prod'",
+    );
+    let (source, policy) = (source.await, policy.await);
+    let mut start = pin!(api.start("shop/prod", "2"));
+    policy.holds_up(&mut start).await;
+    policy.commit().await;
+    source.holds_up(&mut start).await;
+    source.commit().await;
+    let started = start.await;
+    assert_eq!(started.json()["decision"]["policy_version"], 1, "{started:?}");
 }

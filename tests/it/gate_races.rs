@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use poem::http::Method;
 use reqwest::Client;
+use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 use waybill::clock;
@@ -380,6 +381,15 @@ async fn nothing_is_lost(traffic: &Traffic, ledger: &Ledger) {
     }
 }
 
+/// Everybody takes the locks in one order: a circle costs the one that the database lets go of a second, and may cost it
+/// the request.
+async fn nobody_waited_in_a_circle(db: &TestDb) {
+    let direct = Database::connect(db.url.as_str()).await.unwrap();
+    let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let row = direct.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap().unwrap();
+    assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 0, "deadlocks");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_start_slips_past_a_change_of_what_the_gate_reads() {
     let db = TestDb::postgres().await;
@@ -388,6 +398,7 @@ async fn no_start_slips_past_a_change_of_what_the_gate_reads() {
     let traffic = Arc::new(Traffic::new([&one, &two]).await);
     traffic.registered().await;
     race(&traffic, 1).await;
+    nobody_waited_in_a_circle(&db).await;
     let events = log(&traffic).await;
     let mut decisions = traffic.all("/decisions?inputs=true", "cursor").await;
     decisions.sort_by_key(|decision| time(&decision["evaluated_at"]));

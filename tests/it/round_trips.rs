@@ -42,7 +42,14 @@ async fn a_start_and_a_finish_cost_the_same_however_long_the_history_is() {
         config.database.url = wire.url.parse().unwrap();
         config.database.max_connections = 2;
     });
-    let mut counting = Counting { api: api.await, wire, version: 0 };
+    let api = api.await;
+    for name in ["staging", "prod"] {
+        api.post("/environments", json!({ "name": name })).await.ok(201);
+    }
+    let policy =
+        json!({ "promotion": { "mode": "report", "from": ["staging"] }, "approval": { "mode": "report" } });
+    api.put("/environments/prod/policy", policy).await.ok(200);
+    let mut counting = Counting { api, wire, version: 0 };
     for _ in 0..WARM_UP {
         counting.start_and_finish().await;
         counting.matrix().await;

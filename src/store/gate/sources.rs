@@ -1,19 +1,15 @@
 //! How long an artefact has been in the environments that a policy promotes from.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DatabaseBackend};
 use serde::Deserialize;
 
-use super::{Wanted, from_asked, objects};
+use super::{Wanted, objects};
 use crate::{
     domain::gate::{
         facts::{Source, SourceStanding},
         rules,
     },
-    store::{
-        error::StoreError,
-        sql::{Sql, clock, now_of},
-    },
+    store::sql::Sql,
 };
 
 /// A stay of the artefact in an environment, or an environment without any, as the database writes it into JSON.
@@ -26,21 +22,6 @@ pub(super) struct StayRow {
     /// When another artefact took its place, if one has.
     until: Option<DateTime<Utc>>,
     pub(super) reverted_at: Option<DateTime<Utc>>,
-}
-
-/// Begins a statement with locks against every change of the targets that the policy promotes from: the service's targets
-/// in the environments, in that order.
-pub(super) fn locked(wanted: &Wanted<'_>) -> Sql {
-    let mut sql = Sql::new(
-        "WITH sources AS MATERIALIZED (SELECT t.environment_id FROM target t \
-         JOIN environment e ON e.id = t.environment_id WHERE t.service_id = ",
-    );
-    sql.bind(wanted.service_id).push(" AND e.name IN (NULL");
-    for name in &wanted.environment.policy.policy.promotion.from {
-        sql.push(", ").bind(name.as_str());
-    }
-    sql.push(") ORDER BY e.id FOR SHARE OF t)");
-    sql
 }
 
 /// Pushes the column `sources`: every stay in these environments of the artefact that is asked for.
@@ -77,20 +58,4 @@ pub(super) fn read(stays: &[StayRow], names: &[String]) -> Vec<Source> {
         rules::source(name.clone(), standing, &counting, mine.first().and_then(|stay| stay.reverted_at))
     };
     names.iter().map(source).collect()
-}
-
-/// What the rules know of the environments that the policy promotes from, and the moment; after their targets were locked.
-pub async fn sources(
-    conn: &impl ConnectionTrait,
-    wanted: &Wanted<'_>,
-) -> Result<(Vec<Source>, DateTime<Utc>), StoreError> {
-    let rule = &wanted.environment.policy.policy.promotion;
-    let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
-    let names: Vec<&str> = rule.from.iter().map(String::as_str).collect();
-    let mut sql = Sql::new(format!("SELECT {} AS now, ", clock(conn)));
-    push(&mut sql, postgres, wanted, &names);
-    from_asked(&mut sql, wanted);
-    let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("sources"))?;
-    let stays: Vec<_> = super::rows(&row, "sources", true)?;
-    Ok((read(&stays, &rule.from), now_of(&row)?))
 }

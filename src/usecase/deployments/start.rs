@@ -181,7 +181,6 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<Found, Error> {
             version: asked.version.as_str(),
             artefact: artefact.as_deref(),
             current: target.current.as_ref().map(|current| current.release_id),
-            lock_sources: true,
         },
     )
     .await?;

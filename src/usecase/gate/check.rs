@@ -113,7 +113,6 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         version: question.version.as_str(),
         artefact: None,
         current: target.current.as_ref().map(|current| current.release_id),
-        lock_sources: false,
     };
     let mut evidence = gate::evidence(conn, &wanted).await?;
     let release = evidence.release.take().ok_or_else(|| {

@@ -11,7 +11,7 @@ use crate::{
         environment::Environment,
         gate::{
             Inputs,
-            facts::{Facts, ReleaseFact, RunningFact, Source},
+            facts::{Facts, ReleaseFact, RunningFact},
             rules,
         },
         release::Release,
@@ -19,11 +19,7 @@ use crate::{
         target::Target,
         vocabulary::{Kind, Mode, Scope},
     },
-    store::{
-        deployment,
-        gate::{self, Evidence, Wanted},
-        scan,
-    },
+    store::{deployment, gate::Evidence, scan},
     usecase::{context::Ctx, error::Error, freezes},
 };
 
@@ -78,7 +74,7 @@ pub async fn gather(
     asked: Asked<'_>,
     scene: Scene<'_>,
 ) -> Result<Case, Error> {
-    let Scene { target, environment, release, running, mut evidence, mut now } = scene;
+    let Scene { target, environment, release, running, evidence, now } = scene;
     let policy = &environment.policy.policy;
     let artefact = release.identity.artefact();
     let is_current = target.current.as_ref().is_some_and(|current| current.release_id == release.id);
@@ -90,15 +86,6 @@ pub async fn gather(
     let back = match kind {
         Kind::Rollback => rollback(ctx, conn, target, environment, release).await?,
         Kind::Deploy | Kind::Hotfix | Kind::Redeploy => Return::default(),
-    };
-    let sources = match evidence.sources.take() {
-        Some(sources) => sources,
-        None if policy.promotion.mode == Mode::Off => Vec::new(),
-        None => {
-            let (sources, later) = locked_sources(conn, target, environment, release).await?;
-            now = later;
-            sources
-        }
     };
     let at = moment(now, target.last_at);
     let freezes = match policy.freeze.mode {
@@ -126,7 +113,7 @@ pub async fn gather(
         running,
         lockdown: environment.lockdown.clone(),
         freezes,
-        sources,
+        sources: evidence.sources,
         approvals: evidence.approvals,
         insiders: insiders(ctx, release, asked.initiated_by),
         reverted_at: evidence.reverted_at,
@@ -140,24 +127,6 @@ pub async fn gather(
         lifted: asked.lifted,
     };
     Ok(Case { inputs, back, at })
-}
-
-/// The environments that the policy promotes from, once their targets are locked, and the moment.
-async fn locked_sources(
-    conn: &impl ConnectionTrait,
-    target: &Target,
-    environment: &Environment,
-    release: &Release,
-) -> Result<(Vec<Source>, DateTime<Utc>), Error> {
-    let wanted = Wanted {
-        service_id: target.service_id,
-        environment,
-        version: release.identity.version.as_str(),
-        artefact: Some(&release.identity.artefact()),
-        current: None,
-        lock_sources: false,
-    };
-    Ok(gate::sources(conn, &wanted).await?)
 }
 
 async fn rollback(
