@@ -1,5 +1,7 @@
 //! `/decisions`: what the gate said, and why.
 
+use std::collections::BTreeMap;
+
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Path, Query},
@@ -17,7 +19,10 @@ use crate::{
         view::{ActorView, DecisionView, next_link, page_request},
     },
     domain::{
-        gate::stored::{Filter, Stored},
+        gate::{
+            Inputs,
+            stored::{Filter, Stored},
+        },
         vocabulary::Kind,
     },
     usecase::gate::decisions,
@@ -53,11 +58,12 @@ pub struct StoredView {
     pub first_evaluated_at: Time,
     /// All that it was decided by, the facts and the policy, so that it can be evaluated again. Null in lists that do not
     /// ask for it, and where the facts tell of environments that the token does not see.
-    pub inputs: Nullable<Value>,
+    pub inputs: Nullable<BTreeMap<String, Value>>,
 }
 
 fn view(stored: Stored, with_inputs: bool) -> StoredView {
-    let inputs = stored.inputs.filter(|_| with_inputs).and_then(|inputs| serde_json::to_value(inputs).ok());
+    let object = |inputs| serde_json::to_value::<Inputs>(inputs).and_then(serde_json::from_value).ok();
+    let inputs: Option<BTreeMap<String, Value>> = stored.inputs.filter(|_| with_inputs).and_then(object);
     StoredView {
         decision: stored.decision.into(),
         service: stored.service,
