@@ -50,8 +50,8 @@ pub enum Tags {
     Audit,
 }
 
-const DESCRIPTION: &str = "Waybill records releases and deployments, and answers what runs where and since when. \
-    Every error is `application/problem+json` (RFC 9457) with a `type` that says more when it is opened. \
+const DESCRIPTION: &str = "Waybill records releases and deployments, and answers what runs where and since when, and \
+    whether a release may go there now. Every error is `application/problem+json` (RFC 9457) with a `type` that says more when it is opened. \
     Lists are pages: send `next_cursor` back as `cursor`. Every POST takes an `Idempotency-Key`.";
 
 /// The API and its document. It holds nothing: operations find the server in their request.
