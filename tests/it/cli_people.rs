@@ -71,6 +71,10 @@ db_test!(
         let confirmed = shell.ok("environment confirm prod --rank 7", &[], "");
         assert_eq!(confirmed, "prod is confirmed: tier production, rank 7\n");
         assert!(none.contains("no confirmed environment has a lower one"), "{none}");
+        let made = shell.ok("environment create eu-1 --tier staging --rank 5", &[], "");
+        assert_eq!(made, "eu-1 is registered: tier staging, rank 5\n");
+        let twice = shell.refused("environment create eu-1", "", 5);
+        assert!(twice.contains("on record already"), "{twice}");
         shell.refused("policy set prod", "", 2);
         shell.refused("policy set prod --preset reckless", "", 2);
         shell.refused("policy set prod --file missing.toml", "", 2);

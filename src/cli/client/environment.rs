@@ -1,7 +1,7 @@
-//! `waybill environment`: what environments there are, and saying that one is what it seems.
+//! `waybill environment`: what environments there are, registering one, and saying that one is what it seems.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
     Session,
@@ -20,19 +20,23 @@ const SHOWN_MAX: u32 = 1000;
 pub enum EnvironmentCommand {
     /// List the environments: what each is for, and its place in the order of promotion.
     List,
+    /// Register an environment before anything is deployed to it, for its policy to be there from the first deployment on.
+    #[command(after_help = EXAMPLES)]
+    Create(EnvironmentArgs),
     /// Confirm an environment that a deployment has registered, so that releases can be promoted from it.
     #[command(after_help = EXAMPLES)]
-    Confirm(ConfirmArgs),
+    Confirm(EnvironmentArgs),
 }
 
 const EXAMPLES: &str = "\
 Examples:
+  waybill environment create prod
   waybill environment confirm staging
   waybill environment confirm eu-1 --tier production --rank 400";
 
-/// The options of `environment confirm`.
+/// The options of `environment create` and `environment confirm`.
 #[derive(Debug, clap::Args)]
-pub struct ConfirmArgs {
+pub struct EnvironmentArgs {
     /// The environment.
     environment: String,
     /// What it is for, where the guess from its name is wrong.
@@ -40,6 +44,17 @@ pub struct ConfirmArgs {
     tier: Option<String>,
     /// Its place in the order of promotion, low to high.
     #[arg(long)]
+    rank: Option<i64>,
+}
+
+/// What is said of an environment; what is not said is guessed from its name, or stays as it is.
+#[derive(Debug, Serialize)]
+struct Settings<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     rank: Option<i64>,
 }
 
@@ -67,7 +82,15 @@ impl Environment {
 pub(super) async fn run(session: &Session, command: EnvironmentCommand) -> Result<Exit, Error> {
     match command {
         EnvironmentCommand::List => list(session).await,
-        EnvironmentCommand::Confirm(args) => confirm(session, &args).await,
+        EnvironmentCommand::Create(args) => {
+            let settings =
+                Settings { name: Some(&args.environment), tier: args.tier.as_deref(), rank: args.rank };
+            set(session, &Call::post(&["environments"], &settings)?, "registered").await
+        }
+        EnvironmentCommand::Confirm(args) => {
+            let settings = Settings { name: None, tier: args.tier.as_deref(), rank: args.rank };
+            set(session, &Call::patch(&["environments", &args.environment], &settings)?, "confirmed").await
+        }
     }
 }
 
@@ -90,16 +113,13 @@ async fn list(session: &Session) -> Result<Exit, Error> {
     Ok(Exit::DONE)
 }
 
-async fn confirm(session: &Session, args: &ConfirmArgs) -> Result<Exit, Error> {
-    let mut edit = serde_json::Map::new();
-    edit.extend(args.tier.as_ref().map(|tier| ("tier".to_owned(), Value::from(tier.as_str()))));
-    edit.extend(args.rank.map(|rank| ("rank".to_owned(), Value::from(rank))));
-    let answer = session.client.send(&Call::patch(&["environments", &args.environment], &edit)?).await?;
+async fn set(session: &Session, call: &Call, done: &str) -> Result<Exit, Error> {
+    let answer = session.client.send(call).await?;
     if session.format == Format::Json {
         output::print_json(&answer)?;
         return Ok(Exit::DONE);
     }
     let Environment { name, tier, rank, .. } = Environment::deserialize(answer)?;
-    output::print(format_args!("{} is confirmed: tier {}, rank {rank}", plain(&name), plain(&tier)))?;
+    output::print(format_args!("{} is {done}: tier {}, rank {rank}", plain(&name), plain(&tier)))?;
     Ok(Exit::DONE)
 }
