@@ -76,7 +76,7 @@ async fn give_in(
     let (service, release) = lock_release(ctx, &tx, about.service, about.version).await?;
     let found = environment::lock(tx.conn(), about.environment).await?;
     let found = found.filter(|_| ctx.within().allows_environment(about.environment));
-    let (environment, now) = found.ok_or_else(|| Error::not_found("environment", about.environment))?;
+    let (environment, now) = found.ok_or_else(|| Error::no_environment(about.environment))?;
     for (archived_at, what, name) in [
         (service.archived_at, "service", about.service),
         (environment.archived_at, "environment", about.environment),
@@ -147,7 +147,7 @@ async fn withdraw_in(ctx: &Ctx, tx: Tx, service: &str, version: &str, id: Uuid) 
         )));
     }
     let locked = environment::lock(tx.conn(), environment_name).await?;
-    let (_, now) = locked.ok_or_else(|| Error::not_found("environment", environment_name))?;
+    let (_, now) = locked.ok_or_else(|| Error::no_environment(environment_name))?;
     if approval::withdraw(tx.conn(), id, now).await? {
         ctx.record(&tx, vec![withdrawn_event(ctx, &named)], now).await?;
     }

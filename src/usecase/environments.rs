@@ -84,7 +84,7 @@ async fn update_in(
 ) -> Result<Environment, Error> {
     let found = environment::lock_with_dependents(tx.conn(), name).await?;
     let found = found.filter(|_| ctx.within().allows_environment(name));
-    let (mut environment, now) = found.ok_or_else(|| Error::not_found("environment", name))?;
+    let (mut environment, now) = found.ok_or_else(|| Error::no_environment(name))?;
     if revision.is_some_and(|revision| revision != environment.revision) {
         return Err(Error::Stale);
     }
@@ -130,7 +130,7 @@ async fn update_in(
 pub async fn get(ctx: &Ctx, name: &str) -> Result<Environment, Error> {
     ctx.require(Scope::Read)?;
     let found = environment::find(ctx.app.db.read(), ctx.within(), name).await?;
-    found.ok_or_else(|| Error::not_found("environment", name))
+    found.ok_or_else(|| Error::no_environment(name))
 }
 
 /// Lists environments by name.

@@ -54,6 +54,13 @@ impl Error {
         Self::NotFound { what, name: name.to_string() }
     }
 
+    /// There is no such environment that the caller sees; and how there comes to be one.
+    pub fn no_environment(name: &str) -> Self {
+        let remedy =
+            format!("{name}; a deployment registers it, and so does `waybill environment create {name}`");
+        Self::not_found("environment", &remedy)
+    }
+
     /// One field is wrong.
     pub fn invalid(pointer: &str, code: &'static str, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault { pointer: pointer.to_owned(), code, detail: detail.into() }])

@@ -267,7 +267,7 @@ pub async fn calendar(
         None => matrix::environments(conn, ctx.within(), None).await?,
         Some(name) => {
             let found = environment::find(conn, ctx.within(), name).await?;
-            vec![found.ok_or_else(|| Error::not_found("environment", name))?]
+            vec![found.ok_or_else(|| Error::no_environment(name))?]
         }
     };
     let concerns = |freeze: &FreezeWindow, environment: &Environment| {

@@ -77,5 +77,5 @@ async fn lift_in(ctx: &Ctx, tx: Tx, name: &str) -> Result<(), Error> {
 
 async fn lock(ctx: &Ctx, tx: &Tx, name: &str) -> Result<(Environment, DateTime<Utc>), Error> {
     let found = environment::lock(tx.conn(), name).await?.filter(|_| ctx.within().allows_environment(name));
-    found.ok_or_else(|| Error::not_found("environment", name))
+    found.ok_or_else(|| Error::no_environment(name))
 }

@@ -119,7 +119,7 @@ pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Re
     let service = service::find(conn, within, service_name).await?;
     let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
     let environment = environment::find(conn, within, environment_name).await?;
-    let environment = environment.ok_or_else(|| Error::not_found("environment", environment_name))?;
+    let environment = environment.ok_or_else(|| Error::no_environment(environment_name))?;
     let only = Only { service: Some(service_name), environment: Some(environment_name) };
     let occupied = matrix::now(conn, within, only).await?.pop().unwrap_or_else(|| Occupied {
         service: service_name.to_owned(),

@@ -43,11 +43,7 @@ async fn set_in(
     let (mut known, now) = environment::lock_all(tx.conn(), &from.chain([name]).collect::<Vec<_>>()).await?;
     let found = known.iter().find(|environment| environment.name.as_str() == name);
     let found = found.filter(|_| ctx.within().allows_environment(name)).cloned();
-    let mut environment = found.ok_or_else(|| {
-        let remedy =
-            format!("{name}; a deployment registers it, and so does `waybill environment create {name}`");
-        Error::not_found("environment", &remedy)
-    })?;
+    let mut environment = found.ok_or_else(|| Error::no_environment(name))?;
     if environment.archived_at.is_some() {
         return Err(Error::Conflict(format!("environment {name} is archived; revive it to set its policy")));
     }

@@ -75,6 +75,8 @@ db_test!(
         assert_eq!(made, "eu-1 is registered: tier staging, rank 5\n");
         let twice = shell.refused("environment create eu-1", "", 5);
         assert!(twice.contains("on record already"), "{twice}");
+        let unknown = shell.refused("policy set eu-2 --preset production", "", 1);
+        assert!(unknown.contains("`waybill environment create eu-2`"), "{unknown}");
         shell.refused("policy set prod", "", 2);
         shell.refused("policy set prod --preset reckless", "", 2);
         shell.refused("policy set prod --file missing.toml", "", 2);

@@ -150,7 +150,7 @@ async fn peek(ctx: &Ctx, question: &Question) -> Result<Locked, Error> {
     if service::find(conn, within, service.as_str()).await?.is_none() {
         return Err(Error::not_found("service", service));
     }
-    Err(Error::not_found("environment", environment))
+    Err(Error::no_environment(environment.as_str()))
 }
 
 /// What is under way in the target, unless its lease has run out: a start would end it.
