@@ -187,6 +187,17 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_forgotten_and_a_property_of_that_name_is_not() {
+        let document = serde_json::json!({"components": {"schemas": {"Release": {
+            "description": "What was built.",
+            "properties": {"description": {"type": "string", "description": "What is in it."}},
+        }}}});
+        let spec = Spec::parse("/api/v1", document.to_string().as_bytes()).unwrap();
+        let kept = serde_json::json!({"properties": {"description": {"type": "string"}}});
+        assert_eq!(spec.schema("#/components/schemas/Release"), Some(&kept));
+    }
+
+    #[test]
     fn head_is_get() {
         let spec = spec();
         let entry = spec.find("/api/v1/deployments/1").unwrap();
