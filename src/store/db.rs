@@ -2,15 +2,22 @@
 //!
 //! SQLite: one writing connection, handed out in order, and `BEGIN IMMEDIATE`, beside many reading ones.
 //! PostgreSQL: one pool, READ COMMITTED, and the row locks that the statements take.
+//!
+//! Every transaction is an outermost one: a begin is never cut short, a connection on which the driver counts an open
+//! transaction is not used again, and a commit fails unless every statement before it ended well.
+
+mod tx;
 
 use std::{
-    fs, io, os::unix::fs::OpenOptionsExt as _, path::Path, str::FromStr as _, sync::Arc, time::Duration,
+    fs, future::ready, io, os::unix::fs::OpenOptionsExt as _, path::Path, str::FromStr as _, sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
-    DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
     sqlx::{
         self, ConnectOptions as _, Connection as _,
         postgres::PgConnectOptions,
@@ -18,7 +25,9 @@ use sea_orm::{
     },
 };
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
+pub use self::tx::{Tx, TxConn};
 use crate::{
     config::{DatabaseConfig, database_url::Backend},
     store::{error::StoreError, sql},
@@ -39,33 +48,13 @@ pub struct Db {
     read: DatabaseConnection,
     write: DatabaseConnection,
     committed: Arc<Notify>,
-}
-
-/// A transaction that may write. Dropped without [`Tx::commit`], it changes nothing.
-#[derive(Debug)]
-pub struct Tx {
-    inner: DatabaseTransaction,
-    committed: Arc<Notify>,
-}
-
-impl Tx {
-    /// What the statements of this transaction run on.
-    pub fn conn(&self) -> &DatabaseTransaction {
-        &self.inner
-    }
-
-    /// Makes the changes last, and tells the relay that there may be events.
-    pub async fn commit<T>(self, value: T) -> Result<T, StoreError> {
-        self.inner.commit().await?;
-        self.committed.notify_one();
-        Ok(value)
-    }
+    /// What must be done to its end though nobody waits for it any more.
+    tasks: TaskTracker,
 }
 
 impl Db {
     /// Opens the database. A SQLite file that is not there is made.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let committed = Arc::new(Notify::new());
         match config.url.backend() {
             Backend::Postgres => {
                 // A pool that cannot connect says only that it timed out; a plain connection says why.
@@ -75,7 +64,7 @@ impl Db {
                     plain.map_err(connection_error)?.close().await.map_err(connection_error)?;
                 }
                 let pool = Database::connect(postgres_options(config)).await?;
-                Ok(Self { read: pool.clone(), write: pool, committed })
+                Ok(Self::of(pool.clone(), pool))
             }
             Backend::Sqlite => {
                 if let Some(path) = config.url.sqlite_path() {
@@ -84,7 +73,7 @@ impl Db {
                 // The writer comes first: it makes the file and turns WAL on, which readers cannot.
                 let write = Database::connect(sqlite_options(config, 1)).await?;
                 let read = Database::connect(sqlite_options(config, config.max_connections)).await?;
-                Ok(Self { read, write, committed })
+                Ok(Self::of(read, write))
             }
         }
     }
@@ -103,7 +92,11 @@ impl Db {
                 options.locking_mode(SqliteLockingMode::Exclusive).busy_timeout(ALONE_PATIENCE)
             });
         let only = Database::connect(options).await?;
-        Ok(Self { read: only.clone(), write: only, committed: Arc::new(Notify::new()) })
+        Ok(Self::of(only.clone(), only))
+    }
+
+    fn of(read: DatabaseConnection, write: DatabaseConnection) -> Self {
+        Self { read, write, committed: Arc::default(), tasks: TaskTracker::new() }
     }
 
     /// Begins a transaction that is held while others work. Of a SQLite file, nobody else can change anything meanwhile.
@@ -150,12 +143,16 @@ impl Db {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
+    /// Goes on to its end when the caller is dropped, and then takes back what it began: PostgreSQL's driver forgets a
+    /// BEGIN that it was dropped at, and would hand the connection out as one without a transaction.
     async fn begin(&self) -> Result<Tx, StoreError> {
         let sqlite_transaction_mode = (!self.is_postgres()).then_some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode, ..TransactionOptions::default() };
-        let inner = self.write.begin_with_options(options).await?;
-        Ok(Tx { inner, committed: Arc::clone(&self.committed) })
+        let write = self.write.clone();
+        #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
+        let begin = self.tasks.spawn(async move { write.begin_with_options(options).await });
+        let inner = begin.await.map_err(|error| DbErr::Custom(format!("a begin ended early: {error}")))??;
+        Ok(Tx::new(inner, Arc::clone(&self.committed)))
     }
 
     /// Waits until something was committed by this process since the last wait.
@@ -234,9 +231,22 @@ fn postgres_options(config: &DatabaseConfig) -> ConnectOptions {
         .set_application_name("waybill")
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(5))
+        .map_sqlx_postgres_before_acquire(|conn, _| has_no_transaction::<sqlx::Postgres>(conn))
         .sqlx_logging(false)
         .record_stmt_in_spans(false);
     options
+}
+
+/// Whether a connection may be handed out: one on which the driver still counts a transaction would make the next begin a
+/// savepoint, whose commit makes nothing last.
+fn has_no_transaction<D: sqlx::Database>(
+    conn: &mut D::Connection,
+) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+    let open = conn.is_in_transaction();
+    if open {
+        tracing::warn!("a transaction did not end as it should have; its connection is closed");
+    }
+    Box::pin(ready(Ok(!open)))
 }
 
 fn sqlite_options(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
@@ -245,6 +255,7 @@ fn sqlite_options(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
         .max_connections(connections)
         .acquire_timeout(config.acquire_timeout)
         .idle_timeout(Duration::from_mins(1))
+        .map_sqlx_sqlite_before_acquire(|conn, _| has_no_transaction::<sqlx::Sqlite>(conn))
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
         .map_sqlx_sqlite_opts(|options| {

@@ -69,6 +69,8 @@ mod copy;
 #[cfg(test)]
 mod copy_process;
 #[cfg(test)]
+mod durable;
+#[cfg(test)]
 mod expand_contract;
 #[cfg(test)]
 mod gate_model;

@@ -37,9 +37,14 @@ impl ServerProcess {
 
     /// The same, with more variables in its environment.
     pub async fn start_with(db: &TestDb, env: &[(&str, &str)]) -> Self {
+        Self::start_by(&[], db, env).await
+    }
+
+    /// The same, started by another command, which ends by running what follows it.
+    pub async fn start_by(starter: &[&str], db: &TestDb, env: &[(&str, &str)]) -> Self {
         // Another process may take the port between our look and the server's; then the server ends before it is ready.
         for _ in 0..3 {
-            let mut server = Self::spawn(db, env);
+            let mut server = Self::spawn_by(starter, db, env);
             if server.is_ready().await {
                 return server;
             }
@@ -51,10 +56,16 @@ impl ServerProcess {
 
     /// Starts a server, and does not wait.
     pub fn spawn(db: &TestDb, env: &[(&str, &str)]) -> Self {
+        Self::spawn_by(&[], db, env)
+    }
+
+    fn spawn_by(starter: &[&str], db: &TestDb, env: &[(&str, &str)]) -> Self {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let directory = TempDir::new().unwrap();
-        let child = command(&directory)
-            .arg("serve")
+        let mut line = starter.to_vec();
+        line.extend([env!("CARGO_BIN_EXE_waybill"), "serve"]);
+        let child = sandboxed(line[0], &directory)
+            .args(&line[1..])
             .env("WAYBILL__SERVER__LISTEN", format!("127.0.0.1:{port}"))
             .env("WAYBILL__DATABASE__URL", &db.url)
             .env("WAYBILL__AUTH__BOOTSTRAP_TOKEN", TOKEN)
@@ -88,9 +99,14 @@ impl ServerProcess {
         fs::read_to_string(self.directory.path().join("stderr")).unwrap()
     }
 
+    /// Which process it is.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Asks it to stop (SIGTERM), and does not wait.
     pub fn ask_to_stop(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
     /// Asks it to stop (SIGTERM), and waits until it has.
@@ -138,7 +154,11 @@ impl Drop for ServerProcess {
 /// The binary, in a directory of its own and with nothing of this process's environment but where programs and
 /// certificates are.
 pub fn command(directory: &TempDir) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_waybill"));
+    sandboxed(env!("CARGO_BIN_EXE_waybill"), directory)
+}
+
+fn sandboxed(program: &str, directory: &TempDir) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(directory.path()).env_clear();
     command.env("HOME", directory.path()).env("XDG_STATE_HOME", directory.path().join("state"));
     for name in ["PATH", "SSL_CERT_FILE"] {

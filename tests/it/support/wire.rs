@@ -1,7 +1,10 @@
 //! A proxy between the server and PostgreSQL that reads along: which statements are prepared, and how often the server
-//! waits for an answer.
+//! waits for an answer. It can cut or hold up a connection at any of these moments.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
@@ -10,7 +13,10 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use url::Url;
 
 /// The first number of a startup message that begins a session; others ask for encryption or cancel something.
@@ -21,6 +27,31 @@ const PROTOCOL_3: [u8; 2] = [0, 3];
 struct Seen {
     round_trips: usize,
     statements: Vec<String>,
+    cut: Option<(usize, Cut)>,
+}
+
+/// How long a question is held up.
+pub const STALL: Duration = Duration::from_millis(150);
+
+/// What happens to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It ends before the question reaches the database.
+    Question,
+    /// It ends before the answer reaches the server.
+    Answer,
+    /// The question reaches the database [`STALL`] later.
+    Stall,
+}
+
+impl Seen {
+    /// The server has asked something; tells whether its connection is to be cut now.
+    fn ask(&mut self) -> Option<Cut> {
+        self.round_trips += 1;
+        let (left, cut) = self.cut?;
+        self.cut = (left > 1).then_some((left - 1, cut));
+        (left <= 1).then_some(cut)
+    }
 }
 
 /// A running proxy; it ends when this is dropped.
@@ -55,6 +86,16 @@ impl Wire {
         std::mem::take(&mut self.lock().statements)
     }
 
+    /// Cuts a connection at the `nth` question from now, once.
+    pub fn cut(&self, nth: usize, cut: Cut) {
+        self.lock().cut = Some((nth, cut));
+    }
+
+    /// Cuts nothing from now on; tells whether a cut was left to be made.
+    pub fn mend(&self) -> bool {
+        self.lock().cut.take().is_some()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,32 +109,54 @@ async fn accept(listener: TcpListener, upstream: String, seen: Arc<Mutex<Seen>>)
         server.set_nodelay(true).unwrap();
         let (from_client, mut to_client) = client.into_split();
         let (mut from_server, to_server) = server.into_split();
-        let seen = Arc::clone(&seen);
-        sessions.spawn(async move { copy(&mut from_server, &mut to_client).await });
-        sessions.spawn(async move { read_along(from_client, to_server, &seen).await });
+        let (seen, cut) = (Arc::clone(&seen), CancellationToken::new());
+        let silenced = cut.clone();
+        sessions.spawn(async move {
+            tokio::select! {
+                biased;
+                () = silenced.cancelled() => {}
+                _ = copy(&mut from_server, &mut to_client) => {}
+            }
+            drop(to_client);
+            // The database may still be busy with the last question, and then its answer must find somebody.
+            drop(copy(&mut from_server, &mut tokio::io::sink()).await);
+        });
+        sessions.spawn(async move { read_along(from_client, to_server, &seen, &cut).await });
     }
 }
 
 /// Passes on whatever the client sends, and looks at each message once it is complete.
-async fn read_along(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: &Mutex<Seen>) {
+async fn read_along(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    seen: &Mutex<Seen>,
+    silenced: &CancellationToken,
+) {
     let (mut buffer, mut open, mut asked) = (Vec::new(), false, false);
     let mut chunk = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut chunk).await {
         buffer.extend_from_slice(&chunk[..length]);
+        let mut cut = None;
         while let Some(message) = next_message(&mut buffer, open) {
             match message[0] {
                 _ if !open => open = message[4..6] == PROTOCOL_3,
-                b'Q' => seen.lock().unwrap().round_trips += 1,
+                b'Q' => cut = cut.or(seen.lock().unwrap().ask()),
                 // A Sync without an Execute before it asks for no rows: the pool looks after a connection, or a connection
                 // prepares a statement that it has not seen yet.
-                b'S' => seen.lock().unwrap().round_trips += usize::from(std::mem::take(&mut asked)),
+                b'S' if std::mem::take(&mut asked) => cut = cut.or(seen.lock().unwrap().ask()),
                 b'P' => seen.lock().unwrap().statements.push(statement(&message)),
                 b'E' => asked = true,
                 _ => {}
             }
         }
-        if to.write_all(&chunk[..length]).await.is_err() {
-            break;
+        match cut {
+            Some(Cut::Question) => return silenced.cancel(),
+            Some(Cut::Answer) => silenced.cancel(),
+            Some(Cut::Stall) => tokio::time::sleep(STALL).await,
+            None => {}
+        }
+        if to.write_all(&chunk[..length]).await.is_err() || cut == Some(Cut::Answer) {
+            return;
         }
     }
 }

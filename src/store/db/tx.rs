@@ -1,0 +1,95 @@
+//! A transaction that proves how it ends. A driver may believe a transaction to be open that the database has taken back
+//! by itself: then later statements take effect one by one, and a commit changes nothing though nothing fails. So nothing
+//! is done, and nothing committed, after a statement that did not end well.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+    prelude::async_trait,
+};
+use tokio::sync::Notify;
+
+use crate::store::error::StoreError;
+
+/// A transaction that may write. Dropped without [`Tx::commit`], it changes nothing.
+#[derive(Debug)]
+pub struct Tx {
+    conn: TxConn,
+    committed: Arc<Notify>,
+}
+
+impl Tx {
+    /// What has just begun; `committed` is told when it has ended well.
+    pub(super) fn new(inner: DatabaseTransaction, committed: Arc<Notify>) -> Self {
+        Self { conn: TxConn { inner, sound: AtomicBool::new(true) }, committed }
+    }
+
+    /// What the statements of this transaction run on.
+    pub fn conn(&self) -> &TxConn {
+        &self.conn
+    }
+
+    /// Makes the changes last, and tells the relay that there may be events. Fails when a statement of the transaction
+    /// has failed: PostgreSQL answers such a commit with a rollback that looks like success, and SQLite may have ended the
+    /// transaction at that statement.
+    pub async fn commit<T>(self, value: T) -> Result<T, StoreError> {
+        self.conn.enter()?;
+        self.conn.inner.commit().await?;
+        self.committed.notify_one();
+        Ok(value)
+    }
+}
+
+/// The statements of one transaction, one at a time.
+#[derive(Debug)]
+pub struct TxConn {
+    inner: DatabaseTransaction,
+    /// Whether every statement so far ended well; false also while one is under way, so that one whose future is
+    /// dropped counts as failed.
+    sound: AtomicBool,
+}
+
+impl TxConn {
+    fn enter(&self) -> Result<(), DbErr> {
+        if self.sound.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(DbErr::Custom("the transaction goes on after a statement that did not end well".to_owned()))
+    }
+
+    fn leave<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
+        self.sound.store(outcome.is_ok(), Ordering::Relaxed);
+        outcome
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for TxConn {
+    fn get_database_backend(&self) -> DbBackend {
+        self.inner.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.enter()?;
+        self.leave(self.inner.execute_raw(statement).await)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.enter()?;
+        self.leave(self.inner.execute_unprepared(sql).await)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.enter()?;
+        self.leave(self.inner.query_one_raw(statement).await)
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.enter()?;
+        self.leave(self.inner.query_all_raw(statement).await)
+    }
+}
