@@ -12,6 +12,9 @@ use crate::{
 /// When to try again what there was no room for.
 const CROWDED: Duration = Duration::from_secs(5);
 
+const IN_DOUBT: &str = "The connection to the database was lost before it said whether this was done. Look, or send the same \
+                        request again with its Idempotency-Key.";
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
@@ -36,9 +39,13 @@ impl From<Error> for Problem {
             Error::Crowded(detail) => Self::new(Code::Unavailable, sentence(detail)).retry_after(CROWDED),
             Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),
             Error::Unavailable(error) => {
-                let error = chain(&error);
-                tracing::warn!(error, "the database did not answer");
-                Self::new(Code::Unavailable, "The database does not answer; try again.")
+                tracing::warn!(error = chain(&error), "the database did not answer");
+                let detail = match error.unwritable() {
+                    Some(fault) => format!("The database takes no writes: {fault}."),
+                    None if error.is_in_doubt() => IN_DOUBT.to_owned(),
+                    None => "The database does not answer; try again.".to_owned(),
+                };
+                Self::new(Code::Unavailable, detail)
             }
             Error::Internal(error) => {
                 let error = chain(&error);

@@ -6,48 +6,48 @@
 //! Every transaction is an outermost one: a begin is never cut short, a connection on which the driver counts an open
 //! transaction is not used again, and a commit fails unless every statement before it ended well.
 
+mod file;
+mod health;
+mod options;
 mod tx;
 
 use std::{
-    fs, future::ready, io, os::unix::fs::OpenOptionsExt as _, path::Path, str::FromStr as _, sync::Arc,
-    time::Duration,
+    fs, io, os::unix::fs::OpenOptionsExt as _, path::Path, str::FromStr as _, sync::Arc, time::Duration,
 };
 
 use chrono::{DateTime, Utc};
-use futures_util::future::BoxFuture;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
+    ConnAcquireErr, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
-    sqlx::{
-        self, ConnectOptions as _, Connection as _,
-        postgres::PgConnectOptions,
-        sqlite::{SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
-    },
+    sqlx::{self, ConnectOptions as _, Connection as _, postgres::PgConnectOptions},
 };
-use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-pub use self::tx::{Tx, TxConn};
+use self::{
+    file::{LedgerFile, Permit},
+    health::Writes,
+};
+pub use self::{
+    health::Unwritable,
+    tx::{Tx, TxConn},
+};
 use crate::{
     config::{DatabaseConfig, database_url::Backend},
-    store::{error::StoreError, sql},
+    store::{error::StoreError, event, sql},
 };
 
 /// How often a transaction that met another one is tried again.
 const RETRIES: u32 = 5;
-
-/// A migration holds its lock on one connection and works on another.
-const MIGRATION_CONNECTIONS: u32 = 2;
-
-/// How long a file may stay in use by somebody who is about to leave.
-const ALONE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A handle on the database; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Db {
     read: DatabaseConnection,
     write: DatabaseConnection,
-    committed: Arc<Notify>,
+    writes: Arc<Writes>,
+    /// SQLite's file; none where somebody else looks after the database.
+    file: Option<LedgerFile>,
+    config: DatabaseConfig,
     /// What must be done to its end though nobody waits for it any more.
     tasks: TaskTracker,
 }
@@ -63,17 +63,17 @@ impl Db {
                 if let Ok(plain) = plain {
                     plain.map_err(connection_error)?.close().await.map_err(connection_error)?;
                 }
-                let pool = Database::connect(postgres_options(config)).await?;
-                Ok(Self::of(pool.clone(), pool))
+                let pool = Database::connect(options::postgres(config)).await?;
+                Ok(Self::of(config, pool.clone(), pool, None))
             }
             Backend::Sqlite => {
-                if let Some(path) = config.url.sqlite_path() {
-                    make_private(path)?;
-                }
-                // The writer comes first: it makes the file and turns WAL on, which readers cannot.
-                let write = Database::connect(sqlite_options(config, 1)).await?;
-                let read = Database::connect(sqlite_options(config, config.max_connections)).await?;
-                Ok(Self::of(read, write))
+                let path = config.url.sqlite_path().ok_or(StoreError::Corrupt("URL of a file"))?;
+                make_private(path).map_err(file_error)?;
+                let file = LedgerFile::new(path).map_err(file_error)?;
+                // The writer comes first: it turns WAL on, which readers cannot.
+                let write = Database::connect(options::sqlite_writer(config, file.clone())).await?;
+                let read = Database::connect(options::sqlite(config, config.max_connections)).await?;
+                Ok(Self::of(config, read, write, Some(file)))
             }
         }
     }
@@ -81,22 +81,18 @@ impl Db {
     /// Opens a SQLite file that nobody else has open, and keeps everybody else out until it is closed. Fails with
     /// [`StoreError::Busy`] when somebody has it open. Reading it so changes nothing in it.
     pub async fn connect_alone(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let mut options = ConnectOptions::new(config.connection_url());
-        options
-            .max_connections(1)
-            .acquire_timeout(config.acquire_timeout)
-            .sqlx_logging(false)
-            .record_stmt_in_spans(false)
-            .map_sqlx_sqlite_opts(|options| {
-                // Every connection to a file in WAL mode, even an idle one, shares a lock that this one does not.
-                options.locking_mode(SqliteLockingMode::Exclusive).busy_timeout(ALONE_PATIENCE)
-            });
-        let only = Database::connect(options).await?;
-        Ok(Self::of(only.clone(), only))
+        let only = Database::connect(options::alone(config)).await?;
+        Ok(Self::of(config, only.clone(), only, None))
     }
 
-    fn of(read: DatabaseConnection, write: DatabaseConnection) -> Self {
-        Self { read, write, committed: Arc::default(), tasks: TaskTracker::new() }
+    fn of(
+        config: &DatabaseConfig,
+        read: DatabaseConnection,
+        write: DatabaseConnection,
+        file: Option<LedgerFile>,
+    ) -> Self {
+        let (writes, tasks) = (Arc::default(), TaskTracker::new());
+        Self { read, write, writes, file, config: config.clone(), tasks }
     }
 
     /// Begins a transaction that is held while others work. Of a SQLite file, nobody else can change anything meanwhile.
@@ -146,18 +142,74 @@ impl Db {
     /// Goes on to its end when the caller is dropped, and then takes back what it began: PostgreSQL's driver forgets a
     /// BEGIN that it was dropped at, and would hand the connection out as one without a transaction.
     async fn begin(&self) -> Result<Tx, StoreError> {
+        let this = self.clone();
+        let begin = self.tasks.spawn(async move { this.begin_to_the_end().await });
+        let outcome = begin.await.map_err(|error| DbErr::Custom(format!("a begin ended early: {error}")))?;
+        if let Err(error) = &outcome {
+            self.writes.failed(error);
+        }
+        outcome
+    }
+
+    async fn begin_to_the_end(&self) -> Result<Tx, StoreError> {
+        let file = match &self.file {
+            Some(file) => Some((file.clone(), self.permit(file).await?)),
+            None => None,
+        };
         let sqlite_transaction_mode = (!self.is_postgres()).then_some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode, ..TransactionOptions::default() };
-        let write = self.write.clone();
         #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
-        let begin = self.tasks.spawn(async move { write.begin_with_options(options).await });
-        let inner = begin.await.map_err(|error| DbErr::Custom(format!("a begin ended early: {error}")))??;
-        Ok(Tx::new(inner, Arc::clone(&self.committed)))
+        let inner = self.write.begin_with_options(options).await?;
+        Ok(Tx::new(inner, file, Arc::clone(&self.writes)))
+    }
+
+    /// The right to write to SQLite's file, which is still where it was and as the last transaction left it. A file that
+    /// somebody else has changed, as another process of ours may, is read as a new process would read it.
+    async fn permit(&self, file: &LedgerFile) -> Result<Permit, StoreError> {
+        let permit = tokio::time::timeout(self.config.acquire_timeout, file.permit());
+        let permit = permit.await.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
+        let found = file.is_as_left(&permit);
+        if found == Err(Unwritable::LogDeleted) {
+            // What is only in the log, which this process still has open, goes into the file while it can.
+            self.write.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        }
+        if !found.map_err(StoreError::Unwritable)? {
+            let whole = self.is_whole().await;
+            tracing::warn!(whole, "somebody else has changed the database file");
+            file.judge(whole);
+            file.look().map_err(StoreError::Unwritable)?;
+        }
+        Ok(permit)
+    }
+
+    /// Whether a connection that knows nothing yet finds a sound file, with the ledger that the others see.
+    async fn is_whole(&self) -> bool {
+        let look = async {
+            let fresh = Database::connect(options::sqlite(&self.config, 1)).await?;
+            let check = sql::Sql::new("PRAGMA quick_check(1)").one(&fresh).await?;
+            let sound =
+                check.is_some_and(|row| row.try_get_by_index(0).is_ok_and(|said: String| said == "ok"));
+            let same = sound && event::head(&fresh).await? == event::head(&self.read).await?;
+            fresh.close().await?;
+            Ok::<_, StoreError>(same)
+        };
+        look.await.unwrap_or(false)
     }
 
     /// Waits until something was committed by this process since the last wait.
     pub async fn committed(&self) {
-        self.committed.notified().await;
+        self.writes.committed.notified().await;
+    }
+
+    /// Why the database takes no writes, as far as a look at its file and the last writes tell.
+    pub fn unwritable(&self) -> Option<Unwritable> {
+        let file = self.file.as_ref().and_then(|file| file.look().err());
+        file.or_else(|| self.writes.fault())
+    }
+
+    /// Whether a write is due to show whether the database takes any.
+    pub fn is_unproven_for(&self, age: Duration) -> bool {
+        self.writes.is_unproven_for(age)
     }
 
     /// Fails when the database does not answer.
@@ -206,65 +258,20 @@ fn connection_error(error: sqlx::Error) -> StoreError {
 }
 
 /// Makes a file that nobody else can read, unless there is one: the ledger is its owner's.
-fn make_private(path: &Path) -> Result<(), StoreError> {
+fn make_private(path: &Path) -> io::Result<()> {
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(StoreError::Unavailable(DbErr::Conn(RuntimeErr::Internal(error.to_string()))))
-        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
+fn file_error(error: io::Error) -> StoreError {
+    StoreError::Unavailable(DbErr::Conn(RuntimeErr::Internal(error.to_string())))
 }
 
 /// A pause that grows, and differs between the processes that met.
 fn pause(tried: u32) -> Duration {
     let jitter = u64::from(crate::clock::new_id().as_bytes()[15]);
     Duration::from_millis((10 << tried) + jitter / 8)
-}
-
-fn postgres_options(config: &DatabaseConfig) -> ConnectOptions {
-    let mut options = ConnectOptions::new(config.connection_url());
-    options
-        .max_connections(config.max_connections.max(MIGRATION_CONNECTIONS))
-        .acquire_timeout(config.acquire_timeout)
-        .connect_timeout(config.acquire_timeout)
-        .statement_timeout(config.statement_timeout)
-        .set_application_name("waybill")
-        .test_before_acquire(false)
-        .test_before_acquire_if_idle_for(Duration::from_secs(5))
-        .map_sqlx_postgres_before_acquire(|conn, _| has_no_transaction::<sqlx::Postgres>(conn))
-        .sqlx_logging(false)
-        .record_stmt_in_spans(false);
-    options
-}
-
-/// Whether a connection may be handed out: one on which the driver still counts a transaction would make the next begin a
-/// savepoint, whose commit makes nothing last.
-fn has_no_transaction<D: sqlx::Database>(
-    conn: &mut D::Connection,
-) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
-    let open = conn.is_in_transaction();
-    if open {
-        tracing::warn!("a transaction did not end as it should have; its connection is closed");
-    }
-    Box::pin(ready(Ok(!open)))
-}
-
-fn sqlite_options(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(config.connection_url());
-    options
-        .max_connections(connections)
-        .acquire_timeout(config.acquire_timeout)
-        .idle_timeout(Duration::from_mins(1))
-        .map_sqlx_sqlite_before_acquire(|conn, _| has_no_transaction::<sqlx::Sqlite>(conn))
-        .sqlx_logging(false)
-        .record_stmt_in_spans(false)
-        .map_sqlx_sqlite_opts(|options| {
-            options
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .busy_timeout(Duration::from_secs(5))
-        });
-    options
 }

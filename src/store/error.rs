@@ -1,8 +1,8 @@
-//! What can go wrong in the database, in the six kinds that a caller treats differently.
+//! What can go wrong in the database, in the kinds that a caller treats differently.
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
-use crate::store::db::Transient;
+use crate::store::db::{Transient, Unwritable};
 
 /// A failed statement.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,12 @@ pub enum StoreError {
     /// The database cannot be reached, or has no connection to spare.
     #[error("the database is not available")]
     Unavailable(#[source] DbErr),
+    /// The database takes no writes, or what it was told is not where others would find it.
+    #[error("the database takes no writes: {0}")]
+    Unwritable(Unwritable),
+    /// The connection was lost while PostgreSQL was committing: nobody knows whether it has.
+    #[error("the connection was lost before the database said whether it has committed")]
+    InDoubt(#[source] DbErr),
     /// A row holds what no code of ours writes.
     #[error("the database holds an unreadable {0}")]
     Corrupt(&'static str),
@@ -34,6 +40,25 @@ impl Transient for StoreError {
 }
 
 impl StoreError {
+    /// Why no write would work, if this error tells that.
+    pub fn unwritable(&self) -> Option<Unwritable> {
+        match self {
+            Self::Unwritable(fault) => Some(*fault),
+            Self::Unavailable(error) => unwritable(error),
+            Self::Unique(_)
+            | Self::Busy(_)
+            | Self::InDoubt(_)
+            | Self::Corrupt(_)
+            | Self::HalfCopied
+            | Self::Other(_) => None,
+        }
+    }
+
+    /// Whether it may have been done all the same.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::InDoubt(_))
+    }
+
     /// Whether the database's user may not do it.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Other(error) if code(error).as_deref() == Some("42501"))
@@ -69,7 +94,7 @@ impl From<DbErr> for StoreError {
             Some("40001" | "40P01" | "55P03" | "5" | "517") => Self::Busy(error),
             // PostgreSQL: connection exceptions, insufficient resources, operator intervention, read-only standby; and
             // whatever a new connection may be refused with: a password, a database that is not there or shut.
-            // SQLite: I/O error, cannot open, full disk.
+            // SQLite: I/O error, cannot open, full disk, read-only, damaged.
             Some(code) if is_outage(code) => Self::Unavailable(error),
             None if is_connection(&error) => Self::Unavailable(error),
             Some(_) | None => Self::Other(error),
@@ -78,11 +103,27 @@ impl From<DbErr> for StoreError {
 }
 
 fn is_outage(code: &str) -> bool {
-    let sqlite = matches!(code, "10" | "13" | "14")
-        || (code.len() > 2 && code.parse().is_ok_and(|n: u32| n < 10_000 && n & 0xff == 10));
-    sqlite
+    matches!(sqlite_kind(code), Some(8 | 10 | 11 | 13 | 14 | 26))
         || (code.len() == 5
             && ["08", "28", "3D", "53", "57", "25006", "55000"].iter().any(|class| code.starts_with(class)))
+}
+
+/// The primary result code of SQLite's in an extended one (<https://www.sqlite.org/rescode.html>); PostgreSQL's codes have
+/// five characters.
+fn sqlite_kind(code: &str) -> Option<u32> {
+    (code.len() < 5).then(|| code.parse::<u32>().ok()).flatten().map(|code| code & 0xff)
+}
+
+/// Why no write would work, if the driver's error tells that.
+pub(super) fn unwritable(error: &DbErr) -> Option<Unwritable> {
+    let code = code(error)?;
+    match (code.as_str(), sqlite_kind(&code)) {
+        ("25006", _) | (_, Some(8)) => Some(Unwritable::ReadOnly),
+        ("53100", _) | (_, Some(13)) => Some(Unwritable::Full),
+        (_, Some(11 | 26)) => Some(Unwritable::Overwritten),
+        (_, Some(10 | 14)) => Some(Unwritable::Failing),
+        _ => None,
+    }
 }
 
 fn code(error: &DbErr) -> Option<String> {

@@ -164,6 +164,12 @@ pub async fn move_head(
     Ok(())
 }
 
+/// Writes the head of the chain as it is.
+pub async fn touch_head(conn: &impl ConnectionTrait) -> Result<(), StoreError> {
+    Sql::new("UPDATE chain_head SET seq = seq WHERE id = 1").run(conn).await?;
+    Ok(())
+}
+
 /// Events that wait for their seal, oldest first.
 pub async fn unsealed(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Event>, StoreError> {
     let mut sql = Sql::new(format!("SELECT {} FROM event v WHERE v.seq IS NULL", columns::<Entity>("v", "")));

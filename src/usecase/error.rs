@@ -75,7 +75,10 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy(_) | StoreError::Unavailable(_) => Self::Unavailable(error),
+            StoreError::Busy(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Unwritable(_)
+            | StoreError::InDoubt(_) => Self::Unavailable(error),
             StoreError::Unique(_)
             | StoreError::Corrupt(_)
             | StoreError::HalfCopied

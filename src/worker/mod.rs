@@ -18,6 +18,10 @@ const RELAY_PAUSE: Duration = Duration::from_millis(50);
 /// How often the log is read while somebody waits for news, for what another replica has sealed.
 const FEED_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How often it is looked at whether the database takes writes, and how long a write is proof of it.
+const PROOF_INTERVAL: Duration = Duration::from_secs(2);
+const PROOF_AGE: Duration = Duration::from_secs(5);
+
 /// How often the gauges are brought up to date.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -38,6 +42,9 @@ pub fn start(app: &App, shutdown: &Shutdown) {
     });
     spawn("purge", workers.purge_interval, |app| {
         Box::pin(async move { upkeep::purge(&app).await.map(drop) })
+    });
+    spawn("proof", PROOF_INTERVAL, |app| {
+        Box::pin(async move { upkeep::prove_writes(&app, PROOF_AGE).await })
     });
     spawn("gauges", GAUGE_INTERVAL, |app| Box::pin(async move { upkeep::measure(&app).await }));
     spawn("anchor", workers.head_log_interval, |app| {

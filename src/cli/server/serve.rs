@@ -21,7 +21,10 @@ use crate::{
     middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
     server::{self, Limits},
     shutdown::Shutdown,
-    store::{db::Db, schema},
+    store::{
+        db::{Db, Unwritable},
+        schema,
+    },
     telemetry::chain,
     usecase::feed::Feed,
     worker,
@@ -165,16 +168,25 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// Ready when the database answers, holds a whole ledger, and its schema is not behind.
+/// Ready when the database answers, takes writes, holds a whole ledger, and its schema is not behind.
 struct Ready(Db);
 
 impl Readiness for Ready {
     fn checks(&self) -> BoxFuture<'_, Checks> {
         async {
+            if let Some(fault) = self.0.unwritable() {
+                return Checks::from([(
+                    "database",
+                    Check::unavailable(format!("It takes no writes: {fault}.")),
+                )]);
+            }
             let database = match schema::status(&self.0).await {
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "the database is not ready");
-                    Check::unavailable("It does not answer.")
+                    match error.unwritable() {
+                        Some(fault) => takes_no_writes(fault),
+                        None => Check::unavailable("It does not answer."),
+                    }
                 }
                 Ok(status) if status.half_copied => Check::unavailable("A copy into it is not finished."),
                 Ok(status) if status.pending.is_empty() => Check::ok(),
@@ -184,4 +196,8 @@ impl Readiness for Ready {
         }
         .boxed()
     }
+}
+
+fn takes_no_writes(fault: Unwritable) -> Check {
+    Check::unavailable(format!("It takes no writes: {fault}."))
 }

@@ -7,25 +7,32 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use super::{
+    file::{LedgerFile, Permit},
+    health::Writes,
+};
+use crate::store::error::StoreError;
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
     prelude::async_trait,
 };
-use tokio::sync::Notify;
-
-use crate::store::error::StoreError;
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it changes nothing.
 #[derive(Debug)]
 pub struct Tx {
     conn: TxConn,
-    committed: Arc<Notify>,
+    /// SQLite's file, and the right to write to it until this has ended.
+    file: Option<(LedgerFile, Permit)>,
 }
 
 impl Tx {
-    /// What has just begun; `committed` is told when it has ended well.
-    pub(super) fn new(inner: DatabaseTransaction, committed: Arc<Notify>) -> Self {
-        Self { conn: TxConn { inner, sound: AtomicBool::new(true) }, committed }
+    /// What has just begun; `writes` learns how it goes.
+    pub(super) fn new(
+        inner: DatabaseTransaction,
+        file: Option<(LedgerFile, Permit)>,
+        writes: Arc<Writes>,
+    ) -> Self {
+        Self { conn: TxConn { inner, sound: AtomicBool::new(true), writes }, file }
     }
 
     /// What the statements of this transaction run on.
@@ -35,12 +42,26 @@ impl Tx {
 
     /// Makes the changes last, and tells the relay that there may be events. Fails when a statement of the transaction
     /// has failed: PostgreSQL answers such a commit with a rollback that looks like success, and SQLite may have ended the
-    /// transaction at that statement.
+    /// transaction at that statement. Fails also when SQLite's file is no longer where others look for it.
     pub async fn commit<T>(self, value: T) -> Result<T, StoreError> {
         self.conn.enter()?;
-        self.conn.inner.commit().await?;
-        self.committed.notify_one();
-        Ok(value)
+        let TxConn { inner, writes, .. } = self.conn;
+        let ended = inner.commit().await.map_err(StoreError::from);
+        let settled = match (ended, &self.file) {
+            (Ok(()), Some((file, permit))) => file.settle(permit).map_err(StoreError::Unwritable),
+            (Err(StoreError::Unavailable(error)), None) => Err(StoreError::InDoubt(error)),
+            (ended, _) => ended,
+        };
+        match settled {
+            Ok(()) => {
+                writes.succeeded();
+                Ok(value)
+            }
+            Err(error) => {
+                writes.failed(&error);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -51,6 +72,7 @@ pub struct TxConn {
     /// Whether every statement so far ended well; false also while one is under way, so that one whose future is
     /// dropped counts as failed.
     sound: AtomicBool,
+    writes: Arc<Writes>,
 }
 
 impl TxConn {
@@ -62,7 +84,10 @@ impl TxConn {
     }
 
     fn leave<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
-        self.sound.store(outcome.is_ok(), Ordering::Relaxed);
+        match &outcome {
+            Ok(_) => self.sound.store(true, Ordering::Relaxed),
+            Err(error) => self.writes.refused(error),
+        }
         outcome
     }
 }

@@ -1,0 +1,89 @@
+//! Whether the database takes writes. Reads go on working when a disk is full or a database was made read-only, so only
+//! writes tell: each leaves here how it went.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sea_orm::DbErr;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::store::error::{self, StoreError};
+
+/// Why the database takes no writes. Anyone may read it: it names no path, host or statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unwritable {
+    /// There is no file of that name any more.
+    #[error("its file was deleted or moved away; put it back, or restart the server to begin a new ledger")]
+    Deleted,
+    /// There is another file of that name.
+    #[error("its file was replaced by another; put it back, or restart the server to use the other")]
+    Replaced,
+    /// What is in the file is not what was written there.
+    #[error("its file was truncated or overwritten; stop the server and restore a backup")]
+    Overwritten,
+    /// The file is not the one, or not the only one, that writes go to.
+    #[error("the write-ahead log beside its file was deleted or replaced; restart the server")]
+    LogDeleted,
+    /// Nobody may write, or not this server.
+    #[error("it is read-only")]
+    ReadOnly,
+    /// There is no room left.
+    #[error("its disk is full")]
+    Full,
+    /// Writing fails otherwise.
+    #[error("its disk does not take what is written to it")]
+    Failing,
+}
+
+/// How writes went, and who waits for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    /// Notified by each commit.
+    pub(super) committed: Notify,
+    last: Mutex<Last>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    success: Option<Instant>,
+    fault: Option<Unwritable>,
+}
+
+impl Writes {
+    pub(super) fn succeeded(&self) {
+        *self.last() = Last { success: Some(Instant::now()), fault: None };
+        self.committed.notify_one();
+    }
+
+    /// Keeps the error in mind if it tells that no write would work.
+    pub(super) fn failed(&self, error: &StoreError) {
+        self.keep(error.unwritable());
+    }
+
+    /// The same for an error of the driver's.
+    pub(super) fn refused(&self, error: &DbErr) {
+        self.keep(error::unwritable(error));
+    }
+
+    fn keep(&self, fault: Option<Unwritable>) {
+        if fault.is_some() {
+            self.last().fault = fault;
+        }
+    }
+
+    pub(super) fn fault(&self) -> Option<Unwritable> {
+        self.last().fault
+    }
+
+    /// Whether no write has shown for so long that writes work.
+    pub(super) fn is_unproven_for(&self, age: Duration) -> bool {
+        let last = *self.last();
+        last.fault.is_some() || last.success.is_none_or(|at| at.elapsed() >= age)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

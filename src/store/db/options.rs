@@ -1,0 +1,98 @@
+//! How connections are opened, and which may be handed out.
+
+use std::{future::ready, time::Duration};
+
+use futures_util::future::BoxFuture;
+use sea_orm::{
+    ConnectOptions,
+    sqlx::{
+        self, Connection as _,
+        sqlite::{SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
+    },
+};
+
+use super::file::LedgerFile;
+use crate::config::DatabaseConfig;
+
+/// A migration holds its lock on one connection and works on another.
+const MIGRATION_CONNECTIONS: u32 = 2;
+
+/// How long a file may stay in use by somebody who is about to leave.
+const ALONE_PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) fn postgres(config: &DatabaseConfig) -> ConnectOptions {
+    let mut options = ConnectOptions::new(config.connection_url());
+    options
+        .max_connections(config.max_connections.max(MIGRATION_CONNECTIONS))
+        .acquire_timeout(config.acquire_timeout)
+        .connect_timeout(config.acquire_timeout)
+        .statement_timeout(config.statement_timeout)
+        .set_application_name("waybill")
+        .test_before_acquire(false)
+        .test_before_acquire_if_idle_for(Duration::from_secs(5))
+        .map_sqlx_postgres_before_acquire(|conn, _| has_no_transaction::<sqlx::Postgres>(conn))
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options
+}
+
+/// Whether a connection may be handed out: one on which the driver still counts a transaction would make the next begin a
+/// savepoint, whose commit makes nothing last.
+fn has_no_transaction<D: sqlx::Database>(
+    conn: &mut D::Connection,
+) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+    let open = conn.is_in_transaction();
+    if open {
+        tracing::warn!("a transaction did not end as it should have; its connection is closed");
+    }
+    Box::pin(ready(Ok(!open)))
+}
+
+/// The one writer stays open, so that nobody else is the last to leave and deletes the log.
+pub(super) fn sqlite_writer(config: &DatabaseConfig, file: LedgerFile) -> ConnectOptions {
+    let mut options = sqlite(config, 1);
+    options.idle_timeout(None).max_lifetime(None).map_sqlx_sqlite_pool_opts(move |pool| {
+        let file = file.clone();
+        pool.after_connect(move |_, _| {
+            file.forget_log();
+            Box::pin(ready(Ok(())))
+        })
+    });
+    options
+}
+
+pub(super) fn sqlite(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(config.connection_url());
+    options
+        .max_connections(connections)
+        .acquire_timeout(config.acquire_timeout)
+        .idle_timeout(Duration::from_mins(1))
+        .map_sqlx_sqlite_before_acquire(|conn, _| has_no_transaction::<sqlx::Sqlite>(conn))
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_opts(|options| {
+            options
+                // A connection that is opened later must not begin a new file where the ledger's was deleted.
+                .create_if_missing(false)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(Duration::from_secs(5))
+        });
+    options
+}
+
+/// A SQLite file that nobody else has open.
+pub(super) fn alone(config: &DatabaseConfig) -> ConnectOptions {
+    let mut options = ConnectOptions::new(config.connection_url());
+    options
+        .max_connections(1)
+        .acquire_timeout(config.acquire_timeout)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_opts(|options| {
+            // Every connection to a file in WAL mode, even an idle one, shares a lock that this one does not.
+            options.locking_mode(SqliteLockingMode::Exclusive).busy_timeout(ALONE_PATIENCE)
+        });
+    options
+}

@@ -1,0 +1,201 @@
+//! The file of a SQLite ledger is deleted, replaced, damaged or made read-only under a live server. The server says so
+//! within seconds, acknowledges nothing that would not be found again, and goes on once the file is as it was.
+
+use std::{
+    fs::{self, OpenOptions, Permissions},
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{db::TestDb, eventually, process::ServerProcess};
+
+struct Ledger {
+    db: TestDb,
+    server: ServerProcess,
+    acknowledged: Vec<String>,
+}
+
+impl Ledger {
+    async fn new() -> Self {
+        let db = TestDb::sqlite().await;
+        let server = ServerProcess::start(&db).await;
+        let mut ledger = Self { db, server, acknowledged: Vec::new() };
+        for _ in 0..5 {
+            assert_eq!(ledger.write().await.0, 201);
+        }
+        ledger
+    }
+
+    fn path(&self) -> PathBuf {
+        self.db.url.strip_prefix("sqlite://").unwrap().into()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path().with_extension("db-wal")
+    }
+
+    /// Registers another service; keeps its name if that was acknowledged.
+    async fn write(&mut self) -> (u16, Value) {
+        let name = format!("service-{}", self.acknowledged.len());
+        let request = self.server.client().post(self.server.at("/api/v1/services"));
+        let answer = request.json(&json!({ "name": name })).send().await.unwrap();
+        let status = answer.status().as_u16();
+        if status == 201 {
+            self.acknowledged.push(name);
+        }
+        (status, answer.json().await.unwrap())
+    }
+
+    /// The server is not ready, for this reason, and refuses to write for the same.
+    async fn assert_noticed(&mut self, reason: &str) {
+        let since = Instant::now();
+        let report: Value = eventually(&format!("notice of a file that {reason}"), async || {
+            let ready = self.server.client().get(self.server.at("/readyz")).send().await.unwrap();
+            if ready.status() == 200 { None } else { ready.json().await.ok() }
+        })
+        .await;
+        println!("{reason}: noticed after {:?}", since.elapsed());
+        let detail = report["checks"]["database"]["detail"].as_str().unwrap();
+        assert!(detail.contains(reason), "{report}");
+        let before = self.acknowledged.len();
+        for _ in 0..3 {
+            let (status, problem) = self.write().await;
+            assert_eq!(status, 503, "{problem}");
+            assert!(problem["detail"].as_str().unwrap().contains(reason), "{problem}");
+        }
+        assert_eq!(before, self.acknowledged.len());
+    }
+
+    async fn assert_recovers(&mut self) {
+        eventually("a server that is ready again", async || {
+            let ready = self.server.client().get(self.server.at("/readyz")).send().await.unwrap();
+            (ready.status() == 200).then_some(())
+        })
+        .await;
+        assert_eq!(self.write().await.0, 201);
+        self.assert_all_there().await;
+    }
+
+    async fn assert_all_there(&self) {
+        for name in &self.acknowledged {
+            let path = self.server.at(&format!("/api/v1/services/{name}"));
+            assert_eq!(self.server.client().get(path).send().await.unwrap().status(), 200, "{name}");
+        }
+    }
+
+    async fn restart(&mut self) {
+        self.server = ServerProcess::start(&self.db).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_moved_away_is_missed_and_may_come_back() {
+    let mut ledger = Ledger::new().await;
+    let elsewhere = ledger.path().with_extension("elsewhere");
+    fs::rename(ledger.path(), &elsewhere).unwrap();
+    // Nothing is acknowledged from the first moment on, though nobody has looked yet.
+    assert_eq!(ledger.write().await.0, 503);
+    ledger.assert_noticed("deleted").await;
+    assert!(!ledger.path().exists(), "no new ledger is begun in its place");
+    fs::rename(&elsewhere, ledger.path()).unwrap();
+    ledger.assert_recovers().await;
+    ledger.server.kill9();
+    ledger.restart().await;
+    ledger.assert_all_there().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_replaced_is_not_taken_for_the_ledger() {
+    let mut ledger = Ledger::new().await;
+    let other = TestDb::sqlite().await;
+    let other: &Path = other.url.strip_prefix("sqlite://").unwrap().as_ref();
+    let copy = ledger.path().with_extension("copy");
+    fs::copy(other, &copy).unwrap();
+    fs::rename(&copy, ledger.path()).unwrap();
+    assert_eq!(ledger.write().await.0, 503);
+    ledger.assert_noticed("replaced").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_truncated_or_overwritten_is_told() {
+    for length in [0, 4096] {
+        let mut ledger = Ledger::new().await;
+        OpenOptions::new().write(true).open(ledger.path()).unwrap().set_len(length).unwrap();
+        assert_eq!(ledger.write().await.0, 503);
+        ledger.assert_noticed("truncated or overwritten").await;
+    }
+    let mut ledger = Ledger::new().await;
+    let length = usize::try_from(fs::metadata(ledger.path()).unwrap().len()).unwrap();
+    let mut file = OpenOptions::new().write(true).open(ledger.path()).unwrap();
+    file.write_all(&vec![7; length]).unwrap();
+    assert_eq!(ledger.write().await.0, 503);
+    ledger.assert_noticed("truncated or overwritten").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_another_process_has_changed_as_it_may_is_used_on() {
+    let mut ledger = Ledger::new().await;
+    // As a checkpoint by a second process changes it.
+    let bytes = fs::read(ledger.path()).unwrap();
+    OpenOptions::new().write(true).open(ledger.path()).unwrap().write_all(&bytes).unwrap();
+    assert_eq!(ledger.write().await.0, 201);
+    ledger.assert_recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_made_read_only_is_told_until_it_is_not() {
+    let mut ledger = Ledger::new().await;
+    fs::set_permissions(ledger.path(), Permissions::from_mode(0o400)).unwrap();
+    ledger.assert_noticed("read-only").await;
+    fs::set_permissions(ledger.path(), Permissions::from_mode(0o600)).unwrap();
+    ledger.assert_recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_ahead_log_that_was_deleted_takes_nothing_along() {
+    let mut ledger = Ledger::new().await;
+    fs::remove_file(ledger.log()).unwrap();
+    assert_eq!(ledger.write().await.0, 503);
+    ledger.assert_noticed("write-ahead log").await;
+    ledger.server.kill9();
+    ledger.restart().await;
+    ledger.assert_recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_takes_no_writes_is_not_ready_though_nobody_writes() {
+    use sea_orm::{ConnectOptions, ConnectionTrait as _, Database};
+    let db = TestDb::postgres().await;
+    let server = ServerProcess::start(&db).await;
+    let mut only = ConnectOptions::new(&db.url);
+    only.max_connections(1).sqlx_logging(false);
+    let sql = Database::connect(only).await.unwrap();
+    let name = db.url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+    let read_only = async |is: bool| {
+        sql.execute_unprepared(&format!("ALTER DATABASE {name} SET default_transaction_read_only = {is}"))
+            .await
+            .unwrap();
+        let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        sql.execute_unprepared(others).await.unwrap();
+    };
+    sql.execute_unprepared("SET default_transaction_read_only = off").await.unwrap();
+    read_only(true).await;
+    let report: Value = eventually("notice of a read-only database", async || {
+        let ready = server.client().get(server.at("/readyz")).send().await.unwrap();
+        let report: Value = ready.json().await.ok()?;
+        report["checks"]["database"]["detail"].as_str()?.contains("read-only").then_some(report)
+    })
+    .await;
+    assert_eq!(report["status"], "unavailable");
+    read_only(false).await;
+    eventually("a server that is ready again", async || {
+        let ready = server.client().get(server.at("/readyz")).send().await.unwrap();
+        (ready.status() == 200).then_some(())
+    })
+    .await;
+}
