@@ -107,6 +107,8 @@ mod shipping_backup;
 #[cfg(test)]
 mod shipping_backup_sqlite;
 #[cfg(test)]
+mod shipping_compose;
+#[cfg(test)]
 mod shipping_config;
 #[cfg(test)]
 mod shipping_manifests;
