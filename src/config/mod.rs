@@ -12,7 +12,10 @@ pub mod load;
 pub mod local;
 mod validate;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
@@ -201,6 +204,16 @@ impl ServerConfig {
 }
 
 impl DatabaseConfig {
+
+    /// Where programs on this machine reach the server.
+    pub fn local_address(&self) -> SocketAddr {
+        let ip = match self.listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            IpAddr::V4(_) | IpAddr::V6(_) => self.listen.ip(),
+        };
+        SocketAddr::new(ip, self.listen.port())
+    }
     /// The URL to connect with: it holds the password, wherever that was set.
     pub fn connection_url(&self) -> String {
         match &self.password {

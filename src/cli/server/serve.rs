@@ -63,7 +63,7 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         None => None,
     };
     worker::start(&app, &shutdown);
-    admin::leave_for_client(&app.config, &app.config.server.base_url());
+    admin::leave_for_client(&app.config);
     tracing::info!(%address, url = app.config.server.base_url(), version = VERSION, "listening");
 
     let signals = shutdown.on_signals(app.config.server.drain_delay)?;
