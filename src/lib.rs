@@ -11,6 +11,7 @@ pub mod config;
 pub mod domain;
 pub mod metrics;
 pub mod middleware;
+pub mod peer;
 pub mod server;
 pub mod shutdown;
 pub mod store;

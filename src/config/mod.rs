@@ -63,6 +63,9 @@ pub struct ServerConfig {
     /// a proxy in front keeps its idle connections, so that it is the proxy that closes them.
     #[serde(with = "duration")]
     pub header_timeout: Duration,
+    /// How long a client may leave an answer unread before its connection ends.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
     /// The largest request body, in bytes.
     pub body_limit_bytes: u64,
     /// How many connections are served at once; more wait in the listen queue.
@@ -201,9 +204,6 @@ impl ServerConfig {
             None => format!("http://{}", self.listen),
         }
     }
-}
-
-impl DatabaseConfig {
 
     /// Where programs on this machine reach the server.
     pub fn local_address(&self) -> SocketAddr {
@@ -214,6 +214,9 @@ impl DatabaseConfig {
         };
         SocketAddr::new(ip, self.listen.port())
     }
+}
+
+impl DatabaseConfig {
     /// The URL to connect with: it holds the password, wherever that was set.
     pub fn connection_url(&self) -> String {
         match &self.password {
@@ -230,6 +233,7 @@ impl Default for ServerConfig {
             public_url: None,
             request_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
             body_limit_bytes: 1024 * 1024,
             max_connections: 1024,
             drain_delay: Duration::ZERO,

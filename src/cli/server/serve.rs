@@ -161,6 +161,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         max_connections: usize::try_from(config.server.max_connections).unwrap_or(usize::MAX),
         header_timeout: config.server.header_timeout,
+        write_timeout: config.server.write_timeout,
         drain_timeout: config.server.drain_timeout,
     }
 }
