@@ -57,6 +57,8 @@ mod architecture;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cli_connection;
+#[cfg(test)]
 mod cli_freeze;
 #[cfg(test)]
 mod cli_gate;
