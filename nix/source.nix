@@ -14,6 +14,7 @@ let
   checks = [
     ../.ci
     ../.env.example
+    ../.gitignore
     ../.gitlab
     ../.gitlab-ci.yml
     ../Dockerfile
@@ -41,11 +42,26 @@ let
     ../nix
   ];
 
+  # What use leaves in a work tree: databases, tokens, secrets. In a git repository Nix does not see them anyway; built by
+  # `path:` they would be copied into its store, which everybody can read.
+  ignored = lib.fileset.fileFilter (
+    file:
+    file.hasExt "db"
+    || file.hasExt "db-shm"
+    || file.hasExt "db-wal"
+    || file.name == "admin.token"
+    || file.name == "secret.env"
+    || file.name == ".env"
+  ) ../.;
+
   sourceOf =
     paths:
+    let
+      listed = lib.fileset.unions (map lib.fileset.maybeMissing paths);
+    in
     lib.fileset.toSource {
       root = ../.;
-      fileset = lib.fileset.unions (map lib.fileset.maybeMissing paths);
+      fileset = lib.fileset.difference listed ignored;
     };
 in
 {

@@ -3,6 +3,11 @@
 //! When it stops, it first takes what the kernel has accepted already, then gives requests on their way a moment
 //! to arrive, and only then tells idle connections to close. Every response since the drain began asks its
 //! client to open a new connection elsewhere.
+//!
+//! A client that closes its side after its request gets its answer. Whether it has gone shows only when the answer is
+//! written or the connection breaks, so that requests go on until then; whoever waits on purpose asks [`Peer::closed`].
+
+mod stream;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -22,7 +27,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::shutdown::Shutdown;
+use self::stream::Stream;
+use crate::{peer::Peer, shutdown::Shutdown};
 
 /// The pause after an accept that failed, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -42,6 +48,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// How long a client may take to send a request's head, which is also how long a connection may idle.
     pub header_timeout: Duration,
+    /// How long a client may leave its answer unread before its connection ends.
+    pub write_timeout: Duration,
     /// How long the requests in flight may take once the server stops.
     pub drain_timeout: Duration,
 }
@@ -149,8 +157,13 @@ impl<E: Endpoint + 'static> Server<E> {
         }
         let local = LocalAddr(stream.local_addr().map(Into::into).unwrap_or_default());
         let (endpoint, shutdown) = (Arc::clone(&self.endpoint), self.shutdown.clone());
+        let stream = Arc::new(stream);
+        let client = Peer::of(Arc::clone(&stream));
+        let asking = client.clone();
+        let stream = Stream::new(stream, self.limits.write_timeout);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let request = Request::from((request, local.clone(), RemoteAddr(peer.clone()), Scheme::HTTP));
+            let mut request = Request::from((request, local.clone(), RemoteAddr(peer.clone()), Scheme::HTTP));
+            request.set_data(asking.clone());
             let (endpoint, shutdown) = (Arc::clone(&endpoint), shutdown.clone());
             async move {
                 let mut response: Response = endpoint.get_response(request).await;
@@ -164,6 +177,7 @@ impl<E: Endpoint + 'static> Server<E> {
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
             .max_header_size(MAX_HEADER_BYTES)
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         let connection = watcher.watch(connection);
         let given_up = self.given_up.clone();
@@ -174,6 +188,7 @@ impl<E: Endpoint + 'static> Server<E> {
                         tracing::debug!(%error, "a connection ended early");
                     }
                 }
+                () = client.broken() => {}
                 () = given_up.cancelled() => {}
             }
             drop(permit);

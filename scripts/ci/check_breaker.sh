@@ -52,10 +52,16 @@ deploy=(deploy "${target[@]}" --version 1)
 
 expect 0 'WAYBILL_URL is not set' "${deploy[@]}" -- true
 expect 7 'GOING ON WITHOUT IT' "${deploy[@]}" -- sh -c 'exit 7'
+# shellcheck disable=SC2016 # The command's own shell expands it.
+token=(sh -c 'echo "token: ${WAYBILL_TOKEN_FILE:-none}"')
+expect 0 'token: none' "${deploy[@]}" -- "${token[@]}"
+expect 0 "token: $WAYBILL_TOKEN_FILE" "${deploy[@]}" --pass-token -- "${token[@]}"
 
 start
 export WAYBILL_URL=$url
 expect 0 'shop 1 to prod' "${deploy[@]}" -- true
+expect 0 'token: none' "${deploy[@]}" -- "${token[@]}"
+expect 0 "token: $WAYBILL_TOKEN_FILE" "${deploy[@]}" --pass-token -- "${token[@]}"
 expect 0 '' deploy start "${target[@]}" --version 2
 id=$(tail -n 1 "$work/out")
 expect 121 'refused by the gate' deploy "${target[@]}" --version 3 -- touch "$work/touched"

@@ -34,6 +34,8 @@ without() {
   fi
   say "$1; GOING ON WITHOUT IT"
   ((${#command[@]})) || exit 0
+  # As `waybill` does.
+  [[ " ${arguments[*]-} " == *' --pass-token '* ]] || unset WAYBILL_TOKEN WAYBILL_TOKEN_FILE
   exec "${command[@]}"
 }
 

@@ -232,12 +232,12 @@ impl EnvironmentsApi {
         auth: Auth,
         /// Its name.
         environment: Path<String>,
-        /// The ETag of the revision that is meant; without it, the last edit wins.
+        /// The ETag of the revision that is meant, or several; without it, the last edit wins.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
         body: Json<UpdateEnvironment>,
     ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
-        let revision = etag::if_match(if_match.0.as_deref())?;
+        let expected = etag::if_match(if_match.0.as_deref());
         let given = body.0;
         let change = move |before: &Environment| {
             let before = before.settings.clone();
@@ -252,7 +252,7 @@ impl EnvironmentsApi {
             let settings = faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;
             Ok(Change { settings: Some(settings), archived: given.archived })
         };
-        let environment = environments::update(&auth.ctx(), &environment.0, revision, &change).await?;
+        let environment = environments::update(&auth.ctx(), &environment.0, &expected, &change).await?;
         Ok(Reply::new(render(StatusCode::OK)(&environment)))
     }
 
@@ -269,9 +269,9 @@ impl EnvironmentsApi {
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
     ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
-        let revision = etag::if_match(if_match.0.as_deref())?;
+        let expected = etag::if_match(if_match.0.as_deref());
         let change = |_: &Environment| Ok(Change { settings: None, archived: Some(true) });
-        let environment = environments::update(&auth.ctx(), &environment.0, revision, &change).await?;
+        let environment = environments::update(&auth.ctx(), &environment.0, &expected, &change).await?;
         Ok(Reply::new(render(StatusCode::OK)(&environment)))
     }
 }

@@ -1,21 +1,63 @@
 //! Entity tags (RFC 9110 §8.8.3): the revision of what can be edited.
 
-use crate::{api::problem::Problem, usecase::error::Error};
+use crate::domain::revision::Expected;
 
 /// The tag of a revision.
 pub fn of(revision: i64) -> String {
     format!("\"{revision}\"")
 }
 
-/// The revision that `If-Match` asks for; none for an absent header and for `*`.
-pub fn if_match(header: Option<&str>) -> Result<Option<i64>, Problem> {
-    match header.map(str::trim) {
-        None | Some("*") => Ok(None),
-        Some(tag) => {
-            let revision =
-                tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
-            // A tag that this server never gave matches nothing.
-            revision.map(Some).ok_or_else(|| Problem::from(Error::Stale))
+/// The revisions that `If-Match` asks for (RFC 9110 §13.1.1): any for an absent header and for `*`, else those in the list.
+/// A tag that this server never gave matches nothing, and neither does a weak one, because the comparison is strong.
+pub fn if_match(header: Option<&str>) -> Expected {
+    let Some(mut rest) = header.map(str::trim) else { return Expected::Any };
+    if rest == "*" {
+        return Expected::Any;
+    }
+    let mut revisions = Vec::new();
+    while let Some((tag, behind)) = next_tag(rest) {
+        revisions.extend(tag.parse::<i64>().ok().filter(|revision| of(*revision) == format!("\"{tag}\"")));
+        rest = behind;
+    }
+    Expected::OneOf(revisions)
+}
+
+/// The first tag of a list, empty for a weak one, and what follows it; none where the list ends or is no list.
+fn next_tag(list: &str) -> Option<(&str, &str)> {
+    // Between tags there may be any number of commas (RFC 9110 §5.6.1.2), and a tag may hold some.
+    let list = list.trim_start_matches([',', ' ', '\t']);
+    let (weak, quoted) = match list.strip_prefix("W/") {
+        Some(quoted) => (true, quoted),
+        None => (false, list),
+    };
+    let (tag, rest) = quoted.strip_prefix('"')?.split_once('"')?;
+    Some((if weak { "" } else { tag }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_match_is_a_list_of_strong_tags() {
+        for (header, expected) in [
+            (None, None),
+            (Some("*"), None),
+            (Some(" * "), None),
+            (Some("\"1\""), Some(vec![1])),
+            (Some("\"1\", \"22\""), Some(vec![1, 22])),
+            (Some("\"1\",,\t\"2\","), Some(vec![1, 2])),
+            (Some("W/\"1\""), Some(vec![])),
+            (Some("W/\"1\", \"2\""), Some(vec![2])),
+            (Some("\"a,b\", \"2\""), Some(vec![2])),
+            (Some("\"+1\", \"01\", \" 1\""), Some(vec![])),
+            (Some("1"), Some(vec![])),
+            (Some("\"1"), Some(vec![])),
+            (Some("\"1\", *"), Some(vec![1])),
+            (Some(""), Some(vec![])),
+        ] {
+            let expected = expected.map_or(Expected::Any, Expected::OneOf);
+            assert_eq!(if_match(header), expected, "{header:?}");
         }
     }
 }

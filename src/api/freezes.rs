@@ -155,15 +155,15 @@ impl FreezesApi {
         auth: Auth,
         /// Its id.
         id: Path<Uuid>,
-        /// The ETag of the revision that is meant; without it, the last edit wins.
+        /// The ETag of the revision that is meant, or several; without it, the last edit wins.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
         body: Json<UpdateFreezeWindow>,
     ) -> Result<Reply<FreezeWindowView, Changed>, Problem> {
-        let revision = etag::if_match(if_match.0.as_deref())?;
+        let expected = etag::if_match(if_match.0.as_deref());
         let given = body.0;
         let change = move |before: Draft| edit(given.clone(), before);
-        let seen = freezes::update(&auth.ctx(), id.0, revision, &change).await?;
+        let seen = freezes::update(&auth.ctx(), id.0, &expected, &change).await?;
         Ok(Reply::new(render(StatusCode::OK)(&seen)))
     }
 
@@ -180,8 +180,8 @@ impl FreezesApi {
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
     ) -> Result<Gone, Problem> {
-        let revision = etag::if_match(if_match.0.as_deref())?;
-        freezes::delete(&auth.ctx(), id.0, revision).await?;
+        let expected = etag::if_match(if_match.0.as_deref());
+        freezes::delete(&auth.ctx(), id.0, &expected).await?;
         Ok(Gone::Done)
     }
 }

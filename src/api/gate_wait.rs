@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use poem::web::Data;
+use poem::{Request, web::Data};
 use poem_openapi::{ApiResponse, OpenApi, param::Query, payload::Json};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         text::{self, Name, SHORT_TEXT_MAX, Version},
         vocabulary::Kind,
     },
+    peer::Peer,
     shutdown::Shutdown,
     usecase::gate::{
         check::{Answer, Question},
@@ -87,13 +88,15 @@ impl GateWaitApi {
     /// The same as a check, as a long poll. It answers at once when the gate allows it or when something else stands in
     /// the way than `seen`, which is the `state` of the last answer; else as soon as one of the two is the case; else at
     /// the timeout, with what stands in the way then. Whatever happens to the target wakes it, on whichever replica, and
-    /// so does the moment at which a rule begins to hold. A server that is about to stop answers at once: ask again.
+    /// so does the moment at which a rule begins to hold. A server that is about to stop answers at once: ask again. So
+    /// does one whose client closes its side of the connection.
     #[oai(path = "/gate/wait", method = "get", operation_id = "wait_gate")]
     #[expect(clippy::too_many_arguments, reason = "each is a query parameter")]
     async fn wait_gate(
         &self,
         auth: Auth,
         shutdown: Data<&Shutdown>,
+        request: &Request,
         /// The service.
         service: Query<String>,
         /// The environment.
@@ -137,6 +140,20 @@ impl GateWaitApi {
         });
         let waiting = faults.finish(waiting).map_err(refuse)?;
         // Boxed: with two evaluations in it, it would otherwise make every request large.
-        Ok(Box::pin(wait::wait(&auth.ctx(), &waiting, shutdown.0)).await?.into())
+        Ok(Box::pin(wait::wait(&auth.ctx(), &waiting, enough(shutdown.0, request.data()))).await?.into())
+    }
+}
+
+/// Resolves when there is no more use in waiting: the server stops, or nobody may be there any more to be told.
+async fn enough(shutdown: &Shutdown, client: Option<&Peer>) {
+    let closed = async {
+        match client {
+            Some(client) => client.closed().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = shutdown.draining() => {}
+        () = closed => {}
     }
 }

@@ -79,7 +79,7 @@ impl PoliciesApi {
         if_match: Header<Option<String>>,
         body: Json<Policy>,
     ) -> Result<Reply<PolicyView, Changed>, Problem> {
-        let version = etag::if_match(if_match.0.as_deref())?;
-        Ok(reply(policies::set(&auth.ctx(), &environment.0, version, &body.0).await?))
+        let expected = etag::if_match(if_match.0.as_deref());
+        Ok(reply(policies::set(&auth.ctx(), &environment.0, &expected, &body.0).await?))
     }
 }

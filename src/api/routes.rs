@@ -24,6 +24,7 @@ use crate::{
         error_roof::error_roof,
         guard::{catch_panic, refuse_nul, time_limit},
         headers::security_headers,
+        heads::heads,
         methods::methods,
         request_id::request_id,
     },
@@ -115,6 +116,7 @@ fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Respon
     routes
         .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
         .around(refuse_nul)
+        .around(heads)
         .around(move |next, request| body_limit(next, request, limits, Arc::clone(&for_limits)))
         .around(move |next, request| time_limit(next, request, timeout, Arc::clone(&for_time)))
         // Boxed, because a future that holds all the others is more than the compiler lays out.

@@ -262,12 +262,12 @@ impl ServicesApi {
         auth: Auth,
         /// Its name.
         service: Path<String>,
-        /// The ETag of the revision that is meant; without it, the last edit wins.
+        /// The ETag of the revision that is meant, or several; without it, the last edit wins.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
         body: Json<UpdateService>,
     ) -> Result<Reply<ServiceView, Changed>, Problem> {
-        let revision = etag::if_match(if_match.0.as_deref())?;
+        let expected = etag::if_match(if_match.0.as_deref());
         let labels_max = auth.labels_max();
         let given = body.0;
         let change = move |before: &Service| {
@@ -286,7 +286,7 @@ impl ServicesApi {
                 faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;
             Ok(Change { description: Some(description), archived: given.archived })
         };
-        let service = services::update(&auth.ctx(), &service.0, revision, &change).await?;
+        let service = services::update(&auth.ctx(), &service.0, &expected, &change).await?;
         Ok(Reply::new(render(StatusCode::OK)(&service)))
     }
 
@@ -303,9 +303,9 @@ impl ServicesApi {
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
     ) -> Result<Reply<ServiceView, Changed>, Problem> {
-        let revision = etag::if_match(if_match.0.as_deref())?;
+        let expected = etag::if_match(if_match.0.as_deref());
         let change = |_: &Service| Ok(Change { description: None, archived: Some(true) });
-        let service = services::update(&auth.ctx(), &service.0, revision, &change).await?;
+        let service = services::update(&auth.ctx(), &service.0, &expected, &change).await?;
         Ok(Reply::new(render(StatusCode::OK)(&service)))
     }
 }

@@ -12,7 +12,10 @@ pub mod load;
 pub mod local;
 mod validate;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
@@ -60,6 +63,9 @@ pub struct ServerConfig {
     /// a proxy in front keeps its idle connections, so that it is the proxy that closes them.
     #[serde(with = "duration")]
     pub header_timeout: Duration,
+    /// How long a client may leave an answer unread before its connection ends.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
     /// The largest request body, in bytes.
     pub body_limit_bytes: u64,
     /// How many connections are served at once; more wait in the listen queue.
@@ -198,6 +204,16 @@ impl ServerConfig {
             None => format!("http://{}", self.listen),
         }
     }
+
+    /// Where programs on this machine reach the server.
+    pub fn local_address(&self) -> SocketAddr {
+        let ip = match self.listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            IpAddr::V4(_) | IpAddr::V6(_) => self.listen.ip(),
+        };
+        SocketAddr::new(ip, self.listen.port())
+    }
 }
 
 impl DatabaseConfig {
@@ -217,6 +233,7 @@ impl Default for ServerConfig {
             public_url: None,
             request_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
             body_limit_bytes: 1024 * 1024,
             max_connections: 1024,
             drain_delay: Duration::ZERO,

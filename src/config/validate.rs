@@ -78,11 +78,12 @@ pub(super) fn validate(config: &Config) -> Vec<Unusable> {
 }
 
 /// Every duration of the tree, and whether it may be zero.
-fn durations(config: &Config) -> [(&'static str, Duration, bool); 14] {
+fn durations(config: &Config) -> [(&'static str, Duration, bool); 15] {
     let Config { server, database, ledger, workers, .. } = config;
     [
         ("server.request_timeout", server.request_timeout, false),
         ("server.header_timeout", server.header_timeout, false),
+        ("server.write_timeout", server.write_timeout, false),
         ("server.drain_delay", server.drain_delay, true),
         ("server.drain_timeout", server.drain_timeout, true),
         ("database.acquire_timeout", database.acquire_timeout, false),

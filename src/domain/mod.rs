@@ -15,6 +15,7 @@ pub mod idempotency;
 pub mod page;
 pub mod policy;
 pub mod release;
+pub mod revision;
 pub mod rollback;
 pub mod scan;
 pub mod scope;

@@ -13,7 +13,7 @@ use poem::{
 };
 use tracing::Instrument as _;
 
-use crate::{api::spec::Spec, metrics::Metrics, middleware::request_id::RequestId};
+use crate::{api::spec::Spec, metrics::Metrics, middleware::request_id::RequestId, telemetry::REQUEST};
 
 /// What a request that fits no operation is called, so that the number of labels stays bounded.
 pub const UNMATCHED: &str = "unmatched";
@@ -58,7 +58,8 @@ where
         status: None,
         metrics,
     };
-    let span = tracing::info_span!("request", request_id = entry.request_id, operation = entry.operation);
+    // A span of the highest level, so that no filter takes the id from a line that it lets through.
+    let span = tracing::error_span!(REQUEST, request_id = entry.request_id, operation = entry.operation);
     let response = next.get_response(request).instrument(span).await;
     entry.status = Some(response.status());
     Ok(response)

@@ -2,13 +2,14 @@
 //!
 //! The order, from outside to inside, and why: the request id (the others name it), the access log (it must see
 //! the final status), the security headers, the error roof (everything below may fail with `poem::Error`), the
-//! panic catcher, the time limit, the body limit (reading the body counts against the time), the methods.
+//! panic catcher, the time limit, the body limit (reading the body counts against the time), the head, the methods.
 
 pub mod access_log;
 pub mod body_limit;
 pub mod error_roof;
 pub mod guard;
 pub mod headers;
+pub mod heads;
 pub mod methods;
 pub mod rate_limit;
 pub mod request_id;

@@ -7,6 +7,7 @@ use crate::{
         environment::{Environment, EnvironmentSettings},
         event::{EventKind, NewEvent},
         page::{Page, PageRequest, page},
+        revision::Expected,
         text::Name,
         vocabulary::Scope,
     },
@@ -63,29 +64,29 @@ pub struct Change {
     pub archived: Option<bool>,
 }
 
-/// Edits an environment: `change` is made from what it finds. With `revision`, only that revision is edited.
+/// Edits an environment: `change` is made from what it finds. Only a revision that is `expected` is edited.
 pub async fn update(
     ctx: &Ctx,
     name: &str,
-    revision: Option<i64>,
+    expected: &Expected,
     change: &(dyn Fn(&Environment) -> Result<Change, Error> + Send + Sync),
 ) -> Result<Environment, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { update_in(ctx, tx, name, revision, change).await }).await
+    ctx.app.db.write(|tx| async move { update_in(ctx, tx, name, expected, change).await }).await
 }
 
 async fn update_in(
     ctx: &Ctx,
     tx: Tx,
     name: &str,
-    revision: Option<i64>,
+    expected: &Expected,
     change: &(dyn Fn(&Environment) -> Result<Change, Error> + Send + Sync),
 ) -> Result<Environment, Error> {
     let found = environment::lock_with_dependents(tx.conn(), name).await?;
     let found = found.filter(|_| ctx.within().allows_environment(name));
     let (mut environment, now) = found.ok_or_else(|| Error::no_environment(name))?;
-    if revision.is_some_and(|revision| revision != environment.revision) {
+    if !expected.admits(environment.revision) {
         return Err(Error::Stale);
     }
     let change = change(&environment)?;

@@ -22,6 +22,7 @@ use crate::{
         },
         gate::facts::Period,
         page::{Page, PageRequest, TimeKey, page},
+        revision::Expected,
         vocabulary::Scope,
     },
     store::{
@@ -144,21 +145,15 @@ pub async fn periods(
 /// What an edit makes of what it finds.
 pub type Edit<'a> = &'a (dyn Fn(Draft) -> Draft + Send + Sync);
 
-/// Edits a freeze window. With `revision`, only that revision is edited.
-pub async fn update(ctx: &Ctx, id: Uuid, revision: Option<i64>, edit: Edit<'_>) -> Result<Seen, Error> {
+/// Edits a freeze window. Only a revision that is `expected` is edited.
+pub async fn update(ctx: &Ctx, id: Uuid, expected: &Expected, edit: Edit<'_>) -> Result<Seen, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { update_in(ctx, tx, id, revision, edit).await }).await
+    ctx.app.db.write(|tx| async move { update_in(ctx, tx, id, expected, edit).await }).await
 }
 
-async fn update_in(
-    ctx: &Ctx,
-    tx: Tx,
-    id: Uuid,
-    revision: Option<i64>,
-    edit: Edit<'_>,
-) -> Result<Seen, Error> {
-    let mut freeze = lock(ctx, &tx, id, revision).await?;
+async fn update_in(ctx: &Ctx, tx: Tx, id: Uuid, expected: &Expected, edit: Edit<'_>) -> Result<Seen, Error> {
+    let mut freeze = lock(ctx, &tx, id, expected).await?;
     let definition = parse(&tx, &edit(Draft::from(&freeze.definition)), Some(&freeze)).await?;
     require_covered(ctx, &definition.covers)?;
     let now = db::now(tx.conn()).await?;
@@ -175,15 +170,15 @@ async fn update_in(
     Ok(tx.commit(seen(ctx, freeze, now)).await?)
 }
 
-/// Takes a freeze window back. With `revision`, only that revision.
-pub async fn delete(ctx: &Ctx, id: Uuid, revision: Option<i64>) -> Result<(), Error> {
+/// Takes a freeze window back. Only a revision that is `expected`.
+pub async fn delete(ctx: &Ctx, id: Uuid, expected: &Expected) -> Result<(), Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { delete_in(ctx, tx, id, revision).await }).await
+    ctx.app.db.write(|tx| async move { delete_in(ctx, tx, id, expected).await }).await
 }
 
-async fn delete_in(ctx: &Ctx, tx: Tx, id: Uuid, revision: Option<i64>) -> Result<(), Error> {
-    let freeze = lock(ctx, &tx, id, revision).await?;
+async fn delete_in(ctx: &Ctx, tx: Tx, id: Uuid, expected: &Expected) -> Result<(), Error> {
+    let freeze = lock(ctx, &tx, id, expected).await?;
     let now = db::now(tx.conn()).await?;
     freeze::delete(tx.conn(), id).await?;
     let data = json!({ "id": id, "window": freeze.definition });
@@ -193,12 +188,12 @@ async fn delete_in(ctx: &Ctx, tx: Tx, id: Uuid, revision: Option<i64>) -> Result
 }
 
 /// Locks out every start, and finds the window that is to be changed.
-async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid, revision: Option<i64>) -> Result<FreezeWindow, Error> {
+async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid, expected: &Expected) -> Result<FreezeWindow, Error> {
     freeze::lock(tx.conn()).await?;
     let found = freeze::find(tx.conn(), ctx.within(), id).await?;
     let freeze = found.ok_or_else(|| Error::not_found("freeze window", &id))?;
     require_covered(ctx, &freeze.definition.covers)?;
-    if revision.is_some_and(|revision| revision != freeze.revision) {
+    if !expected.admits(freeze.revision) {
         return Err(Error::Stale);
     }
     Ok(freeze)

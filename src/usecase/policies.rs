@@ -7,6 +7,7 @@ use crate::{
         environment::Environment,
         event::{EventKind, NewEvent},
         policy::{self, InForce, Policy, SOURCES_MAX},
+        revision::Expected,
         text::Name,
         vocabulary::{Preset, Scope},
     },
@@ -23,19 +24,19 @@ pub async fn preset(ctx: &Ctx, name: &str, preset: Preset) -> Result<Environment
     Ok(environment)
 }
 
-/// Sets the policy of an environment. With `version`, only the policy of that version is replaced. The same policy again
+/// Sets the policy of an environment. Only a version that is `expected` is replaced. The same policy again
 /// changes nothing.
-pub async fn set(ctx: &Ctx, name: &str, version: Option<i64>, policy: &Policy) -> Result<Environment, Error> {
+pub async fn set(ctx: &Ctx, name: &str, expected: &Expected, policy: &Policy) -> Result<Environment, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { set_in(ctx, tx, name, version, policy).await }).await
+    ctx.app.db.write(|tx| async move { set_in(ctx, tx, name, expected, policy).await }).await
 }
 
 async fn set_in(
     ctx: &Ctx,
     tx: Tx,
     name: &str,
-    version: Option<i64>,
+    expected: &Expected,
     policy: &Policy,
 ) -> Result<Environment, Error> {
     // The sources, too: none of them is archived before the policy that is to name them is in force.
@@ -48,7 +49,7 @@ async fn set_in(
         return Err(Error::Conflict(format!("environment {name} is archived; revive it to set its policy")));
     }
     let before = environment.policy.clone();
-    if version.is_some_and(|version| version != before.version) {
+    if !expected.admits(before.version) {
         return Err(Error::Stale);
     }
     // Of what the token cannot see, it may keep what the policy names already.

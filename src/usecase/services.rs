@@ -6,6 +6,7 @@ use crate::{
     domain::{
         event::{EventKind, NewEvent},
         page::{Page, PageRequest, page},
+        revision::Expected,
         service::{Service, ServiceDescription},
         text::Name,
         vocabulary::Scope,
@@ -63,28 +64,28 @@ pub struct Change {
     pub archived: Option<bool>,
 }
 
-/// Edits a service: `change` is made from what it finds. With `revision`, only that revision is edited.
+/// Edits a service: `change` is made from what it finds. Only a revision that is `expected` is edited.
 pub async fn update(
     ctx: &Ctx,
     name: &str,
-    revision: Option<i64>,
+    expected: &Expected,
     change: &(dyn Fn(&Service) -> Result<Change, Error> + Send + Sync),
 ) -> Result<Service, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_all_environments()?;
-    ctx.app.db.write(|tx| async move { update_in(ctx, tx, name, revision, change).await }).await
+    ctx.app.db.write(|tx| async move { update_in(ctx, tx, name, expected, change).await }).await
 }
 
 async fn update_in(
     ctx: &Ctx,
     tx: Tx,
     name: &str,
-    revision: Option<i64>,
+    expected: &Expected,
     change: &(dyn Fn(&Service) -> Result<Change, Error> + Send + Sync),
 ) -> Result<Service, Error> {
     let found = service::lock(tx.conn(), name).await?.filter(|_| ctx.within().allows_service(name));
     let (mut service, now) = found.ok_or_else(|| Error::not_found("service", name))?;
-    if revision.is_some_and(|revision| revision != service.revision) {
+    if !expected.admits(service.revision) {
         return Err(Error::Stale);
     }
     let change = change(&service)?;

@@ -97,6 +97,39 @@ db_test!(
 );
 
 db_test!(
+    async fn an_edit_is_for_the_revisions_that_it_lists(db: TestDb) {
+        let api = Api::new(&db).await;
+        api.post("/services", json!({ "name": "shop" })).await.ok(201);
+        api.post("/environments", json!({ "name": "prod", "tier": "production" })).await.ok(201);
+        for (path, field) in [("/services/shop", "owner"), ("/environments/prod", "url")] {
+            let mut revision = 1;
+            for (headers, status) in [
+                (vec!["\"7\", \"8\""], 412),
+                (vec!["W/\"1\""], 412),
+                (vec!["1"], 412),
+                (vec!["\"9\", \"1\""], 200),
+                (vec!["\"1\"", "\"2\""], 200),
+                (vec!["*"], 200),
+            ] {
+                let lines: Vec<_> = headers.iter().map(|value| ("if-match", *value)).collect();
+                let change = json!({ field: format!("https://waybill.test/{revision}") });
+                let answer = api.send_json(Method::PATCH, path, &lines, &change).await;
+                assert_eq!(answer.status, status, "{path} {headers:?}: {}", answer.text);
+                revision += i32::from(status == 200);
+                let tag = api.get(path).await.header("etag").unwrap().to_owned();
+                assert_eq!(tag, format!("\"{revision}\""));
+            }
+        }
+        let policy = |headers: &'static [(&str, &str)]| {
+            let api = api.clone();
+            async move { api.send_json(Method::PUT, "/environments/prod/policy", headers, &json!({})).await }
+        };
+        policy(&[("if-match", "\"3\", W/\"0\"")]).await.problem(412, "stale");
+        policy(&[("if-match", "\"3\""), ("if-match", "\"0\"")]).await.ok(200);
+    }
+);
+
+db_test!(
     async fn too_many_requests_are_told_to_wait(db: TestDb) {
         let api = Api::with(&db, |config| {
             config.limits.requests_per_second = 1;

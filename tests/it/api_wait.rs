@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     task::JoinHandle,
     time::{sleep, timeout},
@@ -402,6 +402,25 @@ async fn whoever_goes_away_leaves_room() {
     eventually("the first in the only place", async || (status().await == 503).then_some(())).await;
     drop(stream);
     eventually("room for another", async || (status().await == 200).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_closes_their_side_is_told_at_once_what_stands_in_the_way() {
+    let db = TestDb::sqlite().await;
+    let server = ServerProcess::start_with(&db, &[]).await;
+    for (version, status) in [("1.0", 201), ("1.1", 409)] {
+        let start =
+            server.client().post(server.at("/api/v1/deployments")).json(&start_body("shop/prod", version));
+        assert_eq!(start.send().await.unwrap().status(), status);
+    }
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+    let path = format!("/api/v1{}", wait_path("1.1", "&timeout=300"));
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n", server.token);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("concurrent-deployment"), "{answer}");
 }
 
 /// The log is read only while somebody waits.

@@ -235,7 +235,9 @@ async fn a_local_server_needs_no_set_up() {
     let folder = TempDir::new().unwrap();
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let mut server = command(&folder)
-        .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+        .args(["serve", "--listen", &format!("0.0.0.0:{port}")])
+        // The name for others leads nowhere here.
+        .env("WAYBILL__SERVER__PUBLIC_URL", "http://waybill.test")
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

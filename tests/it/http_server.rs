@@ -21,11 +21,12 @@ use waybill::{
     shutdown::Shutdown,
 };
 
-use crate::toy;
+use crate::{support::eventually, toy};
 
 const LIMITS: Limits = Limits {
     max_connections: 64,
     header_timeout: Duration::from_millis(300),
+    write_timeout: Duration::from_millis(300),
     drain_timeout: Duration::from_secs(5),
 };
 
@@ -143,6 +144,96 @@ async fn a_slow_body_is_given_up() {
         .await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("retry-after: 1") && answer.contains("/problems/unavailable"));
+}
+
+/// Larger than what the kernels of both sides keep.
+const LARGE: &str = "GET /docs HTTP/1.1\r\nhost: a\r\n\r\n";
+
+#[tokio::test]
+async fn a_client_that_does_not_read_loses_its_connection() {
+    let server = start(Limits { max_connections: 1, ..LIMITS }).await;
+    let mut deaf = server.connect().await;
+    deaf.write_all(LARGE.repeat(20).as_bytes()).await.unwrap();
+    let answer = server.exchange("GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_its_whole_answer() {
+    let server = start(LIMITS).await;
+    let mut slow = server.connect().await;
+    slow.write_all(LARGE.repeat(8).as_bytes()).await.unwrap();
+    slow.shutdown().await.unwrap();
+    let (begun, mut answer) = (Instant::now(), Vec::new());
+    let mut part = vec![0; 512 * 1024];
+    while let Ok(length @ 1..) = timeout(Duration::from_secs(5), slow.read(&mut part)).await.unwrap() {
+        answer.extend_from_slice(part.get(..length).unwrap());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() > LIMITS.write_timeout, "the test must be slow");
+    let answers = String::from_utf8(answer).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 8);
+    assert!(answers.trim_end().ends_with("</html>"));
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_gets_its_answer() {
+    let server = start(LIMITS).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /api/v1/slow?millis=200 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let answer = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_broken_connection_gives_its_request_up() {
+    let server = start(LIMITS).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /api/v1/slow?millis=450 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Reset instead of closed.
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    let line = r#"waybill_http_requests_total{method="GET",operation="slow",status="499"} 1"#;
+    let metrics = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    eventually("a request that was given up", async || {
+        server.exchange(metrics).await.contains(line).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_that_can_be_read_in_two_ways_is_refused() {
+    let server = start(LIMITS).await;
+    for headers in [
+        "",
+        "host: a\r\nhost: b\r\n",
+        "host: a\r\nhost: a\r\n",
+        "host:\r\n",
+        "host: a b\r\n",
+        "host: user@a\r\n",
+        "host: a/b\r\n",
+        "host: a:b\r\n",
+        "host: a\r\nauthorization: Bearer a\r\nauthorization: Bearer b\r\n",
+        "host: a\r\nidempotency-key: a\r\nidempotency-key: b\r\n",
+        "host: a\r\ncontent-type: application/json\r\ncontent-type: text/plain\r\n",
+    ] {
+        let answer =
+            server.exchange(&format!("GET /version HTTP/1.1\r\nconnection: close\r\n{headers}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{headers}{answer}");
+        assert!(answer.contains("/problems/invalid-request"), "{headers}{answer}");
+    }
+    let lengths = "GET /version HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx";
+    assert!(server.exchange(lengths).await.starts_with("HTTP/1.1 400 "));
+    for good in [
+        "GET /version HTTP/1.0\r\n\r\n",
+        "GET http://a.test/version HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n",
+        "GET /version HTTP/1.1\r\nhost: [::1]:3000\r\nconnection: close\r\n\r\n",
+    ] {
+        let answer = server.exchange(good).await;
+        assert!(answer.contains(" 200 "), "{good}{answer}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,12 @@ use serde_json::{Value, json};
 use crate::toy;
 
 fn client() -> TestClient<impl Endpoint<Output = Response>> {
-    TestClient::new(toy::app(toy::shell(true)))
+    client_of(toy::app(toy::shell(true)))
+}
+
+/// A client that sends what every client must.
+fn client_of<E: Endpoint<Output = Response>>(endpoint: E) -> TestClient<E> {
+    TestClient::new(endpoint).default_header("host", "waybill.test")
 }
 
 async fn problem(response: TestResponse, status: u16, slug: &str) -> Value {
@@ -190,7 +195,7 @@ async fn requests_are_counted_by_operation_even_when_they_fail() {
 
 #[tokio::test]
 async fn readiness_follows_the_checks_and_the_shutdown() {
-    let down = TestClient::new(toy::app(toy::shell(false)));
+    let down = client_of(toy::app(toy::shell(false)));
     let response = down.get("/readyz").send().await;
     response.assert_status(StatusCode::SERVICE_UNAVAILABLE);
     let expected = json!({"status": "unavailable", "checks": {
@@ -200,7 +205,7 @@ async fn readiness_follows_the_checks_and_the_shutdown() {
     down.get("/livez").send().await.assert_status_is_ok();
 
     let shell = toy::shell(true);
-    let up = TestClient::new(toy::app(shell.clone()));
+    let up = client_of(toy::app(shell.clone()));
     let response = up.get("/readyz").send().await;
     response.assert_json(json!({"status": "ok", "checks": {"database": {"status": "ok"}}})).await;
     shell.shutdown.begin(std::time::Duration::ZERO).await;
@@ -249,9 +254,9 @@ async fn the_type_of_a_problem_leads_to_its_page() {
 async fn metrics_can_move_to_a_listener_of_their_own() {
     let mut shell = toy::shell(true);
     shell.serve_metrics = false;
-    let alone = TestClient::new(waybill::api::routes::metrics_routes(&shell));
+    let alone = client_of(waybill::api::routes::metrics_routes(&shell));
     alone.get("/metrics").send().await.assert_status_is_ok();
     alone.get("/livez").send().await.assert_status(StatusCode::NOT_FOUND);
-    let main = TestClient::new(toy::app(shell));
+    let main = client_of(toy::app(shell));
     main.get("/metrics").send().await.assert_status(StatusCode::NOT_FOUND);
 }

@@ -57,6 +57,8 @@ mod architecture;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cli_connection;
+#[cfg(test)]
 mod cli_freeze;
 #[cfg(test)]
 mod cli_gate;
@@ -108,6 +110,8 @@ mod scan;
 mod shipping_backup;
 #[cfg(test)]
 mod shipping_backup_sqlite;
+#[cfg(test)]
+mod shipping_compose;
 #[cfg(test)]
 mod shipping_config;
 #[cfg(test)]

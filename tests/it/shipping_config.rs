@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
+    ignored::is_ignored,
     manifests::{ENVIRONMENTS, Kustomize, Manifests, combinations, items, repository, text},
     process::command,
 };
@@ -113,6 +114,9 @@ const NAMING: [&str; 15] = [
 ];
 
 fn files_below(path: PathBuf, found: &mut Vec<PathBuf>) {
+    if path.strip_prefix(repository("")).is_ok_and(is_ignored) {
+        return;
+    }
     if path.is_dir() {
         for entry in fs::read_dir(path).unwrap() {
             files_below(entry.unwrap().path(), found);

@@ -6,6 +6,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use crate::support::ignored::{is_ignored, patterns};
+
 const LISTS: &str = include_str!("../../nix/source.nix");
 const INCLUDES: [&str; 4] = ["include_str!(", "include_bytes!(", "include!(", "#[path ="];
 
@@ -62,6 +64,12 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
+/// A file that a build may need. `waybill serve` leaves its database and its token in the directory it runs in, under
+/// names that the sources mention.
+fn is_source(root: &Path, path: &Path) -> bool {
+    root.join(path).exists() && !is_ignored(path)
+}
+
 fn check(directories: &[&str], lists: &[&str]) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let listed: Vec<_> = lists.iter().flat_map(|name| listed(name)).collect();
@@ -74,7 +82,7 @@ fn check(directories: &[&str], lists: &[&str]) -> Vec<String> {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let source = fs::read_to_string(&path).unwrap();
             let file = path.strip_prefix(root).unwrap();
-            let missing = missing(file, &source, &listed, |path| root.join(path).exists());
+            let missing = missing(file, &source, &listed, |path| is_source(root, path));
             found.extend(missing.iter().map(|path| format!("{}: {}", file.display(), path.display())));
         }
     }
@@ -86,6 +94,30 @@ fn the_nix_build_sees_every_file_that_the_code_needs() {
     let mut found = check(&["src", "migration/src"], &["package"]);
     found.extend(check(&["tests", "examples"], &["package", "checks"]));
     assert!(found.is_empty(), "not in nix/source.nix:\n{}", found.join("\n"));
+}
+
+#[test]
+fn what_a_server_leaves_in_its_directory_is_no_source() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["admin.token", "waybill.db", "waybill.db-wal", "waybill.db-shm", "more.rs"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    let source =
+        r#"root.join("admin.token"); root.join("waybill.db"); root.join("more.rs"); root.join("none.rs")"#;
+    let found = missing(Path::new("tests/it/a.rs"), source, &[], |path| is_source(folder.path(), path));
+    assert_eq!(found, [Path::new("more.rs")]);
+}
+
+/// Outside a git repository Nix copies what lies below the listed paths, ignored or not.
+#[test]
+fn the_nix_build_leaves_out_what_git_ignores() {
+    for pattern in patterns().filter(|pattern| !pattern.starts_with('/')) {
+        let named = match pattern.strip_prefix("*.") {
+            Some(extension) => format!("file.hasExt \"{extension}\""),
+            None => format!("file.name == \"{pattern}\""),
+        };
+        assert!(LISTS.contains(&named), "nix/source.nix lacks {named}");
+    }
 }
 
 #[test]

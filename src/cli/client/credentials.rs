@@ -1,14 +1,17 @@
 //! Where the client finds Waybill and its token: flags, then the environment, then the local credentials file. A token
-//! from that file goes to the server it was written for and to no other.
+//! from that file goes to the server it was written for and to no other, and none leaves this machine in the clear unless
+//! told to.
 
 use std::{
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
+use clap::builder::FalseyValueParser;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use url::Url;
+use url::{Host, Url};
 
 use super::error::Error;
 use crate::config::local;
@@ -27,6 +30,16 @@ pub struct ConnectionArgs {
     /// A file that holds the token to use.
     #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "FILE", global = true, help_heading = HEADING)]
     token_file: Option<PathBuf>,
+    /// Send the token over plain HTTP to another machine, where everybody on the way can read it.
+    #[arg(
+        long,
+        env = "WAYBILL_INSECURE_HTTP",
+        hide_env_values = true,
+        value_parser = FalseyValueParser::new(),
+        global = true,
+        help_heading = HEADING
+    )]
+    insecure_http: bool,
 }
 
 /// An address and a token for it.
@@ -56,7 +69,37 @@ impl ConnectionArgs {
         let url = self.url.as_deref().filter(|url| !url.is_empty());
         // A broken local file matters only to those who need it.
         let local = if url.is_some() && token.is_some() { None } else { read_local()? };
-        combine(url, token, local)
+        let found = combine(url, token, local)?;
+        if found.is_exposed() && !self.insecure_http {
+            return Err(Error::Usage(format!(
+                "the token would go to {} in the clear: use https://, or say --insecure-http (WAYBILL_INSECURE_HTTP=1) \
+                 where everybody on the way may read it",
+                found.url
+            )));
+        }
+        Ok(found)
+    }
+}
+
+impl Credentials {
+    /// Whether the address is one of this machine.
+    pub fn is_local(&self) -> bool {
+        let is_own = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+        match self.url.host() {
+            Some(Host::Ipv4(ip)) => is_own(ip.into()),
+            Some(Host::Ipv6(ip)) => is_own(ip.to_canonical()),
+            // RFC 6761 §6.3.
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
+            }
+            None => false,
+        }
+    }
+
+    /// Whether others than the server can read what is sent.
+    fn is_exposed(&self) -> bool {
+        self.url.scheme() == "http" && !self.is_local()
     }
 }
 
@@ -141,6 +184,31 @@ mod tests {
         assert_eq!(shown(same), "http://127.0.0.1:3000/ local-secret");
         let other = shown(combine(Some("https://w.test"), None, Some(local())));
         assert!(other.contains("no token for https://w.test/"), "{other}");
+    }
+
+    #[test]
+    fn a_token_is_exposed_by_plain_http_to_another_machine() {
+        for (url, local, exposed) in [
+            ("http://127.0.0.1:3000", true, false),
+            ("http://127.9.9.9", true, false),
+            ("http://0.0.0.0:3000", true, false),
+            ("http://[::1]:3000", true, false),
+            ("http://[::ffff:127.0.0.1]", true, false),
+            ("http://localhost", true, false),
+            ("http://LOCALHOST.:3000", true, false),
+            ("http://waybill.localhost", true, false),
+            ("https://w.test", false, false),
+            ("http://w.test", false, true),
+            ("http://10.0.0.1", false, true),
+            ("http://[2001:db8::1]", false, true),
+            ("http://localhost.w.test", false, true),
+            ("http://127.0.0.1.w.test", false, true),
+            ("http://waybill:3000", false, true),
+        ] {
+            let url = Url::parse(url).unwrap();
+            let found = Credentials { url, token: "hunter2".into() };
+            assert_eq!((found.is_local(), found.is_exposed()), (local, exposed), "{}", found.url);
+        }
     }
 
     #[test]

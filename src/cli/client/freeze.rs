@@ -382,7 +382,7 @@ mod tests {
         let value = json!({"id": "1", "name": "n", "reason": "r", "environments": ["a", "b\u{1b}"], "active": false,
             "starts_at": "2026-12-24T00:00:00Z", "ends_at": "2026-12-27T00:00:00Z"});
         let window = Window::deserialize(&value).unwrap();
-        assert_eq!((window.covers().as_str(), window.state().as_str()), ("a, b ", "over"));
+        assert_eq!((window.covers().as_str(), window.state().as_str()), ("a, b\\u{1b}", "over"));
         assert_eq!(window.timing(), "2026-12-24 00:00 to 2026-12-27 00:00 UTC");
     }
 }

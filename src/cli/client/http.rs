@@ -205,11 +205,15 @@ impl Client {
             .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .connect_timeout(Duration::from_secs(5))
-            // A redirect would turn a POST into a GET; the address has to be right instead.
+            // A redirect would turn a POST into a GET, and carry the token to wherever; the address has to be right instead.
             .redirect(Policy::none());
         if credentials.url.scheme() == "http" {
             // Without TLS no root certificates are needed, and small images have none.
             builder = builder.tls_certs_only([]);
+        }
+        if credentials.is_local() {
+            // A proxy would be given the token, and another machine than this one asked.
+            builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|fault| {
             error::Error::Failed(format!("cannot set up the HTTP client: {}", cause(&fault)))

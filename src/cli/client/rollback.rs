@@ -1,6 +1,6 @@
 //! `waybill rollback`: shows what it returns to and what it reverts, then does as `deploy`.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use serde::Deserialize as _;
 use serde_json::json;
@@ -207,9 +207,8 @@ fn confirmed(args: &RollbackArgs, prospect: &Prospect) -> Result<bool, Error> {
     if args.yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(true);
     }
-    let mut stderr = anstream::stderr().lock();
-    write!(stderr, "Roll back {} in {} to {}? [y/N] ", args.service, args.environment, plain(&prospect.to))?;
-    stderr.flush()?;
+    let to = plain(&prospect.to);
+    output::ask(format_args!("Roll back {} in {} to {to}? [y/N]", args.service, args.environment))?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

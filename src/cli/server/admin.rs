@@ -42,11 +42,13 @@ pub async fn ensure(db: &Db, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Leaves the address and the admin token of a local installation where the client finds them.
-pub fn leave_for_client(config: &Config, url: &str) {
+/// Leaves the address and the admin token of a local installation where the client finds them. The address is this
+/// machine's own, whatever name others know the server by.
+pub fn leave_for_client(config: &Config) {
     let Some(database) = config.database.url.sqlite_path() else { return };
     let Ok(token) = fs::read_to_string(beside(database)) else { return };
     let Some(path) = local::path() else { return };
+    let url = format!("http://{}", config.server.local_address());
     let text = serde_json::json!({ "url": url, "token": token.trim() }).to_string();
     if let Err(error) = write(&path, &text) {
         tracing::warn!(error = %format!("{error:#}"), "the client must be told WAYBILL_URL and WAYBILL_TOKEN by hand");

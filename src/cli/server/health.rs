@@ -1,6 +1,6 @@
 //! `waybill healthcheck`: a health check that needs no shell and no curl in the container.
 
-use std::{net::IpAddr, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -26,13 +26,7 @@ pub struct HealthArgs {
 
 /// Asks the server on this machine that the configuration describes.
 pub async fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
-    let mut address = args.config.load(Vec::new())?.config.server.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
+    let address = args.config.load(Vec::new())?.config.server.local_address();
     let head = tokio::time::timeout(TIMEOUT, ask(address, &args.path)).await;
     let head = head.with_context(|| format!("{address} did not answer in {} seconds", TIMEOUT.as_secs()))?;
     let head = head.with_context(|| format!("{address} does not answer"))?;

@@ -142,10 +142,9 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
 
 /// Prints a text.
 fn say(text: &str) -> anyhow::Result<ExitCode> {
-    use std::io::{ErrorKind, Write as _};
-    match writeln!(anstream::stdout().lock(), "{text}") {
+    match crate::cli::client::output::print(text) {
         // Whoever closed the pipe has read all they wanted.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
     }
 }

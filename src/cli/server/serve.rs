@@ -66,7 +66,7 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         None => None,
     };
     worker::start(&app, &shutdown);
-    admin::leave_for_client(&app.config, &app.config.server.base_url());
+    admin::leave_for_client(&app.config);
     tracing::info!(%address, url = app.config.server.base_url(), version = VERSION, "listening");
 
     let signals = shutdown.on_signals(app.config.server.drain_delay)?;
@@ -164,6 +164,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         max_connections: usize::try_from(config.server.max_connections).unwrap_or(usize::MAX),
         header_timeout: config.server.header_timeout,
+        write_timeout: config.server.write_timeout,
         drain_timeout: config.server.drain_timeout,
     }
 }

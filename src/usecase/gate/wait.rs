@@ -6,7 +6,6 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     domain::gate::{Decision, Verdict},
-    shutdown::Shutdown,
     usecase::{
         context::Ctx,
         error::Error,
@@ -33,29 +32,31 @@ pub struct Waiting {
 }
 
 /// Asks the gate, and answers when it allows, when what stands in the way is something else than what was seen, or when
-/// the time is up. A server that is about to stop answers at once with what it knows. Nothing of the database is held
-/// meanwhile.
-pub async fn wait(ctx: &Ctx, waiting: &Waiting, shutdown: &Shutdown) -> Result<Answer, Error> {
+/// the time is up. Once `enough` resolves, it answers at once with what it knows. Nothing of the database is held meanwhile.
+pub async fn wait(ctx: &Ctx, waiting: &Waiting, enough: impl Future<Output = ()>) -> Result<Answer, Error> {
     let deadline = Instant::now() + waiting.timeout.min(LONGEST);
     // Before the first look, so that what happens after it is not missed.
     let mut news = ctx.app.feed.subscribe(waiting.question.service.as_str())?;
     let mut answer = check(ctx, &waiting.question).await?;
     let seen = waiting.seen.clone().unwrap_or_else(|| answer.decision.verdict.state());
     let shut = |verdict: &Verdict| !verdict.allowed && verdict.state() == seen;
-    while shut(&answer.decision.verdict) && !shutdown.is_draining() {
+    tokio::pin!(enough);
+    let mut has_enough = false;
+    while shut(&answer.decision.verdict) && !has_enough {
         let looked = Instant::now();
         if looked >= deadline {
             break;
         }
         let opens = change_at(&answer.decision).map_or(deadline, |span| looked + span);
         tokio::select! {
-            () = shutdown.draining() => {}
+            biased;
+            () = &mut enough => has_enough = true,
             () = sleep_until(opens.min(deadline)) => {}
             () = async { news.next().await; sleep_until((looked + PAUSE).min(deadline)).await } => {}
         }
         // The token may have been taken away meanwhile, and then its holder is told nothing more.
         tokens::still_good(ctx).await?;
-        if !shutdown.is_draining() {
+        if !has_enough {
             news.catch_up();
             answer = check(ctx, &waiting.question).await?;
         }

@@ -163,7 +163,8 @@ impl Api {
     ) -> Answer {
         let uri = path.strip_prefix('/').filter(|rest| rest.starts_with('/'));
         let uri = uri.map_or_else(|| format!("/api/v1{path}"), ToOwned::to_owned);
-        let mut request = http::Request::builder().method(method).uri(uri);
+        let mut request =
+            http::Request::builder().method(method).uri(uri).header(header::HOST, "waybill.test");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }

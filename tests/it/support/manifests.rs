@@ -9,6 +9,8 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::ignored::is_ignored;
+
 /// The environments that have an overlay.
 pub const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
 
@@ -218,7 +220,7 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if name.starts_with('.') || name == "secret.env" {
+        if is_ignored(Path::new(name)) || name.starts_with('.') {
             continue;
         }
         if path.is_dir() {

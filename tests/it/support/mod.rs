@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod db;
+pub mod ignored;
 pub mod ledger;
 pub mod manifests;
 pub mod postgres;

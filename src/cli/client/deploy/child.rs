@@ -15,6 +15,21 @@ use tokio::process::Command;
 use super::signals::Caught;
 use crate::cli::client::exit::Exit;
 
+/// What leads to the client's token. Of the rest of the environment the command gets everything: also the settings of a
+/// server, which may be what it deploys.
+const CREDENTIALS: [&str; 2] = ["WAYBILL_TOKEN", "WAYBILL_TOKEN_FILE"];
+
+/// What a command is given besides our own environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// The version to deploy.
+    pub version: &'a str,
+    /// The deployment's id, if there is one.
+    pub deployment: Option<&'a str>,
+    /// Whether it keeps our token.
+    pub token: bool,
+}
+
 /// A running command.
 pub struct Child {
     process: tokio::process::Child,
@@ -22,12 +37,17 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts the command; it finds the version and the deployment's id, if there is one, in its environment.
-    pub fn spawn(command: &[OsString], version: &str, deployment: Option<&str>) -> io::Result<Self> {
+    /// Starts the command; what it is given is in its environment.
+    pub fn spawn(command: &[OsString], given: Given<'_>) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
-        command.args(arguments).env("WAYBILL_VERSION", version);
-        if let Some(id) = deployment {
+        command.args(arguments).env("WAYBILL_VERSION", given.version);
+        if !given.token {
+            for name in CREDENTIALS {
+                command.env_remove(name);
+            }
+        }
+        if let Some(id) = given.deployment {
             command.env("WAYBILL_DEPLOYMENT_ID", id);
         }
         let foreground = in_foreground();
@@ -78,6 +98,8 @@ pub fn spawn_exit(error: &io::Error) -> Exit {
 mod tests {
     use super::*;
 
+    const GIVEN: Given<'_> = Given { version: "1", deployment: None, token: false };
+
     #[test]
     fn exit_codes_are_those_of_a_shell() {
         assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
@@ -89,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_ends_the_command() {
-        let Ok(mut child) = Child::spawn(&["sleep".into(), "60".into()], "1", None) else { return };
+        let Ok(mut child) = Child::spawn(&["sleep".into(), "60".into()], GIVEN) else { return };
         child.send(Signal::TERM);
         let code = child.wait().await.map(exit_code).ok();
         assert_eq!(code, Some(143));

@@ -93,6 +93,9 @@ pub struct WrapArgs {
     /// What to do when the deployment is no longer ours while the command runs.
     #[arg(long, value_enum, default_value_t)]
     on_lease_lost: OnLeaseLost,
+    /// Leave `WAYBILL_TOKEN` and `WAYBILL_TOKEN_FILE` to the command, which calls waybill itself.
+    #[arg(long)]
+    pass_token: bool,
     /// Only look, and run nothing.
     #[arg(long)]
     dry_run: bool,
@@ -176,7 +179,8 @@ Examples:
     waybill deploy heartbeat \"$id\" --traffic-percent 10
     waybill deploy finish \"$id\" --status succeeded
 
-The command finds the deployment's id in WAYBILL_DEPLOYMENT_ID and the version in WAYBILL_VERSION.
+The command finds the deployment's id in WAYBILL_DEPLOYMENT_ID and the version in WAYBILL_VERSION. It gets
+the rest of the environment too, but not the token, unless with --pass-token.
 Signals are passed on to it, and its exit code is returned. In a GitLab job the commit, ref, commit
 time, pipeline and user are known without being named.
 
@@ -239,6 +243,7 @@ impl WrapArgs {
             lease: self.lease,
             on_error: self.on_error,
             on_lease_lost: self.on_lease_lost,
+            pass_token: self.pass_token,
             command: self.command,
         }
     }

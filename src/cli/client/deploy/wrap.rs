@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     OnError, OnLeaseLost,
     body::{Intent, Outcome, OverrideBody, RecordBody, StartBody},
-    child::{self, Child},
+    child::{self, Child, Given},
     gate::{self, Asking, Verdict},
     lease, report,
     signals::{Caught, Signals},
@@ -45,11 +45,17 @@ pub struct Plan {
     pub on_error: OnError,
     /// What to do when the lease is lost.
     pub on_lease_lost: OnLeaseLost,
+    /// Whether the command gets our token.
+    pub pass_token: bool,
     /// The command, with its arguments.
     pub command: Vec<OsString>,
 }
 
 impl Plan {
+    fn given<'a>(&'a self, deployment: Option<&'a str>) -> Given<'a> {
+        Given { version: &self.intent.version, deployment, token: self.pass_token }
+    }
+
     fn asking(&self) -> Result<Asking, Error> {
         let override_ = self.override_reason.as_deref().map(|reason| OverrideBody { reason });
         let lease_seconds = self.lease.as_secs();
@@ -134,7 +140,7 @@ async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Si
         deployment.id,
         plain(&deployment.environment)
     ));
-    let ended = match Child::spawn(&plan.command, &plan.intent.version, Some(&deployment.id)) {
+    let ended = match Child::spawn(&plan.command, plan.given(Some(&deployment.id))) {
         Ok(child) => {
             let lost = lease::keep(client, &deployment.id, plan.lease);
             watch(child, signals, lost, plan.on_lease_lost).await
@@ -149,7 +155,7 @@ async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Si
 
 async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Exit {
     let started_at = clock::now();
-    let ended = match Child::spawn(&plan.command, &plan.intent.version, None) {
+    let ended = match Child::spawn(&plan.command, plan.given(None)) {
         Ok(child) => watch(child, signals, pending(), plan.on_lease_lost).await,
         Err(error) => never(error),
     };
@@ -236,11 +242,12 @@ mod tests {
     #[tokio::test]
     async fn a_lost_lease_stops_the_command_or_lets_it_end() {
         let lost = || async { Error::Failed("expired".into()) };
+        let given = Given { version: "1", deployment: None, token: false };
         for (command, on_lost, code) in
             [("sleep 60", OnLeaseLost::Terminate, 143), ("exit 3", OnLeaseLost::Continue, 3)]
         {
             let Ok(mut signals) = Signals::new() else { return };
-            let Ok(child) = Child::spawn(&["sh".into(), "-c".into(), command.into()], "1", None) else {
+            let Ok(child) = Child::spawn(&["sh".into(), "-c".into(), command.into()], given) else {
                 return;
             };
             let ended = watch(child, &mut signals, lost(), on_lost).await;
