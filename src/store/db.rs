@@ -60,10 +60,13 @@ impl Db {
                 // A pool that cannot connect says only that it timed out; a plain connection says why.
                 let plain = PgConnectOptions::from_str(&config.connection_url()).map_err(connection_error)?;
                 let plain = tokio::time::timeout(config.acquire_timeout, plain.connect()).await;
-                if let Ok(plain) = plain {
-                    plain.map_err(connection_error)?.close().await.map_err(connection_error)?;
-                }
-                let pool = Database::connect(options::postgres(config)).await?;
+                let forgetful = match plain {
+                    Ok(plain) => {
+                        is_forgetful(plain.map_err(connection_error)?).await.map_err(connection_error)?
+                    }
+                    Err(_elapsed) => false,
+                };
+                let pool = Database::connect(options::postgres(config, forgetful)).await?;
                 Ok(Self::of(config, pool.clone(), pool, None))
             }
             Backend::Sqlite => {
@@ -251,6 +254,21 @@ pub async fn now(conn: &impl ConnectionTrait) -> Result<DateTime<Utc>, StoreErro
         Some(row) => sql::now_of(&row),
         None => Err(StoreError::Corrupt("clock")),
     }
+}
+
+/// Whether PostgreSQL acknowledges what it has not written yet unless a session asks for more, so that a crash of its
+/// machine loses what we have acknowledged.
+async fn is_forgetful(mut session: sqlx::PgConnection) -> Result<bool, sqlx::Error> {
+    let settings = "SELECT current_setting('synchronous_commit') = 'off', current_setting('fsync') = 'off'";
+    let (forgetful, unsafe_disk): (bool, bool) = sqlx::query_as(settings).fetch_one(&mut session).await?;
+    if forgetful {
+        tracing::warn!("synchronous_commit is off in PostgreSQL; Waybill turns it on in its own sessions");
+    }
+    if unsafe_disk {
+        tracing::warn!("fsync is off in PostgreSQL: a crash of its machine loses what was acknowledged");
+    }
+    session.close().await?;
+    Ok(forgetful)
 }
 
 fn connection_error(error: sqlx::Error) -> StoreError {

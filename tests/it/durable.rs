@@ -5,7 +5,7 @@ mod file;
 mod load;
 mod rows;
 
-use sea_orm::{ConnectionTrait as _, DatabaseBackend, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseBackend, DatabaseConnection, Statement};
 use serde_json::json;
 use waybill::store::error::StoreError;
 
@@ -231,4 +231,19 @@ async fn whenever_a_client_leaves_no_connection_to_postgres_is_left_in_a_transac
         assert!(again.status == 201 || again.status == 409, "left at question {nth}: {}", again.text);
     }
     assert!((4..MOST_QUESTIONS).contains(&left), "a client left {left} times");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_forgets_is_told_to_keep_what_it_acknowledges() {
+    let db = TestDb::postgres().await;
+    let name = db.url.rsplit('/').next().unwrap().split('?').next().unwrap();
+    let api = Api::new(&db).await;
+    let forget = format!("ALTER DATABASE {name} SET synchronous_commit = off");
+    api.sql().await.execute_unprepared(&forget).await.unwrap();
+    let shown = async |conn: &DatabaseConnection| {
+        let show = Statement::from_string(DatabaseBackend::Postgres, "SHOW synchronous_commit");
+        conn.query_one_raw(show).await.unwrap().unwrap().try_get_by_index::<String>(0).unwrap()
+    };
+    assert_eq!(shown(&api.sql().await).await, "off");
+    assert_eq!(shown(Api::new(&db).await.app.db.read()).await, "on");
 }

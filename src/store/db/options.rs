@@ -20,7 +20,8 @@ const MIGRATION_CONNECTIONS: u32 = 2;
 /// How long a file may stay in use by somebody who is about to leave.
 const ALONE_PATIENCE: Duration = Duration::from_secs(1);
 
-pub(super) fn postgres(config: &DatabaseConfig) -> ConnectOptions {
+/// Sessions that wait until a commit is on disk, also where PostgreSQL is `forgetful` otherwise.
+pub(super) fn postgres(config: &DatabaseConfig, forgetful: bool) -> ConnectOptions {
     let mut options = ConnectOptions::new(config.connection_url());
     options
         .max_connections(config.max_connections.max(MIGRATION_CONNECTIONS))
@@ -30,6 +31,9 @@ pub(super) fn postgres(config: &DatabaseConfig) -> ConnectOptions {
         .set_application_name("waybill")
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(5))
+        .map_sqlx_postgres_opts(move |options| {
+            if forgetful { options.options([("synchronous_commit", "on")]) } else { options }
+        })
         .map_sqlx_postgres_before_acquire(|conn, _| has_no_transaction::<sqlx::Postgres>(conn))
         .sqlx_logging(false)
         .record_stmt_in_spans(false);
