@@ -12,6 +12,7 @@ pub mod fault;
 pub mod freeze;
 pub mod gate;
 pub mod idempotency;
+pub mod moment;
 pub mod page;
 pub mod policy;
 pub mod release;

@@ -44,6 +44,8 @@ pub struct Wanted<'a> {
     pub artefact: Option<&'a str>,
     /// The release that is current in the target.
     pub current: Option<Uuid>,
+    /// The moment.
+    pub now: DateTime<Utc>,
 }
 
 impl Wanted<'_> {
@@ -188,7 +190,7 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let stays: Vec<StayRow> = rows(row, "sources", !wanted.places().is_empty())?;
     let here = stays.iter().find(|stay| stay.name == wanted.environment.name.as_str());
     let sources = if looked_at(policy.promotion.mode) {
-        sources::read(&stays, &policy.promotion.from)
+        sources::read(&stays, &policy.promotion.from, wanted.now)
     } else {
         Vec::new()
     };

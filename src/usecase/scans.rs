@@ -7,6 +7,7 @@ use crate::{
     clock,
     domain::{
         event::{EventKind, NewEvent},
+        moment::is_ahead,
         page::{Page, PageRequest, TimeKey, page},
         scan::{Exposure, Report, SCANNERS_MAX, Scan, spelled},
         text::{Name, Version},
@@ -103,12 +104,16 @@ async fn upload_in(
     ctx.commit(tx, now, Uploaded { scan: made, new: true }, render).await
 }
 
-/// Files a scan among those of its artefact. One that is older than the latest of its scanner does not count; of two that
-/// were made at the same moment, the one that arrives last does.
+/// Files a scan among those of its artefact. One that is older than the latest of its scanner does not count, unless that
+/// one is from the future; of two that were made at the same moment, the one that arrives last does.
 async fn file(tx: &Tx, made: &mut Scan, report: &Report) -> Result<(), Error> {
     let counting = scan::latest(tx.conn(), made.service_id, &made.artefact).await?;
     match counting.iter().find(|fact| fact.scanner == made.scanner) {
-        Some(latest) if latest.scanned_at > made.scanned_at => made.latest = false,
+        Some(latest)
+            if latest.scanned_at > made.scanned_at && !is_ahead(latest.scanned_at, made.created_at) =>
+        {
+            made.latest = false;
+        }
         Some(latest) => scan::supersede(tx.conn(), latest.id).await?,
         None if counting.len() >= SCANNERS_MAX => {
             return Err(Error::Conflict(format!(

@@ -27,13 +27,12 @@ use crate::domain::{
         facts::{Counts, ScanFact},
         rules,
     },
+    moment::is_ahead,
     policy::VulnerabilitiesRule,
     text::Image,
     vocabulary::{ScanFormat, Severity},
 };
 
-/// By how much the clock of whoever scanned may be fast.
-const SKEW: TimeDelta = TimeDelta::seconds(60);
 /// How old a report may be: ten years.
 const OLDEST: TimeDelta = TimeDelta::days(3653);
 /// How many scanners may have a say about one artefact.
@@ -139,7 +138,7 @@ impl Report {
                  made as `?scanned_at=2026-01-31T12:00:00Z`",
             );
         };
-        if at > now + SKEW {
+        if is_ahead(at, now) {
             return fault("in-the-future", "must not be in the future; is the clock of the scanner right?");
         }
         if at < now - OLDEST {

@@ -113,6 +113,7 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         version: question.version.as_str(),
         artefact: None,
         current: target.current.as_ref().map(|current| current.release_id),
+        now,
     };
     let mut evidence = gate::evidence(conn, &wanted).await?;
     let release = evidence.release.take().ok_or_else(|| {
@@ -128,11 +129,11 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
     };
     let scene =
         Scene { target: &target, environment: &environment, release: &release, running, evidence, now };
-    let Case { inputs, at, .. } = facts::gather(ctx, conn, asked, scene).await?;
+    let Case { inputs, now, .. } = facts::gather(ctx, conn, asked, scene).await?;
     let decision = Decision {
         id: clock::new_id(),
-        evaluated_at: at,
-        verdict: evaluate(&inputs, at),
+        evaluated_at: now,
+        verdict: evaluate(&inputs, now),
         policy_version: inputs.policy_version,
         override_reason: question.override_reason.clone(),
     };

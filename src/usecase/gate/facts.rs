@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 
 use crate::{
     domain::{
-        deployment::{Named, moment},
+        deployment::Named,
         environment::Environment,
         gate::{
             Inputs,
@@ -63,8 +63,8 @@ pub struct Case {
     pub inputs: Inputs,
     /// What it means as a rollback.
     pub back: Return,
-    /// The moment of the decision; later than everything in the target's history.
-    pub at: DateTime<Utc>,
+    /// The moment of the decision: the clock's, whatever was stored before.
+    pub now: DateTime<Utc>,
 }
 
 /// Gathers the rest of the facts.
@@ -87,10 +87,9 @@ pub async fn gather(
         Kind::Rollback => rollback(ctx, conn, target, environment, release).await?,
         Kind::Deploy | Kind::Hotfix | Kind::Redeploy => Return::default(),
     };
-    let at = moment(now, target.last_at);
     let freezes = match policy.freeze.mode {
         Mode::Off => Vec::new(),
-        Mode::Enforce | Mode::Report => freezes::periods(ctx, conn, environment, at).await?,
+        Mode::Enforce | Mode::Report => freezes::periods(ctx, conn, environment, now).await?,
     };
     let budget = &policy.vulnerabilities;
     let is_over = budget.mode != Mode::Off && rules::over(budget, &evidence.scans).next().is_some();
@@ -126,7 +125,7 @@ pub async fn gather(
         policy_version: environment.policy.version,
         lifted: asked.lifted,
     };
-    Ok(Case { inputs, back, at })
+    Ok(Case { inputs, back, now })
 }
 
 async fn rollback(

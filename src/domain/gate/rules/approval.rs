@@ -9,6 +9,7 @@ use crate::domain::{
         facts::{ApprovalFact, Facts},
         time,
     },
+    moment::is_ahead,
     policy::ApprovalRule,
     vocabulary::{Rule, Voice},
 };
@@ -100,6 +101,10 @@ pub fn no_more(
     reverted_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Option<&'static str> {
+    // It would count for longer than it may, and nobody knows when it was given.
+    if is_ahead(said_at, now) {
+        return Some("said at a time ahead of the clock; to be said again");
+    }
     if said_at + TimeDelta::seconds(rule.expires_after_seconds) <= now {
         return Some("expired");
     }
