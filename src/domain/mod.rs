@@ -16,6 +16,7 @@ pub mod moment;
 pub mod page;
 pub mod policy;
 pub mod release;
+pub mod repository;
 pub mod rollback;
 pub mod scan;
 pub mod scope;

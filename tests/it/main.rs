@@ -55,6 +55,8 @@ mod api_vulnerabilities;
 #[cfg(test)]
 mod api_wait;
 #[cfg(test)]
+mod api_words;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cli;
