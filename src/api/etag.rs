@@ -15,7 +15,7 @@ pub fn if_match(header: Option<&str>) -> Result<Option<i64>, Problem> {
             let revision =
                 tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
             // A tag that this server never gave matches nothing.
-            revision.map(Some).ok_or_else(|| Problem::from(Error::Stale))
+            revision.map(Some).ok_or_else(|| Problem::from(Error::edited()))
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         environment::Environment,
         gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source},
         release::Release,
+        text::Image,
         vocabulary::{Mode, Voice},
     },
     store::{
@@ -69,13 +70,29 @@ pub struct Evidence {
     /// The highest number that the service has given to a release.
     pub last_number: i64,
     /// What people say about it, the oldest first.
-    pub approvals: Vec<ApprovalFact>,
+    pub approvals: Vec<Said>,
     /// The latest scan by each scanner.
     pub scans: Vec<ScanFact>,
     /// When its artefact was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
     /// The environments that the policy promotes from.
     pub sources: Vec<Source>,
+}
+
+/// What somebody says, and the image that they said it for.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Whose it is, what and when; for the image that the release has.
+    fact: ApprovalFact,
+    image: Option<String>,
+}
+
+impl Said {
+    /// As the gate's rule sees it, of a release that has this image now: a start may add it.
+    pub fn of(self, image: Option<&Image>) -> ApprovalFact {
+        let for_image = self.image.as_deref() == image.map(Image::as_str);
+        ApprovalFact { for_image, ..self.fact }
+    }
 }
 
 fn looked_at(mode: Mode) -> bool {
@@ -130,9 +147,9 @@ fn from_asked(sql: &mut Sql, wanted: &Wanted<'_>) {
 }
 
 fn approvals(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
-    sql.push(", ").push(&objects(postgres, &["id", "decision", "subject", "spoke_for", "at"]));
+    sql.push(", ").push(&objects(postgres, &["id", "decision", "subject", "spoke_for", "at", "image"]));
     sql.push(
-        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at \
+        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at, a.image \
          FROM approval a WHERE a.release_id = asked.id AND a.environment_id = ",
     );
     sql.bind(wanted.environment.id).push(" AND a.withdrawn_at IS NULL");
@@ -155,6 +172,7 @@ struct ApprovalRow {
     subject: String,
     spoke_for: String,
     at: DateTime<Utc>,
+    image: Option<String>,
 }
 
 /// A scan as the database writes it into JSON.
@@ -180,11 +198,12 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let policy = &wanted.environment.policy.policy;
     let approval = |row: ApprovalRow| {
         let groups = serde_json::from_str(&row.spoke_for).map_err(|_| StoreError::Corrupt("groups"))?;
-        Ok(ApprovalFact { id: row.id, decision: row.decision, subject: row.subject, groups, at: row.at })
+        let ApprovalRow { id, decision, subject, at, image, .. } = row;
+        Ok(Said { fact: ApprovalFact { id, decision, subject, groups, at, for_image: true }, image })
     };
     let approvals = rows(row, "approvals", looked_at(policy.approval.mode))?.into_iter().map(approval);
-    let mut approvals: Vec<ApprovalFact> = approvals.collect::<Result<_, StoreError>>()?;
-    approvals.sort_by_key(|approval| (approval.at, approval.id));
+    let mut approvals: Vec<Said> = approvals.collect::<Result<_, StoreError>>()?;
+    approvals.sort_by_key(|said| (said.fact.at, said.fact.id));
     let scan = |ScanRow { id, scanner, scanned_at, counts }| ScanFact { id, scanner, scanned_at, counts };
     let scans = rows(row, "scans", looked_at(policy.vulnerabilities.mode))?.into_iter().map(scan).collect();
     let stays: Vec<StayRow> = rows(row, "sources", !wanted.places().is_empty())?;

@@ -86,7 +86,7 @@ async fn update_in(
     let found = found.filter(|_| ctx.within().allows_environment(name));
     let (mut environment, now) = found.ok_or_else(|| Error::no_environment(name))?;
     if revision.is_some_and(|revision| revision != environment.revision) {
-        return Err(Error::Stale);
+        return Err(Error::edited());
     }
     let change = change(&environment)?;
     let mut events = Vec::new();

@@ -23,8 +23,8 @@ pub enum Error {
     #[error("{0}")]
     Conflict(String),
     /// It was edited since it was read.
-    #[error("it was edited since it was read")]
-    Stale,
+    #[error("{0}")]
+    Stale(String),
     /// The token may not do it.
     #[error("{0}")]
     Forbidden(String),
@@ -61,6 +61,11 @@ impl Error {
         Self::not_found("environment", &remedy)
     }
 
+    /// It was edited since it was read.
+    pub fn edited() -> Self {
+        Self::Stale("it was edited since you read it; read it again and send its new ETag".to_owned())
+    }
+
     /// One field is wrong.
     pub fn invalid(pointer: &str, code: &'static str, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![Fault { pointer: pointer.to_owned(), code, detail: detail.into() }])
@@ -92,7 +97,7 @@ impl Transient for Error {
             Self::Invalid(_)
             | Self::NotFound { .. }
             | Self::Conflict(_)
-            | Self::Stale
+            | Self::Stale(_)
             | Self::Forbidden(_)
             | Self::Unauthenticated(_)
             | Self::Repeated

@@ -199,7 +199,7 @@ async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid, revision: Option<i64>) -> Result<Fre
     let freeze = found.ok_or_else(|| Error::not_found("freeze window", &id))?;
     require_covered(ctx, &freeze.definition.covers)?;
     if revision.is_some_and(|revision| revision != freeze.revision) {
-        return Err(Error::Stale);
+        return Err(Error::edited());
     }
     Ok(freeze)
 }

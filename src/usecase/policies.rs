@@ -49,7 +49,7 @@ async fn set_in(
     }
     let before = environment.policy.clone();
     if version.is_some_and(|version| version != before.version) {
-        return Err(Error::Stale);
+        return Err(Error::edited());
     }
     // Of what the token cannot see, it may keep what the policy names already.
     known.retain(|environment| {

@@ -85,7 +85,7 @@ async fn update_in(
     let found = service::lock(tx.conn(), name).await?.filter(|_| ctx.within().allows_service(name));
     let (mut service, now) = found.ok_or_else(|| Error::not_found("service", name))?;
     if revision.is_some_and(|revision| revision != service.revision) {
-        return Err(Error::Stale);
+        return Err(Error::edited());
     }
     let change = change(&service)?;
     let mut events = Vec::new();

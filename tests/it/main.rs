@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod api_approvals;
 #[cfg(test)]
+mod api_approved_image;
+#[cfg(test)]
 mod api_audit;
 #[cfg(test)]
 mod api_clock;

@@ -104,7 +104,7 @@ impl Subject {
             (None, Some((pointer, digest)), _) => {
                 let detail = format!(
                     "names {digest}, and the release has no image; a release gets its image when it is registered, and at \
-                     the latest before its first deployment, scan or approval"
+                     the latest before its first deployment or scan"
                 );
                 fault(pointer, "image-missing", detail)
             }

@@ -98,6 +98,7 @@ pub async fn gather(
     } else {
         None
     };
+    let image = release.identity.image.as_ref();
     let facts = Facts {
         kind,
         hotfix: ctx.principal.holds(Scope::Hotfix),
@@ -106,14 +107,14 @@ pub async fn gather(
         release: ReleaseFact {
             version: release.identity.version.to_string(),
             number: release.number,
-            image: release.identity.image.as_ref().map(ToString::to_string),
+            image: image.map(ToString::to_string),
         },
         current: evidence.current,
         running,
         lockdown: environment.lockdown.clone(),
         freezes,
         sources: evidence.sources,
-        approvals: evidence.approvals,
+        approvals: evidence.approvals.into_iter().map(|said| said.of(image)).collect(),
         insiders: insiders(ctx, release, asked.initiated_by),
         reverted_at: evidence.reverted_at,
         scans: evidence.scans,

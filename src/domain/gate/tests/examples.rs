@@ -164,6 +164,7 @@ fn approvals_count_one_voice_for_each_subject_and_none_of_insiders() {
             subject: subject.into(),
             groups: BTreeSet::from([group.to_owned()]),
             at: now() - TimeDelta::minutes(minutes),
+            for_image: true,
         });
         check(&inputs, Rule::Approval)
     };
