@@ -29,8 +29,8 @@ use crate::{
 
 /// So many voices about a release in an environment are looked at, rejections first.
 const APPROVALS_MAX: i64 = 500;
-/// The latest scans of so many scanners are.
-const SCANS_MAX: i64 = 100;
+/// The latest scans of so many scanners are; more than may have a say, with those that policies name.
+const SCANS_MAX: i64 = 1000;
 
 /// Whose evidence is asked for.
 #[derive(Clone, Copy, Debug)]

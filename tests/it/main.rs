@@ -23,6 +23,8 @@ mod api_idempotency;
 #[cfg(test)]
 mod api_lockdown;
 #[cfg(test)]
+mod api_lookalikes;
+#[cfg(test)]
 mod api_matrix;
 #[cfg(test)]
 mod api_model;

@@ -6,6 +6,7 @@ mod findings;
 mod given;
 mod grype;
 mod plain;
+mod room;
 mod trivy;
 mod walk;
 
@@ -15,10 +16,13 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::{Deserialize, de::IgnoredAny};
 use uuid::Uuid;
 
-pub use self::findings::{FINDINGS_MAX, Finding, ID_MAX, counts, spelled};
 use self::{
     findings::Findings,
     given::{Given, Object},
+};
+pub use self::{
+    findings::{FINDINGS_MAX, Finding, ID_MAX, counts, spelled},
+    room::{Full, room},
 };
 use crate::domain::{
     actor::Actor,
@@ -35,8 +39,6 @@ use crate::domain::{
 
 /// How old a report may be: ten years.
 const OLDEST: TimeDelta = TimeDelta::days(3653);
-/// How many scanners may have a say about one artefact.
-pub const SCANNERS_MAX: usize = 20;
 
 /// A scan on record.
 #[derive(Clone, Debug)]

@@ -145,7 +145,7 @@ async fn peek(ctx: &Ctx, question: &Question) -> Result<Locked, Error> {
     let (conn, within) = (ctx.app.db.read(), ctx.within());
     let (service, environment) = (&question.service, &question.environment);
     if let Some(found) = target::peek(conn, within, service.as_str(), environment.as_str()).await? {
-        register::refuse_archived(&found, service, environment)?;
+        register::refuse_closed(&found, service, environment)?;
         return Ok(found);
     }
     if service::find(conn, within, service.as_str()).await?.is_none() {
