@@ -31,6 +31,7 @@ impl From<Error> for Problem {
             Error::Forbidden(detail) => Self::new(Code::Forbidden, sentence(&detail)),
             Error::Unauthenticated(detail) => Self::new(Code::Unauthenticated, sentence(detail)),
             Error::Crowded(detail) => Self::new(Code::Unavailable, sentence(detail)).retry_after(CROWDED),
+            Error::Greedy(detail) => Self::new(Code::RateLimited, sentence(detail)).retry_after(CROWDED),
             Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),
             Error::Unavailable(error) => {
                 let error = chain(&error);

@@ -40,6 +40,9 @@ pub enum Error {
     /// There is no room for it now; the same a little later may work.
     #[error("{0}")]
     Crowded(&'static str),
+    /// The token holds as much of what all share as one may; the same a little later may work.
+    #[error("{0}")]
+    Greedy(&'static str),
     /// The database is busy or away; the same again may work.
     #[error(transparent)]
     Unavailable(StoreError),
@@ -102,6 +105,7 @@ impl Transient for Error {
             | Self::Unauthenticated(_)
             | Self::Repeated
             | Self::Crowded(_)
+            | Self::Greedy(_)
             | Self::Internal(_) => false,
         }
     }
