@@ -30,6 +30,7 @@ pub async fn create(
 ) -> Result<Environment, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_environment(name.as_str())?;
+    ctx.require_all_services()?;
     ctx.app
         .db
         .write(|tx| async move {

@@ -64,7 +64,7 @@ pub async fn create(ctx: &Ctx, draft: &Draft, render: Render<'_, Seen>) -> Resul
 
 async fn create_in(ctx: &Ctx, tx: Tx, draft: &Draft, render: Render<'_, Seen>) -> Result<Seen, Error> {
     // Names are never taken off the record, so that they can be looked up, and schedules judged, before the lock.
-    let definition = parse(&tx, draft, None).await?;
+    let definition = parse(ctx, &tx, draft, None).await?;
     require_covered(ctx, &definition.covers)?;
     freeze::lock(tx.conn()).await?;
     let now = db::now(tx.conn()).await?;
@@ -88,7 +88,14 @@ async fn create_in(ctx: &Ctx, tx: Tx, draft: &Draft, render: Render<'_, Seen>) -
     ctx.commit(tx, now, seen(ctx, made, now), render).await
 }
 
-async fn parse(tx: &Tx, draft: &Draft, before: Option<&FreezeWindow>) -> Result<Definition, Error> {
+async fn parse(
+    ctx: &Ctx,
+    tx: &Tx,
+    draft: &Draft,
+    before: Option<&FreezeWindow>,
+) -> Result<Definition, Error> {
+    // Before it is looked up: what lies outside is refused the same way whether or not it is there.
+    draft.names().iter().try_for_each(|name| ctx.require_environment(name.as_str()))?;
     let known = freeze::known(tx.conn(), &draft.names()).await?;
     let now = db::now(tx.conn()).await?;
     let before = before.map(|before| &before.definition.timing);
@@ -159,7 +166,7 @@ async fn update_in(
     edit: Edit<'_>,
 ) -> Result<Seen, Error> {
     let mut freeze = lock(ctx, &tx, id, revision).await?;
-    let definition = parse(&tx, &edit(Draft::from(&freeze.definition)), Some(&freeze)).await?;
+    let definition = parse(ctx, &tx, &edit(Draft::from(&freeze.definition)), Some(&freeze)).await?;
     require_covered(ctx, &definition.covers)?;
     let now = db::now(tx.conn()).await?;
     if definition == freeze.definition {

@@ -30,6 +30,7 @@ pub async fn create(
 ) -> Result<Service, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_service(name.as_str())?;
+    ctx.require_all_environments()?;
     ctx.app
         .db
         .write(|tx| async move {

@@ -45,6 +45,8 @@ mod api_record;
 #[cfg(test)]
 mod api_registry;
 #[cfg(test)]
+mod api_rights;
+#[cfg(test)]
 mod api_rollback;
 #[cfg(test)]
 mod api_scans;
