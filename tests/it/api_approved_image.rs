@@ -1,7 +1,7 @@
 //! An approval is for the image that the approver saw, and for no other.
 
 use serde_json::{Value, json};
-use waybill::domain::vocabulary::Scope;
+use waybill::{domain::vocabulary::Scope, store::schema};
 
 use crate::{
     db_test,
@@ -108,6 +108,18 @@ db_test!(
         ada.post(APPROVALS, say("rejected", None)).await.ok(201);
         add_image(&api).await;
         assert_eq!(found(&api).await["code"], "approval-rejected");
+    }
+);
+
+db_test!(
+    async fn what_was_approved_before_images_were_kept_is_for_the_one_there_was(db: TestDb) {
+        let api = ground(&db).await;
+        add_image(&api).await;
+        api.person("ada", &[Scope::Approve], &[]).await.post(APPROVALS, say("approved", None)).await.ok(201);
+        schema::down(&api.app.db, 1).await.unwrap();
+        schema::up(&api.app.db).await.unwrap();
+        assert_eq!(api.get(APPROVALS).await.ok(200)["items"][0]["image"], json!(image('a')));
+        assert_eq!(found(&api).await["outcome"], "pass");
     }
 );
 

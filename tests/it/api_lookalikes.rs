@@ -1,6 +1,6 @@
 //! Beside a production that somebody keeps, nothing starts in what only looks like one.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use waybill::domain::vocabulary::Scope;
 
 use crate::{
@@ -66,16 +66,16 @@ db_test!(
 
 db_test!(
     async fn whatever_shows_that_somebody_keeps_production_counts(db: TestDb) {
-        let keep: [(&str, fn() -> Value); 2] = [
-            ("/environments/prod/policy", || json!({})),
-            ("/environments/prod/lockdown", || json!({ "reason": "why" })),
+        let keep = [
+            ("/environments/prod/policy", json!({})),
+            ("/environments/prod/lockdown", json!({ "reason": "why" })),
         ];
         let api = Api::new(&db).await;
         api.deployed("shop/prod", "1").await;
         api.deployed("shop/prod-us", "1").await;
         api.deployed("shop/prod-us", "2").await;
         for (path, body) in keep {
-            api.put(path, body()).await.ok(200);
+            api.put(path, body).await.ok(200);
             told(&api.start("shop/prod-us", "3").await, "prod-us");
             if path.ends_with("policy") {
                 // Kept by its policy, it is not refused itself, though nobody has confirmed it.

@@ -413,7 +413,7 @@ async fn whoever_goes_away_leaves_room() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let short = server.at(&path.replace("timeout=300", "timeout=1"));
     let status = async || server.client().get(&short).send().await.unwrap().status().as_u16();
-    eventually("the first in the only place", async || (status().await == 503).then_some(())).await;
+    eventually("the first in the only place", async || (status().await == 429).then_some(())).await;
     drop(stream);
     eventually("room for another", async || (status().await == 200).then_some(())).await;
 }
