@@ -6,7 +6,7 @@ use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
-    types::Example,
+    types::{Example, MaybeUndefined},
 };
 use uuid::Uuid;
 
@@ -20,10 +20,10 @@ use crate::{
         view::{ActorView, next_link, page_request, refuse},
     },
     domain::{
-        approval::{Named, Pending, Said},
+        approval::{Named, Pending, Said, Saw},
         fault::Faults,
         idempotency::Answer,
-        text::{self, Name, TEXT_MAX},
+        text::{self, Image, Name, TEXT_MAX},
         vocabulary::Voice,
     },
     usecase::approvals::{self, About, Given, Waiting},
@@ -57,6 +57,8 @@ pub struct ApprovalView {
     pub created_at: Time,
     /// Since when it no longer stands: it was withdrawn, or the same subject said something else.
     pub withdrawn_at: Nullable<Time>,
+    /// The image that it was said for: it counts as long as the release has no other. Null before the release had one.
+    pub image: Nullable<String>,
 }
 
 impl From<Named> for ApprovalView {
@@ -72,6 +74,7 @@ impl From<Named> for ApprovalView {
             groups: approval.groups.into_iter().collect(),
             created_at: Time(approval.created_at),
             withdrawn_at: approval.withdrawn_at.map(Time).into(),
+            image: approval.image.map(|image| image.to_string()).into(),
         }
     }
 }
@@ -87,6 +90,9 @@ pub struct CreateApproval {
     /// Why, in at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
     pub comment: Option<Text>,
+    /// The image that you looked at; null says that there was none yet. When the release has another, the answer is 412.
+    /// When absent, it is the one that there is.
+    pub image: MaybeUndefined<Text>,
 }
 
 impl Example for CreateApproval {
@@ -95,6 +101,9 @@ impl Example for CreateApproval {
             environment: "prod".into(),
             decision: Voice::Approved,
             comment: Some("Seen in staging; the migration is safe".into()),
+            image: MaybeUndefined::Value(
+                format!("registry.example.com/shop@sha256:{}", "5e".repeat(32)).into(),
+            ),
         }
     }
 }
@@ -105,7 +114,12 @@ impl CreateApproval {
         faults.take("/environment", Name::parse(&self.environment));
         let comment = self.comment.as_deref().map(str::trim).filter(|comment| !comment.is_empty());
         let comment = faults.take_optional("/comment", comment.map(|comment| text::free(comment, TEXT_MAX)));
-        faults.finish(Some(Said { voice: self.decision, comment }))
+        let saw = match &self.image {
+            MaybeUndefined::Undefined => Some(Saw::Untold),
+            MaybeUndefined::Null => Some(Saw::Nothing),
+            MaybeUndefined::Value(image) => faults.take("/image", Image::parse(image).map(Saw::Image)),
+        };
+        faults.finish(saw.map(|saw| Said { voice: self.decision, comment, saw }))
     }
 }
 
@@ -235,7 +249,8 @@ impl ApprovalsApi {
     ///
     /// It stands for this release in this environment, as the voice of the token's subject: a subject has one, whichever
     /// token it uses, and what it said before is withdrawn. The same again answers 200; where it no longer counted, it is
-    /// said anew. A rejection stands in the way until it is withdrawn.
+    /// said anew. A rejection stands in the way until it is withdrawn. An approval is for the image that the release has:
+    /// who sends the `image` that they looked at approves no other.
     #[oai(
         path = "/services/:service/releases/:version/approvals",
         method = "post",

@@ -59,10 +59,7 @@ impl Example for PlaceLockdown {
 impl PlaceLockdown {
     fn parse(&self) -> Result<String, Faults> {
         let mut faults = Faults::default();
-        if self.reason.trim().is_empty() {
-            faults.add("/reason", "empty", "must say why nothing may start");
-        }
-        let reason = faults.take("/reason", text::free(self.reason.trim(), TEXT_MAX));
+        let reason = faults.take("/reason", text::telling(self.reason.trim(), TEXT_MAX));
         faults.finish(reason)
     }
 }

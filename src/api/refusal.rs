@@ -30,13 +30,11 @@ impl From<Error> for Problem {
             Error::Repeated => {
                 Self::new(Code::Conflict, "A request with the same Idempotency-Key is being answered.")
             }
-            Error::Stale => Self::new(
-                Code::Stale,
-                "It was edited since you read it; read it again and send its new ETag.",
-            ),
+            Error::Stale(detail) => Self::new(Code::Stale, sentence(&detail)),
             Error::Forbidden(detail) => Self::new(Code::Forbidden, sentence(&detail)),
             Error::Unauthenticated(detail) => Self::new(Code::Unauthenticated, sentence(detail)),
             Error::Crowded(detail) => Self::new(Code::Unavailable, sentence(detail)).retry_after(CROWDED),
+            Error::Greedy(detail) => Self::new(Code::RateLimited, sentence(detail)).retry_after(CROWDED),
             Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),
             Error::Unavailable(error) => {
                 tracing::warn!(error = chain(&error), "the database did not answer");

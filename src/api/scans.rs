@@ -164,7 +164,7 @@ impl ScansApi {
         let version = faults.take("/path/version", Version::parse(&version.0));
         let (service, version) = faults.finish(service.zip(version)).map_err(refuse)?;
         scans::require(auth.context(), &service)?;
-        let (report, mut fingerprint, _permit) = body.read().await?;
+        let (report, mut fingerprint, _permit) = body.read(auth.context().principal.token_id).await?;
         let scanned_at = scanned_at.0.map(|time| time.0);
         fingerprint.extend(scanned_at.map(Time::text));
         let render = render(&service);

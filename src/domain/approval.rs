@@ -12,6 +12,7 @@ use crate::domain::{
         rules,
     },
     policy::{ApprovalRule, Policy},
+    text::Image,
     vocabulary::{CheckOutcome, Kind, Mode, Voice},
 };
 
@@ -36,6 +37,8 @@ pub struct Approval {
     pub created_at: DateTime<Utc>,
     /// Since when it no longer stands.
     pub withdrawn_at: Option<DateTime<Utc>>,
+    /// The image that it was said for; none before the release had one.
+    pub image: Option<Image>,
 }
 
 /// An approval with the names of what it is about.
@@ -58,31 +61,57 @@ pub struct Said {
     pub voice: Voice,
     /// Why.
     pub comment: Option<String>,
+    /// Which image they looked at.
+    pub saw: Saw,
+}
+
+/// Which image of a release somebody looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saw {
+    /// They do not tell; it is the one that there is.
+    Untold,
+    /// None: there was none yet.
+    Nothing,
+    /// This one.
+    Image(Image),
+}
+
+impl Saw {
+    /// Whether it is the image that the release has.
+    pub fn is_still(&self, image: Option<&Image>) -> bool {
+        match self {
+            Self::Untold => true,
+            Self::Nothing => image.is_none(),
+            Self::Image(seen) => image == Some(seen),
+        }
+    }
 }
 
 impl Approval {
-    /// As the gate's rule sees it.
-    pub fn fact(&self) -> ApprovalFact {
+    /// As the gate's rule sees it, of a release that has this image now.
+    pub fn fact(&self, image: Option<&Image>) -> ApprovalFact {
         ApprovalFact {
             id: self.id,
             decision: self.voice,
             subject: self.actor.subject.clone(),
             groups: self.groups.clone(),
             at: self.created_at,
+            for_image: self.image.as_ref() == image,
         }
     }
 
-    /// Whether saying this, with a token of these groups, adds nothing to what stands. What has expired, or is void since
-    /// the release was reverted, has to be said again to count again; and so has what was said for other groups.
+    /// Whether saying this, with a token of these groups, adds nothing to what stands. What has expired, is void since the
+    /// release was reverted, or was said for another image has to be said again to count again; and so has what was said
+    /// for other groups.
     pub fn covers(
         &self,
         said: &Said,
         groups: &BTreeSet<String>,
         rule: &ApprovalRule,
-        reverted_at: Option<DateTime<Utc>>,
+        (image, reverted_at): (Option<&Image>, Option<DateTime<Utc>>),
         now: DateTime<Utc>,
     ) -> bool {
-        let counts = rules::no_more(self.created_at, rule, reverted_at, now).is_none();
+        let counts = rules::no_more(&self.fact(image), rule, reverted_at, now).is_none();
         self.voice == said.voice
             && (said.comment.is_none() || said.comment == self.comment)
             && groups.is_subset(&self.groups)
@@ -113,6 +142,8 @@ pub struct Asked {
     pub actor: Actor,
     /// The subjects that initiated or recorded the release.
     pub makers: BTreeSet<String>,
+    /// The image that the release has now.
+    pub image: Option<Image>,
     /// When the artefact was last reverted there.
     pub reverted_at: Option<DateTime<Utc>>,
     /// The release's place in the order of registration, after the one that is current there now.
@@ -199,17 +230,21 @@ mod tests {
             actor: Actor { token: "t".to_owned(), subject: "ada".to_owned() },
             created_at: at(0),
             withdrawn_at: None,
+            image: None,
         }
     }
 
     #[test]
     fn the_same_again_adds_nothing_until_it_no_longer_counts() {
         let rule = ApprovalRule { expires_after_seconds: 60, ..ApprovalRule::default() };
-        let say =
-            |comment: Option<&str>| Said { voice: Voice::Approved, comment: comment.map(str::to_owned) };
+        let say = |comment: Option<&str>| Said {
+            voice: Voice::Approved,
+            comment: comment.map(str::to_owned),
+            saw: Saw::Untold,
+        };
         let stands = approval(Voice::Approved);
         let covers = |said: &Said, names: &[&str], reverted: Option<i64>, now: i64| {
-            stands.covers(said, &groups(names), &rule, reverted.map(at), at(now))
+            stands.covers(said, &groups(names), &rule, (None, reverted.map(at)), at(now))
         };
         assert!(covers(&say(None), &["a"], None, 59));
         assert!(covers(&say(Some("fine")), &[], Some(-1), 59));
@@ -217,10 +252,25 @@ mod tests {
         assert!(!covers(&say(None), &["c"], None, 59), "for a group that it did not count for");
         assert!(!covers(&say(None), &["a"], None, 60), "it has expired");
         assert!(!covers(&say(None), &["a"], Some(0), 59), "it is void");
-        let no = Said { voice: Voice::Rejected, comment: None };
+        let image = Image::trusted("shop@sha256:1".to_owned());
+        let added = stands.covers(&say(None), &groups(&["a"]), &rule, (Some(&image), None), at(1));
+        assert!(!added, "it was said before there was an image");
+        let no = Said { voice: Voice::Rejected, comment: None, saw: Saw::Untold };
         assert!(!covers(&no, &["a"], None, 59));
         let rejected = approval(Voice::Rejected);
-        assert!(rejected.covers(&no, &groups(&[]), &rule, Some(at(1)), at(99)), "a rejection never expires");
+        assert!(
+            rejected.covers(&no, &groups(&[]), &rule, (None, Some(at(1))), at(99)),
+            "a rejection never expires"
+        );
+    }
+
+    #[test]
+    fn who_tells_what_they_saw_saw_what_there_is() {
+        let (a, b) = (Image::trusted("shop@sha256:1".to_owned()), Image::trusted("shop@sha256:2".to_owned()));
+        assert!(Saw::Untold.is_still(Some(&a)) && Saw::Untold.is_still(None));
+        assert!(Saw::Nothing.is_still(None) && !Saw::Nothing.is_still(Some(&a)));
+        let saw = Saw::Image(a.clone());
+        assert!(saw.is_still(Some(&a)) && !saw.is_still(Some(&b)) && !saw.is_still(None));
     }
 
     #[test]

@@ -33,6 +33,19 @@ pub struct Environment {
     pub archived_at: Option<DateTime<Utc>>,
 }
 
+impl Environment {
+    /// Whether somebody keeps it: they have registered, edited or confirmed it, given it a policy, or locked it down.
+    pub fn is_kept(&self) -> bool {
+        !self.unconfirmed || self.policy.version > 0 || self.lockdown.is_some()
+    }
+
+    /// Whether it only looks like production: its name says so and nobody keeps it, while another environment of that
+    /// tier is kept. Whoever may start there would go around the policy and the lockdown of the one that is meant.
+    pub fn only_looks_like_production(&self, another_is_kept: bool) -> bool {
+        self.settings.tier == Tier::Production && !self.is_kept() && another_is_kept
+    }
+}
+
 /// An emergency stop: nothing but an override starts in the environment until it is lifted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lockdown {
@@ -92,6 +105,37 @@ pub fn default_rank(tier: Tier) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_keeps_only_looks_like_production_beside_what_is_kept() {
+        let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let made = |name: &str| Environment {
+            id: Uuid::nil(),
+            name: Name::parse(name).unwrap(),
+            settings: EnvironmentSettings { tier: infer_tier(name), rank: 1, url: None },
+            unconfirmed: true,
+            policy: InForce::default(),
+            lockdown: None,
+            freezes: None,
+            revision: 1,
+            created_at: at,
+            updated_at: at,
+            archived_at: None,
+        };
+        let lookalike = made("prod0");
+        assert!(lookalike.only_looks_like_production(true) && !lookalike.only_looks_like_production(false));
+        assert!(!made("staging-2").only_looks_like_production(true));
+        let confirmed = Environment { unconfirmed: false, ..lookalike.clone() };
+        let ruled = Environment { policy: InForce { version: 1, ..InForce::default() }, ..lookalike.clone() };
+        let actor = Actor { token: "t".to_owned(), subject: "ada".to_owned() };
+        let stopped = Environment {
+            lockdown: Some(Lockdown { reason: "incident".to_owned(), actor, since: at }),
+            ..lookalike
+        };
+        for kept in [confirmed, ruled, stopped] {
+            assert!(kept.is_kept() && !kept.only_looks_like_production(true));
+        }
+    }
 
     #[test]
     fn tiers_follow_the_names_that_teams_use() {

@@ -127,8 +127,8 @@ pub enum Again {
     AddsImage(Image),
 }
 
-/// Compares what is registered with what comes again. `used` tells whether it was deployed, scanned or approved: from
-/// then on its image is fixed.
+/// Compares what is registered with what comes again. `used` tells whether it was deployed or scanned: from then on its
+/// image is fixed. What people said before it had one does not count for it.
 pub fn again(known: &Identity, given: &Identity, used: bool) -> Result<Again, Malformed> {
     if known.commit_sha != given.commit_sha {
         return Err(Malformed::new(
@@ -152,7 +152,7 @@ pub fn again(known: &Identity, given: &Identity, used: bool) -> Result<Again, Ma
         (None, Some(_)) if used => Err(Malformed::new(
             "image-fixed",
             format!(
-                "version {} was deployed, scanned or approved without an image; it can no longer be added",
+                "version {} was deployed or scanned without an image; it can no longer be added",
                 known.version
             ),
         )),

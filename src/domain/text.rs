@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::fault::Malformed;
+use crate::domain::{fault::Malformed, repository};
 
 /// The longest free text the API takes, in characters.
 pub const TEXT_MAX: usize = 2000;
@@ -102,8 +102,8 @@ impl CommitSha {
 }
 
 impl Image {
-    /// Parses `repository@sha256:<64 hex>`. A tag beside the digest (`repository:tag@sha256:…`) is dropped: the digest
-    /// says which image it is, and a tag may move.
+    /// Parses `repository@sha256:<64 hex>`, with a repository of the grammar in [`repository`]. A tag beside the digest
+    /// (`repository:tag@sha256:…`) is dropped: the digest says which image it is, and a tag may move.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let bad = || {
             Malformed::new(
@@ -113,19 +113,15 @@ impl Image {
             )
         };
         let (name, digest) = text.split_once("@sha256:").ok_or_else(bad)?;
-        let repository = match name.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => repository,
+        let name = match name.rsplit_once(':') {
+            Some((name, tag)) if repository::is_tag(tag) => name,
             _ => name,
         };
-        let repository_chars = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
-        let repository_ok = (1..=255).contains(&repository.len())
-            && repository.chars().all(repository_chars)
-            && repository.split('/').all(|part| !part.is_empty());
-        let digest_ok = digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit());
-        if repository_ok && digest_ok {
-            return Ok(Self(format!("{repository}@sha256:{}", digest.to_ascii_lowercase())));
+        if digest.len() != 64 || !digest.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(bad());
         }
-        Err(bad())
+        let repository = repository::parse(name)?;
+        Ok(Self(format!("{repository}@sha256:{}", digest.to_ascii_lowercase())))
     }
 
     /// The digest, `sha256:…`.
@@ -143,6 +139,24 @@ pub fn free(text: &str, max: usize) -> Result<String, Malformed> {
         return Err(Malformed::new("control-character", "must not contain control characters"));
     }
     Ok(text.to_owned())
+}
+
+/// Takes a text that must say something: as [`free`], with at least one letter or digit.
+pub fn telling(text: &str, max: usize) -> Result<String, Malformed> {
+    if text.chars().any(is_letter_or_digit) {
+        return free(text, max);
+    }
+    Err(Malformed::new("empty", "must say something: it has not one letter or digit"))
+}
+
+/// How many characters of a text can be read: letters, digits, and what is printable of ASCII.
+pub fn readable(text: &str) -> usize {
+    text.trim().chars().filter(|c| is_letter_or_digit(*c) || c.is_ascii_graphic() || *c == ' ').count()
+}
+
+/// Unicode calls the four fillers of Hangul letters, and nobody sees them.
+fn is_letter_or_digit(c: char) -> bool {
+    c.is_alphanumeric() && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
 }
 
 /// Takes an absolute `http` or `https` URL of at most [`TEXT_MAX`] characters.
@@ -178,9 +192,39 @@ mod tests {
             format!("registry.example.com:5000/shop@sha256:{}", digest.to_lowercase())
         );
         assert_eq!(image.digest(), format!("sha256:{}", digest.to_lowercase()));
-        for bad in ["shop:1.4", "shop@sha256:abc", "@sha256:", "a//b@sha256:", &format!("@sha256:{digest}")] {
+        for bad in [
+            "shop:1.4",
+            "shop@sha256:abc",
+            "@sha256:",
+            "a//b@sha256:",
+            &format!("@sha256:{digest}"),
+            &format!("shop:-x@sha256:{digest}"),
+        ] {
             assert!(Image::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_must_say_something_has_a_letter_or_a_digit() {
+        for right in ["a", "7", " ä ", "修正", "عاجل", "👍 ok"] {
+            assert_eq!(telling(right, 9).as_deref(), Ok(right));
+        }
+        for wrong in [
+            "",
+            " \n",
+            "\u{200b}\u{200b}",
+            "\u{feff}",
+            "\u{3164}",
+            "\u{2800}",
+            "...",
+            "\u{202e}",
+            "\u{ad}",
+            "👍",
+        ] {
+            assert_eq!(telling(wrong, 9).unwrap_err().code, "empty", "{wrong:?}");
+        }
+        assert_eq!(telling("too long", 3).unwrap_err().code, "too-long");
+        assert_eq!((readable(" it is ä. "), readable("a\u{200b}\u{200b}")), (8, 1));
     }
 
     #[test]

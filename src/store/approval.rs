@@ -15,6 +15,7 @@ use crate::{
         page::{PageRequest, TimeKey},
         release::Release,
         scope::Narrowing,
+        text::Image,
     },
     store::{
         entity::{
@@ -40,6 +41,7 @@ fn from_row(row: &QueryResult, prefix: &str) -> Result<Approval, StoreError> {
         actor: Actor { token: model.actor_token, subject: model.actor_subject },
         created_at: model.created_at,
         withdrawn_at: model.withdrawn_at,
+        image: model.image.map(Image::trusted),
     })
 }
 
@@ -79,6 +81,7 @@ pub async fn insert(conn: &impl ConnectionTrait, approval: &Approval) -> Result<
         actor_subject: approval.actor.subject.clone(),
         created_at: approval.created_at,
         withdrawn_at: approval.withdrawn_at,
+        image: approval.image.as_ref().map(ToString::to_string),
     };
     Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
     Ok(())
@@ -189,8 +192,9 @@ pub struct AskedFor<'a> {
 const DENIED: &str = "SELECT d.service_id, d.environment_id, d.release_id, MIN(d.evaluated_at) AS since, \
      MAX(d.last_evaluated_at) AS last FROM decision d \
      WHERE NOT d.allowed AND d.checks LIKE '%\"code\":\"approval-%' AND NOT EXISTS (SELECT 1 FROM deployment x \
+     JOIN decision y ON y.id = x.decision_id \
      WHERE x.service_id = d.service_id AND x.environment_id = d.environment_id AND x.release_id = d.release_id \
-     AND NOT x.recorded AND x.started_at >= d.last_evaluated_at) AND d.last_evaluated_at > ";
+     AND NOT x.recorded AND y.evaluated_at >= d.last_evaluated_at) AND d.last_evaluated_at > ";
 
 /// The releases that were denied a start for want of approvals, and have not started since, as the narrowing allows: those
 /// that have waited for the shortest time first, one more than the limit.
@@ -204,7 +208,7 @@ pub async fn asked(
     sql.bind(only.since).push(&format!(
         " GROUP BY d.service_id, d.environment_id, d.release_id) \
          SELECT w.since, w.release_id, w.environment_id, d.id, d.inputs, d.actor_token, d.actor_subject, \
-         s.name AS service_name, r.version, r.actor_subject AS recorded_by, r.initiated_by, r.image_added_by, \
+         s.name AS service_name, r.version, r.actor_subject AS recorded_by, r.initiated_by, r.image_added_by, r.image, \
          COALESCE(r.number < c.number, false) AS outdated, {REVERTED_AT} AS reverted_at, {} \
          FROM denied w JOIN decision d ON d.service_id = w.service_id AND d.environment_id = w.environment_id \
          AND d.release_id = w.release_id AND d.last_evaluated_at = w.last AND NOT d.allowed \
@@ -242,6 +246,7 @@ fn asked_from_row(row: &QueryResult) -> Result<Asked, StoreError> {
         facts: inputs.map(|inputs| inputs.facts),
         actor: Actor { token: row.try_get("", "actor_token")?, subject: row.try_get("", "actor_subject")? },
         makers: makers.into_iter().flatten().collect(),
+        image: row.try_get::<Option<String>>("", "image")?.map(Image::trusted),
         reverted_at: row.try_get("", "reverted_at")?,
         outdated: row.try_get("", "outdated")?,
         since: row.try_get("", "since")?,

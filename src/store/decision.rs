@@ -11,6 +11,7 @@ use crate::{
             Check, Decision, Inputs, Verdict,
             stored::{Filter, Stored},
         },
+        moment::SKEW_MAX,
         page::{PageRequest, TimeKey},
         scope::Narrowing,
         vocabulary::Kind,
@@ -80,6 +81,8 @@ pub async fn insert_denial(
         "SELECT id, allowed, release_id, actor_token, kind, override_reason, checks FROM decision WHERE service_id = ",
     );
     sql.bind(about.service_id).push(" AND environment_id = ").bind(about.environment_id);
+    // One from the future, when a clock was wrong, would be the latest for ever.
+    sql.push(" AND evaluated_at <= ").bind(decision.evaluated_at + SKEW_MAX);
     sql.push(" ORDER BY evaluated_at DESC, id DESC LIMIT 1");
     if let Some(last) = sql.one(conn).await? {
         // Those of another version may be of another shape, and then are not the same.

@@ -335,6 +335,17 @@ pub async fn overdue(
     sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
 }
 
+/// The running deployments whose lease ends later than `limit_at`, the farthest first.
+pub async fn leased_beyond(
+    conn: &impl ConnectionTrait,
+    limit_at: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    let mut sql = Sql::new("SELECT id FROM deployment WHERE status = 'running' AND lease_expires_at > ");
+    sql.bind(limit_at).push(" ORDER BY lease_expires_at DESC LIMIT ").bind(limit);
+    sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+}
+
 /// Of each target, the deployment that started last of those that have ended, where it ended after `since`: of the
 /// `limit` targets that changed last.
 pub async fn last_ended(

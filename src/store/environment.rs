@@ -99,6 +99,17 @@ pub async fn update(conn: &impl ConnectionTrait, environment: &Environment) -> R
     Ok(())
 }
 
+/// Whether somebody keeps an environment of tier production other than the one with the id that the text before it gives.
+pub(super) const OTHER_PRODUCTION: &str = "EXISTS (SELECT 1 FROM environment k WHERE k.tier = 'production' \
+     AND k.archived_at IS NULL AND (NOT k.unconfirmed OR k.policy_version IS NOT NULL OR k.lockdown_since IS NOT NULL) \
+     AND k.name <> ";
+
+/// Whether somebody keeps an environment of tier production other than the one of this name.
+pub async fn other_production_is_kept(conn: &impl ConnectionTrait, name: &str) -> Result<bool, StoreError> {
+    let mut sql = Sql::new(format!("SELECT 1 WHERE {OTHER_PRODUCTION}"));
+    Ok(sql.bind(name).push(")").one(conn).await?.is_some())
+}
+
 /// Finds an environment that the narrowing allows.
 pub async fn find(
     conn: &impl ConnectionTrait,

@@ -189,8 +189,10 @@ pub async fn list(
     if let Some(name) = environment {
         sql.push(" AND EXISTS (SELECT 1 FROM environment e WHERE e.name = ").bind(name);
         sql.push(
-            " AND (f.environments LIKE '%\"' || e.name || '\"%' OR f.tiers LIKE '%\"' || e.tier || '\"%'))",
+            " AND (f.environments LIKE '%\"' || e.name || '\"%' OR f.tiers LIKE '%\"' || e.tier || '\"%')",
         );
+        // One that lies outside is as one that is not there.
+        sql.and_within(within, None, Some("e.name")).push(")");
     }
     and_within(&mut sql, within);
     sql.newest_first(("f.created_at", "f.id"), page);

@@ -14,6 +14,7 @@ use crate::{
         environment::Environment,
         gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source},
         release::Release,
+        text::Image,
         vocabulary::{Mode, Voice},
     },
     store::{
@@ -28,8 +29,8 @@ use crate::{
 
 /// So many voices about a release in an environment are looked at, rejections first.
 const APPROVALS_MAX: i64 = 500;
-/// The latest scans of so many scanners are.
-const SCANS_MAX: i64 = 100;
+/// The latest scans of so many scanners are; more than may have a say, with those that policies name.
+const SCANS_MAX: i64 = 1000;
 
 /// Whose evidence is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,8 @@ pub struct Wanted<'a> {
     pub artefact: Option<&'a str>,
     /// The release that is current in the target.
     pub current: Option<Uuid>,
+    /// The moment.
+    pub now: DateTime<Utc>,
 }
 
 impl Wanted<'_> {
@@ -67,13 +70,29 @@ pub struct Evidence {
     /// The highest number that the service has given to a release.
     pub last_number: i64,
     /// What people say about it, the oldest first.
-    pub approvals: Vec<ApprovalFact>,
+    pub approvals: Vec<Said>,
     /// The latest scan by each scanner.
     pub scans: Vec<ScanFact>,
     /// When its artefact was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
     /// The environments that the policy promotes from.
     pub sources: Vec<Source>,
+}
+
+/// What somebody says, and the image that they said it for.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Whose it is, what and when; for the image that the release has.
+    fact: ApprovalFact,
+    image: Option<String>,
+}
+
+impl Said {
+    /// As the gate's rule sees it, of a release that has this image now: a start may add it.
+    pub fn of(self, image: Option<&Image>) -> ApprovalFact {
+        let for_image = self.image.as_deref() == image.map(Image::as_str);
+        ApprovalFact { for_image, ..self.fact }
+    }
 }
 
 fn looked_at(mode: Mode) -> bool {
@@ -128,9 +147,9 @@ fn from_asked(sql: &mut Sql, wanted: &Wanted<'_>) {
 }
 
 fn approvals(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
-    sql.push(", ").push(&objects(postgres, &["id", "decision", "subject", "spoke_for", "at"]));
+    sql.push(", ").push(&objects(postgres, &["id", "decision", "subject", "spoke_for", "at", "image"]));
     sql.push(
-        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at \
+        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at, a.image \
          FROM approval a WHERE a.release_id = asked.id AND a.environment_id = ",
     );
     sql.bind(wanted.environment.id).push(" AND a.withdrawn_at IS NULL");
@@ -153,6 +172,7 @@ struct ApprovalRow {
     subject: String,
     spoke_for: String,
     at: DateTime<Utc>,
+    image: Option<String>,
 }
 
 /// A scan as the database writes it into JSON.
@@ -178,17 +198,18 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let policy = &wanted.environment.policy.policy;
     let approval = |row: ApprovalRow| {
         let groups = serde_json::from_str(&row.spoke_for).map_err(|_| StoreError::Corrupt("groups"))?;
-        Ok(ApprovalFact { id: row.id, decision: row.decision, subject: row.subject, groups, at: row.at })
+        let ApprovalRow { id, decision, subject, at, image, .. } = row;
+        Ok(Said { fact: ApprovalFact { id, decision, subject, groups, at, for_image: true }, image })
     };
     let approvals = rows(row, "approvals", looked_at(policy.approval.mode))?.into_iter().map(approval);
-    let mut approvals: Vec<ApprovalFact> = approvals.collect::<Result<_, StoreError>>()?;
-    approvals.sort_by_key(|approval| (approval.at, approval.id));
+    let mut approvals: Vec<Said> = approvals.collect::<Result<_, StoreError>>()?;
+    approvals.sort_by_key(|said| (said.fact.at, said.fact.id));
     let scan = |ScanRow { id, scanner, scanned_at, counts }| ScanFact { id, scanner, scanned_at, counts };
     let scans = rows(row, "scans", looked_at(policy.vulnerabilities.mode))?.into_iter().map(scan).collect();
     let stays: Vec<StayRow> = rows(row, "sources", !wanted.places().is_empty())?;
     let here = stays.iter().find(|stay| stay.name == wanted.environment.name.as_str());
     let sources = if looked_at(policy.promotion.mode) {
-        sources::read(&stays, &policy.promotion.from)
+        sources::read(&stays, &policy.promotion.from, wanted.now)
     } else {
         Vec::new()
     };

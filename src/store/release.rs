@@ -131,13 +131,13 @@ pub async fn list(
     sql.all(conn).await?.iter().map(from_row).collect()
 }
 
-/// Whether anything was said or done about the release as it is: a deployment was ever started or put on record, a scan
-/// is on record, or somebody approved or rejected it.
+/// Whether anything was done with the release as it is: a deployment was ever started or put on record, or a scan is on
+/// record.
 pub async fn is_used(conn: &impl ConnectionTrait, release: &Release) -> Result<bool, StoreError> {
     let mut sql = Sql::new("SELECT 1 WHERE EXISTS (SELECT 1 FROM deployment WHERE service_id = ");
     sql.bind(release.service_id).push(" AND release_id = ").bind(release.id);
     sql.push(") OR EXISTS (SELECT 1 FROM scan WHERE service_id = $1 AND artefact = ")
         .bind(release.identity.artefact());
-    sql.push(") OR EXISTS (SELECT 1 FROM approval WHERE release_id = $2)");
+    sql.push(")");
     Ok(sql.one(conn).await?.is_some())
 }

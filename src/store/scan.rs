@@ -150,17 +150,18 @@ pub async fn list(
     sql.all(conn).await?.iter().map(from_row).collect()
 }
 
-/// The scans of an artefact that count: the latest of each scanner, by the scanner's name.
+/// The scans of an artefact that count: the latest of each scanner, by the scanner's name, and whose report each is.
 pub async fn latest(
     conn: &impl ConnectionTrait,
     service_id: Uuid,
     artefact: &str,
-) -> Result<Vec<ScanFact>, StoreError> {
+) -> Result<Vec<(ScanFact, String)>, StoreError> {
     let mut sql = Sql::new(
-        "SELECT id, scanner, scanned_at, critical, high, medium, low, unknown FROM scan WHERE latest AND service_id = ",
+        "SELECT id, scanner, scanned_at, critical, high, medium, low, unknown, actor_subject FROM scan \
+         WHERE latest AND service_id = ",
     );
     sql.bind(service_id).push(" AND artefact = ").bind(artefact).push(" ORDER BY scanner");
-    sql.all(conn).await?.iter().map(fact).collect()
+    sql.all(conn).await?.iter().map(|row| Ok((fact(row)?, row.try_get("", "actor_subject")?))).collect()
 }
 
 /// The newest release of the service that has scans which count and is within the budget, among its `limit` newest.

@@ -19,7 +19,7 @@ use crate::{
             environment,
             target::{Entity, Model},
         },
-        environment::from_row as environment_from_row,
+        environment::{OTHER_PRODUCTION, from_row as environment_from_row},
         error::StoreError,
         sql::{Sql, clock, columns, locking, now_of},
     },
@@ -66,13 +66,18 @@ pub struct Locked {
     pub service_archived: bool,
     /// Its environment.
     pub environment: Environment,
+    /// Whether somebody keeps another environment of tier production; told where the target's is unconfirmed.
+    pub other_production: bool,
     /// The moment, read after the locks.
     pub now: DateTime<Utc>,
 }
 
 fn with_environment() -> String {
     let (target, environment) = (columns::<Entity>("t", ""), columns::<environment::Entity>("e", "e_"));
-    format!("SELECT {target}, {environment}, s.archived_at AS service_archived_at")
+    format!(
+        "SELECT {target}, {environment}, s.archived_at AS service_archived_at, \
+         CASE WHEN e.unconfirmed THEN {OTHER_PRODUCTION} e.name) ELSE FALSE END AS other_production"
+    )
 }
 
 fn locked(row: &QueryResult) -> Result<Locked, StoreError> {
@@ -80,6 +85,7 @@ fn locked(row: &QueryResult) -> Result<Locked, StoreError> {
         target: from_row(row, "")?,
         service_archived: row.try_get::<Option<DateTime<Utc>>>("", "service_archived_at")?.is_some(),
         environment: environment_from_row(row, "e_")?,
+        other_production: row.try_get("", "other_production")?,
         now: now_of(row)?,
     })
 }
@@ -152,7 +158,8 @@ pub async fn peek(
     let environment = environment_from_row(&row, "e_")?;
     let target = Target::empty(row.try_get("", "known_service_id")?, environment.id);
     let service_archived = row.try_get::<Option<DateTime<Utc>>>("", "service_archived_at")?.is_some();
-    Ok(Some(Locked { target, service_archived, environment, now: now_of(&row)? }))
+    let other_production = row.try_get("", "other_production")?;
+    Ok(Some(Locked { target, service_archived, environment, other_production, now: now_of(&row)? }))
 }
 
 /// Makes sure that the target has its row.

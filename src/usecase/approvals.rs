@@ -14,6 +14,7 @@ use crate::{
         page::{self, Page, PageRequest, TimeKey, page},
         release::Release,
         service::Service,
+        text::Image,
         vocabulary::{Scope, Voice},
     },
     store::{
@@ -85,6 +86,10 @@ async fn give_in(
             return Err(Error::Conflict(format!("{what} {name} is archived; nothing is approved for it")));
         }
     }
+    let image = release.identity.image.as_ref();
+    if !said.saw.is_still(image) {
+        return Err(Error::Stale(other_image(about, image)));
+    }
     let subject = &ctx.actor().subject;
     let (before, reverted_at) = approval::standing(tx.conn(), &release, environment.id, subject).await?;
     let named = |approval: Approval| Named {
@@ -94,7 +99,9 @@ async fn give_in(
         environment: about.environment.to_owned(),
     };
     let (rule, groups) = (&environment.policy.policy.approval, &ctx.principal.groups);
-    if let Some(stands) = before.clone().filter(|one| one.covers(said, groups, rule, reverted_at, now)) {
+    if let Some(stands) =
+        before.clone().filter(|one| one.covers(said, groups, rule, (image, reverted_at), now))
+    {
         return ctx.commit(tx, now, Given { named: named(stands), new: false }, render).await;
     }
     let mut events = Vec::new();
@@ -112,6 +119,7 @@ async fn give_in(
         actor: ctx.actor().clone(),
         created_at: now,
         withdrawn_at: None,
+        image: image.cloned(),
     });
     approval::insert(tx.conn(), &made.approval).await.map_err(Error::raced)?;
     let kind = match said.voice {
@@ -122,11 +130,18 @@ async fn give_in(
         "id": made.approval.id,
         "comment": said.comment,
         "groups": groups,
+        "image": image,
         "replaces": before.map(|before| before.id),
     });
     events.push(event_about(NewEvent::new(kind, ctx.actor(), data), &made));
     ctx.record(&tx, events, now).await?;
     ctx.commit(tx, now, Given { named: made, new: true }, render).await
+}
+
+/// What to say to who looked at another image than the release has.
+fn other_image(About { service, version, .. }: About<'_>, image: Option<&Image>) -> String {
+    let now = image.map_or_else(|| "no image yet".to_owned(), |image| format!("the image {image}"));
+    format!("{service} {version} has {now}, which is not what you looked at; look at it, and say it again")
 }
 
 /// Withdraws what the caller's subject has said. Withdrawing it again changes nothing.
@@ -256,7 +271,7 @@ async fn waiting_in(
         |one: &Approval, release, environment| one.release_id == release && one.environment_id == environment;
     let waiting = asked.into_iter().filter_map(|one| {
         let voices = said.iter().filter(|said| about(said, one.release_id, one.environment_id));
-        let voices = voices.map(Approval::fact).collect();
+        let voices = voices.map(|said| said.fact(one.image.as_ref())).collect();
         pending(one, voices, now)
     });
     Ok((waiting.collect(), last))

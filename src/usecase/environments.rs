@@ -31,6 +31,7 @@ pub async fn create(
 ) -> Result<Environment, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_environment(name.as_str())?;
+    ctx.require_all_services()?;
     ctx.app
         .db
         .write(|tx| async move {
@@ -87,7 +88,7 @@ async fn update_in(
     let found = found.filter(|_| ctx.within().allows_environment(name));
     let (mut environment, now) = found.ok_or_else(|| Error::no_environment(name))?;
     if !expected.admits(environment.revision) {
-        return Err(Error::Stale);
+        return Err(Error::edited());
     }
     let change = change(&environment)?;
     let mut events = Vec::new();

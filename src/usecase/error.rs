@@ -23,8 +23,8 @@ pub enum Error {
     #[error("{0}")]
     Conflict(String),
     /// It was edited since it was read.
-    #[error("it was edited since it was read")]
-    Stale,
+    #[error("{0}")]
+    Stale(String),
     /// The token may not do it.
     #[error("{0}")]
     Forbidden(String),
@@ -40,6 +40,9 @@ pub enum Error {
     /// There is no room for it now; the same a little later may work.
     #[error("{0}")]
     Crowded(&'static str),
+    /// The token holds as much of what all share as one may; the same a little later may work.
+    #[error("{0}")]
+    Greedy(&'static str),
     /// The database is busy or away; the same again may work.
     #[error(transparent)]
     Unavailable(StoreError),
@@ -59,6 +62,11 @@ impl Error {
         let remedy =
             format!("{name}; a deployment registers it, and so does `waybill environment create {name}`");
         Self::not_found("environment", &remedy)
+    }
+
+    /// It was edited since it was read.
+    pub fn edited() -> Self {
+        Self::Stale("it was edited since you read it; read it again and send its new ETag".to_owned())
     }
 
     /// One field is wrong.
@@ -95,11 +103,12 @@ impl Transient for Error {
             Self::Invalid(_)
             | Self::NotFound { .. }
             | Self::Conflict(_)
-            | Self::Stale
+            | Self::Stale(_)
             | Self::Forbidden(_)
             | Self::Unauthenticated(_)
             | Self::Repeated
             | Self::Crowded(_)
+            | Self::Greedy(_)
             | Self::Internal(_) => false,
         }
     }

@@ -7,11 +7,19 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::{
-    Notify, OwnedSemaphorePermit, Semaphore,
+    Notify,
     broadcast::{self, error::RecvError},
 };
+use uuid::Uuid;
 
-use crate::{app::App, store::event, usecase::error::Error};
+use crate::{
+    app::App,
+    store::event,
+    usecase::{
+        error::Error,
+        shares::{Seat, Shares, Taken},
+    },
+};
 
 /// How many events are read at once.
 const BATCH: u64 = 500;
@@ -32,7 +40,7 @@ enum News {
 #[derive(Clone, Debug)]
 pub struct Feed {
     news: broadcast::Sender<News>,
-    seats: Arc<Semaphore>,
+    seats: Shares,
     nudge: Arc<Notify>,
 }
 
@@ -41,7 +49,7 @@ pub struct Feed {
 pub struct Subscription {
     service: String,
     news: broadcast::Receiver<News>,
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 /// How far the follower has read; nowhere while nobody waits.
@@ -51,18 +59,20 @@ pub struct Place(Option<i64>);
 impl Feed {
     /// A feed for so many at once.
     pub fn new(seats: u32) -> Self {
-        let seats = usize::try_from(seats).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Self {
-            news: broadcast::Sender::new(BACKLOG),
-            seats: Arc::new(Semaphore::new(seats)),
-            nudge: Arc::default(),
-        }
+        let seats = Shares::new(usize::try_from(seats).unwrap_or(usize::MAX));
+        Self { news: broadcast::Sender::new(BACKLOG), seats, nudge: Arc::default() }
     }
 
-    /// Takes a place, for news that may concern this service. Fails when all are taken.
-    pub fn subscribe(&self, service: &str) -> Result<Subscription, Error> {
-        let seat = Arc::clone(&self.seats).try_acquire_owned();
-        let seat = seat.map_err(|_taken| Error::Crowded("too many requests wait for the gate already"))?;
+    /// Takes a place of a token's, for news that may concern this service. Fails when the token holds its share of them,
+    /// or all are taken.
+    pub fn subscribe(&self, token: Uuid, service: &str) -> Result<Subscription, Error> {
+        let seat = self.seats.try_take(token).map_err(|taken| match taken {
+            Taken::Share => Error::Greedy(
+                "this token has as many requests wait for the gate as one may, a quarter of all places; wait for one of \
+                 them to be answered, or use another token",
+            ),
+            Taken::All => Error::Crowded("too many requests wait for the gate already"),
+        })?;
         let subscription =
             Subscription { service: service.to_owned(), news: self.news.subscribe(), _seat: seat };
         self.nudge.notify_one();
@@ -150,6 +160,10 @@ mod tests {
         timeout(Duration::from_millis(20), subscription.next()).await.is_ok()
     }
 
+    fn token(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
+
     fn about(service: &str) -> News {
         News::About(Arc::new([service.to_owned()].into()))
     }
@@ -157,7 +171,8 @@ mod tests {
     #[tokio::test]
     async fn news_wakes_those_whom_it_may_concern() {
         let feed = Feed::new(2);
-        let (mut shop, mut till) = (feed.subscribe("shop").unwrap(), feed.subscribe("till").unwrap());
+        let (mut shop, mut till) =
+            (feed.subscribe(token(1), "shop").unwrap(), feed.subscribe(token(2), "till").unwrap());
         assert!(!wakes(&mut shop).await);
         feed.tell(about("shop"));
         assert!(wakes(&mut shop).await && !wakes(&mut till).await);
@@ -168,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_is_too_far_behind_is_woken() {
         let feed = Feed::new(1);
-        let mut shop = feed.subscribe("shop").unwrap();
+        let mut shop = feed.subscribe(token(1), "shop").unwrap();
         for _ in 0..BACKLOG * 2 {
             feed.tell(about("till"));
         }
@@ -181,11 +196,12 @@ mod tests {
     #[tokio::test]
     async fn places_are_counted_and_given_back() {
         let feed = Feed::new(1);
-        let taken = feed.subscribe("shop").unwrap();
-        assert!(matches!(feed.subscribe("shop"), Err(Error::Crowded(_))));
+        let taken = feed.subscribe(token(1), "shop").unwrap();
+        assert!(matches!(feed.subscribe(token(1), "shop"), Err(Error::Greedy(_))));
+        assert!(matches!(feed.subscribe(token(2), "shop"), Err(Error::Crowded(_))));
         assert_eq!(feed.waiting(), 1);
         drop(taken);
         assert_eq!(feed.waiting(), 0);
-        assert!(feed.subscribe("shop").is_ok());
+        assert!(feed.subscribe(token(1), "shop").is_ok());
     }
 }

@@ -65,7 +65,7 @@ pub async fn create(ctx: &Ctx, draft: &Draft, render: Render<'_, Seen>) -> Resul
 
 async fn create_in(ctx: &Ctx, tx: Tx, draft: &Draft, render: Render<'_, Seen>) -> Result<Seen, Error> {
     // Names are never taken off the record, so that they can be looked up, and schedules judged, before the lock.
-    let definition = parse(&tx, draft, None).await?;
+    let definition = parse(ctx, &tx, draft, None).await?;
     require_covered(ctx, &definition.covers)?;
     freeze::lock(tx.conn()).await?;
     let now = db::now(tx.conn()).await?;
@@ -89,7 +89,14 @@ async fn create_in(ctx: &Ctx, tx: Tx, draft: &Draft, render: Render<'_, Seen>) -
     ctx.commit(tx, now, seen(ctx, made, now), render).await
 }
 
-async fn parse(tx: &Tx, draft: &Draft, before: Option<&FreezeWindow>) -> Result<Definition, Error> {
+async fn parse(
+    ctx: &Ctx,
+    tx: &Tx,
+    draft: &Draft,
+    before: Option<&FreezeWindow>,
+) -> Result<Definition, Error> {
+    // Before it is looked up: what lies outside is refused the same way whether or not it is there.
+    draft.names().iter().try_for_each(|name| ctx.require_environment(name.as_str()))?;
     let known = freeze::known(tx.conn(), &draft.names()).await?;
     let now = db::now(tx.conn()).await?;
     let before = before.map(|before| &before.definition.timing);
@@ -154,7 +161,7 @@ pub async fn update(ctx: &Ctx, id: Uuid, expected: &Expected, edit: Edit<'_>) ->
 
 async fn update_in(ctx: &Ctx, tx: Tx, id: Uuid, expected: &Expected, edit: Edit<'_>) -> Result<Seen, Error> {
     let mut freeze = lock(ctx, &tx, id, expected).await?;
-    let definition = parse(&tx, &edit(Draft::from(&freeze.definition)), Some(&freeze)).await?;
+    let definition = parse(ctx, &tx, &edit(Draft::from(&freeze.definition)), Some(&freeze)).await?;
     require_covered(ctx, &definition.covers)?;
     let now = db::now(tx.conn()).await?;
     if definition == freeze.definition {
@@ -194,7 +201,7 @@ async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid, expected: &Expected) -> Result<Freez
     let freeze = found.ok_or_else(|| Error::not_found("freeze window", &id))?;
     require_covered(ctx, &freeze.definition.covers)?;
     if !expected.admits(freeze.revision) {
-        return Err(Error::Stale);
+        return Err(Error::edited());
     }
     Ok(freeze)
 }

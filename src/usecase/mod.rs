@@ -18,5 +18,6 @@ pub mod register;
 pub mod releases;
 pub mod scans;
 pub mod services;
+pub mod shares;
 pub mod tokens;
 pub mod upkeep;

@@ -50,7 +50,7 @@ async fn set_in(
     }
     let before = environment.policy.clone();
     if !expected.admits(before.version) {
-        return Err(Error::Stale);
+        return Err(Error::edited());
     }
     // Of what the token cannot see, it may keep what the policy names already.
     known.retain(|environment| {

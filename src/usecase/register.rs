@@ -43,7 +43,7 @@ impl GivenRelease {
 
 /// Locks the target, making it, its service and its environment first where the ledger does not know them and the
 /// configuration lets a deployment register them. `registers` tells that a release may be registered, too. Fails when
-/// the service or the environment is archived.
+/// the service or the environment is archived, or the environment only looks like production.
 pub async fn lock_target(
     ctx: &Ctx,
     tx: &Tx,
@@ -58,12 +58,13 @@ pub async fn lock_target(
         locked = target::lock(tx.conn(), service, environment, registers).await?;
     }
     let locked = locked.ok_or(Error::Raced)?;
-    refuse_archived(&locked, service_name, environment_name)?;
+    refuse_closed(&locked, service_name, environment_name)?;
     Ok(locked)
 }
 
-/// Fails when nothing may start in the target because its service or its environment is archived.
-pub fn refuse_archived(target: &Locked, service: &Name, environment: &Name) -> Result<(), Error> {
+/// Fails when nothing may start in the target because its service or its environment is archived, or the environment only
+/// looks like production.
+pub fn refuse_closed(target: &Locked, service: &Name, environment: &Name) -> Result<(), Error> {
     for (archived, what, name) in [
         (target.service_archived, "service", service),
         (target.environment.archived_at.is_some(), "environment", environment),
@@ -74,7 +75,18 @@ pub fn refuse_archived(target: &Locked, service: &Name, environment: &Name) -> R
             )));
         }
     }
-    Ok(())
+    refuse_lookalike(&target.environment, target.other_production, "confirm")
+}
+
+fn refuse_lookalike(environment: &Environment, another_is_kept: bool, remedy: &str) -> Result<(), Error> {
+    if !environment.only_looks_like_production(another_is_kept) {
+        return Ok(());
+    }
+    let name = &environment.name;
+    Err(Error::Conflict(format!(
+        "environment {name} looks like production and nobody has confirmed it, while there is a production that somebody \
+         keeps; if it is meant, an admin runs `waybill environment {remedy} {name}`"
+    )))
 }
 
 async fn make_target(
@@ -139,6 +151,8 @@ async fn make_environment(
     let settings = EnvironmentSettings { tier, rank: default_rank(tier), url: None };
     let data = json!({ "auto_registered": true, "settings": settings });
     let made = new_environment(name.clone(), settings, true, now);
+    let another_is_kept = environment::other_production_is_kept(tx.conn(), name.as_str()).await?;
+    refuse_lookalike(&made, another_is_kept, "create")?;
     environment::insert(tx.conn(), &made).await.map_err(Error::raced)?;
     events.push(NewEvent::new(EventKind::EnvironmentCreated, ctx.actor(), data).environment(name));
     Ok(made.id)

@@ -7,12 +7,13 @@ use crate::{
     clock,
     domain::{
         event::{EventKind, NewEvent},
+        moment::is_ahead,
         page::{Page, PageRequest, TimeKey, page},
-        scan::{Exposure, Report, SCANNERS_MAX, Scan, spelled},
+        scan::{Exposure, Report, Scan, room, spelled},
         text::{Name, Version},
         vocabulary::Scope,
     },
-    store::{db::Tx, release, scan, service, vulnerability},
+    store::{db::Tx, policy, release, scan, service, vulnerability},
     usecase::{
         context::{Ctx, Render},
         error::Error,
@@ -103,19 +104,25 @@ async fn upload_in(
     ctx.commit(tx, now, Uploaded { scan: made, new: true }, render).await
 }
 
-/// Files a scan among those of its artefact. One that is older than the latest of its scanner does not count; of two that
-/// were made at the same moment, the one that arrives last does.
+/// Files a scan among those of its artefact. One that is older than the latest of its scanner does not count, unless that
+/// one is from the future; of two that were made at the same moment, the one that arrives last does.
 async fn file(tx: &Tx, made: &mut Scan, report: &Report) -> Result<(), Error> {
     let counting = scan::latest(tx.conn(), made.service_id, &made.artefact).await?;
-    match counting.iter().find(|fact| fact.scanner == made.scanner) {
-        Some(latest) if latest.scanned_at > made.scanned_at => made.latest = false,
-        Some(latest) => scan::supersede(tx.conn(), latest.id).await?,
-        None if counting.len() >= SCANNERS_MAX => {
-            return Err(Error::Conflict(format!(
-                "{SCANNERS_MAX} scanners have reported on this artefact already, which is as many as may have a say"
-            )));
+    match counting.iter().map(|(fact, _)| fact).find(|fact| fact.scanner == made.scanner) {
+        Some(latest)
+            if latest.scanned_at > made.scanned_at && !is_ahead(latest.scanned_at, made.created_at) =>
+        {
+            made.latest = false;
         }
-        None => {}
+        Some(latest) => scan::supersede(tx.conn(), latest.id).await?,
+        None => {
+            let reporters = counting.iter().map(|(_, reporter)| reporter.as_str());
+            if let Err(full) = room(reporters, &made.actor.subject)
+                && !policy::names_scanner(tx.conn(), &made.scanner).await?
+            {
+                return Err(Error::Conflict(full.to_string()));
+            }
+        }
     }
     let findings = if made.latest { report.findings.as_slice() } else { &[] };
     made.findings = u32::try_from(findings.len()).unwrap_or(u32::MAX);

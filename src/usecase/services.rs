@@ -31,6 +31,7 @@ pub async fn create(
 ) -> Result<Service, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_service(name.as_str())?;
+    ctx.require_all_environments()?;
     ctx.app
         .db
         .write(|tx| async move {
@@ -86,7 +87,7 @@ async fn update_in(
     let found = service::lock(tx.conn(), name).await?.filter(|_| ctx.within().allows_service(name));
     let (mut service, now) = found.ok_or_else(|| Error::not_found("service", name))?;
     if !expected.admits(service.revision) {
-        return Err(Error::Stale);
+        return Err(Error::edited());
     }
     let change = change(&service)?;
     let mut events = Vec::new();

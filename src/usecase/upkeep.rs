@@ -10,11 +10,15 @@ use crate::{
     domain::{
         actor::Actor,
         chain::{Link, seal},
-        deployment::{Command, Move, advance},
+        deployment::{Command, Move, advance, is_beyond, lease_end},
         scope::Narrowing,
+        vocabulary::Status,
     },
     metrics::MAX_ENVIRONMENTS,
-    store::{db, decision, deployment, environment, event, idempotency, target},
+    store::{
+        db::{self, Tx},
+        decision, deployment, environment, event, idempotency, target,
+    },
     telemetry::chain,
     usecase::{deployments::end, error::Error},
 };
@@ -72,6 +76,34 @@ pub async fn expire_leases(app: &App) -> Result<usize, Error> {
         }
     }
     Ok(expired)
+}
+
+/// Lets the leases that were given by a wrong clock begin now: no deployment may be silent for longer than its start asked
+/// for. Tells how many there were.
+pub async fn shorten_leases(app: &App) -> Result<usize, Error> {
+    let now = db::now(app.db.read()).await?;
+    let longest = i64::try_from(app.config.ledger.max_lease.as_secs()).unwrap_or(i64::MAX);
+    let mut shortened = 0;
+    for id in deployment::leased_beyond(app.db.read(), lease_end(now, longest), BATCH).await? {
+        shortened += usize::from(app.db.write(|tx| async move { shorten(tx, id).await }).await?);
+    }
+    Ok(shortened)
+}
+
+async fn shorten(tx: Tx, id: Uuid) -> Result<bool, Error> {
+    let Some(mut locked) = deployment::lock(tx.conn(), id, &Narrowing::default()).await? else {
+        return Ok(false);
+    };
+    let (now, deployment) = (locked.now, &mut locked.named.deployment);
+    let seconds = deployment.plan.lease_seconds;
+    let beyond = deployment.times.lease_expires_at.filter(|end| is_beyond(*end, now, seconds));
+    let Some(end) = beyond.filter(|_| deployment.status == Status::Running) else { return Ok(false) };
+    deployment.times.heartbeat_at = Some(now);
+    deployment.times.lease_expires_at = Some(lease_end(now, seconds));
+    deployment::renew(tx.conn(), deployment).await?;
+    let ended = tx.commit(true).await?;
+    tracing::warn!(deployment_id = %id, until = %end, "a lease was ahead of the clock, which is or was wrong; it begins now");
+    Ok(ended)
 }
 
 async fn expire(app: &App, id: Uuid) -> Result<bool, Error> {

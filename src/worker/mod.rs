@@ -38,7 +38,10 @@ pub fn start(app: &App, shutdown: &Shutdown) {
             shutdown.spawn_worker(move |stop| every(name, interval, stop, move || work(app.clone())));
         };
     spawn("leases", workers.lease_interval, |app| {
-        Box::pin(async move { upkeep::expire_leases(&app).await.map(drop) })
+        Box::pin(async move {
+            upkeep::shorten_leases(&app).await?;
+            upkeep::expire_leases(&app).await.map(drop)
+        })
     });
     spawn("purge", workers.purge_interval, |app| {
         Box::pin(async move { upkeep::purge(&app).await.map(drop) })

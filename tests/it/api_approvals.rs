@@ -10,7 +10,7 @@ use waybill::{domain::vocabulary::Scope, usecase::upkeep};
 
 use crate::{
     db_test,
-    support::api::{Answer, Api, commit, id_of, image, release, start_body},
+    support::api::{Answer, Api, id_of, release, start_body},
 };
 
 const FIRST: &str = "/services/shop/releases/1/approvals";
@@ -305,18 +305,6 @@ db_test!(
         assert_eq!(again.ok(201), given);
         assert!(listed(&api).await.iter().all(|one| one["withdrawn_at"].is_string()));
         api.post_once("k", FIRST, no()).await.problem(422, "idempotency-key-reused");
-    }
-);
-
-db_test!(
-    async fn what_was_approved_keeps_the_image_it_had(db: TestDb) {
-        let api = ground(&db).await;
-        api.post(FIRST, no()).await.ok(201);
-        let with_image =
-            |version: &str| json!({ "version": version, "commit_sha": commit(version), "image": image('a') });
-        let fixed = api.post("/services/shop/releases", with_image("1")).await.problem(409, "conflict");
-        assert!(fixed["detail"].as_str().unwrap().contains("approved"), "{fixed}");
-        api.post("/services/shop/releases", with_image("2")).await.ok(200);
     }
 );
 

@@ -395,8 +395,8 @@ db_test!(
         for round in 0..8 {
             // The environment is registered by the start, at that very moment.
             let (target, pay, later) =
-                (format!("shop/prod-{round}"), format!("pay-{round}/prod"), format!("also-{round}/prod"));
-            let body = now_for(&json!({ "tiers": ["production"] }), TimeDelta::hours(1));
+                (format!("shop/staging-{round}"), format!("pay-{round}/prod"), format!("also-{round}/prod"));
+            let body = now_for(&json!({ "tiers": ["production", "staging"] }), TimeDelta::hours(1));
             let (made, started, edited, also) = tokio::join!(
                 api.post("/freeze-windows", body),
                 api.start(&target, "1"),
@@ -409,8 +409,10 @@ db_test!(
             assert_in_order(&also, &made["created_at"]);
             let path = format!("/freeze-windows/{}", id_of(&made));
             api.patch(&path, json!({ "tiers": ["testing"] })).await.ok(200);
-            let (edited, started) =
-                tokio::join!(api.patch(&path, json!({ "tiers": ["production"] })), api.start(&later, "1"),);
+            let (edited, started) = tokio::join!(
+                api.patch(&path, json!({ "tiers": ["production", "staging"] })),
+                api.start(&later, "1"),
+            );
             assert_in_order(&started, &edited.ok(200)["updated_at"]);
             api.delete(&path).await.ok(204);
         }

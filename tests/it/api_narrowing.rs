@@ -152,7 +152,8 @@ db_test!(
         api.get("/services/other").await.problem(404, "not-found");
         api.get("/environments/dev").await.problem(404, "not-found");
         narrow.deployed("new/qa", "1").await;
-        narrow.post("/services", json!({ "name": "shop" })).await.ok(201);
+        let services = api.token(&[Scope::Admin], Some(&["shop"]), None).await;
+        services.post("/services", json!({ "name": "shop" })).await.ok(201);
         let mut body = start_body("shop/prod", "1");
         body["remediates"] = json!(hidden);
         assert_eq!(narrow.post("/deployments", body).await.faults()[0].0, "/remediates");

@@ -382,3 +382,32 @@ db_test!(
         api.post("/services/shop/releases", release("2")).await.ok(200);
     }
 );
+
+db_test!(
+    async fn invented_scanners_shut_no_real_one_out(db: TestDb) {
+        let api = with_releases(&db, &[("1", 'a')]).await;
+        api.post("/environments", json!({ "name": "prod" })).await.ok(201);
+        let mal = api.person("mal", &[Scope::Attest], &[]).await;
+        let path = scans("1");
+        let at = "2026-01-20T10:00:00Z";
+        for number in 0..20 {
+            mal.post(&path, plain(&format!("invented-{number}"), at, 0)).await.ok(201);
+        }
+        let full = mal.post(&path, plain("invented-20", at, 0)).await.problem(409, "conflict");
+        assert!(full["detail"].as_str().unwrap().contains("`vulnerabilities.scanners`"), "{full}");
+        mal.post(&path, plain("invented-0", at, 7)).await.ok(201);
+        // Another subject has room of its own.
+        let ci = api.person("ci", &[Scope::Attest], &[]).await;
+        ci.post(&path, plain("trivy", at, 3)).await.ok(201);
+        // What a policy names is always taken; its other words are no names of scanners.
+        let policy = json!({ "vulnerabilities": { "max": { "critical": 0 }, "scanners": ["snyk"] } });
+        api.put("/environments/prod/policy", policy).await.ok(200);
+        for word in ["enforce", "mode", "scanners", "rollback"] {
+            mal.post(&path, plain(word, at, 0)).await.problem(409, "conflict");
+        }
+        mal.post(&path, plain("snyk", at, 0)).await.ok(201);
+        let all = api.get(&format!("{path}?limit=200")).await.ok(200)["items"].take();
+        let latest = all.as_array().unwrap().iter().filter(|scan| scan["latest"] == true).count();
+        assert_eq!(latest, 22, "nothing was displaced");
+    }
+);

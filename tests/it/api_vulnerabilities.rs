@@ -123,7 +123,8 @@ db_test!(
         assert_eq!(newest(rule(&["trivy"], Some(0)), 3).await, None, "as far as it looks");
         let artefact: String = row.try_get("", "artefact").unwrap();
         let facts = scan::latest(&sql, service, &artefact).await.unwrap();
-        let facts: Vec<_> = facts.iter().map(|fact| (fact.scanner.as_str(), fact.counts.critical)).collect();
+        let facts: Vec<_> =
+            facts.iter().map(|(fact, _)| (fact.scanner.as_str(), fact.counts.critical)).collect();
         assert_eq!(facts, [("grype", 1), ("trivy", 0)]);
         sql.close().await.unwrap();
     }

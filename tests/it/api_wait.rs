@@ -238,13 +238,27 @@ db_test!(
     async fn only_so_many_wait_at_once(db: TestDb) {
         let api = Api::new(&db).await;
         occupied(&api).await;
-        let all = join_all((0..300).map(|_| async { api.get(&wait_path("1.1", "&timeout=4")).await })).await;
+        let mut callers = Vec::new();
+        for _ in 0..5 {
+            callers.push(api.token(&[Scope::Read], None, None).await);
+        }
+        let ask = async |caller: &Api| caller.get(&wait_path("1.1", "&timeout=4")).await;
+        // Four tokens take all places between them, each its quarter; the fifth finds none.
+        let first = join_all((0..280).map(|number| ask(&callers[number % 4])));
+        let last = async {
+            sleep(Duration::from_secs(2)).await;
+            ask(&callers[4]).await
+        };
+        let (all, last) = futures_util::join!(first, last);
         let (told, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|answer| answer.status == 200);
-        assert_eq!((told.len(), refused.len()), (256, 44));
+        assert_eq!((told.len(), refused.len()), (256, 24));
         for answer in refused {
-            answer.problem(503, "unavailable");
+            let problem = answer.problem(429, "rate-limited");
+            assert!(problem["detail"].as_str().unwrap().contains("a quarter"), "{problem}");
             assert_eq!(answer.header("retry-after"), Some("5"));
         }
+        last.problem(503, "unavailable");
+        assert_eq!(last.header("retry-after"), Some("5"));
         assert_eq!(api.get(&wait_path("1.1", "&timeout=1")).await.status, 200, "every place is free again");
     }
 );
@@ -399,7 +413,7 @@ async fn whoever_goes_away_leaves_room() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let short = server.at(&path.replace("timeout=300", "timeout=1"));
     let status = async || server.client().get(&short).send().await.unwrap().status().as_u16();
-    eventually("the first in the only place", async || (status().await == 503).then_some(())).await;
+    eventually("the first in the only place", async || (status().await == 429).then_some(())).await;
     drop(stream);
     eventually("room for another", async || (status().await == 200).then_some(())).await;
 }

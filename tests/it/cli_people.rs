@@ -114,6 +114,8 @@ db_test!(
         let rejected = shell.ok(&format!("reject {RELEASE}"), &["--comment", "not now"], "");
         assert!(rejected.starts_with("shop 1.0 is rejected for prod by "), "{rejected}");
         assert!(shell.refused(DEPLOY, "", 121).contains("approval-rejected"));
+        let other = format!("approve {RELEASE} --image shop@sha256:{}", "a".repeat(64));
+        assert!(shell.refused(&other, "", 1).contains("has no image yet"));
         shell.ok(&format!("approve {RELEASE}"), &["--comment", "now"], "");
         assert_eq!(shell.json("approvals pending")["items"], serde_json::json!([]));
         shell.ok(DEPLOY, &[], "");

@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod api_approvals;
 #[cfg(test)]
+mod api_approved_image;
+#[cfg(test)]
 mod api_audit;
+#[cfg(test)]
+mod api_clock;
 #[cfg(test)]
 mod api_edges;
 #[cfg(test)]
@@ -18,6 +22,8 @@ mod api_hostile;
 mod api_idempotency;
 #[cfg(test)]
 mod api_lockdown;
+#[cfg(test)]
+mod api_lookalikes;
 #[cfg(test)]
 mod api_matrix;
 #[cfg(test)]
@@ -39,6 +45,8 @@ mod api_record;
 #[cfg(test)]
 mod api_registry;
 #[cfg(test)]
+mod api_rights;
+#[cfg(test)]
 mod api_rollback;
 #[cfg(test)]
 mod api_scans;
@@ -52,6 +60,8 @@ mod api_upkeep;
 mod api_vulnerabilities;
 #[cfg(test)]
 mod api_wait;
+#[cfg(test)]
+mod api_words;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]

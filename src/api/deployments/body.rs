@@ -287,12 +287,13 @@ pub fn preempts(pointer: &str, preempt: bool, kind: Option<Kind>, faults: &mut F
 /// Why the gate's rules are to be lifted, if they are.
 pub fn override_reason(given: Option<&OverrideBody>, faults: &mut Faults) -> Option<String> {
     let reason: &str = &given?.reason;
-    let parsed = if reason.trim().chars().count() < OVERRIDE_REASON_MIN {
-        let detail = format!("must be at least {OVERRIDE_REASON_MIN} characters");
+    let parsed = text::telling(reason, TEXT_MAX).and_then(|reason| {
+        if text::readable(&reason) >= OVERRIDE_REASON_MIN {
+            return Ok(reason);
+        }
+        let detail = format!("must be at least {OVERRIDE_REASON_MIN} characters that can be read");
         Err(Malformed::new("too-short", detail))
-    } else {
-        text::free(reason, TEXT_MAX)
-    };
+    });
     faults.take("/override/reason", parsed)
 }
 

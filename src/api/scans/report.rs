@@ -1,5 +1,7 @@
 //! The body of an upload: it is not read before its sender is known, and few are read at once.
 
+use std::sync::LazyLock;
+
 use poem::{Body, Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -9,7 +11,7 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use uuid::Uuid;
 
 use crate::{
     api::{
@@ -18,19 +20,20 @@ use crate::{
         view::refuse,
     },
     domain::scan::{self, Report, Unreadable},
+    usecase::shares::{Seat, Shares},
 };
 
-/// How many reports are in memory at once; others wait, as long as a request may take. They are large, and a process has
-/// one memory.
-static READING: Semaphore = Semaphore::const_new(4);
+/// How many reports are in memory at once, of which one token sends a quarter; others wait, as long as a request may take.
+/// They are large, and a process has one memory.
+static READING: LazyLock<Shares> = LazyLock::new(|| Shares::new(4));
 
 /// A report as it was sent, in any of the three forms.
 pub struct ReportBody(Body);
 
 impl ReportBody {
     /// Reads the report, and what tells it from others. The permit stands for its memory.
-    pub(super) async fn read(self) -> Result<(Report, Vec<String>, SemaphorePermit<'static>), Problem> {
-        let permit = READING.acquire().await.map_err(|_closed| Problem::internal())?;
+    pub(super) async fn read(self, token: Uuid) -> Result<(Report, Vec<String>, Seat), Problem> {
+        let permit = READING.take(token).await.ok_or_else(Problem::internal)?;
         let bytes = self.0.into_bytes().await.map_err(|error| unreadable(&error))?;
         if bytes.is_empty() {
             return Err(Problem::new(Code::InvalidRequest, "The request needs a JSON body and has none."));

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Session,
@@ -11,7 +11,7 @@ use super::{
     history,
     http::Call,
     output::{self, Format, age, plain},
-    view::Actor,
+    view::{Actor, Release},
 };
 use crate::clock;
 
@@ -21,6 +21,17 @@ Examples:
   waybill approvals pending --group release-managers
   waybill approve --service shop --environment prod --version 1.4.2 --comment \"seen in staging\"
   waybill reject --service shop --environment prod --version 1.4.2 --comment \"breaks the checkout\"";
+
+/// The options of `approve`.
+#[derive(Debug, clap::Args)]
+pub struct ApproveArgs {
+    #[command(flatten)]
+    say: SayArgs,
+    /// The image that you looked at, as repository@sha256:…; when not given, the one that the release has now, which is
+    /// shown. When the release gets another meanwhile, nothing is approved.
+    #[arg(long)]
+    image: Option<String>,
+}
 
 /// The options of `approve` and `reject`.
 #[derive(Debug, clap::Args)]
@@ -161,9 +172,60 @@ impl Pending {
     }
 }
 
-/// Approves or rejects.
-pub(super) async fn say(session: &Session, args: &SayArgs, decision: &str) -> Result<Exit, Error> {
-    let body = json!({ "environment": args.environment, "decision": decision, "comment": args.comment });
+/// Approves the image that its caller looked at, and no other.
+pub(super) async fn approve(
+    session: &Session,
+    ApproveArgs { say: args, image }: &ApproveArgs,
+) -> Result<Exit, Error> {
+    let mut body = body(args, "approved");
+    let image = match image {
+        Some(image) => Some(json!(image)),
+        None => look_up(session, args).await?,
+    };
+    body.extend(image.map(|image| ("image".to_owned(), image)));
+    say(session, args, body).await
+}
+
+/// Rejects, whichever image it is.
+pub(super) async fn reject(session: &Session, args: &SayArgs) -> Result<Exit, Error> {
+    say(session, args, body(args, "rejected")).await
+}
+
+fn body(args: &SayArgs, decision: &str) -> Map<String, Value> {
+    let body = [
+        ("environment", json!(args.environment)),
+        ("decision", json!(decision)),
+        ("comment", json!(args.comment)),
+    ];
+    body.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The image that the release has now, or null, and shows the release. Nothing with a token that may not read it.
+async fn look_up(session: &Session, args: &SayArgs) -> Result<Option<Value>, Error> {
+    let call = Call::get(&["services", &args.service, "releases", &args.version]);
+    let release = match session.client.send(&call).await {
+        Err(error) if error.is_forbidden() => {
+            output::warn(
+                "the token cannot read the release: what is approved is the image that it has, unless --image names it",
+            );
+            return Ok(None);
+        }
+        answer => Release::deserialize(answer?)?,
+    };
+    let (version, commit) = (&release.version, release.commit_sha.as_deref().unwrap_or("unknown"));
+    let image = release.image.as_deref().unwrap_or("no image yet");
+    output::say(format_args!(
+        "{} {}: commit {}, {}",
+        plain(&release.service),
+        plain(version),
+        plain(commit),
+        plain(image)
+    ));
+    Ok(Some(json!(release.image)))
+}
+
+async fn say(session: &Session, args: &SayArgs, body: Map<String, Value>) -> Result<Exit, Error> {
+    let body = Value::Object(body);
     let call = Call::post(&["services", &args.service, "releases", &args.version, "approvals"], &body)?;
     let answer = session.client.send(&call).await?;
     if session.format == Format::Json {

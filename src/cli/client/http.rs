@@ -71,6 +71,11 @@ impl Error {
         self.problem().is_some_and(|problem| problem.status == 409)
     }
 
+    /// Whether the token may not do it.
+    pub fn is_forbidden(&self) -> bool {
+        self.problem().is_some_and(|problem| problem.status == 403)
+    }
+
     /// Whether there is no such thing.
     pub fn is_not_found(&self) -> bool {
         self.problem().is_some_and(|problem| problem.status == 404)

@@ -60,7 +60,7 @@ pub enum ClientCommand {
     Policy(policy::PolicyCommand),
     /// Say yes to a release going to an environment.
     #[command(after_help = approve::EXAMPLES)]
-    Approve(approve::SayArgs),
+    Approve(approve::ApproveArgs),
     /// Say no to a release going to an environment; it does not go there until you take that back.
     #[command(after_help = approve::EXAMPLES)]
     Reject(approve::SayArgs),
@@ -103,8 +103,8 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Decisions(command) => decisions::run(&session, command).await,
         ClientCommand::Environment(command) => environment::run(&session, command).await,
         ClientCommand::Policy(command) => policy::run(&session, command).await,
-        ClientCommand::Approve(args) => approve::say(&session, &args, "approved").await,
-        ClientCommand::Reject(args) => approve::say(&session, &args, "rejected").await,
+        ClientCommand::Approve(args) => approve::approve(&session, &args).await,
+        ClientCommand::Reject(args) => approve::reject(&session, &args).await,
         ClientCommand::Approvals(command) => approve::run(&session, command).await,
         ClientCommand::Freeze(command) => freeze::run(&session, command).await,
         ClientCommand::Lockdown(command) => lockdown::run(&session, command).await,

@@ -248,6 +248,12 @@ pub struct Release {
     /// Its place in the order of registration.
     #[serde(default)]
     pub number: Option<u64>,
+    /// The commit it was built from.
+    #[serde(default)]
+    pub commit_sha: Option<String>,
+    /// The image it was built into.
+    #[serde(default)]
+    pub image: Option<String>,
     /// Fields that kept the value they were first recorded with.
     #[serde(default)]
     pub ignored: Vec<String>,

@@ -78,8 +78,8 @@ impl Draft {
         now: DateTime<Utc>,
     ) -> Result<Definition, Faults> {
         let mut faults = Faults::default();
-        let name = faults.take("/name", said(&self.name, SHORT_TEXT_MAX));
-        let reason = faults.take("/reason", said(&self.reason, TEXT_MAX));
+        let name = faults.take("/name", text::telling(&self.name, SHORT_TEXT_MAX));
+        let reason = faults.take("/reason", text::telling(&self.reason, TEXT_MAX));
         let covers = self.covers(known, &mut faults);
         let timing = self.timing(before, now, &mut faults);
         let parts = name.zip(reason).zip(covers).zip(timing);
@@ -204,14 +204,6 @@ impl Draft {
         }
         Some(timing)
     }
-}
-
-/// A text that says something.
-fn said(text: &str, max: usize) -> Result<String, Malformed> {
-    if text.trim().is_empty() {
-        return Err(Malformed::new("empty", "must not be empty"));
-    }
-    text::free(text, max)
 }
 
 fn environment(name: &str, known: &BTreeSet<String>) -> Result<(), Malformed> {

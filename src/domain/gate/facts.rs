@@ -149,6 +149,14 @@ pub struct ApprovalFact {
     pub groups: BTreeSet<String>,
     /// When.
     pub at: DateTime<Utc>,
+    /// Whether it was said for the image that the release has; not so when that was added later. Decisions of before
+    /// this was told are of a time when no image was.
+    #[serde(default = "for_image")]
+    pub for_image: bool,
+}
+
+fn for_image() -> bool {
+    true
 }
 
 /// What the rules know of a scan.

@@ -97,7 +97,7 @@ prop_compose! {
         decision in select(vec![Voice::Approved, Voice::Approved, Voice::Approved, Voice::Rejected]),
         subject in select(PEOPLE.to_vec()), groups in some_of(&GROUPS), at in past(),
     ) -> ApprovalFact {
-        ApprovalFact { id: Uuid::nil(), decision, subject: subject.to_owned(), groups, at }
+        ApprovalFact { id: Uuid::nil(), decision, subject: subject.to_owned(), groups, at, for_image: true }
     }
 }
 
@@ -186,6 +186,7 @@ fn worse() -> impl Strategy<Value = fn(&mut Facts)> {
                 subject: "zoe".into(),
                 groups: BTreeSet::new(),
                 at: now() - TimeDelta::seconds(1),
+                for_image: true,
             };
             facts.approvals.push(no);
         },

@@ -6,12 +6,10 @@ use crate::domain::{
     environment::Environment,
     fault::{Faults, Malformed},
     policy::{Budget, ImageRule, Policy, PromotionRule, VulnerabilitiesRule},
+    repository::{REPOSITORY_MAX, is_canonical},
     text::Name,
     vocabulary::Mode,
 };
-
-/// The longest pattern of a repository.
-const REPOSITORY_MAX: usize = 255;
 
 impl Policy {
     /// Checks everything, for the environment of this name; `known` are the environments that the policy may name.
@@ -94,8 +92,8 @@ fn check_image(faults: &mut Faults, rule: &ImageRule) {
             return Ok(());
         }
         let detail = format!(
-            "must be a repository as images name it, like `registry.example.com:5000/shop/*`, without scheme and tag, at \
-             most {REPOSITORY_MAX} characters, with '*' for a part of a path and '**' for any number of parts"
+            "must be a repository as images name it, like `registry.example.com:5000/shop/*`, in lower case, without \
+             scheme, tag and empty parts, at most {REPOSITORY_MAX} characters, with '*' for a part of a path and '**' for any number of parts"
         );
         Err(Malformed::new("invalid-repository", detail))
     });
@@ -103,18 +101,11 @@ fn check_image(faults: &mut Faults, rule: &ImageRule) {
 
 /// Whether it can match a repository: one that cannot would keep everything out.
 fn is_repository_pattern(pattern: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._*-".contains(c);
-    let part =
-        |part: &str| !part.is_empty() && part.chars().all(allowed) && (part == "**" || !part.contains("**"));
-    match pattern.split_once('/') {
-        None => part(pattern),
-        Some((host, path)) => {
-            let host = host.split_once(':').map_or(host, |(host, port)| {
-                if port == "*" || port.parse::<u16>().is_ok() { host } else { "" }
-            });
-            part(host) && path.split('/').all(part)
-        }
-    }
+    let whole = |part: &str| part == "**" || !part.contains("**");
+    // Brackets belong to IPv6 addresses, and mean something else in a pattern.
+    let plain = !pattern.contains(['[', ']']);
+    let example = pattern.replace("**", "a").replace(":*", ":1").replace('*', "a");
+    plain && pattern.split('/').all(whole) && is_canonical(&example)
 }
 
 #[cfg(test)]
@@ -215,6 +206,13 @@ pub(super) mod tests {
             "ghcr.io/a:1.0",
             "shop:1",
             ":1/a",
+            "registry.example.com/Shop/*",
+            "Registry.example.com/*",
+            "registry.example.com/../*",
+            "registry.example.com/shop?",
+            "!registry.example.com/shop",
+            "registry.example.com/{a,b}",
+            "[::1]/shop",
         ] {
             assert!(!is_repository_pattern(wrong), "{wrong}");
         }

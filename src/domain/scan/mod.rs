@@ -6,6 +6,7 @@ mod findings;
 mod given;
 mod grype;
 mod plain;
+mod room;
 mod trivy;
 mod walk;
 
@@ -15,10 +16,13 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::{Deserialize, de::IgnoredAny};
 use uuid::Uuid;
 
-pub use self::findings::{FINDINGS_MAX, Finding, ID_MAX, counts, spelled};
 use self::{
     findings::Findings,
     given::{Given, Object},
+};
+pub use self::{
+    findings::{FINDINGS_MAX, Finding, ID_MAX, counts, spelled},
+    room::{Full, room},
 };
 use crate::domain::{
     actor::Actor,
@@ -27,17 +31,14 @@ use crate::domain::{
         facts::{Counts, ScanFact},
         rules,
     },
+    moment::is_ahead,
     policy::VulnerabilitiesRule,
     text::Image,
     vocabulary::{ScanFormat, Severity},
 };
 
-/// By how much the clock of whoever scanned may be fast.
-const SKEW: TimeDelta = TimeDelta::seconds(60);
 /// How old a report may be: ten years.
 const OLDEST: TimeDelta = TimeDelta::days(3653);
-/// How many scanners may have a say about one artefact.
-pub const SCANNERS_MAX: usize = 20;
 
 /// A scan on record.
 #[derive(Clone, Debug)]
@@ -105,7 +106,7 @@ impl Subject {
             (None, Some((pointer, digest)), _) => {
                 let detail = format!(
                     "names {digest}, and the release has no image; a release gets its image when it is registered, and at \
-                     the latest before its first deployment, scan or approval"
+                     the latest before its first deployment or scan"
                 );
                 fault(pointer, "image-missing", detail)
             }
@@ -139,7 +140,7 @@ impl Report {
                  made as `?scanned_at=2026-01-31T12:00:00Z`",
             );
         };
-        if at > now + SKEW {
+        if is_ahead(at, now) {
             return fault("in-the-future", "must not be in the future; is the clock of the scanner right?");
         }
         if at < now - OLDEST {

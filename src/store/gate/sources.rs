@@ -49,13 +49,14 @@ pub(super) fn push(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>, places: &
 }
 
 /// What the rules know of these environments, in the order of their names.
-pub(super) fn read(stays: &[StayRow], names: &[String]) -> Vec<Source> {
+pub(super) fn read(stays: &[StayRow], names: &[String], now: DateTime<Utc>) -> Vec<Source> {
     let source = |name: &String| {
         let mine: Vec<&StayRow> = stays.iter().filter(|stay| stay.name == *name).collect();
         let counting: Vec<_> =
             mine.iter().filter_map(|stay| stay.since.map(|since| (since, stay.until))).collect();
         let standing = mine.first().map_or(SourceStanding::Unknown, |stay| stay.standing);
-        rules::source(name.clone(), standing, &counting, mine.first().and_then(|stay| stay.reverted_at))
+        let reverted_at = mine.first().and_then(|stay| stay.reverted_at);
+        rules::source(name.clone(), standing, &counting, reverted_at, now)
     };
     names.iter().map(source).collect()
 }

@@ -7,9 +7,10 @@ use crate::{
     app::App,
     domain::{
         actor::Actor,
-        deployment::{Named, moment},
+        deployment::Named,
         event::{EventKind, NewEvent},
-        target::Current,
+        moment::{is_ahead, stored_at},
+        target::{Current, Target},
         vocabulary::Status,
     },
     store::{
@@ -30,7 +31,7 @@ pub async fn apply(
 ) -> Result<NewEvent, Error> {
     let Locked { named, target, now } = locked;
     let deployment = &mut named.deployment;
-    let at = moment(*now, target.last_at);
+    let at = next_at(target, *now, (&named.service, &named.environment));
     deployment.status = status;
     deployment.times.finished_at = Some(at);
     if status == Status::Expired {
@@ -59,6 +60,21 @@ pub async fn apply(
     target::save(tx.conn(), target).await?;
     let data = json!({ "message": message, "superseded": superseded });
     Ok(about(NewEvent::new(EventKind::DeploymentEnded(status), actor, data), named))
+}
+
+/// The moment at which the next step of a target is stored. A history that is ahead of the clock is told of: it keeps its
+/// order, and everything else goes by the clock.
+pub fn next_at(target: &Target, now: DateTime<Utc>, (service, environment): (&str, &str)) -> DateTime<Utc> {
+    if let Some(last) = target.last_at.filter(|last| is_ahead(*last, now)) {
+        let ahead_seconds = (last - now).num_seconds();
+        tracing::warn!(
+            service,
+            environment,
+            ahead_seconds,
+            "the target's history is ahead of the clock, which is or was wrong"
+        );
+    }
+    stored_at(now, target.last_at)
 }
 
 /// When a deployment ended.

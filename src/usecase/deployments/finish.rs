@@ -1,12 +1,11 @@
 //! Heartbeats and finishes: what a pipeline says of a deployment under way.
 
-use chrono::TimeDelta;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        deployment::{Command, Move, Named, Progress, Situation, advance, moment},
+        deployment::{Command, Move, Named, Progress, Situation, advance, lease_end},
         event::{EventKind, NewEvent},
         vocabulary::{Outcome, Scope},
     },
@@ -44,7 +43,7 @@ pub async fn heartbeat(
                 .map_err(|refused| Error::Conflict(refused.to_string()))?;
             let deployment = &mut named.deployment;
             deployment.times.heartbeat_at = Some(now);
-            deployment.times.lease_expires_at = Some(now + TimeDelta::seconds(deployment.plan.lease_seconds));
+            deployment.times.lease_expires_at = Some(lease_end(now, deployment.plan.lease_seconds));
             let Progress { phase, traffic_percent, message } = progress.clone();
             let before = std::mem::take(&mut deployment.progress);
             deployment.progress = Progress {
@@ -106,9 +105,9 @@ async fn finish_in(
     match step.map_err(|refused| Error::Conflict(refused.to_string()))? {
         Move::End(status) => {
             let event = end::apply(&tx, &mut locked, status, message.cloned(), ctx.actor()).await?;
-            let at = end::at(&locked);
-            ctx.record(&tx, vec![event], at).await?;
-            Ok(Finished::Now(ctx.commit(tx, at, locked.named, render).await?))
+            ctx.record(&tx, vec![event], end::at(&locked)).await?;
+            let now = locked.now;
+            Ok(Finished::Now(ctx.commit(tx, now, locked.named, render).await?))
         }
         Move::KeepLate(outcome) => {
             // The first one is kept: those that follow say nothing that would count.
@@ -117,7 +116,9 @@ async fn finish_in(
                 let data = json!({ "late_status": outcome, "message": message });
                 let event =
                     end::about(NewEvent::new(EventKind::DeploymentLate, ctx.actor(), data), &locked.named);
-                ctx.record(&tx, vec![event], moment(locked.now, locked.target.last_at)).await?;
+                let named = &locked.named;
+                let place = (named.service.as_str(), named.environment.as_str());
+                ctx.record(&tx, vec![event], end::next_at(&locked.target, locked.now, place)).await?;
                 tx.commit(()).await?;
             }
             Ok(Finished::TooLate)

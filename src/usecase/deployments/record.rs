@@ -9,6 +9,7 @@ use crate::{
     domain::{
         deployment::{Deployment, Named, Plan, Progress, Standing, Times},
         event::{EventKind, NewEvent},
+        moment::{SKEW_MAX, is_ahead},
         release::Release,
         rollback::reverts_since,
         scope::Narrowing,
@@ -29,9 +30,6 @@ use crate::{
         register::{self, GivenRelease, Slot},
     },
 };
-
-/// How far a pipeline's clock may be ahead of the ledger's; what it calls the future is then now.
-const SKEW_MAX: TimeDelta = TimeDelta::seconds(60);
 
 /// A deployment that is over.
 #[derive(Clone, Debug)]
@@ -99,7 +97,8 @@ async fn record_in(
     let pair = (&asked.service, &asked.environment);
     let locked = register::lock_target(ctx, &tx, pair, asked.release.is_some(), &mut events).await?;
     let (mut target, now) = (locked.target, locked.now);
-    if asked.finished_at > now + SKEW_MAX {
+    // What a pipeline's clock that is a little fast calls the future is now.
+    if is_ahead(asked.finished_at, now) {
         return Err(Error::invalid("/finished_at", "future", "must not be in the future"));
     }
     let claimed = asked.finished_at;

@@ -1,6 +1,6 @@
 //! Starting a deployment: the one transaction in which the gate decides.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use crate::{
     clock,
     domain::{
         actor::Actor,
-        deployment::{Command, Deployment, Move, Named, Plan, Progress, Standing, Times, advance, moment},
+        deployment::{Command, Deployment, Move, Named, Plan, Progress, Standing, Times, advance, lease_end},
         event::{EventKind, NewEvent},
         gate::{Decision, evaluate, redact::redacted},
         release::Release,
@@ -113,8 +113,8 @@ async fn start_in(
     let inputs = &found.case.inputs;
     let mut decision = Decision {
         id: clock::new_id(),
-        evaluated_at: found.case.at,
-        verdict: evaluate(inputs, found.case.at),
+        evaluated_at: found.case.now,
+        verdict: evaluate(inputs, found.case.now),
         policy_version: inputs.policy_version,
         override_reason: asked.override_reason.clone(),
     };
@@ -134,13 +134,15 @@ async fn start_in(
         }
         decision.id = kept;
         if !found.events.is_empty() {
-            ctx.record(&tx, found.events, found.case.at).await?;
+            ctx.record(&tx, found.events, found.case.now).await?;
         }
         let started = Started::Denied(redacted(decision, ctx.within()));
         return Ok((tx.commit(started).await?, found.ended));
     }
     preempt(ctx, &tx, &mut found).await?;
-    let deployment = deployment_of(ctx, asked, &found, decision.id);
+    let at =
+        end::next_at(&found.target, found.case.now, (asked.service.as_str(), asked.environment.as_str()));
+    let deployment = deployment_of(ctx, asked, &found, decision.id, at);
     let about = About { deployment_id: Some(deployment.id), ..about };
     decision::insert(tx.conn(), &decision, &found.case.inputs, about).await?;
     deployment::insert(tx.conn(), &deployment).await?;
@@ -148,11 +150,11 @@ async fn start_in(
     target.running = Some(Running {
         deployment_id: deployment.id,
         release_id: release.id,
-        since: case.at,
+        since: at,
         actor: ctx.actor().clone(),
     });
-    target.last_started_at = Some(case.at);
-    target.last_at = Some(case.at);
+    target.last_started_at = Some(at);
+    target.last_at = Some(at);
     target::save(tx.conn(), &target).await?;
     let named = Named {
         service: asked.service.to_string(),
@@ -161,9 +163,9 @@ async fn start_in(
         deployment,
     };
     events.push(started_event(ctx, &named, &decision));
-    ctx.record(&tx, events, case.at).await?;
+    ctx.record(&tx, events, at).await?;
     let started = Started::Running(Box::new(named), redacted(decision, ctx.within()));
-    Ok((ctx.commit(tx, case.at, started, render).await?, ended))
+    Ok((ctx.commit(tx, case.now, started, render).await?, ended))
 }
 
 /// Locks the target, registers what is new, lets an overdue lease run out, and gathers what the gate looks at.
@@ -181,6 +183,7 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<Found, Error> {
             version: asked.version.as_str(),
             artefact: artefact.as_deref(),
             current: target.current.as_ref().map(|current| current.release_id),
+            now,
         },
     )
     .await?;
@@ -239,19 +242,24 @@ async fn running_of(
 async fn preempt(ctx: &Ctx, tx: &Tx, found: &mut Found) -> Result<(), Error> {
     let Some(mut running) = found.running.take() else { return Ok(()) };
     let situation = running.named.deployment.situation(running.target.last_started_at);
-    if let Ok(Move::End(status)) = advance(situation, Command::Preempt, found.case.at) {
+    if let Ok(Move::End(status)) = advance(situation, Command::Preempt, found.case.now) {
         running.named.deployment.standing.preempted = true;
         let message = Some("cancelled by a rollback".to_owned());
         found.events.push(end::apply(tx, &mut running, status, message, ctx.actor()).await?);
-        found.case.at = moment(found.case.at, running.target.last_at);
         found.target = running.target;
         found.ended.push(running.named);
     }
     Ok(())
 }
 
-fn deployment_of(ctx: &Ctx, asked: &Start, found: &Found, decision_id: Uuid) -> Deployment {
-    let Case { inputs, back, at } = &found.case;
+fn deployment_of(
+    ctx: &Ctx,
+    asked: &Start,
+    found: &Found,
+    decision_id: Uuid,
+    at: DateTime<Utc>,
+) -> Deployment {
+    let Case { inputs, back, now } = &found.case;
     Deployment {
         id: clock::new_id(),
         service_id: found.target.service_id,
@@ -273,9 +281,9 @@ fn deployment_of(ctx: &Ctx, asked: &Start, found: &Found, decision_id: Uuid) -> 
         actor: ctx.actor().clone(),
         decision_id: Some(decision_id),
         times: Times {
-            started_at: *at,
-            heartbeat_at: Some(*at),
-            lease_expires_at: Some(*at + TimeDelta::seconds(asked.lease_seconds)),
+            started_at: at,
+            heartbeat_at: Some(*now),
+            lease_expires_at: Some(lease_end(*now, asked.lease_seconds)),
             finished_at: None,
             expired_at: None,
             stay_started_at: None,

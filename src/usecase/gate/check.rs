@@ -113,6 +113,7 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         version: question.version.as_str(),
         artefact: None,
         current: target.current.as_ref().map(|current| current.release_id),
+        now,
     };
     let mut evidence = gate::evidence(conn, &wanted).await?;
     let release = evidence.release.take().ok_or_else(|| {
@@ -128,11 +129,11 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
     };
     let scene =
         Scene { target: &target, environment: &environment, release: &release, running, evidence, now };
-    let Case { inputs, at, .. } = facts::gather(ctx, conn, asked, scene).await?;
+    let Case { inputs, now, .. } = facts::gather(ctx, conn, asked, scene).await?;
     let decision = Decision {
         id: clock::new_id(),
-        evaluated_at: at,
-        verdict: evaluate(&inputs, at),
+        evaluated_at: now,
+        verdict: evaluate(&inputs, now),
         policy_version: inputs.policy_version,
         override_reason: question.override_reason.clone(),
     };
@@ -144,7 +145,7 @@ async fn peek(ctx: &Ctx, question: &Question) -> Result<Locked, Error> {
     let (conn, within) = (ctx.app.db.read(), ctx.within());
     let (service, environment) = (&question.service, &question.environment);
     if let Some(found) = target::peek(conn, within, service.as_str(), environment.as_str()).await? {
-        register::refuse_archived(&found, service, environment)?;
+        register::refuse_closed(&found, service, environment)?;
         return Ok(found);
     }
     if service::find(conn, within, service.as_str()).await?.is_none() {

@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 
 use crate::{
     domain::{
-        deployment::{Named, moment},
+        deployment::Named,
         environment::Environment,
         gate::{
             Inputs,
@@ -63,8 +63,8 @@ pub struct Case {
     pub inputs: Inputs,
     /// What it means as a rollback.
     pub back: Return,
-    /// The moment of the decision; later than everything in the target's history.
-    pub at: DateTime<Utc>,
+    /// The moment of the decision: the clock's, whatever was stored before.
+    pub now: DateTime<Utc>,
 }
 
 /// Gathers the rest of the facts.
@@ -87,10 +87,9 @@ pub async fn gather(
         Kind::Rollback => rollback(ctx, conn, target, environment, release).await?,
         Kind::Deploy | Kind::Hotfix | Kind::Redeploy => Return::default(),
     };
-    let at = moment(now, target.last_at);
     let freezes = match policy.freeze.mode {
         Mode::Off => Vec::new(),
-        Mode::Enforce | Mode::Report => freezes::periods(ctx, conn, environment, at).await?,
+        Mode::Enforce | Mode::Report => freezes::periods(ctx, conn, environment, now).await?,
     };
     let budget = &policy.vulnerabilities;
     let is_over = budget.mode != Mode::Off && rules::over(budget, &evidence.scans).next().is_some();
@@ -99,6 +98,7 @@ pub async fn gather(
     } else {
         None
     };
+    let image = release.identity.image.as_ref();
     let facts = Facts {
         kind,
         hotfix: ctx.principal.holds(Scope::Hotfix),
@@ -107,14 +107,14 @@ pub async fn gather(
         release: ReleaseFact {
             version: release.identity.version.to_string(),
             number: release.number,
-            image: release.identity.image.as_ref().map(ToString::to_string),
+            image: image.map(ToString::to_string),
         },
         current: evidence.current,
         running,
         lockdown: environment.lockdown.clone(),
         freezes,
         sources: evidence.sources,
-        approvals: evidence.approvals,
+        approvals: evidence.approvals.into_iter().map(|said| said.of(image)).collect(),
         insiders: insiders(ctx, release, asked.initiated_by),
         reverted_at: evidence.reverted_at,
         scans: evidence.scans,
@@ -126,7 +126,7 @@ pub async fn gather(
         policy_version: environment.policy.version,
         lifted: asked.lifted,
     };
-    Ok(Case { inputs, back, at })
+    Ok(Case { inputs, back, now })
 }
 
 async fn rollback(

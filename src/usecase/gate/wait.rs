@@ -36,7 +36,7 @@ pub struct Waiting {
 pub async fn wait(ctx: &Ctx, waiting: &Waiting, enough: impl Future<Output = ()>) -> Result<Answer, Error> {
     let deadline = Instant::now() + waiting.timeout.min(LONGEST);
     // Before the first look, so that what happens after it is not missed.
-    let mut news = ctx.app.feed.subscribe(waiting.question.service.as_str())?;
+    let mut news = ctx.app.feed.subscribe(ctx.principal.token_id, waiting.question.service.as_str())?;
     let mut answer = check(ctx, &waiting.question).await?;
     let seen = waiting.seen.clone().unwrap_or_else(|| answer.decision.verdict.state());
     let shut = |verdict: &Verdict| !verdict.allowed && verdict.state() == seen;

@@ -9,6 +9,7 @@ use crate::domain::{
         facts::{ApprovalFact, Facts},
         time,
     },
+    moment::is_ahead,
     policy::ApprovalRule,
     vocabulary::{Rule, Voice},
 };
@@ -90,18 +91,25 @@ fn why_not(
     if !rule.groups.is_empty() && !rule.groups.iter().any(|group| voice.groups.contains(group)) {
         return Some("is in none of the groups");
     }
-    no_more(voice.at, rule, facts.reverted_at, now)
+    no_more(voice, rule, facts.reverted_at, now)
 }
 
 /// Why what was said then does not count any more, if it does not.
 pub fn no_more(
-    said_at: DateTime<Utc>,
+    voice: &ApprovalFact,
     rule: &ApprovalRule,
     reverted_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Option<&'static str> {
-    if said_at + TimeDelta::seconds(rule.expires_after_seconds) <= now {
+    if !voice.for_image {
+        return Some("given before the image was added");
+    }
+    // It would count for longer than it may, and nobody knows when it was given.
+    if is_ahead(voice.at, now) {
+        return Some("said at a time ahead of the clock; to be said again");
+    }
+    if voice.at + TimeDelta::seconds(rule.expires_after_seconds) <= now {
         return Some("expired");
     }
-    reverted_at.is_some_and(|at| said_at <= at).then_some("void since it was reverted here")
+    reverted_at.is_some_and(|at| voice.at <= at).then_some("void since it was reverted here")
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::domain::{
     gate::{Check, facts::Facts},
     policy::ImageRule,
+    repository,
     vocabulary::Rule,
 };
 
@@ -21,12 +22,15 @@ pub fn image(facts: &Facts, rule: &ImageRule) -> Check {
         return Check::fail(Rule::Image, "image-not-pinned", message);
     };
     let repository = image.split_once('@').map_or(image.as_str(), |(repository, _)| repository);
-    let allowed = |pattern: &String| fast_glob::glob_match(pattern, repository);
+    // One that was stored before names were parsed may resolve to another repository than the one that it looks like.
+    let proper = repository::is_canonical(repository);
+    let allowed = |pattern: &String| proper && fast_glob::glob_match(pattern, repository);
     if rule.allowed_repositories.is_empty() || rule.allowed_repositories.iter().any(allowed) {
         return Check::pass(Rule::Image, format!("{repository}, by digest"));
     }
+    let why = if proper { "is none of" } else { "is no proper name of a repository, and none of" };
     let message =
-        format!("{repository} is none of the allowed repositories: {}", rule.allowed_repositories.join(", "));
+        format!("{repository} {why} the allowed repositories: {}", rule.allowed_repositories.join(", "));
     Check::fail(Rule::Image, "image-repository", message)
         .with_details(json!({ "repository": repository, "allowed_repositories": rule.allowed_repositories }))
 }

@@ -9,6 +9,7 @@ use crate::domain::{
         facts::{Facts, Source, SourceStanding, Stay},
         for_people, time,
     },
+    moment::is_ahead,
     policy::PromotionRule,
     vocabulary::{Require, Rule},
 };
@@ -81,9 +82,7 @@ fn find(source: &Source, soak: TimeDelta, now: DateTime<Utc>) -> Finding {
     if source.standing != SourceStanding::Confirmed {
         return Finding::Invalid;
     }
-    let longest = source.longest.map(|stay| stay.until - stay.since);
-    let current = source.current_since.map(|since| now - since);
-    match longest.max(current) {
+    match soaked(source, now) {
         None => Finding::Missing,
         Some(soaked) if soaked >= soak => Finding::Soaked,
         Some(_) => Finding::Soaking(source.current_since.map(|since| since + soak)),
@@ -113,8 +112,14 @@ fn details((source, finding): &(&Source, Finding), now: DateTime<Utc>) -> Value 
 }
 
 fn soaked(source: &Source, now: DateTime<Utc>) -> Option<TimeDelta> {
-    let longest = source.longest.map(|stay| stay.until - stay.since);
-    longest.max(source.current_since.map(|since| now - since))
+    let longest = source.longest.map(|stay| length(stay.since, stay.until, now));
+    longest.max(source.current_since.map(|since| length(since, now, now)))
+}
+
+/// How long a stay has lasted by now. What lies in the future, because a clock was wrong when it was stored, has not
+/// happened.
+fn length(since: DateTime<Utc>, until: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+    (until.min(now) - since).max(TimeDelta::zero())
 }
 
 fn in_words(source: &Source, finding: Finding, soak: TimeDelta, now: DateTime<Utc>) -> String {
@@ -123,7 +128,9 @@ fn in_words(source: &Source, finding: Finding, soak: TimeDelta, now: DateTime<Ut
         (Finding::Soaked, _) => format!("in {name} long enough"),
         (Finding::Soaking(_), _) => {
             let soaked = soaked(source, now).unwrap_or_default();
-            format!("in {name} for {} of {}", span(soaked), span(soak))
+            let ahead = source.current_since.filter(|since| is_ahead(*since, now));
+            let ahead = ahead.map(|since| format!(" (since {}, ahead of the clock)", for_people(since)));
+            format!("in {name} for {} of {}{}", span(soaked), span(soak), ahead.unwrap_or_default())
         }
         (Finding::Missing, _) if source.reverted_at.is_some() => format!("reverted in {name}"),
         (Finding::Missing, _) => format!("never in {name}"),
@@ -158,6 +165,7 @@ pub fn source(
     standing: SourceStanding,
     stays: &[(DateTime<Utc>, Option<DateTime<Utc>>)],
     reverted_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
 ) -> Source {
     let counts = |since: DateTime<Utc>| reverted_at.is_none_or(|at| since >= at);
     let over = stays.iter().filter_map(|(since, until)| {
@@ -167,7 +175,7 @@ pub fn source(
     Source {
         environment,
         standing,
-        longest: over.max_by_key(|stay| stay.until - stay.since),
+        longest: over.max_by_key(|stay| length(stay.since, stay.until, now)),
         current_since: current.map(|(since, _)| *since),
         reverted_at,
     }

@@ -9,6 +9,7 @@ use crate::domain::{
         facts::{Facts, ScanFact},
         for_people, time,
     },
+    moment::is_ahead,
     policy::VulnerabilitiesRule,
     vocabulary::{Rule, Severity},
 };
@@ -56,10 +57,13 @@ pub fn vulnerabilities(facts: &Facts, rule: &VulnerabilitiesRule, now: DateTime<
             .about(json!(counts))
             .with_details(details(json!({ "over": counts, "newest_within_budget": facts.within_budget })));
     }
-    let oldest = rule.max_scan_age_seconds.map(|age| now - TimeDelta::seconds(age));
-    if oldest.is_some_and(|oldest| newest.scanned_at < oldest) {
+    // A scan from the future would be fresh until then, however old it is.
+    let ahead = is_ahead(newest.scanned_at, now);
+    let stale = |age: i64| ahead || newest.scanned_at < now - TimeDelta::seconds(age);
+    if rule.max_scan_age_seconds.is_some_and(stale) {
+        let hint = if ahead { ", which is ahead of the clock; upload a new one" } else { "" };
         let message =
-            format!("the newest scan, by {}, is of {}", newest.scanner, for_people(newest.scanned_at));
+            format!("the newest scan, by {}, is of {}{hint}", newest.scanner, for_people(newest.scanned_at));
         return Check::fail(Rule::Vulnerabilities, "scan-stale", message).with_details(details(json!({})));
     }
     Check::pass(Rule::Vulnerabilities, "within the budget").with_details(details(json!({})))

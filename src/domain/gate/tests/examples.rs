@@ -135,16 +135,16 @@ fn stays_count_from_the_gate_on_and_until_a_revert() {
     let at = |minutes| now() + TimeDelta::minutes(minutes);
     let stays = [(at(-500), Some(at(-300))), (at(-200), Some(at(-190))), (at(-5), None)];
     let name = || "staging".to_owned();
-    let found = rules::source(name(), SourceStanding::Confirmed, &stays, None);
+    let found = rules::source(name(), SourceStanding::Confirmed, &stays, None, now());
     assert_eq!(found.longest, Some(Stay { since: at(-500), until: at(-300) }));
     assert_eq!(found.current_since, Some(at(-5)));
-    let reverted = rules::source(name(), SourceStanding::Confirmed, &stays, Some(at(-250)));
+    let reverted = rules::source(name(), SourceStanding::Confirmed, &stays, Some(at(-250)), now());
     assert_eq!(
         reverted.longest,
         Some(Stay { since: at(-200), until: at(-190) }),
         "only what came after counts"
     );
-    let lost = rules::source(name(), SourceStanding::Confirmed, &stays[..2], Some(at(-100)));
+    let lost = rules::source(name(), SourceStanding::Confirmed, &stays[..2], Some(at(-100)), now());
     assert_eq!((lost.longest, lost.current_since), (None, None));
 }
 
@@ -164,6 +164,7 @@ fn approvals_count_one_voice_for_each_subject_and_none_of_insiders() {
             subject: subject.into(),
             groups: BTreeSet::from([group.to_owned()]),
             at: now() - TimeDelta::minutes(minutes),
+            for_image: true,
         });
         check(&inputs, Rule::Approval)
     };
