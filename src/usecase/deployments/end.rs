@@ -57,7 +57,8 @@ pub async fn apply(
     }
     deployment::end(tx.conn(), deployment, superseded).await?;
     target::save(tx.conn(), target).await?;
-    let data = json!({ "message": message, "superseded": superseded });
+    let preempted = deployment.standing.preempted;
+    let data = json!({ "message": message, "superseded": superseded, "preempted": preempted });
     Ok(about(NewEvent::new(EventKind::DeploymentEnded(status), actor, data), named))
 }
 
