@@ -9,8 +9,9 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
-    DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection,
+    DatabaseTransaction, DbErr, IsolationLevel, RuntimeErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
     sqlx::{
         self, ConnectOptions as _, Connection as _,
         postgres::PgConnectOptions,
@@ -109,6 +110,23 @@ impl Db {
     /// Begins a transaction that is held while others work. Of a SQLite file, nobody else can change anything meanwhile.
     pub async fn hold(&self) -> Result<Tx, StoreError> {
         self.begin().await
+    }
+
+    /// Begins a transaction in which every statement reads the ledger as it is at the first, while others go on writing,
+    /// and in which a statement may take as long as it needs. It changes nothing, so it is dropped and not committed.
+    #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
+    pub async fn snapshot(&self) -> Result<Tx, StoreError> {
+        let postgres = self.is_postgres();
+        let options = TransactionOptions {
+            isolation_level: postgres.then_some(IsolationLevel::RepeatableRead),
+            access_mode: postgres.then_some(AccessMode::ReadOnly),
+            sqlite_transaction_mode: (!postgres).then_some(SqliteTransactionMode::Deferred),
+        };
+        let inner = self.read.begin_with_options(options).await?;
+        if postgres {
+            inner.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+        }
+        Ok(Tx { inner, committed: Arc::clone(&self.committed) })
     }
 
     /// What reads run on.

@@ -5,6 +5,8 @@ mod api_approvals;
 #[cfg(test)]
 mod api_audit;
 #[cfg(test)]
+mod api_audit_deep;
+#[cfg(test)]
 mod api_edges;
 #[cfg(test)]
 mod api_finish;
