@@ -21,3 +21,4 @@ pub mod scans;
 pub mod services;
 pub mod tokens;
 pub mod upkeep;
+pub mod watch;

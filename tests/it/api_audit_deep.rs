@@ -295,6 +295,10 @@ db_test!(
             all.seq - 1
         );
         assert_eq!(found, [said]);
+        assert!(api.app.chain.went_back().is_none());
+        assert_eq!(upkeep::chain_head(&api.app).await.unwrap().seq, 1);
+        let back = api.app.chain.went_back().unwrap();
+        assert_eq!((back.seen.seq, back.now.seq), (all.seq, 1));
     }
 );
 
