@@ -288,7 +288,7 @@ db_test!(
             .await
             .unwrap();
         assert_eq!(verified(&api, &[first], false).await.findings.count(), 0, "whole in itself");
-        let found = lines(&verified(&api, &[all.clone()], false).await);
+        let found = lines(&verified(&api, std::slice::from_ref(&all), false).await);
         let said = format!(
             "event {} was anchored, but the log ends with event 1: {} events are missing",
             all.seq,

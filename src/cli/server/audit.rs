@@ -113,19 +113,16 @@ fn tell(report: &Report, anchored: usize) -> anyhow::Result<ExitCode> {
         let faults = if findings.count() == 1 { "fault" } else { "faults" };
         anyhow::bail!("{} {faults} found{more}; the log ends with event {seq}:{hash}", findings.count());
     }
-    let mut text = format!("The chain is whole: {seq} events, head {seq}:{hash}");
+    let mut parts = vec![format!("The chain is whole: {seq} events, head {seq}:{hash}")];
     if anchored > 0 {
-        text.push_str(&format!("; it holds all {anchored} heads that were kept"));
+        parts.push(format!("it holds what was kept elsewhere ({anchored})"));
     }
     if let Some(rows) = report.compared {
-        text.push_str(&format!("; {rows} rows are as their events say"));
+        parts.push(format!("{rows} rows are as their events say"));
     }
     if let Some(since) = report.waiting_since {
         let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-        text.push_str(&format!(
-            "; {} more wait to be sealed by a running server, since {since}",
-            report.waiting
-        ));
+        parts.push(format!("{} more wait to be sealed by a running server, since {since}", report.waiting));
     }
-    say(&text)
+    say(&parts.join("; "))
 }

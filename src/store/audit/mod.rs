@@ -191,10 +191,11 @@ pub async fn kept(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<KeptRow>, StoreError> {
-    let columns = kept.columns.iter().map(|column| format!(", k.\"{column}\"")).collect::<String>();
+    let columns: Vec<_> = kept.columns.iter().map(|column| format!("k.\"{column}\"")).collect();
+    let columns = columns.join(", ");
     let named = kept.name != "id";
     let name = if named { format!(", k.{} AS known_as", kept.name) } else { String::new() };
-    let mut sql = Sql::new(format!("SELECT k.id{name}{columns} FROM \"{}\" k WHERE 1 = 1", kept.table));
+    let mut sql = Sql::new(format!("SELECT k.id{name}, {columns} FROM \"{}\" k WHERE 1 = 1", kept.table));
     if let Some(after) = after {
         sql.push(" AND k.id > ").bind(after);
     }

@@ -131,7 +131,7 @@ impl Table {
             Self::Deployment => ("d.id", "id"),
             Self::Approval => ("a.id", "a_id"),
             Self::Scan => ("c.id", "id"),
-            _ => ("k.id", "id"),
+            Self::Service | Self::Environment | Self::Release | Self::Freeze | Self::Token => ("k.id", "id"),
         }
     }
 
@@ -186,7 +186,9 @@ pub async fn page(
 pub async fn present(conn: &impl ConnectionTrait, keys: &BTreeSet<Key>) -> Result<BTreeSet<Key>, StoreError> {
     let mut found = BTreeSet::new();
     let mut wanted = Wanted::default();
-    keys.iter().for_each(|key| wanted.add(key));
+    for key in keys {
+        wanted.add(key);
+    }
     for name in names(conn, "service", &wanted.services).await? {
         found.insert(Key::Service(name));
     }

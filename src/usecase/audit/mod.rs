@@ -114,12 +114,11 @@ async fn check_log(
             deep::check_rows_of(conn, &read, &mut report.findings).await?;
         }
         for Logged { event, seq } in &read {
-            match seq {
-                Some(seq) => walk.step(event, *seq, event.seal.as_ref()),
-                None => {
-                    report.waiting += 1;
-                    report.waiting_since.get_or_insert(event.at);
-                }
+            if let Some(seq) = seq {
+                walk.step(event, *seq, event.seal.as_ref());
+            } else {
+                report.waiting += 1;
+                report.waiting_since.get_or_insert(event.at);
             }
             report.findings.extend(walk.broken());
             if let Err(error) = json::check(&event.data) {
