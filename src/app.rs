@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     metrics::Metrics,
     store::db::Db,
-    usecase::{feed::Feed, freezes::Memo},
+    usecase::{feed::Feed, freezes::Memo, watch::HeadWatch},
 };
 
 /// The configuration, the database, the metrics and what requests tell each other; cheap to clone.
@@ -22,4 +22,6 @@ pub struct App {
     pub feed: Feed,
     /// What freeze windows come to.
     pub freezes: Arc<Memo>,
+    /// How far the audit log's chain was seen to reach.
+    pub chain: Arc<HeadWatch>,
 }

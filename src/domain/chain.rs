@@ -1,7 +1,9 @@
 //! The hash chain of the audit log: each event's hash covers the one before it, so that no entry can be changed,
 //! dropped or put in between without every later hash telling.
 
-use chrono::SecondsFormat;
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -37,7 +39,7 @@ pub fn seal(event: &Event, seq: i64, prev_hash: &str) -> Seal {
 }
 
 /// The last link that was found whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Link {
     /// Its number; 0 before the first event.
     pub seq: i64,
@@ -51,16 +53,28 @@ impl Default for Link {
     }
 }
 
-/// Where and how the chain is broken.
+/// Where and how the log is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// A number is missing or there twice.
+    /// A number is missing.
     #[error("event {expected} is missing: the chain goes on with {found}")]
     Gap {
         /// The number that should have come.
         expected: i64,
         /// The number that came.
         found: i64,
+    },
+    /// Numbers begin with 1.
+    #[error("event {seq} is outside the log, whose numbers begin with 1")]
+    Outside {
+        /// Its number.
+        seq: i64,
+    },
+    /// An event has a number, but not what goes with it.
+    #[error("event {seq} has a number but no hash, or no prev_hash")]
+    HalfSealed {
+        /// Its number.
+        seq: i64,
     },
     /// An event does not follow the one before it.
     #[error("event {seq} does not follow the one before it: its prev_hash is another")]
@@ -74,11 +88,39 @@ pub enum Broken {
         /// Its number.
         seq: i64,
     },
+    /// The chain does not end where its head is.
+    #[error("the chain ends with event {found}, but its head is event {head}{}", if found == head { ", with another hash" } else { "" })]
+    Head {
+        /// The last event that is there.
+        found: i64,
+        /// The event that the head names.
+        head: i64,
+    },
+    /// The chain holds another event in this place than the one that was kept elsewhere.
+    #[error("event {seq} is not the one that was anchored: its hash is another")]
+    Anchor {
+        /// Its number.
+        seq: i64,
+    },
+    /// The log ends before an event that was kept elsewhere.
+    #[error(
+        "event {seq} was anchored, but the log ends with event {found}: {} {} missing",
+        .seq - .found, if .seq - .found == 1 { "event is" } else { "events are" }
+    )]
+    Cut {
+        /// The number of the event that was anchored.
+        seq: i64,
+        /// The last event that is there.
+        found: i64,
+    },
 }
 
 /// Checks that an event follows the link, and gives the next link.
 pub fn follow(link: &Link, event: &Event, seal: &Seal) -> Result<Link, Broken> {
     let seq = seal.seq;
+    if seq < 1 {
+        return Err(Broken::Outside { seq });
+    }
     if seq != link.seq + 1 {
         return Err(Broken::Gap { expected: link.seq + 1, found: seq });
     }
@@ -89,6 +131,101 @@ pub fn follow(link: &Link, event: &Event, seal: &Seal) -> Result<Link, Broken> {
         return Err(Broken::Altered { seq });
     }
     Ok(Link { seq, hash: seal.hash.clone() })
+}
+
+/// A walk along the whole chain that goes on after a fault, so that one fault does not hide the others.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    link: Link,
+    anchors: BTreeSet<Link>,
+    broken: Vec<Broken>,
+}
+
+impl Walk {
+    /// A walk from the first event on, that looks out for what was kept elsewhere.
+    pub fn new(anchors: impl IntoIterator<Item = Link>) -> Self {
+        let mut walk =
+            Self { link: Link::default(), anchors: anchors.into_iter().collect(), broken: Vec::new() };
+        walk.meet_anchors();
+        walk
+    }
+
+    /// Takes the next event of those that have a number, in the order of the numbers.
+    pub fn step(&mut self, event: &Event, seq: i64, seal: Option<&Seal>) {
+        let Some(seal) = seal else {
+            self.broken.push(Broken::HalfSealed { seq });
+            // What comes next is compared with the place, and cannot be compared with the hash.
+            self.link = Link { seq: seq.max(self.link.seq), hash: String::new() };
+            return;
+        };
+        match follow(&self.link, event, seal) {
+            Ok(link) => self.link = link,
+            Err(broken @ Broken::Outside { .. }) => return self.broken.push(broken),
+            Err(broken) => {
+                let altered = broken == Broken::Altered { seq };
+                if broken != (Broken::Unlinked { seq }) || !self.link.hash.is_empty() {
+                    self.broken.push(broken);
+                }
+                if !altered && seal.hash != hash(event, seq, &seal.prev_hash) {
+                    self.broken.push(Broken::Altered { seq });
+                }
+                self.link = Link { seq, hash: seal.hash.clone() };
+            }
+        }
+        self.meet_anchors();
+    }
+
+    /// Takes what was found wrong since this was last asked.
+    pub fn broken(&mut self) -> Vec<Broken> {
+        std::mem::take(&mut self.broken)
+    }
+
+    /// Ends the walk where the head must be: gives the last link, and what is wrong with the end.
+    pub fn end(mut self, head: &Link) -> (Link, Vec<Broken>) {
+        if self.link != *head {
+            self.broken.push(Broken::Head { found: self.link.seq, head: head.seq });
+        }
+        for anchor in std::mem::take(&mut self.anchors) {
+            let found = self.link.seq;
+            let missing = Broken::Cut { seq: anchor.seq, found };
+            self.broken.push(if anchor.seq > found { missing } else { Broken::Anchor { seq: anchor.seq } });
+        }
+        (self.link, self.broken)
+    }
+
+    /// Takes those anchors off the list that the chain holds.
+    fn meet_anchors(&mut self) {
+        self.anchors.remove(&self.link);
+    }
+}
+
+/// How the head of a chain came to lie behind one that was seen before: somebody has put back or replaced the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event {} was the head of the audit log's chain before, and now event {} is{}", seen.seq, now.seq,
+    if seen.seq == now.seq { ", with another hash" } else { "" })]
+pub struct WentBack {
+    /// The head that was seen.
+    pub seen: Link,
+    /// The head that was read later.
+    pub now: Link,
+}
+
+/// Whether the head that was read after another one was seen lies behind it, or is another in its place.
+pub fn went_back(seen: &Link, now: &Link) -> Option<WentBack> {
+    let back = now.seq < seen.seq || (now.seq == seen.seq && now.hash != seen.hash);
+    back.then(|| WentBack { seen: seen.clone(), now: now.clone() })
+}
+
+/// How long an event may wait for its seal once the relay could have given it one.
+pub const SEAL_PATIENCE: TimeDelta = TimeDelta::minutes(1);
+
+/// The moment before which no event may still wait for its seal, given when a server was last at work: when the chain was
+/// last sealed, and when a request last left an event. While no server runs, events wait as long as that takes.
+pub fn sealed_before(
+    last_sealed: Option<DateTime<Utc>>,
+    last_request: Option<DateTime<Utc>>,
+) -> Option<DateTime<Utc>> {
+    last_sealed.max(last_request).map(|at| at - SEAL_PATIENCE)
 }
 
 #[cfg(test)]
@@ -128,5 +265,68 @@ mod tests {
         assert_eq!(follow(&Link::default(), &event(2), &second), Err(Broken::Gap { expected: 1, found: 2 }));
         let elsewhere = seal(&event(2), 2, GENESIS);
         assert_eq!(follow(&link, &event(2), &elsewhere), Err(Broken::Unlinked { seq: 2 }));
+    }
+
+    fn chain_of(length: u8) -> Vec<(Event, Seal)> {
+        let mut prev_hash = GENESIS.to_owned();
+        let seals = (1..=length).map(|n| {
+            let seal = seal(&event(n.into()), n.into(), &prev_hash);
+            prev_hash.clone_from(&seal.hash);
+            (event(n.into()), seal)
+        });
+        seals.collect()
+    }
+
+    fn walked(chain: &[(Event, Seal)], head: &Link, anchors: &[Link]) -> Vec<Broken> {
+        let mut walk = Walk::new(anchors.to_vec());
+        for (event, seal) in chain {
+            walk.step(event, seal.seq, Some(seal));
+        }
+        walk.end(head).1
+    }
+
+    fn link(seal: &Seal) -> Link {
+        Link { seq: seal.seq, hash: seal.hash.clone() }
+    }
+
+    #[test]
+    fn a_walk_goes_on_after_a_fault() {
+        let chain = chain_of(6);
+        let head = link(&chain[5].1);
+        assert_eq!(walked(&chain, &head, &[Link::default(), link(&chain[2].1)]), []);
+        let mut hurt = chain.clone();
+        hurt[1].0.kind = "service.updated".into();
+        hurt.remove(3);
+        let below = seal(&event(9), -4, GENESIS);
+        hurt.insert(0, (event(9), below));
+        let found = walked(&hurt, &head, &[]);
+        let gap = Broken::Gap { expected: 4, found: 5 };
+        assert_eq!(found, [Broken::Outside { seq: -4 }, Broken::Altered { seq: 2 }, gap]);
+        let mut walk = Walk::new([]);
+        walk.step(&chain[0].0, 1, None);
+        walk.step(&chain[1].0, 2, Some(&chain[1].1));
+        assert_eq!(walk.broken()[0], Broken::HalfSealed { seq: 1 });
+    }
+
+    #[test]
+    fn an_anchor_beyond_the_end_tells_how_many_are_missing() {
+        let chain = chain_of(5);
+        let (short, anchor) = (&chain[..2], link(&chain[4].1));
+        let found = walked(short, &link(&chain[1].1), std::slice::from_ref(&anchor));
+        assert_eq!(found, [Broken::Cut { seq: 5, found: 2 }]);
+        assert!(found[0].to_string().ends_with("3 events are missing"), "{}", found[0]);
+        assert_eq!(walked(short, &anchor, &[]), [Broken::Head { found: 2, head: 5 }]);
+        let forged = Link { seq: 2, hash: anchor.hash };
+        assert_eq!(walked(&chain, &link(&chain[4].1), &[forged]), [Broken::Anchor { seq: 2 }]);
+    }
+
+    #[test]
+    fn a_head_goes_back_when_it_is_lower_or_another() {
+        let chain = chain_of(3);
+        let (two, three) = (link(&chain[1].1), link(&chain[2].1));
+        assert_eq!(went_back(&two, &three), None);
+        assert_eq!(went_back(&three, &three), None);
+        assert!(went_back(&three, &two).unwrap().to_string().contains("event 3 was the head"));
+        assert!(went_back(&three, &Link { seq: 3, hash: two.hash }).is_some());
     }
 }

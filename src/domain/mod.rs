@@ -4,6 +4,7 @@
 
 pub mod actor;
 pub mod approval;
+pub mod audit;
 pub mod chain;
 pub mod deployment;
 pub mod environment;
@@ -12,6 +13,7 @@ pub mod fault;
 pub mod freeze;
 pub mod gate;
 pub mod idempotency;
+pub mod json;
 pub mod moment;
 pub mod page;
 pub mod policy;

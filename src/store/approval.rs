@@ -45,7 +45,7 @@ fn from_row(row: &QueryResult, prefix: &str) -> Result<Approval, StoreError> {
     })
 }
 
-fn named_from_row(row: &QueryResult) -> Result<Named, StoreError> {
+pub(super) fn named_from_row(row: &QueryResult) -> Result<Named, StoreError> {
     Ok(Named {
         approval: from_row(row, "a_")?,
         service: row.try_get("", "service_name")?,
@@ -54,7 +54,7 @@ fn named_from_row(row: &QueryResult) -> Result<Named, StoreError> {
     })
 }
 
-fn named() -> Sql {
+pub(super) fn named() -> Sql {
     Sql::new(format!(
         "SELECT {}, s.name AS service_name, r.version AS release_version, e.name AS environment_name \
          FROM approval a JOIN release r ON r.id = a.release_id JOIN service s ON s.id = r.service_id \

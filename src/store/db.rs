@@ -17,8 +17,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnAcquireErr, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    AccessMode, ConnAcquireErr, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DbErr,
+    IsolationLevel, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
     sqlx::{self, ConnectOptions as _, Connection as _, postgres::PgConnectOptions},
 };
 use tokio_util::task::TaskTracker;
@@ -103,6 +103,22 @@ impl Db {
         self.begin().await
     }
 
+    /// Begins a transaction in which every statement reads the ledger as it is at the first, while others go on writing,
+    /// and in which a statement may take as long as it needs. It changes nothing, so it is dropped and not committed.
+    pub async fn snapshot(&self) -> Result<Tx, StoreError> {
+        let postgres = self.is_postgres();
+        let options = TransactionOptions {
+            isolation_level: postgres.then_some(IsolationLevel::RepeatableRead),
+            access_mode: postgres.then_some(AccessMode::ReadOnly),
+            sqlite_transaction_mode: (!postgres).then_some(SqliteTransactionMode::Deferred),
+        };
+        let tx = self.begin_on(&self.read, options, None).await?;
+        if postgres {
+            tx.conn().execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+        }
+        Ok(tx)
+    }
+
     /// What reads run on.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
@@ -142,28 +158,35 @@ impl Db {
         }
     }
 
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        let sqlite_transaction_mode = (!self.is_postgres()).then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode, ..TransactionOptions::default() };
+        self.begin_on(&self.write, options, self.file.clone()).await
+    }
+
     /// Goes on to its end when the caller is dropped, and then takes back what it began: PostgreSQL's driver forgets a
     /// BEGIN that it was dropped at, and would hand the connection out as one without a transaction.
-    async fn begin(&self) -> Result<Tx, StoreError> {
-        let this = self.clone();
-        let begin = self.tasks.spawn(async move { this.begin_to_the_end().await });
+    async fn begin_on(
+        &self,
+        pool: &DatabaseConnection,
+        options: TransactionOptions,
+        file: Option<LedgerFile>,
+    ) -> Result<Tx, StoreError> {
+        let (this, pool) = (self.clone(), pool.clone());
+        let begin = self.tasks.spawn(async move {
+            let file = match file {
+                Some(file) => Some((file.clone(), this.permit(&file).await?)),
+                None => None,
+            };
+            #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
+            let inner = pool.begin_with_options(options).await?;
+            Ok(Tx::new(inner, file, this.writes))
+        });
         let outcome = begin.await.map_err(|error| DbErr::Custom(format!("a begin ended early: {error}")))?;
         if let Err(error) = &outcome {
             self.writes.failed(error);
         }
         outcome
-    }
-
-    async fn begin_to_the_end(&self) -> Result<Tx, StoreError> {
-        let file = match &self.file {
-            Some(file) => Some((file.clone(), self.permit(file).await?)),
-            None => None,
-        };
-        let sqlite_transaction_mode = (!self.is_postgres()).then_some(SqliteTransactionMode::Immediate);
-        let options = TransactionOptions { sqlite_transaction_mode, ..TransactionOptions::default() };
-        #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
-        let inner = self.write.begin_with_options(options).await?;
-        Ok(Tx::new(inner, file, Arc::clone(&self.writes)))
     }
 
     /// The right to write to SQLite's file, which is still where it was and as the last transaction left it. A file that

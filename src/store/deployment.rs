@@ -80,7 +80,7 @@ fn from_row(row: &QueryResult, prefix: &str) -> Result<Deployment, StoreError> {
     })
 }
 
-fn named_from_row(row: &QueryResult, prefix: &str) -> Result<Named, StoreError> {
+pub(super) fn named_from_row(row: &QueryResult, prefix: &str) -> Result<Named, StoreError> {
     let image: Option<String> = row.try_get("", "release_image")?;
     Ok(Named {
         deployment: from_row(row, prefix)?,
@@ -94,9 +94,9 @@ fn named_from_row(row: &QueryResult, prefix: &str) -> Result<Named, StoreError> 
     })
 }
 
-const NAMES: &str = "s.name AS service_name, e.name AS environment_name, r.version AS release_version, \
+pub(super) const NAMES: &str = "s.name AS service_name, e.name AS environment_name, r.version AS release_version, \
                      r.commit_sha AS release_commit_sha, r.image AS release_image";
-const JOINS: &str = "JOIN service s ON s.id = d.service_id JOIN environment e ON e.id = d.environment_id \
+pub(super) const JOINS: &str = "JOIN service s ON s.id = d.service_id JOIN environment e ON e.id = d.environment_id \
                      JOIN release r ON r.id = d.release_id";
 
 /// Inserts a deployment.

@@ -37,16 +37,19 @@ pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Environment, S
         },
         unconfirmed: model.unconfirmed,
         policy: in_force(model.policy.as_deref(), model.policy_version)?,
-        lockdown: model
-            .lockdown_reason
-            .zip(model.lockdown_token)
-            .zip(model.lockdown_subject)
-            .zip(model.lockdown_since)
-            .map(|(((reason, token), subject), since)| Lockdown {
-                reason,
-                actor: Actor { token, subject },
-                since,
-            }),
+        lockdown: match (
+            model.lockdown_reason,
+            model.lockdown_token,
+            model.lockdown_subject,
+            model.lockdown_since,
+        ) {
+            (None, None, None, None) => None,
+            (Some(reason), Some(token), Some(subject), Some(since)) => {
+                Some(Lockdown { reason, actor: Actor { token, subject }, since })
+            }
+            // Half a lockdown must not count as none.
+            _ => return Err(StoreError::Corrupt("lockdown")),
+        },
         freezes: model.freezes,
         revision: model.revision,
         created_at: model.created_at,
@@ -56,7 +59,12 @@ pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Environment, S
 }
 
 fn in_force(policy: Option<&str>, version: Option<i64>) -> Result<InForce, StoreError> {
-    let Some((policy, version)) = policy.zip(version) else { return Ok(InForce::default()) };
+    let (policy, version) = match (policy, version) {
+        (None, None) => return Ok(InForce::default()),
+        (Some(policy), Some(version)) => (policy, version),
+        // Half a policy must not count as none.
+        (Some(_), None) | (None, Some(_)) => return Err(StoreError::Corrupt("policy")),
+    };
     let policy = serde_json::from_str(policy).map_err(|_| StoreError::Corrupt("policy"))?;
     Ok(InForce { version, policy })
 }

@@ -34,7 +34,7 @@ fn text<T: Serialize>(set: &BTreeSet<T>) -> String {
     serde_json::to_string(set).unwrap_or_default()
 }
 
-fn from_row(row: &QueryResult) -> Result<FreezeWindow, StoreError> {
+pub(super) fn from_row(row: &QueryResult) -> Result<FreezeWindow, StoreError> {
     let model = Model::from_query_result(row, "")?;
     let covers = match (&model.environments, &model.tiers) {
         (Some(names), None) => Covers::Environments(set(names)?),

@@ -3,6 +3,7 @@
 //! What a caller may see is filtered here, by its narrowing, so that no caller can forget it.
 
 pub mod approval;
+pub mod audit;
 pub mod copy;
 pub mod db;
 pub mod decision;

@@ -18,7 +18,7 @@ use crate::{
 /// How many findings one statement writes. SQLite looks each placeholder up among all of them.
 const FINDINGS_PER_STATEMENT: usize = 250;
 
-const COLUMNS: &str = "c.id, c.service_id, c.release_id, r.version, c.artefact, c.scanner, c.format, c.scanned_at, \
+pub(super) const COLUMNS: &str = "c.id, c.service_id, c.release_id, r.version, c.artefact, c.scanner, c.format, c.scanned_at, \
     c.critical, c.high, c.medium, c.low, c.unknown, c.latest, c.actor_token, c.actor_subject, c.created_at, \
     (SELECT COUNT(*) FROM finding f WHERE f.scan_id = c.id) AS findings";
 
@@ -36,7 +36,7 @@ fn counts(row: &QueryResult) -> Result<Counts, StoreError> {
     })
 }
 
-fn from_row(row: &QueryResult) -> Result<Scan, StoreError> {
+pub(super) fn from_row(row: &QueryResult) -> Result<Scan, StoreError> {
     let format: String = row.try_get("", "format")?;
     let findings: i64 = row.try_get("", "findings")?;
     Ok(Scan {

@@ -31,7 +31,7 @@ pub(super) fn labels_of(text: &str) -> Result<Labels, StoreError> {
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt("set of labels"))
 }
 
-fn from_row(row: &QueryResult) -> Result<Service, StoreError> {
+pub(super) fn from_row(row: &QueryResult) -> Result<Service, StoreError> {
     let model = Model::from_query_result(row, "")?;
     Ok(Service {
         id: model.id,

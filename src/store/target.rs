@@ -27,8 +27,29 @@ use crate::{
 
 pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Target, StoreError> {
     let model = Model::from_query_result(row, prefix)?;
-    let actor =
-        |token: Option<String>, subject: Option<String>| Some(Actor { token: token?, subject: subject? });
+    Ok(Target {
+        service_id: model.service_id,
+        environment_id: model.environment_id,
+        current: current(&model)?,
+        running: running(&model)?,
+        last_started_at: model.last_started_at,
+        last_at: model.last_at,
+    })
+}
+
+// Half an occupant must not count as none: something would start beside it, or over it.
+fn whole<T>(named: Option<Uuid>, whole: Option<T>) -> Result<Option<T>, StoreError> {
+    if named.is_some() && whole.is_none() {
+        return Err(StoreError::Corrupt("target"));
+    }
+    Ok(whole)
+}
+
+fn actor(token: Option<&String>, subject: Option<&String>) -> Option<Actor> {
+    Some(Actor { token: token?.clone(), subject: subject?.clone() })
+}
+
+fn current(model: &Model) -> Result<Option<Current>, StoreError> {
     let current = || {
         Some(Current {
             deployment_id: model.current_deployment_id?,
@@ -36,25 +57,22 @@ pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Target, StoreE
             artefact: model.current_artefact.clone()?,
             since: model.current_since?,
             finished_at: model.current_finished_at?,
-            actor: actor(model.current_token.clone(), model.current_subject.clone())?,
+            actor: actor(model.current_token.as_ref(), model.current_subject.as_ref())?,
         })
     };
+    whole(model.current_deployment_id, current())
+}
+
+fn running(model: &Model) -> Result<Option<Running>, StoreError> {
     let running = || {
         Some(Running {
             deployment_id: model.running_deployment_id?,
             release_id: model.running_release_id?,
             since: model.running_since?,
-            actor: actor(model.running_token.clone(), model.running_subject.clone())?,
+            actor: actor(model.running_token.as_ref(), model.running_subject.as_ref())?,
         })
     };
-    Ok(Target {
-        service_id: model.service_id,
-        environment_id: model.environment_id,
-        current: current(),
-        running: running(),
-        last_started_at: model.last_started_at,
-        last_at: model.last_at,
-    })
+    whole(model.running_deployment_id, running())
 }
 
 /// A target with its row locked, and what a start needs to know beside it.

@@ -136,7 +136,7 @@ pub async fn find(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Token>
     sql.bind(id).one(conn).await?.as_ref().map(read).transpose()
 }
 
-fn read(row: &QueryResult) -> Result<Token, StoreError> {
+pub(super) fn read(row: &QueryResult) -> Result<Token, StoreError> {
     from_model(Model::from_query_result(row, "")?)
 }
 

@@ -12,14 +12,14 @@ use sea_orm::ConnectionTrait;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    domain::chain::Link,
+    domain::chain::{Broken, Link},
     store::{
         copy::{self, Batch, Row, Table, marker, marker::Marker},
         db::{Db, Transient, Tx},
         error::StoreError,
         event, schema,
     },
-    usecase::events::{self, VerifyError},
+    usecase::audit::{self, VerifyError},
 };
 
 /// What to copy where.
@@ -249,7 +249,7 @@ async fn inspect(order: &Order) -> Result<Source, CopyError> {
     }
     let (head, _) = event::head(conn).await.map_err(CopyError::source)?;
     let unsealed = event::backlog(conn, i64::MAX).await.map_err(CopyError::source)?;
-    events::verify_on(conn, None).await.map_err(CopyError::broken_source)?;
+    audit::follow_chain(conn, None).await.map_err(CopyError::broken_source)?;
     let state = format!("{:?} {rows:?} {head:?}", status.applied);
     Ok(Source { tx, columns, rows, head, unsealed, fingerprint: hex::encode(Sha256::digest(state)) })
 }
@@ -378,10 +378,10 @@ async fn finish(
         report(Step::Compared { table: &table.name, rows });
     }
     report(Step::Following("target"));
-    let head = events::verify_on(conn, Some(&source.head)).await.map_err(CopyError::broken_target)?;
+    let head = audit::follow_chain(conn, Some(&source.head)).await.map_err(CopyError::broken_target)?;
     if head != source.head {
-        let head = VerifyError::Head { found: head.seq, head: source.head.seq };
-        return Err(CopyError::TargetBroken(head));
+        let head = Broken::Head { found: head.seq, head: source.head.seq };
+        return Err(CopyError::TargetBroken(head.into()));
     }
     marker::remove(conn, tables).await?;
     Ok(tx.commit(()).await?)

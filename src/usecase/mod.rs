@@ -2,6 +2,7 @@
 //! through the store, lets the domain decide, and writes the change with its events.
 
 pub mod approvals;
+pub mod audit;
 pub mod context;
 pub mod copy;
 pub mod deployments;
@@ -21,3 +22,4 @@ pub mod services;
 pub mod shares;
 pub mod tokens;
 pub mod upkeep;
+pub mod watch;

@@ -262,7 +262,8 @@ async fn insert(
         image_added_by: None,
     };
     release::insert(tx.conn(), &made).await.map_err(Error::raced)?;
-    let data = json!({ "identity": made.identity, "number": made.number });
+    let initiated_by = &made.description.initiated_by;
+    let data = json!({ "identity": made.identity, "number": made.number, "initiated_by": initiated_by });
     events.push(
         NewEvent::new(EventKind::ReleaseRegistered, ctx.actor(), data)
             .service(slot.service)

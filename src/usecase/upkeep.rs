@@ -38,7 +38,9 @@ pub async fn seal_events(app: &App) -> Result<usize, Error> {
     }
     app.db
         .write(|tx| async move {
+            let seen = app.chain.seen();
             let mut link = event::lock_head(tx.conn()).await?;
+            app.chain.observe(&seen, &link);
             let waiting = event::unsealed(tx.conn(), BATCH).await?;
             if waiting.is_empty() {
                 return Ok(0);
@@ -177,6 +179,7 @@ pub async fn measure(app: &App) -> Result<(), Error> {
     let idle = u64::try_from(idle).unwrap_or(0);
     let max = u64::from(app.config.database.max_connections);
     app.metrics.set_database_connections(idle, u64::from(size).saturating_sub(idle), max);
+    chain_head(app).await?;
     let conn = app.db.read();
     let now = db::now(conn).await?;
     let backlog = event::backlog(conn, 100_000).await?;
@@ -194,7 +197,10 @@ pub async fn measure(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// The head of the chain, for whoever anchors it elsewhere.
+/// The head of the chain, for whoever anchors it elsewhere. That it went back is noticed here.
 pub async fn chain_head(app: &App) -> Result<Link, Error> {
-    Ok(event::head(app.db.read()).await?.0)
+    let seen = app.chain.seen();
+    let (head, _) = event::head(app.db.read()).await?;
+    app.chain.observe(&seen, &head);
+    Ok(head)
 }

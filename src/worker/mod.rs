@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
+    domain::audit::heads::MESSAGE,
     shutdown::Shutdown,
     telemetry,
     usecase::{error::Error, feed, upkeep},
@@ -54,7 +55,7 @@ pub fn start(app: &App, shutdown: &Shutdown) {
         Box::pin(async move {
             let head = upkeep::chain_head(&app).await?;
             if head.seq > 0 {
-                tracing::info!(seq = head.seq, hash = head.hash, "the head of the audit log's chain");
+                tracing::info!(seq = head.seq, hash = head.hash, "{MESSAGE}");
             }
             Ok(())
         })

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use waybill::{
     domain::chain::{Broken, GENESIS, Link},
     usecase::{
-        events::{VerifyError, verify},
+        audit::{VerifyError, follow_chain},
         upkeep,
     },
 };
@@ -128,7 +128,7 @@ db_test!(
         }
         let head = api.get("/events/head").await.ok(200);
         assert_eq!((&head["seq"], &head["hash"]), (&json!(events.len()), &json!(previous)));
-        assert_eq!(verify(&api.app.db, None).await.unwrap().hash, previous);
+        assert_eq!(follow_chain(api.app.db.read(), None).await.unwrap().hash, previous);
         let page = api.get("/events?limit=1").await.ok(200);
         assert_eq!(page["sealed_through"], events.len());
     }
@@ -180,7 +180,7 @@ db_test!(
             tokio::join!(before, upkeep::seal_events(&other.app), upkeep::seal_events(&api.app));
         let sealed = one.unwrap() + two.unwrap() + three.unwrap();
         assert_eq!(sealed, log(&api).await.len());
-        verify(&api.app.db, None).await.unwrap();
+        follow_chain(api.app.db.read(), None).await.unwrap();
     }
 );
 
@@ -193,9 +193,9 @@ db_test!(
         let api = Api::new(&db).await;
         some_history(&api).await;
         let sql = api.sql().await;
-        let head = verify(&api.app.db, None).await.unwrap();
+        let head = follow_chain(api.app.db.read(), None).await.unwrap();
         let (seq, last) = (3, head.seq);
-        let broken = async || match verify(&api.app.db, None).await {
+        let broken = async || match follow_chain(api.app.db.read(), None).await {
             Err(VerifyError::Broken(broken)) => broken,
             other => panic!("{other:?}"),
         };
@@ -210,7 +210,7 @@ db_test!(
             assert_eq!(broken().await, Broken::Altered { seq }, "{column}");
             let before = before.map_or("NULL".to_owned(), |text| format!("'{}'", text.replace('\'', "''")));
             tamper(&sql, &format!("UPDATE event SET {column} = {before} WHERE seq = {seq}")).await;
-            assert_eq!(verify(&api.app.db, None).await.unwrap(), head, "whole again");
+            assert_eq!(follow_chain(api.app.db.read(), None).await.unwrap(), head, "whole again");
         }
         tamper(&sql, &format!("UPDATE event SET prev_hash = '{GENESIS}' WHERE seq = {seq}")).await;
         assert_eq!(broken().await, Broken::Unlinked { seq });
@@ -219,8 +219,8 @@ db_test!(
         tamper(&sql, "DELETE FROM event WHERE seq = 2").await;
         assert_eq!(broken().await, Broken::Gap { expected: 2, found: seq + 1 });
         sql.execute_unprepared("DELETE FROM event WHERE seq > 1").await.unwrap();
-        let cut = verify(&api.app.db, None).await.unwrap_err();
-        assert!(matches!(cut, VerifyError::Head { found: 1, head } if head == last), "{cut}");
+        let cut = follow_chain(api.app.db.read(), None).await.unwrap_err();
+        assert!(matches!(cut, VerifyError::Broken(Broken::Head { found: 1, head }) if head == last), "{cut}");
     }
 );
 
@@ -228,10 +228,10 @@ db_test!(
     async fn a_log_that_was_forged_as_a_whole_does_not_hold_an_anchor(db: TestDb) {
         let api = Api::new(&db).await;
         some_history(&api).await;
-        let head = verify(&api.app.db, None).await.unwrap();
-        assert_eq!(verify(&api.app.db, Some(&head)).await.unwrap(), head);
+        let head = follow_chain(api.app.db.read(), None).await.unwrap();
+        assert_eq!(follow_chain(api.app.db.read(), Some(&head)).await.unwrap(), head);
         let forged = Link { seq: head.seq, hash: "f".repeat(64) };
-        let error = verify(&api.app.db, Some(&forged)).await.unwrap_err();
-        assert!(matches!(error, VerifyError::Anchor(seq) if seq == head.seq), "{error}");
+        let error = follow_chain(api.app.db.read(), Some(&forged)).await.unwrap_err();
+        assert!(matches!(error, VerifyError::Broken(Broken::Anchor { seq }) if seq == head.seq), "{error}");
     }
 );

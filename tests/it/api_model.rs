@@ -247,6 +247,7 @@ db_test!(
         let api = Api::new(&db).await;
         registered(&api).await;
         random_history(&api, 7, false).await;
+        db.assert_sound().await;
     }
 );
 
@@ -255,5 +256,6 @@ db_test!(
         let api = Api::new(&db).await;
         registered(&api).await;
         random_history(&api, 42, true).await;
+        db.assert_sound().await;
     }
 );

@@ -195,7 +195,9 @@ async fn an_edit_happens_after_what_it_waited_for() {
         api.post("/environments", json!({ "name": name })).await.ok(201);
     }
     api.put("/environments/prod/policy", json!({ "promotion": { "from": ["staging"] } })).await.ok(200);
-    let other = Other::begin(&api, "UPDATE environment SET policy = NULL WHERE name = 'prod'").await;
+    let other =
+        Other::begin(&api, "UPDATE environment SET policy = NULL, policy_version = NULL WHERE name = 'prod'")
+            .await;
     let mut archive = pin!(api.delete("/environments/staging"));
     other.holds_up(&mut archive).await;
     let waited = other.commit().await;

@@ -20,8 +20,9 @@ use waybill::{
         schema,
     },
     usecase::{
+        audit,
         copy::{Copied, CopyError, Order, Step, copy},
-        events, upkeep,
+        upkeep,
     },
 };
 
@@ -104,6 +105,7 @@ async fn is_half_copied(db: &TestDb) -> bool {
 /// Fails unless the database holds a whole ledger whose every answer is as expected, and which goes on from there.
 async fn assert_is_the_ledger(target: &TestDb, callers: &ledger::Callers, expected: &ledger::Answers) {
     assert!(!is_half_copied(target).await);
+    target.assert_sound().await;
     let api = Api::without_token(target, |_| {}).await.bearing(&callers.admin);
     let found = answers(&api, callers).await;
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
@@ -116,10 +118,11 @@ async fn assert_is_the_ledger(target: &TestDb, callers: &ledger::Callers, expect
     }
     api.deployed("shop/dev", "10").await;
     api.start("shop/qa", "5").await.problem(409, "gate-denied");
-    let before = events::verify(&api.app.db, None).await.unwrap();
+    let before = audit::follow_chain(api.app.db.read(), None).await.unwrap();
     while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
-    let after = events::verify(&api.app.db, Some(&before)).await.unwrap();
+    let after = audit::follow_chain(api.app.db.read(), Some(&before)).await.unwrap();
     assert!(after.seq > before.seq, "what waited to be sealed is sealed");
+    target.assert_sound().await;
     api.app.db.clone().close().await;
 }
 
@@ -148,7 +151,7 @@ async fn the_events_that_waited_are_sealed_alike_in_both() {
     for db in [&source, &target] {
         let api = Api::without_token(db, |_| {}).await;
         while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
-        heads.push(events::verify(&api.app.db, None).await.unwrap());
+        heads.push(audit::follow_chain(api.app.db.read(), None).await.unwrap());
     }
     assert_eq!(heads[0], heads[1]);
 }

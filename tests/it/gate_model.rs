@@ -353,6 +353,7 @@ db_test!(
             let api = connected(&own).await;
             walk(&api, seed, &mut seen).await;
             assert!(judged_again(&api).await > 100);
+            own.assert_sound().await;
         }
         let often = |what: &str| seen.get(what).copied().unwrap_or_default();
         for code in CODES {

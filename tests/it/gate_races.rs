@@ -399,6 +399,7 @@ async fn no_start_slips_past_a_change_of_what_the_gate_reads() {
     traffic.registered().await;
     race(&traffic, 1).await;
     nobody_waited_in_a_circle(&db).await;
+    db.assert_sound().await;
     let events = log(&traffic).await;
     let mut decisions = traffic.all("/decisions?inputs=true", "cursor").await;
     decisions.sort_by_key(|decision| time(&decision["evaluated_at"]));

@@ -358,5 +358,6 @@ db_test!(
         ];
         assert_eq!(codes, expected.map(str::to_owned).into());
         assert!(judged_again(&admin).await > 100);
+        db.assert_sound().await;
     }
 );

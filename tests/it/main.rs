@@ -7,6 +7,8 @@ mod api_approved_image;
 #[cfg(test)]
 mod api_audit;
 #[cfg(test)]
+mod api_audit_deep;
+#[cfg(test)]
 mod api_clock;
 #[cfg(test)]
 mod api_edges;

@@ -123,6 +123,7 @@ db_test!(
                 assert!(kept == status || status == "running", "{id} was {status} and is {kept}");
             }
             total += log.count();
+            db.assert_sound().await;
         }
         assert!(total > 30, "there was load: {total}");
     }

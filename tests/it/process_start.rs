@@ -92,7 +92,8 @@ async fn on_sqlite_a_server_makes_its_token_and_leaves_it_for_the_client() {
 async fn the_audit_log_is_checked_from_the_command_line() {
     use sea_orm::ConnectionTrait as _;
     let db = TestDb::sqlite().await;
-    let mut server = ServerProcess::start(&db).await;
+    let often = [("WAYBILL__WORKERS__HEAD_LOG_INTERVAL", "1s")];
+    let mut server = ServerProcess::start_with(&db, &often).await;
     let client = server.client();
     for name in ["shop", "pay"] {
         let body = serde_json::json!({ "name": name });
@@ -105,17 +106,38 @@ async fn the_audit_log_is_checked_from_the_command_line() {
         (head.json::<Value>().await.unwrap()["seq"] == 3).then_some(())
     })
     .await;
+    let head = eventually("the head of all of them in the log", async || {
+        let line = server.stderr().lines().find(|line| line.contains("\"seq\":3"))?.to_owned();
+        line.contains("the head of the audit log's chain").then_some(line)
+    })
+    .await;
     assert!(server.terminate().await.success());
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("log");
+    fs::write(&log, format!("{}\n{head}\n", server.stderr())).unwrap();
     let verify = || {
         let directory = TempDir::new().unwrap();
-        command(&directory).args(["audit", "verify"]).env("DATABASE_URL", &db.url).output().unwrap()
+        let line = ["audit", "verify", "--deep", "--heads", log.to_str().unwrap()];
+        command(&directory).args(line).env("DATABASE_URL", &db.url).output().unwrap()
     };
     let whole = verify();
     assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+    let said = String::from_utf8_lossy(&whole.stdout).into_owned();
+    assert!(said.contains("3 rows are as their events say") && said.contains("kept elsewhere"), "{said}");
     let sql = sea_orm::Database::connect(&db.url).await.unwrap();
     sql.execute_unprepared("UPDATE event SET actor_token = 'mallory' WHERE seq = 2").await.unwrap();
+    sql.execute_unprepared("UPDATE service SET owner = 'mallory' WHERE name = 'pay'").await.unwrap();
     sql.close().await.unwrap();
     let broken = verify();
-    assert!(!broken.status.success());
-    assert!(String::from_utf8_lossy(&broken.stderr).contains("event 2"), "{broken:?}");
+    assert_eq!(broken.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&broken.stderr).into_owned();
+    let lines: Vec<_> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("event 2 was changed") && lines[1].starts_with("service pay: its "),
+        "{said}"
+    );
+    assert!(lines[2].contains("2 faults found"), "{said}");
+    fs::write(&log, "no head here").unwrap();
+    let nothing = verify();
+    assert!(!nothing.status.success(), "a log without a head does not pass for one that was checked");
 }

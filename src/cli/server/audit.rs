@@ -1,45 +1,128 @@
-//! `waybill audit`: checking the log's hash chain.
+//! `waybill audit`: checking the log's hash chain, and the ledger against the log.
 
-use std::process::ExitCode;
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, BufRead, BufReader, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
-use clap::Subcommand;
+use chrono::SecondsFormat;
+use clap::{Args, Subcommand};
 
 use super::{ConfigArgs, say};
-use crate::{domain::chain::Link, usecase::events};
+use crate::{
+    domain::{
+        audit::heads::{self, MESSAGE},
+        chain::Link,
+    },
+    usecase::audit::{self, Asked, Report},
+};
+
+/// The most bytes of a line of a log that are looked at.
+const LINE_MAX: u64 = 1024 * 1024;
+
+/// The most different heads that are taken from logs: those of a hundred years, logged every hour.
+const HEADS_MAX: usize = 1_000_000;
 
 /// What can be done with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Check every event against the hash chain; exits 1 and names the first event that does not fit.
-    Verify {
-        /// A head of the chain that was kept elsewhere, as `SEQ:HASH`; the chain must still hold it.
-        #[arg(long, value_name = "SEQ:HASH", value_parser = parse_head)]
-        head: Option<Link>,
-        /// Where the database is.
-        #[command(flatten)]
-        config: ConfigArgs,
-    },
+    /// Check every event against the hash chain, and the stored JSON; names everything that does not fit and exits 1.
+    Verify(VerifyArgs),
+}
+
+/// What `audit verify` is told.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A head of the chain that was kept elsewhere, as `SEQ:HASH`; the chain must still hold it.
+    #[arg(long, value_name = "SEQ:HASH", value_parser = parse_head)]
+    head: Vec<Link>,
+    /// Logs of servers, or `-` for standard input; the chain must still hold every head that they tell of.
+    #[arg(long, value_name = "FILE")]
+    heads: Vec<PathBuf>,
+    /// Compare the ledger's rows with what their events say, too.
+    #[arg(long)]
+    deep: bool,
+    /// Where the database is.
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 fn parse_head(text: &str) -> anyhow::Result<Link> {
-    let (seq, hash) =
-        text.split_once(':').context("it must be SEQ:HASH, as `GET /events/head` gives them")?;
-    anyhow::ensure!(
-        hash.len() == 64 && hash.chars().all(|c| c.is_ascii_hexdigit()),
-        "the hash must be 64 hex digits"
-    );
-    Ok(Link { seq: seq.parse()?, hash: hash.to_ascii_lowercase() })
+    heads::parse(text)
+        .context("it must be SEQ:HASH, as `GET /events/head` gives them: a number and 64 hex digits")
 }
 
 /// Does what is asked.
 pub async fn run(command: &AuditCommand) -> anyhow::Result<ExitCode> {
-    let AuditCommand::Verify { head, config } = command;
-    let db = config.open().await?;
-    let link = events::verify(&db, head.as_ref()).await?;
-    let waiting = match events::unsealed(&db).await? {
-        0 => String::new(),
-        some => format!("; {some} more wait to be sealed by a running server"),
-    };
-    say(&format!("The chain is whole: {} events, head {}:{}{waiting}", link.seq, link.seq, link.hash))
+    let AuditCommand::Verify(args) = command;
+    let mut anchors: BTreeSet<Link> = args.head.iter().cloned().collect();
+    for path in &args.heads {
+        let found = read_heads(path).with_context(|| format!("cannot take heads from {}", path.display()))?;
+        anchors.extend(found);
+    }
+    let db = args.config.open().await?;
+    let anchored = anchors.len();
+    let asked = Asked { anchors: anchors.into_iter().collect(), deep: args.deep };
+    let report = audit::verify(&db, &asked).await?;
+    tell(&report, anchored)
+}
+
+/// The heads that the lines of a log tell of.
+fn read_heads(path: &Path) -> anyhow::Result<BTreeSet<Link>> {
+    if path == Path::new("-") {
+        return heads_of(io::stdin().lock());
+    }
+    heads_of(BufReader::new(File::open(path)?))
+}
+
+fn heads_of(mut log: impl BufRead) -> anyhow::Result<BTreeSet<Link>> {
+    let mut found = BTreeSet::new();
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        if log.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let head =
+            heads::in_line(&String::from_utf8_lossy(&line)).with_context(|| format!("line {number}"))?;
+        found.extend(head);
+        anyhow::ensure!(found.len() <= HEADS_MAX, "it tells of more than {HEADS_MAX} different heads");
+    }
+    anyhow::ensure!(!found.is_empty(), "no line of it has {MESSAGE:?}, which servers log every hour");
+    Ok(found)
+}
+
+/// Prints the findings, one a line, and what all of it comes to.
+fn tell(report: &Report, anchored: usize) -> anyhow::Result<ExitCode> {
+    let Link { seq, hash } = &report.link;
+    let findings = &report.findings;
+    if findings.count() > 0 {
+        let mut err = anstream::stderr().lock();
+        for finding in findings.listed() {
+            writeln!(err, "{finding}")?;
+        }
+        let listed = u64::try_from(findings.listed().len()).unwrap_or(u64::MAX);
+        let more = match findings.count().saturating_sub(listed) {
+            0 => String::new(),
+            more => format!(" ({more} of them not listed)"),
+        };
+        let faults = if findings.count() == 1 { "fault" } else { "faults" };
+        anyhow::bail!("{} {faults} found{more}; the log ends with event {seq}:{hash}", findings.count());
+    }
+    let mut parts = vec![format!("The chain is whole: {seq} events, head {seq}:{hash}")];
+    if anchored > 0 {
+        parts.push(format!("it holds what was kept elsewhere ({anchored})"));
+    }
+    if let Some(rows) = report.compared {
+        parts.push(format!("{rows} rows are as their events say"));
+    }
+    if let Some(since) = report.waiting_since {
+        let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        parts.push(format!("{} more wait to be sealed by a running server, since {since}", report.waiting));
+    }
+    say(&parts.join("; "))
 }

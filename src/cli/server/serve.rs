@@ -58,7 +58,8 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     config.server.listen = address;
     let metrics = Arc::new(Metrics::new(VERSION, commit())?);
     let feed = Feed::new(config.limits.waits);
-    let app = App { config: Arc::new(config), db, metrics, feed, freezes: Arc::default() };
+    let app =
+        App { config: Arc::new(config), db, metrics, feed, freezes: Arc::default(), chain: Arc::default() };
     let shutdown = Shutdown::new();
     let shell = shell(&app, &shutdown);
     let metrics_listener = match app.config.metrics.listen {

@@ -58,7 +58,10 @@ pub async fn apply(
     }
     deployment::end(tx.conn(), deployment, superseded).await?;
     target::save(tx.conn(), target).await?;
-    let data = json!({ "message": message, "superseded": superseded });
+    let preempted = deployment.standing.preempted;
+    // What ends in passing ends a little before its event is written.
+    let data =
+        json!({ "message": message, "superseded": superseded, "preempted": preempted, "finished_at": at });
     Ok(about(NewEvent::new(EventKind::DeploymentEnded(status), actor, data), named))
 }
 

@@ -273,6 +273,7 @@ fn recorded_event(ctx: &Ctx, named: &Named) -> NewEvent {
         "remediates": plan.remediates,
         "ungated": standing.ungated,
         "credited": standing.credited,
+        "reverts_since": times.reverts_since,
     });
     end::about(NewEvent::new(EventKind::DeploymentRecorded, ctx.actor(), data), named)
 }

@@ -305,7 +305,7 @@ fn denied_event(ctx: &Ctx, asked: &Start, decision: &Decision) -> NewEvent {
 }
 
 fn started_event(ctx: &Ctx, named: &Named, decision: &Decision) -> NewEvent {
-    let Deployment { plan, standing, .. } = &named.deployment;
+    let Deployment { plan, standing, times, .. } = &named.deployment;
     let data = json!({
         "kind": plan.kind,
         "strategy": plan.strategy,
@@ -316,6 +316,7 @@ fn started_event(ctx: &Ctx, named: &Named, decision: &Decision) -> NewEvent {
         "remediates": plan.remediates,
         "lease_seconds": plan.lease_seconds,
         "verified": standing.verified,
+        "reverts_since": times.reverts_since,
         "decision_id": decision.id,
         "override": plan.override_reason,
     });

@@ -80,7 +80,14 @@ impl Api {
         let metrics = Arc::new(Metrics::new("0.0.0", "test").unwrap());
         let connected = Db::connect(&config.database).await.unwrap();
         let feed = Feed::new(config.limits.waits);
-        let app = App { config: Arc::new(config), db: connected, metrics, feed, freezes: Arc::default() };
+        let app = App {
+            config: Arc::new(config),
+            db: connected,
+            metrics,
+            feed,
+            freezes: Arc::default(),
+            chain: Arc::default(),
+        };
         let shutdown = Shutdown::new();
         let shell = serve::shell(&app, &shutdown);
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());

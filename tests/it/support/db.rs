@@ -1,6 +1,7 @@
 //! A migrated database of its own for each test, and `db_test!`, which runs a test on both databases.
 
 use tempfile::TempDir;
+use waybill::usecase::audit::{self, Asked};
 
 use super::{
     postgres::{self, Database},
@@ -33,6 +34,24 @@ impl TestDb {
     pub async fn postgres() -> Self {
         let database = postgres::create().await.unwrap_or_else(|error| panic!("{error:#}"));
         Self { url: database.url(), keeper: Keeper::Postgres { _database: database } }
+    }
+
+    /// What `waybill audit verify --deep` finds wrong, each on a line.
+    pub async fn findings(&self) -> Vec<String> {
+        let mut config = waybill::config::Config::default();
+        config.database.url = self.url.parse().unwrap();
+        let db = waybill::store::db::Db::connect(&config.database).await.unwrap();
+        let asked = Asked { deep: true, ..Asked::default() };
+        let report = audit::verify(&db, &asked).await.unwrap();
+        db.close().await;
+        assert!(report.compared.unwrap() > 0);
+        report.findings.listed().iter().map(ToString::to_string).collect()
+    }
+
+    /// Fails unless every row is as its events say.
+    pub async fn assert_sound(&self) {
+        let findings = self.findings().await;
+        assert!(findings.is_empty(), "{}", findings.join("\n"));
     }
 
     /// Whether it is on PostgreSQL, for the few tests that have to know.

@@ -1,0 +1,138 @@
+//! What rows say of each other: the order of a target's successes decides who superseded whom, how long each stayed and
+//! what is current; the order of scans which of them count. Each query gives only the rows that say otherwise.
+
+use sea_orm::{ConnectionTrait, QueryResult};
+use uuid::Uuid;
+
+use crate::store::{error::StoreError, sql::Sql};
+
+/// A row, and what of it the others contradict.
+#[derive(Clone, Debug)]
+pub struct Contradicted {
+    /// The row, as people know it.
+    pub row: String,
+    /// What is wrong.
+    pub wrong: &'static str,
+}
+
+const SUCCESSES: &str = "WITH h AS (SELECT d.id, d.superseded_at, d.superseded_by, d.stay_started_at, d.finished_at, \
+     d.artefact, LEAD(d.id) OVER w AS next_id, LEAD(d.finished_at) OVER w AS next_at, \
+     LAG(d.artefact) OVER w AS before_artefact, LAG(d.stay_started_at) OVER w AS before_stay \
+     FROM deployment d WHERE d.status = 'succeeded' \
+     WINDOW w AS (PARTITION BY d.service_id, d.environment_id ORDER BY d.finished_at)) SELECT h.id FROM h WHERE ";
+
+const REVERTS: &str = "SELECT d.id FROM deployment d WHERE d.status = 'succeeded' AND ";
+
+/// What makes a success reverted by `r`.
+const REVERTED: &str = "r.status = 'succeeded' AND r.service_id = d.service_id \
+     AND r.environment_id = d.environment_id AND r.reverts_since < d.finished_at \
+     AND r.finished_at > d.finished_at AND r.artefact <> d.artefact";
+
+const TARGETS: &str = "SELECT s.name AS service_name, e.name AS environment_name FROM target t \
+     JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
+     LEFT JOIN (SELECT x.*, ROW_NUMBER() OVER (PARTITION BY x.service_id, x.environment_id \
+     ORDER BY x.finished_at DESC) AS place FROM deployment x WHERE x.status = 'succeeded') c \
+     ON c.service_id = t.service_id AND c.environment_id = t.environment_id AND c.place = 1 \
+     LEFT JOIN deployment r ON r.service_id = t.service_id AND r.environment_id = t.environment_id \
+     AND r.status = 'running' WHERE ";
+
+const SCANS: &str = "SELECT q.id FROM (SELECT c.id, c.latest, ROW_NUMBER() OVER \
+     (PARTITION BY c.service_id, c.artefact, c.scanner ORDER BY c.scanned_at DESC, c.created_at DESC, c.id DESC) \
+     AS place FROM scan c) q WHERE q.latest <> (q.place = 1)";
+
+/// Finds the rows that others contradict, at most `limit` of each kind.
+pub async fn contradicted(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Contradicted>, StoreError> {
+    let mut found = Vec::new();
+    for (condition, wrong) in [
+        (
+            "h.superseded_by IS DISTINCT FROM h.next_id OR h.superseded_at IS DISTINCT FROM h.next_at",
+            "its superseded_by and superseded_at do not name the next success of its target",
+        ),
+        (
+            "h.stay_started_at IS DISTINCT FROM \
+             CASE WHEN h.before_artefact = h.artefact THEN h.before_stay ELSE h.finished_at END",
+            "its stay_started_at does not follow from the successes before it",
+        ),
+    ] {
+        let sql = format!("{SUCCESSES}{condition}");
+        found.extend(by_id(conn, &sql, ("deployment", wrong), limit).await?);
+    }
+    for (condition, wrong) in [
+        (
+            format!("d.reverted_by IS NULL AND EXISTS (SELECT 1 FROM deployment r WHERE {REVERTED})"),
+            "its reverted_by names no rollback, although one reverted it",
+        ),
+        (
+            format!(
+                "d.reverted_by IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deployment r \
+                 WHERE r.id = d.reverted_by AND {REVERTED})"
+            ),
+            "its reverted_by names what did not revert it",
+        ),
+    ] {
+        let sql = format!("{REVERTS}{condition}");
+        found.extend(by_id(conn, &sql, ("deployment", wrong), limit).await?);
+    }
+    let decisions = "SELECT d.id FROM deployment d LEFT JOIN decision c ON c.id = d.decision_id \
+         WHERE d.decision_id IS NOT NULL AND (c.id IS NULL OR NOT c.allowed OR c.deployment_id IS DISTINCT FROM d.id)";
+    let wrong = "the decision that let it start is missing, or is another's";
+    found.extend(by_id(conn, decisions, ("deployment", wrong), limit).await?);
+    let wrong = "its latest does not follow from when the scans of its artefact were made";
+    found.extend(by_id(conn, SCANS, ("scan", wrong), limit).await?);
+    found.extend(targets(conn, limit).await?);
+    Ok(found)
+}
+
+async fn by_id(
+    conn: &impl ConnectionTrait,
+    query: &str,
+    (row_name, wrong): (&str, &'static str),
+    limit: i64,
+) -> Result<Vec<Contradicted>, StoreError> {
+    let rows = Sql::new(format!("{query} LIMIT ")).bind(limit).all(conn).await?;
+    let read = |row: &QueryResult| {
+        let id: Uuid = row.try_get("", "id")?;
+        Ok(Contradicted { row: format!("{row_name} {id}"), wrong })
+    };
+    rows.iter().map(read).collect()
+}
+
+async fn targets(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Contradicted>, StoreError> {
+    let mut found = Vec::new();
+    for (copies, wrong) in [
+        (
+            [
+                ("current_deployment_id", "c.id"),
+                ("current_release_id", "c.release_id"),
+                ("current_artefact", "c.artefact"),
+                ("current_since", "c.stay_started_at"),
+                ("current_finished_at", "c.finished_at"),
+                ("current_token", "c.actor_token"),
+                ("current_subject", "c.actor_subject"),
+            ]
+            .as_slice(),
+            "what it calls current is not its last success as that is on record",
+        ),
+        (
+            [
+                ("running_deployment_id", "r.id"),
+                ("running_release_id", "r.release_id"),
+                ("running_since", "r.started_at"),
+                ("running_token", "r.actor_token"),
+                ("running_subject", "r.actor_subject"),
+            ]
+            .as_slice(),
+            "what it calls running is not its running deployment as that is on record",
+        ),
+    ] {
+        let differs = copies.iter().map(|(copy, of)| format!("t.{copy} IS DISTINCT FROM {of}"));
+        let condition = differs.collect::<Vec<_>>().join(" OR ");
+        let rows = Sql::new(format!("{TARGETS}{condition} LIMIT ")).bind(limit).all(conn).await?;
+        for row in rows {
+            let (service, environment): (String, String) =
+                (row.try_get("", "service_name")?, row.try_get("", "environment_name")?);
+            found.push(Contradicted { row: format!("target {service} in {environment}"), wrong });
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,145 @@
+//! Comparing the ledger's rows with what their events say: page by page, so that it takes no more memory for a long
+//! history than for a short one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::ConnectionTrait;
+use serde_json::Value;
+
+use super::STEP;
+use crate::{
+    domain::audit::{
+        Finding, Findings, LISTED_MAX,
+        rebuild::Told,
+        rows::{Key, Row},
+    },
+    store::{
+        audit::{
+            self, Logged, Only, Place, history,
+            rows::{self, Table},
+        },
+        error::StoreError,
+    },
+};
+
+/// How many rows of a table are compared at once. Their events are read together.
+const ROWS: i64 = 200;
+
+/// Compares every row that events tell of with them, and the rows with each other. Tells how many there were.
+pub async fn compare(conn: &impl ConnectionTrait, findings: &mut Findings) -> Result<u64, StoreError> {
+    let mut compared = 0;
+    for table in Table::LASTING {
+        let mut after = None;
+        loop {
+            let page = rows::page(conn, table, after, ROWS).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            compared += u64::try_from(page.len()).unwrap_or(u64::MAX);
+            let mut read = Vec::new();
+            for (id, row) in page {
+                match row {
+                    Ok(row) => read.push(row),
+                    Err(what) => findings.add(unreadable(table, id, what)),
+                }
+            }
+            compare_page(conn, table, &read, findings).await?;
+        }
+    }
+    compared += compare_freezes(conn, findings).await?;
+    let limit = i64::try_from(LISTED_MAX).unwrap_or(i64::MAX);
+    for contradicted in history::contradicted(conn, limit).await? {
+        findings.add(Finding::about(contradicted.row, contradicted.wrong));
+    }
+    Ok(compared)
+}
+
+fn unreadable(table: Table, id: uuid::Uuid, what: &str) -> Finding {
+    Finding::about(format!("{} {id}", table.row()), format!("it holds an unreadable {what}"))
+}
+
+async fn compare_page(
+    conn: &impl ConnectionTrait,
+    table: Table,
+    page: &[Row],
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let keys: BTreeSet<Key> = page.iter().map(|row| row.key.clone()).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let told = told(conn, &table.events(&keys), |key| keys.contains(key)).await?;
+    let nothing = Told::default();
+    for row in page {
+        findings.extend(told.get(&row.key).unwrap_or(&nothing).compare(row));
+    }
+    Ok(())
+}
+
+/// What the events say of the rows that are `wanted`.
+async fn told(
+    conn: &impl ConnectionTrait,
+    only: &Only,
+    wanted: impl Fn(&Key) -> bool,
+) -> Result<BTreeMap<Key, Told>, StoreError> {
+    let mut told: BTreeMap<Key, Told> = BTreeMap::new();
+    let mut place = Place::default();
+    loop {
+        let read = audit::read_on(conn, &mut place, only, STEP).await?;
+        if read.is_empty() {
+            return Ok(told);
+        }
+        for Logged { event, .. } in &read {
+            let data = data_of(&event.data);
+            let Some(key) = Key::of(event, &data).filter(|key| wanted(key)) else { continue };
+            let row = told.entry(key.clone()).or_default();
+            row.apply(event, &data);
+            if row.is_gone() {
+                told.remove(&key);
+            }
+        }
+    }
+}
+
+/// What is no JSON carries nothing; that it is none is found where the log is read.
+fn data_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}
+
+/// Freeze windows are deleted, and there are few at a time: all of them are compared at once.
+async fn compare_freezes(conn: &impl ConnectionTrait, findings: &mut Findings) -> Result<u64, StoreError> {
+    let mut told = told(conn, &Table::Freeze.events(&BTreeSet::new()), |_| true).await?;
+    let mut compared = 0;
+    let mut after = None;
+    loop {
+        let page = rows::page(conn, Table::Freeze, after, ROWS).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        for (id, row) in page {
+            compared += 1;
+            let said = told.remove(&Key::Freeze(id)).unwrap_or_default();
+            match row {
+                Ok(row) => findings.extend(said.compare(&row)),
+                Err(what) => findings.add(unreadable(Table::Freeze, id, what)),
+            }
+        }
+    }
+    findings.extend(told.into_keys().map(|key| missing(&key)));
+    Ok(compared)
+}
+
+fn missing(key: &Key) -> Finding {
+    Finding::about(key.to_string(), "events tell of it, but it is not on record")
+}
+
+/// Finds the rows that these events tell of and that are not there.
+pub async fn check_rows_of(
+    conn: &impl ConnectionTrait,
+    read: &[Logged],
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let keys = read.iter().filter_map(|Logged { event, .. }| Key::of(event, &data_of(&event.data)));
+    let keys: BTreeSet<Key> = keys.filter(|key| !matches!(key, Key::Freeze(_))).collect();
+    let present = rows::present(conn, &keys).await?;
+    findings.extend(keys.difference(&present).map(missing));
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Checking the audit log and the ledger that it tells of, on one state of the database.
+
+mod deep;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use sea_orm::ConnectionTrait;
+
+use crate::{
+    domain::{
+        audit::{Finding, Findings},
+        chain::{Broken, Link, Walk, sealed_before},
+        json,
+        policy::Policy,
+    },
+    store::{
+        audit::{self, KEPT, KeptRow, Logged, Only, Place},
+        db::Db,
+        error::StoreError,
+        event,
+    },
+};
+
+/// How many events, or rows, one step reads.
+const STEP: i64 = 500;
+
+/// Why a log could not be found whole.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The log is not what it should be.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What is to be checked.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Heads of the chain that were kept elsewhere.
+    pub anchors: Vec<Link>,
+    /// Whether the ledger's rows are compared with what the events say.
+    pub deep: bool,
+}
+
+/// What a check came to.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The last event of the chain.
+    pub link: Link,
+    /// How many events wait for their seal.
+    pub waiting: u64,
+    /// When the one happened that has waited longest.
+    pub waiting_since: Option<DateTime<Utc>>,
+    /// How many rows were compared with their events; none when that was not asked for.
+    pub compared: Option<u64>,
+    /// What is not as it must be.
+    pub findings: Findings,
+}
+
+/// Checks the chain, what waits to be sealed, and the stored JSON; where it is asked for, the ledger's rows, too.
+pub async fn verify(db: &Db, asked: &Asked) -> Result<Report, StoreError> {
+    let snapshot = db.snapshot().await?;
+    verify_on(snapshot.conn(), asked).await
+}
+
+/// As [`verify`], on a connection that sees one state of the ledger.
+pub async fn verify_on(conn: &impl ConnectionTrait, asked: &Asked) -> Result<Report, StoreError> {
+    let mut report = Report::default();
+    check_log(conn, asked, &mut report).await?;
+    check_waiting(conn, &mut report).await?;
+    check_kept(conn, &mut report.findings).await?;
+    if asked.deep {
+        report.compared = Some(deep::compare(conn, &mut report.findings).await?);
+    }
+    Ok(report)
+}
+
+/// Follows the chain from its beginning to its head and fails at the first event that does not fit, or when it does not
+/// hold the `anchor`.
+pub async fn follow_chain(conn: &impl ConnectionTrait, anchor: Option<&Link>) -> Result<Link, VerifyError> {
+    let (head, _) = event::head(conn).await?;
+    let mut walk = Walk::new(anchor.cloned());
+    let mut place = Place::default();
+    while let Place::Numbered(_) = place {
+        for Logged { event, seq } in audit::read_on(conn, &mut place, &Only::default(), STEP).await? {
+            if let Some(seq) = seq {
+                walk.step(&event, seq, event.seal.as_ref());
+            }
+            if let Some(broken) = walk.broken().into_iter().next() {
+                return Err(broken.into());
+            }
+        }
+    }
+    let (link, broken) = walk.end(&head);
+    broken.into_iter().next().map_or(Ok(link), |broken| Err(broken.into()))
+}
+
+/// Reads the whole log once: the chain, and whether each event is JSON that reads the same to everybody.
+async fn check_log(
+    conn: &impl ConnectionTrait,
+    asked: &Asked,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let (head, _) = event::head(conn).await?;
+    let mut walk = Walk::new(asked.anchors.iter().cloned());
+    let mut place = Place::default();
+    loop {
+        let read = audit::read_on(conn, &mut place, &Only::default(), STEP).await?;
+        if read.is_empty() {
+            break;
+        }
+        if asked.deep {
+            deep::check_rows_of(conn, &read, &mut report.findings).await?;
+        }
+        for Logged { event, seq } in &read {
+            if let Some(seq) = seq {
+                walk.step(event, *seq, event.seal.as_ref());
+            } else {
+                report.waiting += 1;
+                report.waiting_since.get_or_insert(event.at);
+            }
+            report.findings.extend(walk.broken());
+            if let Err(error) = json::check(&event.data) {
+                report
+                    .findings
+                    .add(Finding::about(name_of(event.id, *seq), format!("its data is not sound: {error}")));
+            }
+        }
+    }
+    let (link, broken) = walk.end(&head);
+    report.link = link;
+    report.findings.extend(broken);
+    Ok(())
+}
+
+fn name_of(id: uuid::Uuid, seq: Option<i64>) -> String {
+    seq.map_or_else(|| format!("event {id}, which has no number yet"), |seq| format!("event {seq}"))
+}
+
+/// Finds events that the relay has left behind.
+async fn check_waiting(conn: &impl ConnectionTrait, report: &mut Report) -> Result<(), StoreError> {
+    let Some(oldest) = report.waiting_since else { return Ok(()) };
+    let (_, last_sealed) = event::head(conn).await?;
+    let last_request = audit::last_waiting_request(conn).await?;
+    let Some(before) = sealed_before(last_sealed, last_request) else { return Ok(()) };
+    let late = audit::waiting_since(conn, before).await?;
+    if late > 0 {
+        let oldest = oldest.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let wrong = format!(
+            "{late} {} not sealed, the oldest of {oldest}, although a server was at work more than a minute later",
+            if late == 1 { "event was" } else { "events were" }
+        );
+        report.findings.add(Finding { row: None, wrong });
+    }
+    Ok(())
+}
+
+/// Reads all stored JSON: it must be JSON, have every key once, and where it is a policy, be one.
+async fn check_kept(conn: &impl ConnectionTrait, findings: &mut Findings) -> Result<(), StoreError> {
+    for kept in KEPT {
+        let mut after = None;
+        loop {
+            let rows = audit::kept(conn, kept, after, STEP).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.id);
+            for row in &rows {
+                check_row(kept.table, row, findings);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_row(table: &str, row: &KeptRow, findings: &mut Findings) {
+    let name = row.name.clone().unwrap_or_else(|| row.id.to_string());
+    for (column, text) in &row.texts {
+        let Some(text) = text else { continue };
+        let sound = json::check(text).and_then(|()| match *column {
+            "policy" => serde_json::from_str::<Policy>(text).map(drop),
+            _ => Ok(()),
+        });
+        if let Err(error) = sound {
+            let row = format!("{} {name}", table.replace('_', " "));
+            findings.add(Finding::about(row, format!("its {column} cannot be relied on: {error}")));
+        }
+    }
+}
