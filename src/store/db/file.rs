@@ -19,12 +19,15 @@ use super::health::Unwritable;
 /// Which file it is.
 type Identity = (u64, u64);
 
+/// Which write-ahead log is beside it, and which index into that, by which processes agree.
+type Companions = [Identity; 2];
+
 /// What a transaction has left, for the next one to find.
 #[derive(Debug, Default)]
 struct Left {
     /// Length and time of the last change; nobody but the holder of the permit changes the file.
     state: Option<State>,
-    log: Option<Identity>,
+    companions: Option<Companions>,
     overwritten: bool,
 }
 
@@ -44,7 +47,7 @@ impl State {
 #[derive(Clone, Debug)]
 pub(super) struct LedgerFile {
     path: PathBuf,
-    log: PathBuf,
+    companions: [PathBuf; 2],
     identity: Identity,
     left: Arc<Mutex<Left>>,
     permit: Arc<tokio::sync::Mutex<()>>,
@@ -57,12 +60,16 @@ impl LedgerFile {
     /// The file that was just opened.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let identity = identity(&fs::metadata(path)?);
-        // SQLite puts its log beside the file itself, wherever links to it are.
-        let mut log = OsString::from(fs::canonicalize(path)?);
-        log.push("-wal");
+        // SQLite puts them beside the file itself, wherever links to it are.
+        let file = OsString::from(fs::canonicalize(path)?);
+        let beside = |ending: &str| {
+            let mut name = file.clone();
+            name.push(ending);
+            PathBuf::from(name)
+        };
         Ok(Self {
             path: path.to_owned(),
-            log: log.into(),
+            companions: [beside("-wal"), beside("-shm")],
             identity,
             left: Arc::default(),
             permit: Arc::default(),
@@ -79,17 +86,18 @@ impl LedgerFile {
         if identity(&metadata) != self.identity {
             return Err(Unwritable::Replaced);
         }
-        let (log, state, overwritten) = {
+        let (companions, state, overwritten) = {
             let left = self.left();
-            (left.log, left.state, left.overwritten)
+            (left.companions, left.state, left.overwritten)
         };
         if overwritten || state.is_some_and(|state| metadata.len() < state.length) {
             return Err(Unwritable::Overwritten);
         }
-        if log.is_some() && self.log_identity()? != log {
+        if companions.is_some() && self.companions()? != companions {
             return Err(Unwritable::LogDeleted);
         }
-        let folder = self.log.parent().unwrap_or(&self.log);
+        let [log, _] = &self.companions;
+        let folder = log.parent().unwrap_or(log);
         // For the superuser nothing is read-only but what says so of itself.
         if metadata.permissions().readonly()
             || access(&self.path, Access::WRITE_OK).is_err()
@@ -109,10 +117,10 @@ impl LedgerFile {
     /// Looks at the file after a commit, and keeps how that has left it. The commit counts only if this succeeds.
     pub(super) fn settle(&self, _permit: &Permit) -> Result<(), Unwritable> {
         let metadata = self.look()?;
-        let log = self.log_identity()?;
+        let companions = self.companions()?;
         let mut left = self.left();
         left.state = Some(State::of(&metadata));
-        left.log = log;
+        left.companions = companions;
         Ok(())
     }
 
@@ -125,15 +133,20 @@ impl LedgerFile {
 
     /// A new connection has been opened, which may have begun a new log.
     pub(super) fn forget_log(&self) {
-        self.left().log = None;
+        self.left().companions = None;
     }
 
-    fn log_identity(&self) -> Result<Option<Identity>, Unwritable> {
-        match fs::metadata(&self.log) {
-            Ok(metadata) => Ok(Some(identity(&metadata))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fault(&error, Unwritable::LogDeleted)),
+    /// Those that are there; none where one is missing.
+    fn companions(&self) -> Result<Option<Companions>, Unwritable> {
+        let mut found = Companions::default();
+        for (path, found) in self.companions.iter().zip(&mut found) {
+            match fs::metadata(path) {
+                Ok(metadata) => *found = identity(&metadata),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(fault(&error, Unwritable::LogDeleted)),
+            }
         }
+        Ok(Some(found))
     }
 
     fn left(&self) -> MutexGuard<'_, Left> {

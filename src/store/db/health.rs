@@ -23,8 +23,10 @@ pub enum Unwritable {
     /// What is in the file is not what was written there.
     #[error("its file was truncated or overwritten; stop the server and restore a backup")]
     Overwritten,
-    /// The file is not the one, or not the only one, that writes go to.
-    #[error("the write-ahead log beside its file was deleted or replaced; restart the server")]
+    /// The file is not the only one that writes go to, and the others are gone.
+    #[error(
+        "the write-ahead log beside its file, or the log's index, was deleted or replaced; restart the server"
+    )]
     LogDeleted,
     /// Nobody may write, or not this server.
     #[error("it is read-only")]

@@ -34,10 +34,6 @@ impl Ledger {
         self.db.url.strip_prefix("sqlite://").unwrap().into()
     }
 
-    fn log(&self) -> PathBuf {
-        self.path().with_extension("db-wal")
-    }
-
     /// Registers another service; keeps its name if that was acknowledged.
     async fn write(&mut self) -> (u16, Value) {
         let name = format!("service-{}", self.acknowledged.len());
@@ -157,13 +153,15 @@ async fn a_file_that_was_made_read_only_is_told_until_it_is_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_ahead_log_that_was_deleted_takes_nothing_along() {
-    let mut ledger = Ledger::new().await;
-    fs::remove_file(ledger.log()).unwrap();
-    assert_eq!(ledger.write().await.0, 503);
-    ledger.assert_noticed("write-ahead log").await;
-    ledger.server.kill9();
-    ledger.restart().await;
-    ledger.assert_recovers().await;
+    for companion in ["db-wal", "db-shm"] {
+        let mut ledger = Ledger::new().await;
+        fs::remove_file(ledger.path().with_extension(companion)).unwrap();
+        assert_eq!(ledger.write().await.0, 503);
+        ledger.assert_noticed("write-ahead log").await;
+        ledger.server.kill9();
+        ledger.restart().await;
+        ledger.assert_recovers().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
