@@ -169,7 +169,9 @@ impl Other {
 
     /// Goes on with the request until it waits for a lock of this transaction.
     async fn holds_up(&self, request: &mut (impl Future<Output = Answer> + Unpin)) {
-        let waiting = "SELECT COUNT(*)::text FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+        // Not of `pg_stat_activity`, which a transaction reads once: it would not see a connection that is made later.
+        let waiting = "SELECT COUNT(*)::text FROM pg_locks \
+             WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))";
         let held_up = async { while self.value(waiting).await == "0" {} };
         tokio::select! {
             answer = request => panic!("it has not waited: {answer:?}"),
