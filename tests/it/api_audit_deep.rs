@@ -181,6 +181,7 @@ const TAMPERED: &[(&str, &str)] = &[
         "target shop in dev: what it calls current",
     ),
     ("UPDATE approval SET comment = 'fine' WHERE decision = 'approved'", ": its comment is \"fine\""),
+    ("UPDATE approval SET image = 'evil@sha256:1' WHERE decision = 'approved'", ": its image is "),
     ("UPDATE approval SET actor_subject = 'eve' WHERE decision = 'approved'", ": its actor is "),
     ("UPDATE approval SET groups = '[\"qa\",\"admins\"]' WHERE decision = 'approved'", ": its groups is "),
     ("UPDATE approval SET withdrawn_at = created_at WHERE decision = 'approved'", ": its withdrawn_at is "),

@@ -74,7 +74,8 @@ fn status(env: &[(&str, &str)], arguments: &[&str]) -> Output {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_for_this_machine_takes_no_proxy() {
-    let server = ServerProcess::start(&TestDb::sqlite().await).await;
+    let db = TestDb::sqlite().await;
+    let server = ServerProcess::start(&db).await;
     let proxy = Listener::refusing().await;
     let through = format!("http://{}", proxy.address);
     let port = server.url.rsplit(':').next().unwrap();
@@ -134,7 +135,8 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_gets_everything_but_the_token() {
-    let server = ServerProcess::start(&TestDb::sqlite().await).await;
+    let db = TestDb::sqlite().await;
+    let server = ServerProcess::start(&db).await;
     let shell = Shell::at(&server);
     let file = shell.folder.path().join("token");
     std::fs::write(&file, &server.token).unwrap();
@@ -203,7 +205,8 @@ async fn nothing_that_a_server_sends_moves_or_turns_what_a_terminal_shows() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_name_of_a_command_is_shown_as_it_is_and_obeyed_by_no_terminal() {
-    let server = ServerProcess::start(&TestDb::sqlite().await).await;
+    let db = TestDb::sqlite().await;
+    let server = ServerProcess::start(&db).await;
     let shell = Shell::at(&server);
     let line = [
         "deploy",

@@ -219,7 +219,7 @@ impl Told {
         }
         self.made_by(event);
         self.set("decision", what);
-        self.copy(data, &["comment", "groups"]);
+        self.copy(data, &["comment", "groups", "image"]);
         self.set("service", event.service.clone());
         self.set("version", event.version.clone());
         self.set("environment", event.environment.clone());

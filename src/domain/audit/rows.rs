@@ -151,7 +151,7 @@ impl From<&approval::Named> for Row {
         let row = &named.approval;
         let members = json!({
             "service": named.service, "version": named.version, "environment": named.environment,
-            "decision": row.voice, "comment": row.comment, "groups": row.groups, "actor": row.actor,
+            "decision": row.voice, "comment": row.comment, "groups": row.groups, "image": row.image, "actor": row.actor,
             "created_at": row.created_at, "withdrawn_at": row.withdrawn_at,
         });
         Self::new(Key::Approval(row.id), members)
