@@ -46,8 +46,9 @@ pub struct Db {
     write: DatabaseConnection,
     writes: Arc<Writes>,
     /// SQLite's file; none where somebody else looks after the database.
-    file: Option<LedgerFile>,
-    config: DatabaseConfig,
+    file: Option<Arc<LedgerFile>>,
+    config: Arc<DatabaseConfig>,
+    forgets: Forgets,
     /// What must be done to its end though nobody waits for it any more.
     tasks: TaskTracker,
 }
@@ -60,21 +61,21 @@ impl Db {
                 // A pool that cannot connect says only that it timed out; a plain connection says why.
                 let plain = PgConnectOptions::from_str(&config.connection_url()).map_err(connection_error)?;
                 let plain = tokio::time::timeout(config.acquire_timeout, plain.connect()).await;
-                let forgetful = match plain {
+                let forgets = match plain {
                     Ok(plain) => {
-                        is_forgetful(plain.map_err(connection_error)?).await.map_err(connection_error)?
+                        what_it_forgets(plain.map_err(connection_error)?).await.map_err(connection_error)?
                     }
-                    Err(_elapsed) => false,
+                    Err(_elapsed) => Forgets::default(),
                 };
-                let pool = Database::connect(options::postgres(config, forgetful)).await?;
-                Ok(Self::of(config, pool.clone(), pool, None))
+                let pool = Database::connect(options::postgres(config, forgets)).await?;
+                Ok(Self { forgets, ..Self::of(config, pool.clone(), pool, None) })
             }
             Backend::Sqlite => {
                 let path = config.url.sqlite_path().ok_or(StoreError::Corrupt("URL of a file"))?;
                 make_private(path).map_err(file_error)?;
-                let file = LedgerFile::new(path).map_err(file_error)?;
+                let file = Arc::new(LedgerFile::new(path).map_err(file_error)?);
                 // The writer comes first: it turns WAL on, which readers cannot.
-                let write = Database::connect(options::sqlite_writer(config, file.clone())).await?;
+                let write = Database::connect(options::sqlite_writer(config, Arc::clone(&file))).await?;
                 let read = Database::connect(options::sqlite(config, config.max_connections)).await?;
                 Ok(Self::of(config, read, write, Some(file)))
             }
@@ -92,10 +93,18 @@ impl Db {
         config: &DatabaseConfig,
         read: DatabaseConnection,
         write: DatabaseConnection,
-        file: Option<LedgerFile>,
+        file: Option<Arc<LedgerFile>>,
     ) -> Self {
         let (writes, tasks) = (Arc::default(), TaskTracker::new());
-        Self { read, write, writes, file, config: config.clone(), tasks }
+        Self {
+            read,
+            write,
+            writes,
+            file,
+            config: Arc::new(config.clone()),
+            forgets: Forgets::default(),
+            tasks,
+        }
     }
 
     /// Begins a transaction that is held while others work. Of a SQLite file, nobody else can change anything meanwhile.
@@ -170,12 +179,15 @@ impl Db {
         &self,
         pool: &DatabaseConnection,
         options: TransactionOptions,
-        file: Option<LedgerFile>,
+        file: Option<Arc<LedgerFile>>,
     ) -> Result<Tx, StoreError> {
         let (this, pool) = (self.clone(), pool.clone());
         let begin = self.tasks.spawn(async move {
             let file = match file {
-                Some(file) => Some((file.clone(), this.permit(&file).await?)),
+                Some(file) => {
+                    let permit = this.permit(&file).await?;
+                    Some((file, permit))
+                }
                 None => None,
             };
             #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
@@ -220,6 +232,11 @@ impl Db {
             Ok::<_, StoreError>(same)
         };
         look.await.unwrap_or(false)
+    }
+
+    /// What the database forgets in a crash though it has acknowledged it.
+    pub fn forgets(&self) -> Forgets {
+        self.forgets
     }
 
     /// Waits until something was committed by this process since the last wait.
@@ -279,19 +296,20 @@ pub async fn now(conn: &impl ConnectionTrait) -> Result<DateTime<Utc>, StoreErro
     }
 }
 
-/// Whether PostgreSQL acknowledges what it has not written yet unless a session asks for more, so that a crash of its
-/// machine loses what we have acknowledged.
-async fn is_forgetful(mut session: sqlx::PgConnection) -> Result<bool, sqlx::Error> {
+/// How PostgreSQL is set up to forget what it has acknowledged when its machine crashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgets {
+    /// `synchronous_commit` is off; our own sessions turn it on.
+    pub commits: bool,
+    /// `fsync` is off, which no session can turn on.
+    pub writes: bool,
+}
+
+async fn what_it_forgets(mut session: sqlx::PgConnection) -> Result<Forgets, sqlx::Error> {
     let settings = "SELECT current_setting('synchronous_commit') = 'off', current_setting('fsync') = 'off'";
-    let (forgetful, unsafe_disk): (bool, bool) = sqlx::query_as(settings).fetch_one(&mut session).await?;
-    if forgetful {
-        tracing::warn!("synchronous_commit is off in PostgreSQL; Waybill turns it on in its own sessions");
-    }
-    if unsafe_disk {
-        tracing::warn!("fsync is off in PostgreSQL: a crash of its machine loses what was acknowledged");
-    }
+    let (commits, writes) = sqlx::query_as(settings).fetch_one(&mut session).await?;
     session.close().await?;
-    Ok(forgetful)
+    Ok(Forgets { commits, writes })
 }
 
 fn connection_error(error: sqlx::Error) -> StoreError {

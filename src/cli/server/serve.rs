@@ -50,6 +50,7 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let loaded = args.config.load(listen.into_iter().collect())?;
     let db = connect(&loaded).await?;
     prepare_schema(&db).await?;
+    tell_what_is_forgotten(&db);
     admin::ensure(&db, &loaded.config).await?;
 
     let listener = bind(loaded.config.server.listen).await?;
@@ -86,6 +87,16 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+fn tell_what_is_forgotten(db: &Db) {
+    let forgets = db.forgets();
+    if forgets.commits {
+        tracing::warn!("synchronous_commit is off in PostgreSQL; Waybill turns it on in its own sessions");
+    }
+    if forgets.writes {
+        tracing::warn!("fsync is off in PostgreSQL: a crash of its machine loses what was acknowledged");
+    }
 }
 
 /// SQLite brings its schema up to date by itself; a PostgreSQL database is shared, so that is a step of its own.

@@ -43,13 +43,13 @@ impl State {
     }
 }
 
-/// The file of a ledger, and what is known of it; cheap to clone.
-#[derive(Clone, Debug)]
+/// The file of a ledger, and what is known of it.
+#[derive(Debug)]
 pub(super) struct LedgerFile {
     path: PathBuf,
     companions: [PathBuf; 2],
     identity: Identity,
-    left: Arc<Mutex<Left>>,
+    left: Mutex<Left>,
     permit: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -71,7 +71,7 @@ impl LedgerFile {
             path: path.to_owned(),
             companions: [beside("-wal"), beside("-shm")],
             identity,
-            left: Arc::default(),
+            left: Mutex::default(),
             permit: Arc::default(),
         })
     }

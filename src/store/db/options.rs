@@ -1,6 +1,6 @@
 //! How connections are opened, and which may be handed out.
 
-use std::{future::ready, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sea_orm::{
@@ -11,7 +11,7 @@ use sea_orm::{
     },
 };
 
-use super::file::LedgerFile;
+use super::{Forgets, file::LedgerFile};
 use crate::config::DatabaseConfig;
 
 /// A migration holds its lock on one connection and works on another.
@@ -20,8 +20,8 @@ const MIGRATION_CONNECTIONS: u32 = 2;
 /// How long a file may stay in use by somebody who is about to leave.
 const ALONE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Sessions that wait until a commit is on disk, also where PostgreSQL is `forgetful` otherwise.
-pub(super) fn postgres(config: &DatabaseConfig, forgetful: bool) -> ConnectOptions {
+/// Sessions that wait until a commit is on disk, also where PostgreSQL forgets some otherwise.
+pub(super) fn postgres(config: &DatabaseConfig, forgets: Forgets) -> ConnectOptions {
     let mut options = ConnectOptions::new(config.connection_url());
     options
         .max_connections(config.max_connections.max(MIGRATION_CONNECTIONS))
@@ -32,7 +32,7 @@ pub(super) fn postgres(config: &DatabaseConfig, forgetful: bool) -> ConnectOptio
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(5))
         .map_sqlx_postgres_opts(move |options| {
-            if forgetful { options.options([("synchronous_commit", "on")]) } else { options }
+            if forgets.commits { options.options([("synchronous_commit", "on")]) } else { options }
         })
         .map_sqlx_postgres_before_acquire(|conn, _| has_no_transaction::<sqlx::Postgres>(conn))
         .sqlx_logging(false)
@@ -53,10 +53,10 @@ fn has_no_transaction<D: sqlx::Database>(
 }
 
 /// The one writer stays open, so that nobody else is the last to leave and deletes the log.
-pub(super) fn sqlite_writer(config: &DatabaseConfig, file: LedgerFile) -> ConnectOptions {
+pub(super) fn sqlite_writer(config: &DatabaseConfig, file: Arc<LedgerFile>) -> ConnectOptions {
     let mut options = sqlite(config, 1);
     options.idle_timeout(None).max_lifetime(None).map_sqlx_sqlite_pool_opts(move |pool| {
-        let file = file.clone();
+        let file = Arc::clone(&file);
         pool.after_connect(move |_, _| {
             file.forget_log();
             Box::pin(ready(Ok(())))

@@ -22,14 +22,14 @@ use sea_orm::{
 pub struct Tx {
     conn: TxConn,
     /// SQLite's file, and the right to write to it until this has ended.
-    file: Option<(LedgerFile, Permit)>,
+    file: Option<(Arc<LedgerFile>, Permit)>,
 }
 
 impl Tx {
     /// What has just begun; `writes` learns how it goes.
     pub(super) fn new(
         inner: DatabaseTransaction,
-        file: Option<(LedgerFile, Permit)>,
+        file: Option<(Arc<LedgerFile>, Permit)>,
         writes: Arc<Writes>,
     ) -> Self {
         Self { conn: TxConn { inner, sound: AtomicBool::new(true), writes }, file }
