@@ -404,7 +404,7 @@ async fn no_start_slips_past_a_change_of_what_the_gate_reads() {
     let mut decisions = traffic.all("/decisions?inputs=true", "cursor").await;
     decisions.sort_by_key(|decision| time(&decision["evaluated_at"]));
     let policies = traffic.shared.lock().unwrap().policies.clone();
-    let mut history = History::new(events, policies);
+    let mut history = History::new(events, policies, &decisions);
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for decision in &decisions {
         let question = question(decision);

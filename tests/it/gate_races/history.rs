@@ -39,15 +39,22 @@ pub struct History {
     next: Option<Value>,
     /// What each version of each policy says; the log is only asked when it came into force.
     policies: BTreeMap<(String, i64), Policy>,
+    /// When each decision was made.
+    decided: BTreeMap<String, Time>,
     pub ledger: Ledger,
 }
 
 impl History {
-    pub fn new(mut events: Vec<Value>, policies: BTreeMap<(String, i64), Policy>) -> Self {
+    pub fn new(
+        mut events: Vec<Value>,
+        policies: BTreeMap<(String, i64), Policy>,
+        decisions: &[Value],
+    ) -> Self {
+        let decided = decisions.iter().map(|it| (text(&it["id"]), time(&it["evaluated_at"]))).collect();
         events.sort_by_key(|event| (time(&event["at"]), event["seq"].as_i64()));
         let mut events = events.into_iter();
         let next = events.next();
-        Self { events, next, policies, ledger: Ledger::default() }
+        Self { events, next, policies, decided, ledger: Ledger::default() }
     }
 
     /// Goes on to a moment: what happened before it has happened, and nothing else.
@@ -147,7 +154,9 @@ impl History {
         let reverts_after = (data["kind"] == "rollback")
             .then(|| self.ledger.target(place).reverts_after(&artefact, at))
             .flatten();
-        let lease_ends = at + TimeDelta::seconds(data["lease_seconds"].as_i64().unwrap());
+        // A start that ended another deployment stands after that end, and its lease begins when it was decided.
+        let lease_ends = self.decided[&text(&data["decision_id"])]
+            + TimeDelta::seconds(data["lease_seconds"].as_i64().unwrap());
         let run = Run { place, version, artefact, lease_ends, reverts_after };
         self.ledger.started(text(&event["deployment_id"]), run);
     }
