@@ -2,26 +2,33 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{
+    io::Interest,
+    net::{TcpStream, tcp::OwnedWriteHalf},
+};
 
 /// The pause between two looks at a client whose next request is in the way of its end.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The other end of a connection; found in the data of a request.
 #[derive(Debug, Clone)]
-pub struct Peer(Arc<TcpStream>);
+pub struct Peer(Arc<OwnedWriteHalf>);
 
 impl Peer {
-    /// The other end of this stream.
-    pub fn of(stream: Arc<TcpStream>) -> Self {
+    /// Whoever reads what is written here.
+    pub fn of(stream: Arc<OwnedWriteHalf>) -> Self {
         Self(stream)
+    }
+
+    fn stream(&self) -> &TcpStream {
+        self.0.as_ref().as_ref()
     }
 
     /// Resolves when the client has closed its side: it has gone, or it only waits for its answer. No one can tell which
     /// before something is written.
     pub async fn closed(&self) {
         // Data that is there already belongs to the next request.
-        while let Ok(1..) = self.0.peek(&mut [0]).await {
+        while let Ok(1..) = self.stream().peek(&mut [0]).await {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
@@ -29,6 +36,6 @@ impl Peer {
     /// Resolves when the connection is broken, as by a client that was killed with an answer on its way.
     pub async fn broken(&self) {
         // An error of the wait itself says as much.
-        self.0.ready(Interest::ERROR).await.ok();
+        self.stream().ready(Interest::ERROR).await.ok();
     }
 }

@@ -157,10 +157,11 @@ impl<E: Endpoint + 'static> Server<E> {
         }
         let local = LocalAddr(stream.local_addr().map(Into::into).unwrap_or_default());
         let (endpoint, shutdown) = (Arc::clone(&self.endpoint), self.shutdown.clone());
-        let stream = Arc::new(stream);
-        let client = Peer::of(Arc::clone(&stream));
+        let (read, write) = stream.into_split();
+        let write = Arc::new(write);
+        let client = Peer::of(Arc::clone(&write));
         let asking = client.clone();
-        let stream = Stream::new(stream, self.limits.write_timeout);
+        let stream = Stream::new(read, write, self.limits.write_timeout);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = Request::from((request, local.clone(), RemoteAddr(peer.clone()), Scheme::HTTP));
             request.set_data(asking.clone());

@@ -4,14 +4,17 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use rustix::net::Shutdown;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -21,7 +24,8 @@ const MIN_BYTES_PER_SECOND: u64 = 4096;
 /// A client's stream, whose writes fail when the client does not read.
 #[derive(Debug)]
 pub(super) struct Stream {
-    tcp: Arc<TcpStream>,
+    read: OwnedReadHalf,
+    write: Arc<OwnedWriteHalf>,
     write_timeout: Duration,
     behind: Option<Behind>,
 }
@@ -36,8 +40,8 @@ struct Behind {
 }
 
 impl Stream {
-    pub(super) fn new(tcp: Arc<TcpStream>, write_timeout: Duration) -> Self {
-        Self { tcp, write_timeout, behind: None }
+    pub(super) fn new(read: OwnedReadHalf, write: Arc<OwnedWriteHalf>, write_timeout: Duration) -> Self {
+        Self { read, write, write_timeout, behind: None }
     }
 
     fn poll_write_by(
@@ -46,9 +50,10 @@ impl Stream {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            let Poll::Ready(can) = self.tcp.poll_write_ready(cx) else { return self.poll_too_late(cx) };
+            let tcp = self.write.as_ref().as_ref();
+            let Poll::Ready(can) = tcp.poll_write_ready(cx) else { return self.poll_too_late(cx) };
             can?;
-            match write(&self.tcp) {
+            match write(tcp) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(written) => {
@@ -79,14 +84,12 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.tcp.poll_read_ready(cx))?;
-            match self.tcp.try_read(buf.initialize_unfilled()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(|length| buf.advance(length))),
-            }
-        }
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.read).poll_read(cx, buf)
     }
 }
 
@@ -114,6 +117,6 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(rustix::net::shutdown(&self.tcp, Shutdown::Write).map_err(Into::into))
+        Poll::Ready(rustix::net::shutdown(self.read.as_ref(), Shutdown::Write).map_err(Into::into))
     }
 }
