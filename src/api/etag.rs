@@ -8,30 +8,33 @@ pub fn of(revision: i64) -> String {
 }
 
 /// The revisions that `If-Match` asks for (RFC 9110 §13.1.1): any for an absent header and for `*`, else those in the list.
-/// A tag that this server never gave matches nothing, and neither does a weak one, because the comparison is strong.
+/// A tag that this server never gave matches nothing, and neither does a weak one, because the comparison is strong; nor
+/// does anything where it is no list of tags.
 pub fn if_match(header: Option<&str>) -> Expected {
-    let Some(mut rest) = header.map(str::trim) else { return Expected::Any };
-    if rest == "*" {
+    let Some(header) = header.map(str::trim) else { return Expected::Any };
+    if header == "*" {
         return Expected::Any;
     }
+    let mut rest = header.trim_start_matches([',', ' ', '\t']);
     let mut revisions = Vec::new();
     while let Some((tag, behind)) = next_tag(rest) {
         revisions.extend(tag.parse::<i64>().ok().filter(|revision| of(*revision) == format!("\"{tag}\"")));
         rest = behind;
     }
-    Expected::OneOf(revisions)
+    Expected::OneOf(if rest.is_empty() { revisions } else { Vec::new() })
 }
 
-/// The first tag of a list, empty for a weak one, and what follows it; none where the list ends or is no list.
+/// The first tag of a list, empty for a weak one, and the rest of the list; none where the list is empty or is no list.
 fn next_tag(list: &str) -> Option<(&str, &str)> {
-    // Between tags there may be any number of commas (RFC 9110 §5.6.1.2), and a tag may hold some.
-    let list = list.trim_start_matches([',', ' ', '\t']);
     let (weak, quoted) = match list.strip_prefix("W/") {
         Some(quoted) => (true, quoted),
         None => (false, list),
     };
     let (tag, rest) = quoted.strip_prefix('"')?.split_once('"')?;
-    Some((if weak { "" } else { tag }, rest))
+    // Between tags there may be any number of commas (RFC 9110 §5.6.1.2), and a tag may hold some.
+    let next = rest.trim_start_matches([',', ' ', '\t']);
+    let separate = next.is_empty() || rest.trim_start_matches([' ', '\t']).starts_with(',');
+    separate.then_some((if weak { "" } else { tag }, next))
 }
 
 #[cfg(test)]
@@ -53,7 +56,9 @@ mod tests {
             (Some("\"+1\", \"01\", \" 1\""), Some(vec![])),
             (Some("1"), Some(vec![])),
             (Some("\"1"), Some(vec![])),
-            (Some("\"1\", *"), Some(vec![1])),
+            (Some("\"1\", *"), Some(vec![])),
+            (Some("\"1\"garbage"), Some(vec![])),
+            (Some("\"1\" \"2\""), Some(vec![])),
             (Some(""), Some(vec![])),
         ] {
             let expected = expected.map_or(Expected::Any, Expected::OneOf);

@@ -24,7 +24,7 @@ use sea_orm::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    file::{LedgerFile, Permit},
+    file::{Changed, LedgerFile, Permit},
     health::Writes,
 };
 pub use self::{
@@ -33,7 +33,9 @@ pub use self::{
 };
 use crate::{
     config::{DatabaseConfig, database_url::Backend},
+    domain::chain::went_back,
     store::{error::StoreError, event, sql},
+    telemetry::chain,
 };
 
 /// How often a transaction that met another one is tried again.
@@ -72,6 +74,9 @@ impl Db {
             }
             Backend::Sqlite => {
                 let path = config.url.sqlite_path().ok_or(StoreError::Corrupt("URL of a file"))?;
+                if file::is_orphaned_log(path) {
+                    return Err(StoreError::OrphanedLog);
+                }
                 make_private(path).map_err(file_error)?;
                 let file = Arc::new(LedgerFile::new(path).map_err(file_error)?);
                 // The writer comes first: it turns WAL on, which readers cannot.
@@ -192,7 +197,7 @@ impl Db {
             };
             #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
             let inner = pool.begin_with_options(options).await?;
-            Ok(Tx::new(inner, file, this.writes))
+            Ok(Tx::new(inner, file, this.writes, this.tasks))
         });
         let outcome = begin.await.map_err(|error| DbErr::Custom(format!("a begin ended early: {error}")))?;
         if let Err(error) = &outcome {
@@ -206,32 +211,43 @@ impl Db {
     async fn permit(&self, file: &LedgerFile) -> Result<Permit, StoreError> {
         let permit = tokio::time::timeout(self.config.acquire_timeout, file.permit());
         let permit = permit.await.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
-        let found = file.is_as_left(&permit);
-        if found == Err(Unwritable::LogDeleted) {
-            // What is only in the log, which this process still has open, goes into the file while it can.
+        let changed = file.changed(&permit);
+        if matches!(changed, Ok(Changed::Log) | Err(Unwritable::LogDeleted)) {
+            // What is only in the log, as this process has it open, goes into the file while it can.
             self.write.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await?;
         }
-        if !found.map_err(StoreError::Unwritable)? {
-            let whole = self.is_whole().await;
-            tracing::warn!(whole, "somebody else has changed the database file");
+        if changed.map_err(StoreError::Unwritable)? != Changed::Nothing {
+            let whole = self.is_whole().await?;
+            tracing::warn!(whole, "the database file was changed otherwise than by this server");
             file.judge(whole);
             file.look().map_err(StoreError::Unwritable)?;
         }
         Ok(permit)
     }
 
-    /// Whether a connection that knows nothing yet finds a sound file, with the ledger that the others see.
-    async fn is_whole(&self) -> bool {
+    /// Whether a connection that knows nothing yet finds a sound file, in which nothing is missing that the others see.
+    /// Fails when it cannot be looked at now, which says nothing about it.
+    async fn is_whole(&self) -> Result<bool, StoreError> {
         let look = async {
+            let (seen, _) = event::head(&self.read).await?;
             let fresh = Database::connect(options::sqlite(&self.config, 1)).await?;
             let check = sql::Sql::new("PRAGMA quick_check(1)").one(&fresh).await?;
             let sound =
                 check.is_some_and(|row| row.try_get_by_index(0).is_ok_and(|said: String| said == "ok"));
-            let same = sound && event::head(&fresh).await? == event::head(&self.read).await?;
+            let whole = sound && went_back(&seen, &event::head(&fresh).await?.0).is_none();
             fresh.close().await?;
-            Ok::<_, StoreError>(same)
+            Ok::<_, StoreError>(whole)
         };
-        look.await.unwrap_or(false)
+        match look.await {
+            Err(error) if error.is_outage() && error.unwritable() != Some(Unwritable::Overwritten) => {
+                Err(error)
+            }
+            Err(error) => {
+                tracing::error!(error = chain(&error), "the database file holds no ledger");
+                Ok(false)
+            }
+            whole => whole,
+        }
     }
 
     /// What the database forgets in a crash though it has acknowledged it.

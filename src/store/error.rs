@@ -28,6 +28,12 @@ pub enum StoreError {
     /// A copy into the database was begun and is not finished.
     #[error("{}", crate::store::schema::HALF_COPIED)]
     HalfCopied,
+    /// SQLite's file is gone, and its log is not: opened, a new ledger would begin and the log be thrown away.
+    #[error(
+        "the database file is missing or empty, but its write-ahead log (-wal) is still there; put the file back, or \
+         move the log away to begin a new ledger"
+    )]
+    OrphanedLog,
     /// Anything else: a defect of ours.
     #[error("a statement failed")]
     Other(#[source] DbErr),
@@ -50,8 +56,14 @@ impl StoreError {
             | Self::InDoubt(_)
             | Self::Corrupt(_)
             | Self::HalfCopied
+            | Self::OrphanedLog
             | Self::Other(_) => None,
         }
+    }
+
+    /// Whether it tells nothing but that the database is out of reach now.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::Unavailable(_))
     }
 
     /// Whether it may have been done all the same.

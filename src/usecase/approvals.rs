@@ -141,7 +141,9 @@ async fn give_in(
 /// What to say to who looked at another image than the release has.
 fn other_image(About { service, version, .. }: About<'_>, image: Option<&Image>) -> String {
     let now = image.map_or_else(|| "no image yet".to_owned(), |image| format!("the image {image}"));
-    format!("{service} {version} has {now}, which is not what you looked at; look at it, and say it again")
+    format!(
+        "the release {service} {version} has {now}, which is not what you looked at; look at it, and say it again"
+    )
 }
 
 /// Withdraws what the caller's subject has said. Withdrawing it again changes nothing.

@@ -60,7 +60,7 @@ impl Error {
     /// There is no such environment that the caller sees; and how there comes to be one.
     pub fn no_environment(name: &str) -> Self {
         let remedy =
-            format!("{name}; a deployment registers it, and so does `waybill environment create {name}`");
+            format!("{name}; a deployment may register it, and `waybill environment create {name}` does");
         Self::not_found("environment", &remedy)
     }
 
@@ -90,6 +90,7 @@ impl From<StoreError> for Error {
             StoreError::Unique(_)
             | StoreError::Corrupt(_)
             | StoreError::HalfCopied
+            | StoreError::OrphanedLog
             | StoreError::Other(_) => Self::Internal(error),
         }
     }

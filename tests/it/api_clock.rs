@@ -1,5 +1,7 @@
 //! A clock that was once wrong: what it left behind in the future keeps its order, and nothing is judged by it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
@@ -126,6 +128,41 @@ db_test!(
             let found = check(&api.post("/gate/check", question).await.ok(200), "promotion");
             assert_eq!(found["outcome"], "pass", "it has been there: {found}");
         }
+    }
+);
+
+db_test!(
+    async fn a_stay_that_ended_in_the_future_has_no_length(db: TestDb) {
+        let api = ground(&db).await;
+        api.deployed("shop/staging", "1").await;
+        api.deployed("shop/staging", "2").await;
+        ahead(&api, "deployment", "superseded_at").await;
+        policy(&api, json!({ "promotion": { "from": ["staging"], "soak_seconds": 1 } })).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let found = check(&denied(&api).await, "promotion");
+        assert_eq!(found["details"]["sources"][0]["soaked_seconds"], 0, "{found}");
+        assert!(found["message"].as_str().unwrap().contains("ahead of the clock"), "{found}");
+        api.start("shop/prod", "2").await.ok(201);
+    }
+);
+
+db_test!(
+    async fn a_reversal_in_the_future_is_told_with_the_way_out(db: TestDb) {
+        let api = ground(&db).await;
+        api.deployed("shop/prod", "0").await;
+        api.deployed("shop/prod", "1").await;
+        ahead(&api, "target", "last_at").await;
+        let mut back = start_body("shop/prod", "0");
+        back["kind"] = json!("rollback");
+        let id = id_of(&api.post("/deployments", back).await.ok(201)["deployment"]);
+        api.finished(&id, "succeeded").await;
+        policy(&api, json!({ "approval": { "required": 1 } })).await;
+        let ada = api.person("ada", &[Scope::Approve, Scope::Read], &[]).await;
+        let yes = json!({ "environment": "prod", "decision": "approved" });
+        ada.post("/services/shop/releases/1/approvals", yes).await.ok(201);
+        let found = check(&denied(&api).await, "approval");
+        let message = found["message"].as_str().unwrap();
+        assert!(message.contains("ahead of the clock; an override is the way out"), "{found}");
     }
 );
 

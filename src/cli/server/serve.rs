@@ -130,7 +130,7 @@ pub fn shell(app: &App, shutdown: &Shutdown) -> Shell {
         },
         serve_metrics: app.config.metrics.listen.is_none(),
         metrics: Arc::clone(&app.metrics),
-        readiness: Arc::new(Ready(app.db.clone())),
+        readiness: Arc::new(Ready(app.clone())),
         shutdown: shutdown.clone(),
     }
 }
@@ -181,19 +181,18 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// Ready when the database answers, takes writes, holds a whole ledger, and its schema is not behind.
-struct Ready(Db);
+/// Ready when the database answers, takes writes, holds a whole ledger, the one it held before, and its schema is not
+/// behind.
+struct Ready(App);
 
 impl Readiness for Ready {
     fn checks(&self) -> BoxFuture<'_, Checks> {
         async {
-            if let Some(fault) = self.0.unwritable() {
-                return Checks::from([(
-                    "database",
-                    Check::unavailable(format!("It takes no writes: {fault}.")),
-                )]);
+            let db = &self.0.db;
+            if let Some(fault) = db.unwritable() {
+                return Checks::from([("database", takes_no_writes(fault))]);
             }
-            let database = match schema::status(&self.0).await {
+            let database = match schema::status(db).await {
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "the database is not ready");
                     match error.unwritable() {
@@ -201,6 +200,10 @@ impl Readiness for Ready {
                         None => Check::unavailable("It does not answer."),
                     }
                 }
+                // A PostgreSQL that has failed over to a standby may have lost its last moment, and serves on.
+                Ok(_) if !db.is_postgres() && self.0.chain.went_back().is_some() => Check::unavailable(
+                    "It is older than what was read from it before; restart the server to use it.",
+                ),
                 Ok(status) if status.half_copied => Check::unavailable("A copy into it is not finished."),
                 Ok(status) if status.pending.is_empty() => Check::ok(),
                 Ok(_) => Check::unavailable("Its schema is behind; run `waybill migrate up`."),

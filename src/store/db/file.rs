@@ -16,6 +16,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::health::Unwritable;
 
+/// What the name of the write-ahead log ends in.
+const LOG: &str = "-wal";
+
 /// Which file it is.
 type Identity = (u64, u64);
 
@@ -25,22 +28,40 @@ type Companions = [Identity; 2];
 /// What a transaction has left, for the next one to find.
 #[derive(Debug, Default)]
 struct Left {
-    /// Length and time of the last change; nobody but the holder of the permit changes the file.
     state: Option<State>,
     companions: Option<Companions>,
     overwritten: bool,
 }
 
+/// How the file and its log were last changed; nobody but the holder of the permit changes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
+pub(super) struct State {
+    file: Stamp,
+    log: Option<Stamp>,
+}
+
+/// Length and time of the last change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
     length: u64,
     changed: (i64, i64),
 }
 
-impl State {
+impl Stamp {
     fn of(metadata: &Metadata) -> Self {
         Self { length: metadata.len(), changed: (metadata.mtime(), metadata.mtime_nsec()) }
     }
+}
+
+/// What somebody else has changed since the last transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// Nothing.
+    Nothing,
+    /// The file alone.
+    File,
+    /// The log, and perhaps the file.
+    Log,
 }
 
 /// The file of a ledger, and what is known of it.
@@ -60,16 +81,9 @@ impl LedgerFile {
     /// The file that was just opened.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let identity = identity(&fs::metadata(path)?);
-        // SQLite puts them beside the file itself, wherever links to it are.
-        let file = OsString::from(fs::canonicalize(path)?);
-        let beside = |ending: &str| {
-            let mut name = file.clone();
-            name.push(ending);
-            PathBuf::from(name)
-        };
         Ok(Self {
             path: path.to_owned(),
-            companions: [beside("-wal"), beside("-shm")],
+            companions: [beside(path, LOG), beside(path, "-shm")],
             identity,
             left: Mutex::default(),
             permit: Arc::default(),
@@ -81,7 +95,7 @@ impl LedgerFile {
     }
 
     /// What is wrong with the file, as far as a look at it tells.
-    pub(super) fn look(&self) -> Result<Metadata, Unwritable> {
+    pub(super) fn look(&self) -> Result<State, Unwritable> {
         let metadata = fs::metadata(&self.path).map_err(|error| fault(&error, Unwritable::Deleted))?;
         if identity(&metadata) != self.identity {
             return Err(Unwritable::Replaced);
@@ -90,10 +104,11 @@ impl LedgerFile {
             let left = self.left();
             (left.companions, left.state, left.overwritten)
         };
-        if overwritten || state.is_some_and(|state| metadata.len() < state.length) {
+        if overwritten || state.is_some_and(|state| metadata.len() < state.file.length) {
             return Err(Unwritable::Overwritten);
         }
-        if companions.is_some() && self.companions()? != companions {
+        let beside = self.companions()?;
+        if companions.is_some() && beside.map(|(found, _)| found) != companions {
             return Err(Unwritable::LogDeleted);
         }
         let [log, _] = &self.companions;
@@ -105,26 +120,30 @@ impl LedgerFile {
         {
             return Err(Unwritable::ReadOnly);
         }
-        Ok(metadata)
+        Ok(State { file: Stamp::of(&metadata), log: beside.map(|(_, log)| log) })
     }
 
-    /// Looks at the file with the permit in hand. False when somebody else has changed it since the last transaction.
-    pub(super) fn is_as_left(&self, _permit: &Permit) -> Result<bool, Unwritable> {
-        let metadata = self.look()?;
-        Ok(self.left().state.is_none_or(|state| state == State::of(&metadata)))
+    /// Looks at the file with the permit in hand.
+    pub(super) fn changed(&self, _permit: &Permit) -> Result<Changed, Unwritable> {
+        let now = self.look()?;
+        Ok(match self.left().state {
+            Some(left) if left.log != now.log => Changed::Log,
+            Some(left) if left.file != now.file => Changed::File,
+            Some(_) | None => Changed::Nothing,
+        })
     }
 
     /// Looks at the file after a commit, and keeps how that has left it. The commit counts only if this succeeds.
     pub(super) fn settle(&self, _permit: &Permit) -> Result<(), Unwritable> {
-        let metadata = self.look()?;
-        let companions = self.companions()?;
+        let state = self.look()?;
+        let companions = self.companions()?.map(|(found, _)| found);
         let mut left = self.left();
-        left.state = Some(State::of(&metadata));
+        left.state = Some(state);
         left.companions = companions;
         Ok(())
     }
 
-    /// Somebody else has changed the file. `whole` tells whether it still holds the ledger.
+    /// What somebody else has changed was found to hold the ledger still, or not.
     pub(super) fn judge(&self, whole: bool) {
         let mut left = self.left();
         left.state = None;
@@ -136,22 +155,33 @@ impl LedgerFile {
         self.left().companions = None;
     }
 
-    /// Those that are there; none where one is missing.
-    fn companions(&self) -> Result<Option<Companions>, Unwritable> {
-        let mut found = Companions::default();
-        for (path, found) in self.companions.iter().zip(&mut found) {
-            match fs::metadata(path) {
-                Ok(metadata) => *found = identity(&metadata),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(fault(&error, Unwritable::LogDeleted)),
-            }
+    /// Those that are there, and how the log was last changed; none where one is missing.
+    fn companions(&self) -> Result<Option<(Companions, Stamp)>, Unwritable> {
+        let [log, index] = &self.companions;
+        match (fs::metadata(log), fs::metadata(index)) {
+            (Ok(log), Ok(index)) => Ok(Some(([identity(&log), identity(&index)], Stamp::of(&log)))),
+            (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            (Err(error), _) | (_, Err(error)) => Err(fault(&error, Unwritable::LogDeleted)),
         }
-        Ok(Some(found))
     }
 
     fn left(&self) -> MutexGuard<'_, Left> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether SQLite would begin a new ledger here and throw away what it finds of an old one: its file is missing or empty,
+/// and all that was written lately is in the log beside it.
+pub(super) fn is_orphaned_log(path: &Path) -> bool {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    length(path) == 0 && length(&beside(path, LOG)) > 0
+}
+
+/// What SQLite puts beside the file itself, wherever links to it are.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()));
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 fn identity(metadata: &Metadata) -> Identity {

@@ -15,7 +15,7 @@ use crate::store::error::{self, StoreError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unwritable {
     /// There is no file of that name any more.
-    #[error("its file was deleted or moved away; put it back, or restart the server to begin a new ledger")]
+    #[error("its file was deleted or moved away; put it back")]
     Deleted,
     /// There is another file of that name.
     #[error("its file was replaced by another; put it back, or restart the server to use the other")]

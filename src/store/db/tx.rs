@@ -16,6 +16,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
     prelude::async_trait,
 };
+use tokio_util::task::TaskTracker;
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it changes nothing.
 #[derive(Debug)]
@@ -23,16 +24,18 @@ pub struct Tx {
     conn: TxConn,
     /// SQLite's file, and the right to write to it until this has ended.
     file: Option<(Arc<LedgerFile>, Permit)>,
+    tasks: TaskTracker,
 }
 
 impl Tx {
-    /// What has just begun; `writes` learns how it goes.
+    /// What has just begun; `writes` learns how it goes, and `tasks` see to its end.
     pub(super) fn new(
         inner: DatabaseTransaction,
         file: Option<(Arc<LedgerFile>, Permit)>,
         writes: Arc<Writes>,
+        tasks: TaskTracker,
     ) -> Self {
-        Self { conn: TxConn { inner, sound: AtomicBool::new(true), writes }, file }
+        Self { conn: TxConn { inner, sound: AtomicBool::new(true), writes }, file, tasks }
     }
 
     /// What the statements of this transaction run on.
@@ -42,26 +45,28 @@ impl Tx {
 
     /// Makes the changes last, and tells the relay that there may be events. Fails when a statement of the transaction
     /// has failed: PostgreSQL answers such a commit with a rollback that looks like success, and SQLite may have ended the
-    /// transaction at that statement. Fails also when SQLite's file is no longer where others look for it.
+    /// transaction at that statement. Fails also when SQLite's file is no longer where others look for it. Goes on to its
+    /// end when the caller is dropped, so that the file is never left in between for the next transaction.
     pub async fn commit<T>(self, value: T) -> Result<T, StoreError> {
         self.conn.enter()?;
-        let TxConn { inner, writes, .. } = self.conn;
-        let ended = inner.commit().await.map_err(StoreError::from);
-        let settled = match (ended, &self.file) {
-            (Ok(()), Some((file, permit))) => file.settle(permit).map_err(StoreError::Unwritable),
-            (Err(StoreError::Unavailable(error)), None) => Err(StoreError::InDoubt(error)),
-            (ended, _) => ended,
-        };
-        match settled {
-            Ok(()) => {
-                writes.succeeded();
-                Ok(value)
+        let Self { conn: TxConn { inner, writes, .. }, file, tasks } = self;
+        let end = tasks.spawn(async move {
+            let ended = end(inner, file.as_ref()).await;
+            match &ended {
+                Ok(()) => writes.succeeded(),
+                Err(error) => writes.failed(error),
             }
-            Err(error) => {
-                writes.failed(&error);
-                Err(error)
-            }
-        }
+            ended
+        });
+        end.await.map_err(|error| DbErr::Custom(format!("a commit ended early: {error}")))?.map(|()| value)
+    }
+}
+
+async fn end(inner: DatabaseTransaction, file: Option<&(Arc<LedgerFile>, Permit)>) -> Result<(), StoreError> {
+    match (inner.commit().await.map_err(StoreError::from), file) {
+        (Ok(()), Some((file, permit))) => file.settle(permit).map_err(StoreError::Unwritable),
+        (Err(StoreError::Unavailable(error)), None) => Err(StoreError::InDoubt(error)),
+        (ended, _) => ended,
     }
 }
 

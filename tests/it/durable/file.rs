@@ -9,7 +9,9 @@ use std::{
     time::Instant,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
+use waybill::clock;
 
 use crate::support::{db::TestDb, eventually, process::ServerProcess};
 
@@ -46,17 +48,33 @@ impl Ledger {
         (status, answer.json().await.unwrap())
     }
 
-    /// The server is not ready, for this reason, and refuses to write for the same.
-    async fn assert_noticed(&mut self, reason: &str) {
+    /// Why the server is not ready, once it is not.
+    async fn noticed(&self) -> String {
         let since = Instant::now();
-        let report: Value = eventually(&format!("notice of a file that {reason}"), async || {
+        let report: Value = eventually("a server that is not ready", async || {
             let ready = self.server.client().get(self.server.at("/readyz")).send().await.unwrap();
             if ready.status() == 200 { None } else { ready.json().await.ok() }
         })
         .await;
-        println!("{reason}: noticed after {:?}", since.elapsed());
-        let detail = report["checks"]["database"]["detail"].as_str().unwrap();
-        assert!(detail.contains(reason), "{report}");
+        println!("noticed after {:?}: {report}", since.elapsed());
+        report["checks"]["database"]["detail"].as_str().unwrap().to_owned()
+    }
+
+    /// Every event of what was acknowledged has its place in the chain.
+    async fn sealed(&self) {
+        eventually("the chain's last seal", async || {
+            let events = self.server.at("/api/v1/events?kind=service.created&limit=200");
+            let page: Value = self.server.client().get(events).send().await.unwrap().json().await.unwrap();
+            let sealed = page["items"].as_array().unwrap().iter().filter(|event| event["seq"].is_i64());
+            (sealed.count() == self.acknowledged.len()).then_some(())
+        })
+        .await;
+    }
+
+    /// The server is not ready, for this reason, and refuses to write for the same.
+    async fn assert_noticed(&mut self, reason: &str) {
+        let detail = self.noticed().await;
+        assert!(detail.contains(reason), "{detail}");
         let before = self.acknowledged.len();
         for _ in 0..3 {
             let (status, problem) = self.write().await;
@@ -162,6 +180,72 @@ async fn a_write_ahead_log_that_was_deleted_takes_nothing_along() {
         ledger.restart().await;
         ledger.assert_recovers().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_head_was_overwritten_takes_nothing_along() {
+    let mut ledger = Ledger::new().await;
+    let mut log = OpenOptions::new().write(true).open(ledger.path().with_extension("db-wal")).unwrap();
+    log.write_all(&[0; 32]).unwrap();
+    assert_eq!(ledger.write().await.0, 201);
+    ledger.server.kill9();
+    ledger.restart().await;
+    ledger.assert_recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_without_its_file_is_not_thrown_away() {
+    for emptied in [false, true] {
+        let mut ledger = Ledger::new().await;
+        let elsewhere = ledger.path().with_extension("elsewhere");
+        fs::copy(ledger.path(), &elsewhere).unwrap();
+        if emptied {
+            fs::write(ledger.path(), "").unwrap();
+        } else {
+            fs::remove_file(ledger.path()).unwrap();
+        }
+        ledger.server.kill9();
+        let mut refused = ServerProcess::spawn(&ledger.db, &[]);
+        assert_eq!(refused.wait().await.code(), Some(1));
+        let said = refused.stderr();
+        assert!(said.contains("its write-ahead log (-wal) is still there; put the file back"), "{said}");
+        fs::rename(&elsewhere, ledger.path()).unwrap();
+        ledger.restart().await;
+        ledger.assert_recovers().await;
+    }
+}
+
+/// Nothing can be opened for a while: whether the file is sound cannot be told, and a sound one is not called damaged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_cannot_be_looked_at_is_not_called_damaged() {
+    let mut ledger = Ledger::new().await;
+    let pid = Some(ledger.server.pid());
+    let before = getrlimit(Resource::Nofile);
+    let none = Rlimit { current: Some(3), ..before };
+    let before = prlimit(pid, Resource::Nofile, none).unwrap();
+    fs::File::options().write(true).open(ledger.path()).unwrap().set_modified(clock::now().into()).unwrap();
+    eventually("a look that fails", async || {
+        ledger.server.stderr().contains("unable to open database file").then_some(())
+    })
+    .await;
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    ledger.assert_recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_state_in_place_of_the_ledger_is_told() {
+    let mut ledger = Ledger::new().await;
+    let files = ["db", "db-wal", "db-shm"].map(|ending| ledger.path().with_extension(ending));
+    let older = files.clone().map(|path| fs::read(path).unwrap());
+    for _ in 0..5 {
+        assert_eq!(ledger.write().await.0, 201);
+    }
+    ledger.sealed().await;
+    for (path, bytes) in files.iter().zip(older) {
+        OpenOptions::new().write(true).open(path).unwrap().write_all(&bytes).unwrap();
+    }
+    let detail = ledger.noticed().await;
+    assert!(detail.contains("older than what was read from it before"), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -111,5 +111,12 @@ pub fn no_more(
     if voice.at + TimeDelta::seconds(rule.expires_after_seconds) <= now {
         return Some("expired");
     }
-    reverted_at.is_some_and(|at| voice.at <= at).then_some("void since it was reverted here")
+    let reverted_at = reverted_at.filter(|at| voice.at <= *at)?;
+    // Whether it was said before or after, nobody knows.
+    let ahead = is_ahead(reverted_at, now);
+    Some(if ahead {
+        "void since it was reverted here, at a time ahead of the clock; an override is the way out"
+    } else {
+        "void since it was reverted here"
+    })
 }

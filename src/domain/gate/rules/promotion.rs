@@ -116,10 +116,10 @@ fn soaked(source: &Source, now: DateTime<Utc>) -> Option<TimeDelta> {
     longest.max(source.current_since.map(|since| length(since, now, now)))
 }
 
-/// How long a stay has lasted by now. What lies in the future, because a clock was wrong when it was stored, has not
-/// happened.
+/// How long a stay has lasted by now. One that ended in the future, because a clock was wrong when that was stored, ended
+/// nobody knows when: it has no length.
 fn length(since: DateTime<Utc>, until: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
-    (until.min(now) - since).max(TimeDelta::zero())
+    if until > now { TimeDelta::zero() } else { (until - since).max(TimeDelta::zero()) }
 }
 
 fn in_words(source: &Source, finding: Finding, soak: TimeDelta, now: DateTime<Utc>) -> String {
@@ -128,8 +128,10 @@ fn in_words(source: &Source, finding: Finding, soak: TimeDelta, now: DateTime<Ut
         (Finding::Soaked, _) => format!("in {name} long enough"),
         (Finding::Soaking(_), _) => {
             let soaked = soaked(source, now).unwrap_or_default();
-            let ahead = source.current_since.filter(|since| is_ahead(*since, now));
-            let ahead = ahead.map(|since| format!(" (since {}, ahead of the clock)", for_people(since)));
+            let current = source.current_since.map(|at| ("since", at));
+            let longest = source.longest.map(|stay| ("until", stay.until));
+            let ahead = current.or(longest).filter(|(_, at)| is_ahead(*at, now));
+            let ahead = ahead.map(|(word, at)| format!(" ({word} {}, ahead of the clock)", for_people(at)));
             format!("in {name} for {} of {}{}", span(soaked), span(soak), ahead.unwrap_or_default())
         }
         (Finding::Missing, _) if source.reverted_at.is_some() => format!("reverted in {name}"),
