@@ -12,6 +12,7 @@ use waybill::{
 
 use crate::{
     api_audit::sealed,
+    api_scans::{plain, scans},
     db_test,
     support::api::{Api, id_of, image, release, start_body},
 };
@@ -38,6 +39,10 @@ async fn history(api: &Api) {
     with_image["version"] = json!("2");
     with_image["image"] = json!(image('a'));
     api.post("/services/shop/releases", with_image).await.ok(200);
+    for critical in [0, 3] {
+        let at = format!("2026-01-01T0{critical}:00:00Z");
+        api.post(&scans("2"), plain("snyk", &at, critical)).await.ok(201);
+    }
     api.deployed("shop/dev", "1").await;
     api.deployed("shop/dev", "2").await;
     let mut rollback = start_body("shop/dev", "1");
@@ -180,6 +185,16 @@ const TAMPERED: &[(&str, &str)] = &[
         "UPDATE target SET current_artefact = 'x' WHERE current_artefact IS NOT NULL",
         "target shop in dev: what it calls current",
     ),
+    (
+        "UPDATE target SET last_at = NULL WHERE running_deployment_id IS NOT NULL",
+        "target pay in new: its last_started_at and last_at are not",
+    ),
+    (
+        "UPDATE target SET last_started_at = '2099-01-01T00:00:00+00:00' WHERE current_artefact IS NOT NULL",
+        "target shop in dev: its last_started_at and last_at are not",
+    ),
+    ("UPDATE scan SET artefact = 'sha256:bbb' WHERE latest", ": its artefact is not that of its release"),
+    ("UPDATE scan SET critical = 0 WHERE latest", ": its counts is "),
     ("UPDATE approval SET comment = 'fine' WHERE decision = 'approved'", ": its comment is \"fine\""),
     ("UPDATE approval SET image = 'evil@sha256:1' WHERE decision = 'approved'", ": its image is "),
     ("UPDATE approval SET actor_subject = 'eve' WHERE decision = 'approved'", ": its actor is "),
