@@ -328,18 +328,22 @@ db_test!(
             "policy = NULL, policy_version = 1",
             "policy = '{}', policy_version = NULL",
             "policy = NULL, policy_version = NULL, lockdown_reason = 'x'",
+            "lockdown_token = 'x', lockdown_subject = 'x'",
         ] {
             sql.execute_unprepared(&format!("UPDATE environment SET {policy} WHERE name = 'prod'"))
                 .await
                 .unwrap();
             api.start("shop/prod", "2").await.problem(500, "internal");
-            let found = db.findings().await;
-            assert!(
-                found.iter().any(|line| line.contains("prod") || line.contains("unreadable")),
-                "{policy}: {found:?}"
-            );
+            for deep in [false, true] {
+                let found = lines(&verified(&api, &[], deep).await);
+                assert!(
+                    found.iter().any(|line| line.starts_with("environment prod: ")),
+                    "{policy}: {found:?}"
+                );
+            }
         }
-        let whole = "UPDATE environment SET lockdown_reason = NULL WHERE name = 'prod'";
+        let whole = "UPDATE environment SET lockdown_reason = NULL, lockdown_token = NULL, lockdown_subject = NULL \
+                     WHERE name = 'prod'";
         sql.execute_unprepared(whole).await.unwrap();
         api.started("shop/prod", "2").await;
     }

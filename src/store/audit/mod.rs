@@ -173,6 +173,28 @@ pub const KEPT: [Kept; 7] = [
     Kept { table: "freeze_window", name: "name", columns: &["environments", "tiers"] },
 ];
 
+/// Columns of an environment that are there together or not at all: with half of them, nothing starts there.
+const TOGETHER: [(&str, &[&str]); 2] = [
+    ("policy", &["policy", "policy_version"]),
+    ("lockdown", &["lockdown_reason", "lockdown_token", "lockdown_subject", "lockdown_since"]),
+];
+
+/// The environments that have half a policy or half a lockdown, with what it is that they have half of.
+pub async fn halves(conn: &impl ConnectionTrait) -> Result<Vec<(String, &'static str)>, StoreError> {
+    let mut found = Vec::new();
+    for (what, columns) in TOGETHER {
+        let all = |test: &str| {
+            columns.iter().map(|column| format!("{column} {test}")).collect::<Vec<_>>().join(" AND ")
+        };
+        let (none, whole) = (all("IS NULL"), all("IS NOT NULL"));
+        let sql = format!("SELECT name FROM environment WHERE NOT ({none}) AND NOT ({whole}) ORDER BY name");
+        for row in Sql::new(sql).all(conn).await? {
+            found.push((row.try_get("", "name")?, what));
+        }
+    }
+    Ok(found)
+}
+
 /// A row's JSON.
 #[derive(Clone, Debug)]
 pub struct KeptRow {

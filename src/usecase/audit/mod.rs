@@ -156,7 +156,8 @@ async fn check_waiting(conn: &impl ConnectionTrait, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// Reads all stored JSON: it must be JSON, have every key once, and where it is a policy, be one.
+/// Reads all stored JSON: it must be JSON, have every key once, and where it is a policy, be one. And finds the
+/// environments in which nothing starts because half of a policy or of a lockdown is there.
 async fn check_kept(conn: &impl ConnectionTrait, findings: &mut Findings) -> Result<(), StoreError> {
     for kept in KEPT {
         let mut after = None;
@@ -168,6 +169,10 @@ async fn check_kept(conn: &impl ConnectionTrait, findings: &mut Findings) -> Res
                 check_row(kept.table, row, findings);
             }
         }
+    }
+    for (name, what) in audit::halves(conn).await? {
+        findings
+            .add(Finding::about(format!("environment {name}"), format!("only half of its {what} is there")));
     }
     Ok(())
 }
