@@ -219,6 +219,16 @@ pub fn went_back(seen: &Link, now: &Link) -> Option<WentBack> {
 /// How long an event may wait for its seal once the relay could have given it one.
 pub const SEAL_PATIENCE: TimeDelta = TimeDelta::minutes(1);
 
+/// When a server was at work, as an event tells that a request has left; none when it tells nothing of that by now. The
+/// order of a target's history may have put the event ahead of the clock, but not its id.
+pub fn at_work(event: &Event, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    event.request_id.as_ref()?;
+    let made = event.id.get_timestamp().map(|made| made.to_unix());
+    let made = made.and_then(|(seconds, nanos)| DateTime::from_timestamp(seconds.try_into().ok()?, nanos));
+    let at = made.map_or(event.at, |made| made.min(event.at));
+    (at <= now).then_some(at)
+}
+
 /// The moment before which no event may still wait for its seal, given when a server was last at work: when the chain was
 /// last sealed, and when a request last left an event. While no server runs, events wait as long as that takes.
 pub fn sealed_before(
@@ -318,6 +328,30 @@ mod tests {
         assert_eq!(walked(short, &anchor, &[]), [Broken::Head { found: 2, head: 5 }]);
         let forged = Link { seq: 2, hash: anchor.hash };
         assert_eq!(walked(&chain, &link(&chain[4].1), &[forged]), [Broken::Anchor { seq: 2 }]);
+    }
+
+    #[test]
+    fn an_event_ahead_of_the_clock_tells_of_no_server_at_work() {
+        let at = |seconds: i64| DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap();
+        let left = |seconds: i64, made: Option<u64>| {
+            let id = made.map_or(Uuid::from_u128(1), |made| {
+                let made = uuid::Timestamp::from_unix(uuid::NoContext, 1_700_000_000 + made, 0);
+                Uuid::new_v7(made)
+            });
+            Event { at: at(seconds), id, request_id: Some("r".to_owned()), ..event(1) }
+        };
+        for (event, told) in [
+            (event(1), None),
+            (left(0, None), Some(at(0))),
+            (left(9, Some(9)), Some(at(9))),
+            (left(90, Some(9)), Some(at(9))),
+            (left(0, Some(90)), Some(at(0))),
+            (left(9000, None), None),
+            (left(9000, Some(9)), Some(at(9))),
+            (left(9000, Some(9000)), None),
+        ] {
+            assert_eq!(at_work(&event, at(100)), told, "{event:?}");
+        }
     }
 
     #[test]

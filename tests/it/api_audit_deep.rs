@@ -289,6 +289,34 @@ db_test!(
 );
 
 db_test!(
+    async fn what_a_wrong_clock_has_put_ahead_tells_of_no_server_at_work(db: TestDb) {
+        let api = Api::new(&db).await;
+        api.deployed("shop/dev", "1").await;
+        let sql = api.sql().await;
+        let moved = async |to: &str, condition: &str| {
+            let statement = format!("UPDATE event SET occurred_at = '{to}' WHERE {condition}");
+            assert!(sql.execute_unprepared(&statement).await.unwrap().rows_affected() > 0);
+        };
+        // As when the server stopped long ago, right after all of this.
+        moved("2020-01-01T00:00:00+00:00", "seq IS NULL").await;
+        let id = if db.is_postgres() {
+            "'016f5e66-e800-7000-8000-000000000001'"
+        } else {
+            "x'016f5e66e80070008000000000000001'"
+        };
+        let made_then = format!("UPDATE event SET id = {id} WHERE kind = 'deployment.succeeded'");
+        sql.execute_unprepared(&made_then).await.unwrap();
+        moved("2099-01-01T00:00:00+00:00", "kind = 'deployment.succeeded'").await;
+        assert_eq!(lines(&verified(&api, &[], false).await), [""; 0]);
+        moved("2020-01-01T02:00:00+00:00", "kind = 'deployment.succeeded'").await;
+        assert_eq!(lines(&verified(&api, &[], false).await), [""; 0], "it was made when the others were");
+        moved("2020-01-01T02:00:00+00:00", "kind = 'deployment.started'").await;
+        let found = lines(&verified(&api, &[], false).await);
+        assert!(found.len() == 1 && found[0].contains("were not sealed, the oldest of 2020"), "{found:?}");
+    }
+);
+
+db_test!(
     async fn a_log_that_was_cut_tells_how_many_events_are_missing(db: TestDb) {
         let api = Api::new(&db).await;
         api.deployed("shop/dev", "1").await;

@@ -137,14 +137,6 @@ fn within<T: Clone + Into<sea_orm::Value>>(sql: &mut Sql, column: &str, values: 
     sql.push(")");
 }
 
-/// When a request last left an event that still waits for its seal: a server was at work then.
-pub async fn last_waiting_request(conn: &impl ConnectionTrait) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let sql = Sql::new(
-        "SELECT occurred_at FROM event WHERE seq IS NULL AND request_id IS NOT NULL ORDER BY occurred_at DESC LIMIT 1",
-    );
-    sql.one(conn).await?.map(|row| Ok(row.try_get("", "occurred_at")?)).transpose()
-}
-
 /// How many events that happened before the moment wait for their seal.
 pub async fn waiting_since(conn: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<i64, StoreError> {
     let mut sql = Sql::new("SELECT COUNT(*) AS n FROM event WHERE seq IS NULL AND occurred_at < ");

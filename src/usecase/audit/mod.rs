@@ -8,13 +8,13 @@ use sea_orm::ConnectionTrait;
 use crate::{
     domain::{
         audit::{Finding, Findings},
-        chain::{Broken, Link, Walk, sealed_before},
+        chain::{Broken, Link, Walk, at_work, sealed_before},
         json,
         policy::Policy,
     },
     store::{
         audit::{self, KEPT, KeptRow, Logged, Only, Place},
-        db::Db,
+        db::{Db, now},
         error::StoreError,
         event,
     },
@@ -67,8 +67,8 @@ pub async fn verify(db: &Db, asked: &Asked) -> Result<Report, StoreError> {
 /// As [`verify`], on a connection that sees one state of the ledger.
 pub async fn verify_on(conn: &impl ConnectionTrait, asked: &Asked) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    check_log(conn, asked, &mut report).await?;
-    check_waiting(conn, &mut report).await?;
+    let last_request = check_log(conn, asked, &mut report).await?;
+    check_waiting(conn, last_request, &mut report).await?;
     check_kept(conn, &mut report.findings).await?;
     if asked.deep {
         report.compared = Some(deep::compare(conn, &mut report.findings).await?);
@@ -96,13 +96,16 @@ pub async fn follow_chain(conn: &impl ConnectionTrait, anchor: Option<&Link>) ->
     broken.into_iter().next().map_or(Ok(link), |broken| Err(broken.into()))
 }
 
-/// Reads the whole log once: the chain, and whether each event is JSON that reads the same to everybody.
+/// Reads the whole log once: the chain, and whether each event is JSON that reads the same to everybody. Tells when a
+/// request last left an event that still waits for its seal.
 async fn check_log(
     conn: &impl ConnectionTrait,
     asked: &Asked,
     report: &mut Report,
-) -> Result<(), StoreError> {
+) -> Result<Option<DateTime<Utc>>, StoreError> {
     let (head, _) = event::head(conn).await?;
+    let now = now(conn).await?;
+    let mut last_request = None;
     let mut walk = Walk::new(asked.anchors.iter().cloned());
     let mut place = Place::default();
     loop {
@@ -119,6 +122,7 @@ async fn check_log(
             } else {
                 report.waiting += 1;
                 report.waiting_since.get_or_insert(event.at);
+                last_request = last_request.max(at_work(event, now));
             }
             report.findings.extend(walk.broken());
             if let Err(error) = json::check(&event.data) {
@@ -131,7 +135,7 @@ async fn check_log(
     let (link, broken) = walk.end(&head);
     report.link = link;
     report.findings.extend(broken);
-    Ok(())
+    Ok(last_request)
 }
 
 fn name_of(id: uuid::Uuid, seq: Option<i64>) -> String {
@@ -139,10 +143,13 @@ fn name_of(id: uuid::Uuid, seq: Option<i64>) -> String {
 }
 
 /// Finds events that the relay has left behind.
-async fn check_waiting(conn: &impl ConnectionTrait, report: &mut Report) -> Result<(), StoreError> {
+async fn check_waiting(
+    conn: &impl ConnectionTrait,
+    last_request: Option<DateTime<Utc>>,
+    report: &mut Report,
+) -> Result<(), StoreError> {
     let Some(oldest) = report.waiting_since else { return Ok(()) };
     let (_, last_sealed) = event::head(conn).await?;
-    let last_request = audit::last_waiting_request(conn).await?;
     let Some(before) = sealed_before(last_sealed, last_request) else { return Ok(()) };
     let late = audit::waiting_since(conn, before).await?;
     if late > 0 {
