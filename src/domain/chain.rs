@@ -76,6 +76,14 @@ pub enum Broken {
         /// Its number.
         seq: i64,
     },
+    /// An event cannot be read.
+    #[error("event {event}: it holds an unreadable {what}")]
+    Unread {
+        /// Its number, or its id where it has none.
+        event: String,
+        /// What of it cannot be read.
+        what: String,
+    },
     /// An event does not follow the one before it.
     #[error("event {seq} does not follow the one before it: its prev_hash is another")]
     Unlinked {
@@ -154,9 +162,7 @@ impl Walk {
     pub fn step(&mut self, event: &Event, seq: i64, seal: Option<&Seal>) {
         let Some(seal) = seal else {
             self.broken.push(Broken::HalfSealed { seq });
-            // What comes next is compared with the place, and cannot be compared with the hash.
-            self.link = Link { seq: seq.max(self.link.seq), hash: String::new() };
-            return;
+            return self.pass(seq);
         };
         match follow(&self.link, event, seal) {
             Ok(link) => self.link = link,
@@ -175,15 +181,38 @@ impl Walk {
         self.meet_anchors();
     }
 
+    /// Takes the next event where it cannot be read, with its number where that can.
+    pub fn unread(&mut self, seq: Option<i64>, id: &str, what: &str) {
+        let event = seq.map_or_else(|| id.to_owned(), |seq| seq.to_string());
+        self.broken.push(Broken::Unread { event, what: what.to_owned() });
+        if let Some(seq) = seq {
+            self.pass(seq);
+        }
+    }
+
+    /// Goes past an event whose hash nobody knows: what comes next is compared with the place alone.
+    fn pass(&mut self, seq: i64) {
+        let expected = self.link.seq + 1;
+        if seq > expected {
+            self.broken.push(Broken::Gap { expected, found: seq });
+        }
+        self.link = Link { seq: seq.max(self.link.seq), hash: String::new() };
+    }
+
     /// Takes what was found wrong since this was last asked.
     pub fn broken(&mut self) -> Vec<Broken> {
         std::mem::take(&mut self.broken)
     }
 
-    /// Ends the walk where the head must be: gives the last link, and what is wrong with the end.
-    pub fn end(mut self, head: &Link) -> (Link, Vec<Broken>) {
-        if self.link != *head {
-            self.broken.push(Broken::Head { found: self.link.seq, head: head.seq });
+    /// Ends the walk where the head must be, if that can be read: gives the last link, and what is wrong with the end.
+    pub fn end(mut self, head: Option<&Link>) -> (Link, Vec<Broken>) {
+        if let Some(head) = head {
+            if self.link.seq == head.seq && self.link.hash.is_empty() {
+                self.link.hash.clone_from(&head.hash);
+            }
+            if self.link != *head {
+                self.broken.push(Broken::Head { found: self.link.seq, head: head.seq });
+            }
         }
         for anchor in std::mem::take(&mut self.anchors) {
             let found = self.link.seq;
@@ -292,7 +321,7 @@ mod tests {
         for (event, seal) in chain {
             walk.step(event, seal.seq, Some(seal));
         }
-        walk.end(head).1
+        walk.end(Some(head)).1
     }
 
     fn link(seal: &Seal) -> Link {
@@ -316,6 +345,25 @@ mod tests {
         walk.step(&chain[0].0, 1, None);
         walk.step(&chain[1].0, 2, Some(&chain[1].1));
         assert_eq!(walk.broken()[0], Broken::HalfSealed { seq: 1 });
+    }
+
+    #[test]
+    fn what_cannot_be_read_hides_nothing() {
+        let chain = chain_of(6);
+        let told = |seq: i64| Broken::Unread { event: seq.to_string(), what: "at".to_owned() };
+        let mut walk = Walk::new([]);
+        walk.step(&chain[0].0, 1, Some(&chain[0].1));
+        walk.unread(Some(2), "id", "at");
+        walk.step(&chain[2].0, 3, Some(&chain[2].1));
+        walk.unread(Some(5), "id", "at");
+        walk.unread(None, "id", "seq");
+        walk.unread(Some(6), "id", "at");
+        let unnumbered = Broken::Unread { event: "id".to_owned(), what: "seq".to_owned() };
+        let gap = Broken::Gap { expected: 4, found: 5 };
+        assert_eq!(walk.broken(), [told(2), told(5), gap, unnumbered, told(6)]);
+        let head = link(&chain[5].1);
+        assert_eq!(walk.clone().end(Some(&head)), (head, vec![]), "where the head is, it may be the last");
+        assert_eq!(walk.end(None).1, []);
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! `waybill audit verify --deep`: a ledger that nobody has touched is sound, and each way of tampering is named.
 
+use std::collections::BTreeSet;
+
 use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use waybill::{
     domain::{chain::Link, vocabulary::Scope},
+    store::audit::{
+        rows::{self, Table},
+        unread::Cursor,
+    },
     usecase::{
         audit::{self, Asked, Report},
         upkeep,
@@ -14,7 +20,10 @@ use crate::{
     api_audit::sealed,
     api_scans::{plain, scans},
     db_test,
-    support::api::{Api, id_of, image, release, start_body},
+    support::{
+        api::{Api, id_of, image, release, start_body},
+        db::TestDb,
+    },
 };
 
 /// Something of every kind that events tell of, with an unsealed tail.
@@ -260,6 +269,86 @@ db_test!(
         db.assert_sound().await;
     }
 );
+
+/// Cells that SQLite keeps and nobody can read, and what is found then: a part of one of the lines.
+const UNREADABLE: &[(&str, &str)] = &[
+    ("UPDATE deployment SET lease_seconds = 'abc' WHERE recorded", ": it holds an unreadable lease_seconds"),
+    ("UPDATE deployment SET id = 'aa' WHERE recorded", "deployment aa: it holds an unreadable id"),
+    ("UPDATE service SET created_at = 'garbage' WHERE name = 'shop'", ": it holds an unreadable created_at"),
+    (
+        "UPDATE approval SET created_at = 'garbage' WHERE decision = 'approved'",
+        ": it holds an unreadable created_at",
+    ),
+    ("UPDATE scan SET created_at = 'garbage' WHERE latest", ": it holds an unreadable created_at"),
+    ("UPDATE freeze_window SET created_at = 'garbage'", ": it holds an unreadable created_at"),
+    ("UPDATE token SET id = x'0102' WHERE name = 'ci'", "token 0102: it holds an unreadable id"),
+    (
+        "UPDATE token SET scopes = x'ff' WHERE name = 'ci'",
+        "token ci: its scopes cannot be relied on: it is no text",
+    ),
+    (
+        "UPDATE environment SET name = x'ff', policy = NULL WHERE name = 'prod'",
+        "environment ff: only half of its policy is there",
+    ),
+    ("UPDATE event SET occurred_at = 'garbage' WHERE seq = 4", "event 4: it holds an unreadable occurred_at"),
+    ("UPDATE event SET id = x'0102' WHERE seq = 4", "event 4: it holds an unreadable id"),
+    ("UPDATE event SET seq = 'four', id = x'0102' WHERE seq = 4", "event 0102: it holds an unreadable "),
+    ("UPDATE event SET seq = 'four' WHERE seq = 4", "event 4 is missing: the chain goes on with 5"),
+    (
+        "UPDATE event SET occurred_at = 'garbage' WHERE kind = 'deployment.started' AND seq IS NULL",
+        ": it holds an unreadable occurred_at",
+    ),
+    ("UPDATE chain_head SET sealed_at = 'garbage'", "the chain's head holds an unreadable sealed_at"),
+];
+
+#[tokio::test]
+async fn a_cell_that_cannot_be_read_is_named_and_hides_nothing() {
+    let db = TestDb::sqlite().await;
+    let api = Api::new(&db).await;
+    history(&api).await;
+    let sql = api.sql().await;
+    sql.execute_unprepared("PRAGMA foreign_keys = OFF").await.unwrap();
+    let asked = Asked { deep: true, ..Asked::default() };
+    for (statement, finding) in UNREADABLE {
+        sql.execute_unprepared("BEGIN").await.unwrap();
+        let done = sql.execute_unprepared(statement).await.unwrap();
+        assert_eq!(done.rows_affected(), 1, "{statement}");
+        sql.execute_unprepared("UPDATE service SET owner = 'me' WHERE name = 'pay'").await.unwrap();
+        let found = lines(&audit::verify_on(&sql, &asked).await.unwrap());
+        for part in [finding, "service pay: its description is "] {
+            assert!(found.iter().any(|line| line.contains(part)), "{statement}: {found:#?}");
+        }
+        sql.execute_unprepared("ROLLBACK").await.unwrap();
+    }
+    db.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_on_one_page_and_the_others_are_too() {
+    let db = TestDb::sqlite().await;
+    let api = Api::new(&db).await;
+    let ids = ["'aaaaaaaaaaaaaaaa'", "'b'", "x'00'", "x'ff'", "x'ffff'"];
+    for (n, id) in ids.iter().enumerate() {
+        api.post("/tokens", json!({ "name": format!("t{n}"), "scopes": ["read"] })).await.ok(201);
+        api.post("/tokens", json!({ "name": format!("u{n}"), "scopes": ["read"] })).await.ok(201);
+        let sql = api.sql().await;
+        sql.execute_unprepared(&format!("UPDATE token SET id = {id} WHERE name = 't{n}'")).await.unwrap();
+    }
+    let rows = 1 + 2 * ids.len();
+    for limit in [1, 2, 3, 100] {
+        let (mut place, mut found) = (Cursor::default(), Vec::new());
+        loop {
+            let page = rows::page(api.app.db.read(), Table::Token, &mut place, limit).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page.into_iter().map(|row| row.map(|row| row.key.to_string())));
+            assert!(found.len() <= rows, "{found:?}");
+        }
+        let read: BTreeSet<_> = found.iter().filter_map(|row| row.as_ref().ok()).collect();
+        assert_eq!((found.len(), read.len()), (rows, rows - 4), "{limit}: {found:?}");
+    }
+}
 
 db_test!(
     async fn what_waits_for_its_seal_is_a_fault_once_a_server_could_have_sealed_it(db: TestDb) {

@@ -3,8 +3,8 @@
 //! the rows that say otherwise.
 
 use sea_orm::{ConnectionTrait, QueryResult};
-use uuid::Uuid;
 
+use super::unread::shown;
 use crate::store::{error::StoreError, sql::Sql};
 
 /// A row, and what of it the others contradict.
@@ -98,11 +98,8 @@ async fn by_id(
     limit: i64,
 ) -> Result<Vec<Contradicted>, StoreError> {
     let rows = Sql::new(format!("{query} LIMIT ")).bind(limit).all(conn).await?;
-    let read = |row: &QueryResult| {
-        let id: Uuid = row.try_get("", "id")?;
-        Ok(Contradicted { row: format!("{row_name} {id}"), wrong })
-    };
-    rows.iter().map(read).collect()
+    let read = |row: &QueryResult| Contradicted { row: format!("{row_name} {}", shown(row, "id")), wrong };
+    Ok(rows.iter().map(read).collect())
 }
 
 async fn targets(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Contradicted>, StoreError> {
@@ -141,8 +138,7 @@ async fn targets(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Contradi
         let condition = differs.collect::<Vec<_>>().join(" OR ");
         let rows = Sql::new(format!("{TARGETS}{condition} LIMIT ")).bind(limit).all(conn).await?;
         for row in rows {
-            let (service, environment): (String, String) =
-                (row.try_get("", "service_name")?, row.try_get("", "environment_name")?);
+            let (service, environment) = (shown(&row, "service_name"), shown(&row, "environment_name"));
             found.push(Contradicted { row: format!("target {service} in {environment}"), wrong });
         }
     }
