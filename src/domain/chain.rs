@@ -76,6 +76,14 @@ pub enum Broken {
         /// Its number.
         seq: i64,
     },
+    /// An event cannot be read.
+    #[error("event {event}: it holds an unreadable {what}")]
+    Unread {
+        /// Its number, or its id where it has none.
+        event: String,
+        /// What of it cannot be read.
+        what: String,
+    },
     /// An event does not follow the one before it.
     #[error("event {seq} does not follow the one before it: its prev_hash is another")]
     Unlinked {
@@ -154,9 +162,7 @@ impl Walk {
     pub fn step(&mut self, event: &Event, seq: i64, seal: Option<&Seal>) {
         let Some(seal) = seal else {
             self.broken.push(Broken::HalfSealed { seq });
-            // What comes next is compared with the place, and cannot be compared with the hash.
-            self.link = Link { seq: seq.max(self.link.seq), hash: String::new() };
-            return;
+            return self.pass(seq);
         };
         match follow(&self.link, event, seal) {
             Ok(link) => self.link = link,
@@ -175,15 +181,38 @@ impl Walk {
         self.meet_anchors();
     }
 
+    /// Takes the next event where it cannot be read, with its number where that can.
+    pub fn unread(&mut self, seq: Option<i64>, id: &str, what: &str) {
+        let event = seq.map_or_else(|| id.to_owned(), |seq| seq.to_string());
+        self.broken.push(Broken::Unread { event, what: what.to_owned() });
+        if let Some(seq) = seq {
+            self.pass(seq);
+        }
+    }
+
+    /// Goes past an event whose hash nobody knows: what comes next is compared with the place alone.
+    fn pass(&mut self, seq: i64) {
+        let expected = self.link.seq + 1;
+        if seq > expected {
+            self.broken.push(Broken::Gap { expected, found: seq });
+        }
+        self.link = Link { seq: seq.max(self.link.seq), hash: String::new() };
+    }
+
     /// Takes what was found wrong since this was last asked.
     pub fn broken(&mut self) -> Vec<Broken> {
         std::mem::take(&mut self.broken)
     }
 
-    /// Ends the walk where the head must be: gives the last link, and what is wrong with the end.
-    pub fn end(mut self, head: &Link) -> (Link, Vec<Broken>) {
-        if self.link != *head {
-            self.broken.push(Broken::Head { found: self.link.seq, head: head.seq });
+    /// Ends the walk where the head must be, if that can be read: gives the last link, and what is wrong with the end.
+    pub fn end(mut self, head: Option<&Link>) -> (Link, Vec<Broken>) {
+        if let Some(head) = head {
+            if self.link.seq == head.seq && self.link.hash.is_empty() {
+                self.link.hash.clone_from(&head.hash);
+            }
+            if self.link != *head {
+                self.broken.push(Broken::Head { found: self.link.seq, head: head.seq });
+            }
         }
         for anchor in std::mem::take(&mut self.anchors) {
             let found = self.link.seq;
@@ -218,6 +247,16 @@ pub fn went_back(seen: &Link, now: &Link) -> Option<WentBack> {
 
 /// How long an event may wait for its seal once the relay could have given it one.
 pub const SEAL_PATIENCE: TimeDelta = TimeDelta::minutes(1);
+
+/// When a server was at work, as an event tells that a request has left; none when it tells nothing of that by now. The
+/// order of a target's history may have put the event ahead of the clock, but not its id.
+pub fn at_work(event: &Event, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    event.request_id.as_ref()?;
+    let made = event.id.get_timestamp().map(|made| made.to_unix());
+    let made = made.and_then(|(seconds, nanos)| DateTime::from_timestamp(seconds.try_into().ok()?, nanos));
+    let at = made.map_or(event.at, |made| made.min(event.at));
+    (at <= now).then_some(at)
+}
 
 /// The moment before which no event may still wait for its seal, given when a server was last at work: when the chain was
 /// last sealed, and when a request last left an event. While no server runs, events wait as long as that takes.
@@ -282,7 +321,7 @@ mod tests {
         for (event, seal) in chain {
             walk.step(event, seal.seq, Some(seal));
         }
-        walk.end(head).1
+        walk.end(Some(head)).1
     }
 
     fn link(seal: &Seal) -> Link {
@@ -309,6 +348,25 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_hides_nothing() {
+        let chain = chain_of(6);
+        let told = |seq: i64| Broken::Unread { event: seq.to_string(), what: "at".to_owned() };
+        let mut walk = Walk::new([]);
+        walk.step(&chain[0].0, 1, Some(&chain[0].1));
+        walk.unread(Some(2), "id", "at");
+        walk.step(&chain[2].0, 3, Some(&chain[2].1));
+        walk.unread(Some(5), "id", "at");
+        walk.unread(None, "id", "seq");
+        walk.unread(Some(6), "id", "at");
+        let unnumbered = Broken::Unread { event: "id".to_owned(), what: "seq".to_owned() };
+        let gap = Broken::Gap { expected: 4, found: 5 };
+        assert_eq!(walk.broken(), [told(2), told(5), gap, unnumbered, told(6)]);
+        let head = link(&chain[5].1);
+        assert_eq!(walk.clone().end(Some(&head)), (head, vec![]), "where the head is, it may be the last");
+        assert_eq!(walk.end(None).1, []);
+    }
+
+    #[test]
     fn an_anchor_beyond_the_end_tells_how_many_are_missing() {
         let chain = chain_of(5);
         let (short, anchor) = (&chain[..2], link(&chain[4].1));
@@ -318,6 +376,30 @@ mod tests {
         assert_eq!(walked(short, &anchor, &[]), [Broken::Head { found: 2, head: 5 }]);
         let forged = Link { seq: 2, hash: anchor.hash };
         assert_eq!(walked(&chain, &link(&chain[4].1), &[forged]), [Broken::Anchor { seq: 2 }]);
+    }
+
+    #[test]
+    fn an_event_ahead_of_the_clock_tells_of_no_server_at_work() {
+        let at = |seconds: i64| DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap();
+        let left = |seconds: i64, made: Option<u64>| {
+            let id = made.map_or(Uuid::from_u128(1), |made| {
+                let made = uuid::Timestamp::from_unix(uuid::NoContext, 1_700_000_000 + made, 0);
+                Uuid::new_v7(made)
+            });
+            Event { at: at(seconds), id, request_id: Some("r".to_owned()), ..event(1) }
+        };
+        for (event, told) in [
+            (event(1), None),
+            (left(0, None), Some(at(0))),
+            (left(9, Some(9)), Some(at(9))),
+            (left(90, Some(9)), Some(at(9))),
+            (left(0, Some(90)), Some(at(0))),
+            (left(9000, None), None),
+            (left(9000, Some(9)), Some(at(9))),
+            (left(9000, Some(9000)), None),
+        ] {
+            assert_eq!(at_work(&event, at(100)), told, "{event:?}");
+        }
     }
 
     #[test]

@@ -76,6 +76,19 @@ impl StoreError {
         matches!(self, Self::Other(error) if code(error).as_deref() == Some("42501"))
     }
 
+    /// What of a row cannot be read, if that is what this error tells of one.
+    pub fn unreadable(&self) -> Option<String> {
+        if let Self::Corrupt(what) = self {
+            return Some((*what).to_owned());
+        }
+        let Self::Other(error) = self else { return None };
+        if let Some(sqlx::Error::ColumnDecode { index, .. }) = inner(error) {
+            return Some(index.trim_matches('"').to_owned());
+        }
+        // Nothing where something must be.
+        matches!(error, DbErr::Type(_)).then(|| "value".to_owned())
+    }
+
     /// Whether this unique key is the one that is taken.
     pub fn is_taken(&self, key: &str) -> bool {
         matches!(self, Self::Unique(taken) if taken.contains(key))

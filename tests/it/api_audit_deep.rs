@@ -1,9 +1,15 @@
 //! `waybill audit verify --deep`: a ledger that nobody has touched is sound, and each way of tampering is named.
 
+use std::collections::BTreeSet;
+
 use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use waybill::{
     domain::{chain::Link, vocabulary::Scope},
+    store::audit::{
+        rows::{self, Table},
+        unread::Cursor,
+    },
     usecase::{
         audit::{self, Asked, Report},
         upkeep,
@@ -12,8 +18,12 @@ use waybill::{
 
 use crate::{
     api_audit::sealed,
+    api_scans::{plain, scans},
     db_test,
-    support::api::{Api, id_of, image, release, start_body},
+    support::{
+        api::{Api, id_of, image, release, start_body},
+        db::TestDb,
+    },
 };
 
 /// Something of every kind that events tell of, with an unsealed tail.
@@ -38,6 +48,10 @@ async fn history(api: &Api) {
     with_image["version"] = json!("2");
     with_image["image"] = json!(image('a'));
     api.post("/services/shop/releases", with_image).await.ok(200);
+    for critical in [0, 3] {
+        let at = format!("2026-01-01T0{critical}:00:00Z");
+        api.post(&scans("2"), plain("snyk", &at, critical)).await.ok(201);
+    }
     api.deployed("shop/dev", "1").await;
     api.deployed("shop/dev", "2").await;
     let mut rollback = start_body("shop/dev", "1");
@@ -180,6 +194,16 @@ const TAMPERED: &[(&str, &str)] = &[
         "UPDATE target SET current_artefact = 'x' WHERE current_artefact IS NOT NULL",
         "target shop in dev: what it calls current",
     ),
+    (
+        "UPDATE target SET last_at = NULL WHERE running_deployment_id IS NOT NULL",
+        "target pay in new: its last_started_at and last_at are not",
+    ),
+    (
+        "UPDATE target SET last_started_at = '2099-01-01T00:00:00+00:00' WHERE current_artefact IS NOT NULL",
+        "target shop in dev: its last_started_at and last_at are not",
+    ),
+    ("UPDATE scan SET artefact = 'sha256:bbb' WHERE latest", ": its artefact is not that of its release"),
+    ("UPDATE scan SET critical = 0 WHERE latest", ": its counts is "),
     ("UPDATE approval SET comment = 'fine' WHERE decision = 'approved'", ": its comment is \"fine\""),
     ("UPDATE approval SET image = 'evil@sha256:1' WHERE decision = 'approved'", ": its image is "),
     ("UPDATE approval SET actor_subject = 'eve' WHERE decision = 'approved'", ": its actor is "),
@@ -246,6 +270,86 @@ db_test!(
     }
 );
 
+/// Cells that SQLite keeps and nobody can read, and what is found then: a part of one of the lines.
+const UNREADABLE: &[(&str, &str)] = &[
+    ("UPDATE deployment SET lease_seconds = 'abc' WHERE recorded", ": it holds an unreadable lease_seconds"),
+    ("UPDATE deployment SET id = 'aa' WHERE recorded", "deployment aa: it holds an unreadable id"),
+    ("UPDATE service SET created_at = 'garbage' WHERE name = 'shop'", ": it holds an unreadable created_at"),
+    (
+        "UPDATE approval SET created_at = 'garbage' WHERE decision = 'approved'",
+        ": it holds an unreadable created_at",
+    ),
+    ("UPDATE scan SET created_at = 'garbage' WHERE latest", ": it holds an unreadable created_at"),
+    ("UPDATE freeze_window SET created_at = 'garbage'", ": it holds an unreadable created_at"),
+    ("UPDATE token SET id = x'0102' WHERE name = 'ci'", "token 0102: it holds an unreadable id"),
+    (
+        "UPDATE token SET scopes = x'ff' WHERE name = 'ci'",
+        "token ci: its scopes cannot be relied on: it is no text",
+    ),
+    (
+        "UPDATE environment SET name = x'ff', policy = NULL WHERE name = 'prod'",
+        "environment ff: only half of its policy is there",
+    ),
+    ("UPDATE event SET occurred_at = 'garbage' WHERE seq = 4", "event 4: it holds an unreadable occurred_at"),
+    ("UPDATE event SET id = x'0102' WHERE seq = 4", "event 4: it holds an unreadable id"),
+    ("UPDATE event SET seq = 'four', id = x'0102' WHERE seq = 4", "event 0102: it holds an unreadable "),
+    ("UPDATE event SET seq = 'four' WHERE seq = 4", "event 4 is missing: the chain goes on with 5"),
+    (
+        "UPDATE event SET occurred_at = 'garbage' WHERE kind = 'deployment.started' AND seq IS NULL",
+        ": it holds an unreadable occurred_at",
+    ),
+    ("UPDATE chain_head SET sealed_at = 'garbage'", "the chain's head holds an unreadable sealed_at"),
+];
+
+#[tokio::test]
+async fn a_cell_that_cannot_be_read_is_named_and_hides_nothing() {
+    let db = TestDb::sqlite().await;
+    let api = Api::new(&db).await;
+    history(&api).await;
+    let sql = api.sql().await;
+    sql.execute_unprepared("PRAGMA foreign_keys = OFF").await.unwrap();
+    let asked = Asked { deep: true, ..Asked::default() };
+    for (statement, finding) in UNREADABLE {
+        sql.execute_unprepared("BEGIN").await.unwrap();
+        let done = sql.execute_unprepared(statement).await.unwrap();
+        assert_eq!(done.rows_affected(), 1, "{statement}");
+        sql.execute_unprepared("UPDATE service SET owner = 'me' WHERE name = 'pay'").await.unwrap();
+        let found = lines(&audit::verify_on(&sql, &asked).await.unwrap());
+        for part in [finding, "service pay: its description is "] {
+            assert!(found.iter().any(|line| line.contains(part)), "{statement}: {found:#?}");
+        }
+        sql.execute_unprepared("ROLLBACK").await.unwrap();
+    }
+    db.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_on_one_page_and_the_others_are_too() {
+    let db = TestDb::sqlite().await;
+    let api = Api::new(&db).await;
+    let ids = ["'aaaaaaaaaaaaaaaa'", "'b'", "x'00'", "x'ff'", "x'ffff'"];
+    for (n, id) in ids.iter().enumerate() {
+        api.post("/tokens", json!({ "name": format!("t{n}"), "scopes": ["read"] })).await.ok(201);
+        api.post("/tokens", json!({ "name": format!("u{n}"), "scopes": ["read"] })).await.ok(201);
+        let sql = api.sql().await;
+        sql.execute_unprepared(&format!("UPDATE token SET id = {id} WHERE name = 't{n}'")).await.unwrap();
+    }
+    let rows = 1 + 2 * ids.len();
+    for limit in [1, 2, 3, 100] {
+        let (mut place, mut found) = (Cursor::default(), Vec::new());
+        loop {
+            let page = rows::page(api.app.db.read(), Table::Token, &mut place, limit).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page.into_iter().map(|row| row.map(|row| row.key.to_string())));
+            assert!(found.len() <= rows, "{found:?}");
+        }
+        let read: BTreeSet<_> = found.iter().filter_map(|row| row.as_ref().ok()).collect();
+        assert_eq!((found.len(), read.len()), (rows, rows - 4), "{limit}: {found:?}");
+    }
+}
+
 db_test!(
     async fn what_waits_for_its_seal_is_a_fault_once_a_server_could_have_sealed_it(db: TestDb) {
         let api = Api::new(&db).await;
@@ -270,6 +374,34 @@ db_test!(
         );
         sealed(&api).await;
         assert_eq!(lines(&verified(&api, &[], false).await), [""; 0]);
+    }
+);
+
+db_test!(
+    async fn what_a_wrong_clock_has_put_ahead_tells_of_no_server_at_work(db: TestDb) {
+        let api = Api::new(&db).await;
+        api.deployed("shop/dev", "1").await;
+        let sql = api.sql().await;
+        let moved = async |to: &str, condition: &str| {
+            let statement = format!("UPDATE event SET occurred_at = '{to}' WHERE {condition}");
+            assert!(sql.execute_unprepared(&statement).await.unwrap().rows_affected() > 0);
+        };
+        // As when the server stopped long ago, right after all of this.
+        moved("2020-01-01T00:00:00+00:00", "seq IS NULL").await;
+        let id = if db.is_postgres() {
+            "'016f5e66-e800-7000-8000-000000000001'"
+        } else {
+            "x'016f5e66e80070008000000000000001'"
+        };
+        let made_then = format!("UPDATE event SET id = {id} WHERE kind = 'deployment.succeeded'");
+        sql.execute_unprepared(&made_then).await.unwrap();
+        moved("2099-01-01T00:00:00+00:00", "kind = 'deployment.succeeded'").await;
+        assert_eq!(lines(&verified(&api, &[], false).await), [""; 0]);
+        moved("2020-01-01T02:00:00+00:00", "kind = 'deployment.succeeded'").await;
+        assert_eq!(lines(&verified(&api, &[], false).await), [""; 0], "it was made when the others were");
+        moved("2020-01-01T02:00:00+00:00", "kind = 'deployment.started'").await;
+        let found = lines(&verified(&api, &[], false).await);
+        assert!(found.len() == 1 && found[0].contains("were not sealed, the oldest of 2020"), "{found:?}");
     }
 );
 
@@ -313,18 +445,22 @@ db_test!(
             "policy = NULL, policy_version = 1",
             "policy = '{}', policy_version = NULL",
             "policy = NULL, policy_version = NULL, lockdown_reason = 'x'",
+            "lockdown_token = 'x', lockdown_subject = 'x'",
         ] {
             sql.execute_unprepared(&format!("UPDATE environment SET {policy} WHERE name = 'prod'"))
                 .await
                 .unwrap();
             api.start("shop/prod", "2").await.problem(500, "internal");
-            let found = db.findings().await;
-            assert!(
-                found.iter().any(|line| line.contains("prod") || line.contains("unreadable")),
-                "{policy}: {found:?}"
-            );
+            for deep in [false, true] {
+                let found = lines(&verified(&api, &[], deep).await);
+                assert!(
+                    found.iter().any(|line| line.starts_with("environment prod: ")),
+                    "{policy}: {found:?}"
+                );
+            }
         }
-        let whole = "UPDATE environment SET lockdown_reason = NULL WHERE name = 'prod'";
+        let whole = "UPDATE environment SET lockdown_reason = NULL, lockdown_token = NULL, lockdown_subject = NULL \
+                     WHERE name = 'prod'";
         sql.execute_unprepared(whole).await.unwrap();
         api.started("shop/prod", "2").await;
     }

@@ -127,6 +127,7 @@ async fn the_audit_log_is_checked_from_the_command_line() {
     let sql = sea_orm::Database::connect(&db.url).await.unwrap();
     sql.execute_unprepared("UPDATE event SET actor_token = 'mallory' WHERE seq = 2").await.unwrap();
     sql.execute_unprepared("UPDATE service SET owner = 'mallory' WHERE name = 'pay'").await.unwrap();
+    sql.execute_unprepared("UPDATE token SET name = 'a\u{202e}b\nc\u{1b}[2J'").await.unwrap();
     sql.close().await.unwrap();
     let broken = verify();
     assert_eq!(broken.status.code(), Some(1));
@@ -136,7 +137,9 @@ async fn the_audit_log_is_checked_from_the_command_line() {
         lines[0].starts_with("event 2 was changed") && lines[1].starts_with("service pay: its "),
         "{said}"
     );
-    assert!(lines[2].contains("2 faults found"), "{said}");
+    // Nothing that somebody has written there is obeyed by a terminal.
+    assert!(lines[2].contains(r#": its name is "a\u{202e}b\nc\u001b[2J", but its events say "#), "{said}");
+    assert!(lines[3].contains("3 faults found"), "{said}");
     fs::write(&log, "no head here").unwrap();
     let nothing = verify();
     assert!(!nothing.status.success(), "a log without a head does not pass for one that was checked");

@@ -19,6 +19,7 @@ use crate::{
         chain::Link,
     },
     usecase::audit::{self, Asked, Report},
+    visible,
 };
 
 /// The most bytes of a line of a log that are looked at.
@@ -103,7 +104,7 @@ fn tell(report: &Report, anchored: usize) -> anyhow::Result<ExitCode> {
     if findings.count() > 0 {
         let mut err = anstream::stderr().lock();
         for finding in findings.listed() {
-            writeln!(err, "{finding}")?;
+            writeln!(err, "{}", visible::one_line(&finding.to_string()))?;
         }
         let listed = u64::try_from(findings.listed().len()).unwrap_or(u64::MAX);
         let more = match findings.count().saturating_sub(listed) {

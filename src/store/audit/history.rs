@@ -1,9 +1,10 @@
 //! What rows say of each other: the order of a target's successes decides who superseded whom, how long each stayed and
-//! what is current; the order of scans which of them count. Each query gives only the rows that say otherwise.
+//! what is current; the order of scans which of them count, and their releases what they are of. Each query gives only
+//! the rows that say otherwise.
 
 use sea_orm::{ConnectionTrait, QueryResult};
-use uuid::Uuid;
 
+use super::unread::shown;
 use crate::store::{error::StoreError, sql::Sql};
 
 /// A row, and what of it the others contradict.
@@ -34,11 +35,17 @@ const TARGETS: &str = "SELECT s.name AS service_name, e.name AS environment_name
      ORDER BY x.finished_at DESC) AS place FROM deployment x WHERE x.status = 'succeeded') c \
      ON c.service_id = t.service_id AND c.environment_id = t.environment_id AND c.place = 1 \
      LEFT JOIN deployment r ON r.service_id = t.service_id AND r.environment_id = t.environment_id \
-     AND r.status = 'running' WHERE ";
+     AND r.status = 'running' \
+     LEFT JOIN (SELECT x.service_id, x.environment_id, MAX(x.started_at) AS started_at, \
+     MAX(COALESCE(x.finished_at, x.started_at)) AS at FROM deployment x GROUP BY x.service_id, x.environment_id) l \
+     ON l.service_id = t.service_id AND l.environment_id = t.environment_id WHERE ";
 
 const SCANS: &str = "SELECT q.id FROM (SELECT c.id, c.latest, ROW_NUMBER() OVER \
      (PARTITION BY c.service_id, c.artefact, c.scanner ORDER BY c.scanned_at DESC, c.created_at DESC, c.id DESC) \
      AS place FROM scan c) q WHERE q.latest <> (q.place = 1)";
+
+/// A release is scanned as what it is: its image cannot change afterwards.
+const SCANNED: &str = "SELECT c.id FROM scan c JOIN release r ON r.id = c.release_id WHERE c.artefact IS DISTINCT FROM r.artefact";
 
 /// Finds the rows that others contradict, at most `limit` of each kind.
 pub async fn contradicted(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Contradicted>, StoreError> {
@@ -79,6 +86,7 @@ pub async fn contradicted(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec
     found.extend(by_id(conn, decisions, ("deployment", wrong), limit).await?);
     let wrong = "its latest does not follow from when the scans of its artefact were made";
     found.extend(by_id(conn, SCANS, ("scan", wrong), limit).await?);
+    found.extend(by_id(conn, SCANNED, ("scan", "its artefact is not that of its release"), limit).await?);
     found.extend(targets(conn, limit).await?);
     Ok(found)
 }
@@ -90,11 +98,8 @@ async fn by_id(
     limit: i64,
 ) -> Result<Vec<Contradicted>, StoreError> {
     let rows = Sql::new(format!("{query} LIMIT ")).bind(limit).all(conn).await?;
-    let read = |row: &QueryResult| {
-        let id: Uuid = row.try_get("", "id")?;
-        Ok(Contradicted { row: format!("{row_name} {id}"), wrong })
-    };
-    rows.iter().map(read).collect()
+    let read = |row: &QueryResult| Contradicted { row: format!("{row_name} {}", shown(row, "id")), wrong };
+    Ok(rows.iter().map(read).collect())
 }
 
 async fn targets(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Contradicted>, StoreError> {
@@ -124,13 +129,16 @@ async fn targets(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Contradi
             .as_slice(),
             "what it calls running is not its running deployment as that is on record",
         ),
+        (
+            [("last_started_at", "l.started_at"), ("last_at", "l.at")].as_slice(),
+            "its last_started_at and last_at are not when its deployments last started and changed",
+        ),
     ] {
         let differs = copies.iter().map(|(copy, of)| format!("t.{copy} IS DISTINCT FROM {of}"));
         let condition = differs.collect::<Vec<_>>().join(" OR ");
         let rows = Sql::new(format!("{TARGETS}{condition} LIMIT ")).bind(limit).all(conn).await?;
         for row in rows {
-            let (service, environment): (String, String) =
-                (row.try_get("", "service_name")?, row.try_get("", "environment_name")?);
+            let (service, environment) = (shown(&row, "service_name"), shown(&row, "environment_name"));
             found.push(Contradicted { row: format!("target {service} in {environment}"), wrong });
         }
     }

@@ -2,11 +2,13 @@
 
 pub mod history;
 pub mod rows;
+pub mod unread;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult as _, QueryResult};
 use uuid::Uuid;
 
+use self::unread::{Cursor, Unread, id, shown, told_apart};
 use crate::{
     domain::{
         actor::Actor,
@@ -22,31 +24,32 @@ use crate::{
 /// An event as its row holds it, whole or not.
 #[derive(Clone, Debug)]
 pub struct Logged {
-    /// The event; its seal is there only where all of it is.
-    pub event: Event,
-    /// Its number, if it has one.
+    /// The event, or that its row cannot be read; its seal is there only where all of it is.
+    pub event: Result<Event, Unread>,
+    /// Its number, if it has one that can be read.
     pub seq: Option<i64>,
 }
 
 fn logged(row: &QueryResult) -> Result<Logged, StoreError> {
-    let model = Model::from_query_result(row, "")?;
+    let event = Model::from_query_result(row, "").map(event).map_err(StoreError::from);
+    Ok(Logged { event: told_apart(row, "id", event)?, seq: row.try_get("", "seq").ok() })
+}
+
+fn event(model: Model) -> Event {
     let seal = model.seq.zip(model.prev_hash).zip(model.hash);
-    Ok(Logged {
-        seq: model.seq,
-        event: Event {
-            id: model.id,
-            seal: seal.map(|((seq, prev_hash), hash)| Seal { seq, prev_hash, hash }),
-            at: model.occurred_at,
-            kind: model.kind,
-            actor: Actor { token: model.actor_token, subject: model.actor_subject },
-            service: model.service,
-            environment: model.environment,
-            version: model.version,
-            deployment_id: model.deployment_id,
-            request_id: model.request_id,
-            data: model.data,
-        },
-    })
+    Event {
+        id: model.id,
+        seal: seal.map(|((seq, prev_hash), hash)| Seal { seq, prev_hash, hash }),
+        at: model.occurred_at,
+        kind: model.kind,
+        actor: Actor { token: model.actor_token, subject: model.actor_subject },
+        service: model.service,
+        environment: model.environment,
+        version: model.version,
+        deployment_id: model.deployment_id,
+        request_id: model.request_id,
+        data: model.data,
+    }
 }
 
 /// What a reading of the log is confined to; an empty list confines nothing.
@@ -67,15 +70,15 @@ pub struct Only {
 /// How far the log was read: those that have a number first, then those that wait for one.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// After this number.
-    Numbered(i64),
-    /// After the one of this moment and id, of those that wait; none before the first.
-    Waiting(Option<(DateTime<Utc>, Uuid)>),
+    /// So far in the numbers.
+    Numbered(Cursor<i64>),
+    /// After so many of those that wait. There are few, and their times may be what cannot be read.
+    Waiting(i64),
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self::Numbered(i64::MIN)
+        Self::Numbered(Cursor::default())
     }
 }
 
@@ -87,28 +90,27 @@ pub async fn read_on(
     only: &Only,
     limit: i64,
 ) -> Result<Vec<Logged>, StoreError> {
-    if let Place::Numbered(after) = *place {
-        let mut sql = Sql::new(format!("SELECT {} FROM event v WHERE v.seq > ", columns::<Entity>("v", "")));
-        confine(sql.bind(after), only);
-        let rows = sql.push(" ORDER BY v.seq LIMIT ").bind(limit).all(conn).await?;
-        let read = rows.iter().map(logged).collect::<Result<Vec<_>, _>>()?;
-        if let Some(seq) = read.last().and_then(|last| last.seq) {
-            *place = Place::Numbered(seq);
+    let select = |seq: &str| {
+        let columns = columns::<Entity>("v", "");
+        let mut sql = Sql::new(format!("SELECT {columns} FROM event v WHERE v.seq IS {seq}"));
+        confine(&mut sql, only);
+        sql
+    };
+    if let Place::Numbered(cursor) = place {
+        let mut sql = select("NOT NULL");
+        cursor.seek(&mut sql, "v.seq", limit);
+        let read = sql.all(conn).await?.iter().map(logged).collect::<Result<Vec<_>, _>>()?;
+        cursor.pass(read.iter().map(|logged| logged.seq));
+        if !read.is_empty() {
             return Ok(read);
         }
-        *place = Place::Waiting(None);
+        *place = Place::Waiting(0);
     }
-    let Place::Waiting(after) = *place else { return Ok(Vec::new()) };
-    let mut sql = Sql::new(format!("SELECT {} FROM event v WHERE v.seq IS NULL", columns::<Entity>("v", "")));
-    if let Some((at, id)) = after {
-        sql.push(" AND (v.occurred_at, v.id) > (").bind(at).push(", ").bind(id).push(")");
-    }
-    confine(&mut sql, only);
-    let rows = sql.push(" ORDER BY v.occurred_at, v.id LIMIT ").bind(limit).all(conn).await?;
-    let read = rows.iter().map(logged).collect::<Result<Vec<_>, _>>()?;
-    if let Some(last) = read.last() {
-        *place = Place::Waiting(Some((last.event.at, last.event.id)));
-    }
+    let Place::Waiting(passed) = place else { return Ok(Vec::new()) };
+    let mut sql = select("NULL");
+    sql.push(" ORDER BY v.occurred_at, v.id LIMIT ").bind(limit).push(" OFFSET ").bind(*passed);
+    let read = sql.all(conn).await?.iter().map(logged).collect::<Result<Vec<_>, _>>()?;
+    *passed += i64::try_from(read.len()).unwrap_or(i64::MAX);
     Ok(read)
 }
 
@@ -135,14 +137,6 @@ fn within<T: Clone + Into<sea_orm::Value>>(sql: &mut Sql, column: &str, values: 
         sql.push(", ").bind(value.clone());
     }
     sql.push(")");
-}
-
-/// When a request last left an event that still waits for its seal: a server was at work then.
-pub async fn last_waiting_request(conn: &impl ConnectionTrait) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let sql = Sql::new(
-        "SELECT occurred_at FROM event WHERE seq IS NULL AND request_id IS NOT NULL ORDER BY occurred_at DESC LIMIT 1",
-    );
-    sql.one(conn).await?.map(|row| Ok(row.try_get("", "occurred_at")?)).transpose()
 }
 
 /// How many events that happened before the moment wait for their seal.
@@ -173,40 +167,65 @@ pub const KEPT: [Kept; 7] = [
     Kept { table: "freeze_window", name: "name", columns: &["environments", "tiers"] },
 ];
 
+/// Columns of an environment that are there together or not at all: with half of them, nothing starts there.
+const TOGETHER: [(&str, &[&str]); 2] = [
+    ("policy", &["policy", "policy_version"]),
+    ("lockdown", &["lockdown_reason", "lockdown_token", "lockdown_subject", "lockdown_since"]),
+];
+
+/// The environments that have half a policy or half a lockdown, with what it is that they have half of.
+pub async fn halves(conn: &impl ConnectionTrait) -> Result<Vec<(String, &'static str)>, StoreError> {
+    let mut found = Vec::new();
+    for (what, columns) in TOGETHER {
+        let all = |test: &str| {
+            columns.iter().map(|column| format!("{column} {test}")).collect::<Vec<_>>().join(" AND ")
+        };
+        let (none, whole) = (all("IS NULL"), all("IS NOT NULL"));
+        let sql = format!("SELECT name FROM environment WHERE NOT ({none}) AND NOT ({whole}) ORDER BY name");
+        for row in Sql::new(sql).all(conn).await? {
+            found.push((shown(&row, "name"), what));
+        }
+    }
+    Ok(found)
+}
+
 /// A row's JSON.
 #[derive(Clone, Debug)]
 pub struct KeptRow {
-    /// Its identity.
-    pub id: Uuid,
-    /// What people know it by, where that is not its id.
-    pub name: Option<String>,
-    /// Its columns with what they hold; none where they hold nothing.
-    pub texts: Vec<(&'static str, Option<String>)>,
+    /// What people know it by: its name, or its id.
+    pub name: String,
+    /// Those of its columns that hold something, with that.
+    pub texts: Vec<(&'static str, String)>,
+    /// Those that hold what is no text.
+    pub unread: Vec<&'static str>,
 }
 
-/// Reads the JSON of a table's rows after an id, in the order of the ids.
+/// Reads the JSON of a table's rows on from a place, in the order of the ids, and moves the place on.
 pub async fn kept(
     conn: &impl ConnectionTrait,
     kept: Kept,
-    after: Option<Uuid>,
+    place: &mut Cursor<Uuid>,
     limit: i64,
 ) -> Result<Vec<KeptRow>, StoreError> {
     let columns: Vec<_> = kept.columns.iter().map(|column| format!("k.\"{column}\"")).collect();
     let columns = columns.join(", ");
-    let named = kept.name != "id";
-    let name = if named { format!(", k.{} AS known_as", kept.name) } else { String::new() };
-    let mut sql = Sql::new(format!("SELECT k.id{name}, {columns} FROM \"{}\" k WHERE 1 = 1", kept.table));
-    if let Some(after) = after {
-        sql.push(" AND k.id > ").bind(after);
+    let Kept { table, name, .. } = kept;
+    let mut sql =
+        Sql::new(format!("SELECT k.id, k.{name} AS known_as, {columns} FROM \"{table}\" k WHERE 1 = 1"));
+    place.seek(&mut sql, "k.id", limit);
+    let rows = sql.all(conn).await?;
+    place.pass(rows.iter().map(|row| id(row, "id")));
+    Ok(rows.iter().map(|row| kept_row(kept, row)).collect())
+}
+
+fn kept_row(kept: Kept, row: &QueryResult) -> KeptRow {
+    let (mut texts, mut unread) = (Vec::new(), Vec::new());
+    for column in kept.columns {
+        match row.try_get::<Option<String>>("", column) {
+            Ok(Some(text)) => texts.push((*column, text)),
+            Ok(None) => {}
+            Err(_) => unread.push(*column),
+        }
     }
-    let rows = sql.push(" ORDER BY k.id LIMIT ").bind(limit).all(conn).await?;
-    let read = |row: &QueryResult| {
-        let text = |column: &&'static str| Ok((*column, row.try_get("", column)?));
-        Ok(KeptRow {
-            id: row.try_get("", "id")?,
-            name: if named { Some(row.try_get("", "known_as")?) } else { None },
-            texts: kept.columns.iter().map(text).collect::<Result<_, StoreError>>()?,
-        })
-    };
-    rows.iter().map(read).collect()
+    KeptRow { name: shown(row, "known_as"), texts, unread }
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::Only;
+use super::{
+    Only,
+    unread::{Cursor, Unread, id, told_apart},
+};
 use crate::{
     domain::audit::rows::{Key, Row},
     store::{
@@ -154,32 +157,20 @@ fn plain(table: &str, join: &str, columns: &str) -> Sql {
     Sql::new(format!("SELECT {columns} FROM {table} k{join} WHERE 1 = 1"))
 }
 
-/// A row that was read, or what of it cannot be.
-pub type Read = Result<Row, &'static str>;
-
-/// Reads the rows of a table after an id, in the order of the ids; one that holds what cannot be read does not keep the
-/// others from it.
+/// Reads the rows of a table on from a place, in the order of the ids, and moves the place on; one that cannot be read does
+/// not keep the others from it.
 pub async fn page(
     conn: &impl ConnectionTrait,
     table: Table,
-    after: Option<Uuid>,
+    place: &mut Cursor<Uuid>,
     limit: i64,
-) -> Result<Vec<(Uuid, Read)>, StoreError> {
+) -> Result<Vec<Result<Row, Unread>>, StoreError> {
     let (column, name) = table.id();
     let mut sql = table.select();
-    if let Some(after) = after {
-        sql.push(&format!(" AND {column} > ")).bind(after);
-    }
-    let rows = sql.push(&format!(" ORDER BY {column} LIMIT ")).bind(limit).all(conn).await?;
-    let read = |row: &QueryResult| {
-        let id = row.try_get("", name)?;
-        match table.read(row) {
-            Ok(row) => Ok((id, Ok(row))),
-            Err(StoreError::Corrupt(what)) => Ok((id, Err(what))),
-            Err(error) => Err(error),
-        }
-    };
-    rows.iter().map(read).collect()
+    place.seek(&mut sql, column, limit);
+    let rows = sql.all(conn).await?;
+    place.pass(rows.iter().map(|row| id(row, name)));
+    rows.iter().map(|row| told_apart(row, name, table.read(row))).collect()
 }
 
 /// Those of the rows that are there.
@@ -283,9 +274,10 @@ async fn scans(conn: &impl ConnectionTrait, wanted: &Wanted) -> Result<Vec<Key>,
     );
     among(&mut sql, "s.name", &wanted.of_services);
     among(sql.push(" AND "), "r.version", &wanted.versions);
-    let read = |row: &QueryResult| {
+    let read = |row: &QueryResult| -> Result<Key, DbErr> {
         let (service, version) = (row.try_get("", "name")?, row.try_get("", "version")?);
         Ok(Key::Scan(service, version, row.try_get("", "scanner")?, row.try_get("", "created_at")?))
     };
-    sql.all(conn).await?.iter().map(read).collect()
+    // One that cannot be read is found where the rows are read, and is none that an event tells of.
+    Ok(sql.all(conn).await?.iter().filter_map(|row| read(row).ok()).collect())
 }

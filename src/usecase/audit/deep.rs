@@ -17,6 +17,7 @@ use crate::{
         audit::{
             self, Logged, Only, Place, history,
             rows::{self, Table},
+            unread::{Cursor, Unread},
         },
         error::StoreError,
     },
@@ -29,17 +30,18 @@ const ROWS: i64 = 200;
 pub async fn compare(conn: &impl ConnectionTrait, findings: &mut Findings) -> Result<u64, StoreError> {
     let mut compared = 0;
     for table in Table::LASTING {
-        let mut after = None;
+        let mut place = Cursor::default();
         loop {
-            let page = rows::page(conn, table, after, ROWS).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(*last);
+            let page = rows::page(conn, table, &mut place, ROWS).await?;
+            if page.is_empty() {
+                break;
+            }
             compared += u64::try_from(page.len()).unwrap_or(u64::MAX);
             let mut read = Vec::new();
-            for (id, row) in page {
+            for row in page {
                 match row {
                     Ok(row) => read.push(row),
-                    Err(what) => findings.add(unreadable(table, id, what)),
+                    Err(unread) => findings.add(unreadable(table, &unread)),
                 }
             }
             compare_page(conn, table, &read, findings).await?;
@@ -53,8 +55,8 @@ pub async fn compare(conn: &impl ConnectionTrait, findings: &mut Findings) -> Re
     Ok(compared)
 }
 
-fn unreadable(table: Table, id: uuid::Uuid, what: &str) -> Finding {
-    Finding::about(format!("{} {id}", table.row()), format!("it holds an unreadable {what}"))
+fn unreadable(table: Table, Unread { shown, what, .. }: &Unread) -> Finding {
+    Finding::about(format!("{} {shown}", table.row()), format!("it holds an unreadable {what}"))
 }
 
 async fn compare_page(
@@ -88,7 +90,8 @@ async fn told(
         if read.is_empty() {
             return Ok(told);
         }
-        for Logged { event, .. } in &read {
+        // What cannot be read tells nothing; that it cannot is found where the log is read.
+        for event in read.iter().filter_map(|logged| logged.event.as_ref().ok()) {
             let data = data_of(&event.data);
             let Some(key) = Key::of(event, &data).filter(|key| wanted(key)) else { continue };
             let row = told.entry(key.clone()).or_default();
@@ -109,17 +112,20 @@ fn data_of(text: &str) -> Value {
 async fn compare_freezes(conn: &impl ConnectionTrait, findings: &mut Findings) -> Result<u64, StoreError> {
     let mut told = told(conn, &Table::Freeze.events(&BTreeSet::new()), |_| true).await?;
     let mut compared = 0;
-    let mut after = None;
+    let mut place = Cursor::default();
     loop {
-        let page = rows::page(conn, Table::Freeze, after, ROWS).await?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(*last);
-        for (id, row) in page {
+        let page = rows::page(conn, Table::Freeze, &mut place, ROWS).await?;
+        if page.is_empty() {
+            break;
+        }
+        for row in page {
             compared += 1;
-            let said = told.remove(&Key::Freeze(id)).unwrap_or_default();
             match row {
-                Ok(row) => findings.extend(said.compare(&row)),
-                Err(what) => findings.add(unreadable(Table::Freeze, id, what)),
+                Ok(row) => findings.extend(told.remove(&row.key).unwrap_or_default().compare(&row)),
+                Err(unread) => {
+                    unread.id.and_then(|id| told.remove(&Key::Freeze(id)));
+                    findings.add(unreadable(Table::Freeze, &unread));
+                }
             }
         }
     }
@@ -137,7 +143,8 @@ pub async fn check_rows_of(
     read: &[Logged],
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    let keys = read.iter().filter_map(|Logged { event, .. }| Key::of(event, &data_of(&event.data)));
+    let events = read.iter().filter_map(|logged| logged.event.as_ref().ok());
+    let keys = events.filter_map(|event| Key::of(event, &data_of(&event.data)));
     let keys: BTreeSet<Key> = keys.filter(|key| !matches!(key, Key::Freeze(_))).collect();
     let present = rows::present(conn, &keys).await?;
     findings.extend(keys.difference(&present).map(missing));

@@ -8,13 +8,13 @@ use sea_orm::ConnectionTrait;
 use crate::{
     domain::{
         audit::{Finding, Findings},
-        chain::{Broken, Link, Walk, sealed_before},
+        chain::{Broken, Link, Walk, at_work, sealed_before},
         json,
         policy::Policy,
     },
     store::{
-        audit::{self, KEPT, KeptRow, Logged, Only, Place},
-        db::Db,
+        audit::{self, KEPT, KeptRow, Logged, Only, Place, unread::Cursor},
+        db::{Db, now},
         error::StoreError,
         event,
     },
@@ -67,13 +67,30 @@ pub async fn verify(db: &Db, asked: &Asked) -> Result<Report, StoreError> {
 /// As [`verify`], on a connection that sees one state of the ledger.
 pub async fn verify_on(conn: &impl ConnectionTrait, asked: &Asked) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    check_log(conn, asked, &mut report).await?;
-    check_waiting(conn, &mut report).await?;
+    let (head, last_sealed) = head(conn, &mut report.findings).await?;
+    let last_request = check_log(conn, asked, head.as_ref(), &mut report).await?;
+    check_waiting(conn, sealed_before(last_sealed, last_request), &mut report).await?;
     check_kept(conn, &mut report.findings).await?;
     if asked.deep {
         report.compared = Some(deep::compare(conn, &mut report.findings).await?);
     }
     Ok(report)
+}
+
+/// The head of the chain and when it was last moved, where they can be read.
+async fn head(
+    conn: &impl ConnectionTrait,
+    findings: &mut Findings,
+) -> Result<(Option<Link>, Option<DateTime<Utc>>), StoreError> {
+    match event::head(conn).await {
+        Ok((link, moved_at)) => Ok((Some(link), moved_at)),
+        Err(error) => {
+            let what = error.unreadable().ok_or(error)?;
+            let wrong = format!("the row that names the chain's head holds an unreadable {what}");
+            findings.add(Finding { row: None, wrong });
+            Ok((None, None))
+        }
+    }
 }
 
 /// Follows the chain from its beginning to its head and fails at the first event that does not fit, or when it does not
@@ -83,26 +100,36 @@ pub async fn follow_chain(conn: &impl ConnectionTrait, anchor: Option<&Link>) ->
     let mut walk = Walk::new(anchor.cloned());
     let mut place = Place::default();
     while let Place::Numbered(_) = place {
-        for Logged { event, seq } in audit::read_on(conn, &mut place, &Only::default(), STEP).await? {
-            if let Some(seq) = seq {
-                walk.step(&event, seq, event.seal.as_ref());
-            }
+        for logged in audit::read_on(conn, &mut place, &Only::default(), STEP).await? {
+            step(&mut walk, &logged);
             if let Some(broken) = walk.broken().into_iter().next() {
                 return Err(broken.into());
             }
         }
     }
-    let (link, broken) = walk.end(&head);
+    let (link, broken) = walk.end(Some(&head));
     broken.into_iter().next().map_or(Ok(link), |broken| Err(broken.into()))
 }
 
-/// Reads the whole log once: the chain, and whether each event is JSON that reads the same to everybody.
+/// Goes on along the chain; what waits for its number is not in it yet.
+fn step(walk: &mut Walk, Logged { event, seq }: &Logged) {
+    match (event, seq) {
+        (Ok(event), Some(seq)) => walk.step(event, *seq, event.seal.as_ref()),
+        (Ok(_), None) => {}
+        (Err(unread), seq) => walk.unread(*seq, &unread.shown, &unread.what),
+    }
+}
+
+/// Reads the whole log once: the chain, and whether each event is JSON that reads the same to everybody. Tells when a
+/// request last left an event that still waits for its seal.
 async fn check_log(
     conn: &impl ConnectionTrait,
     asked: &Asked,
+    head: Option<&Link>,
     report: &mut Report,
-) -> Result<(), StoreError> {
-    let (head, _) = event::head(conn).await?;
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let now = now(conn).await?;
+    let mut last_request = None;
     let mut walk = Walk::new(asked.anchors.iter().cloned());
     let mut place = Place::default();
     loop {
@@ -113,14 +140,15 @@ async fn check_log(
         if asked.deep {
             deep::check_rows_of(conn, &read, &mut report.findings).await?;
         }
-        for Logged { event, seq } in &read {
-            if let Some(seq) = seq {
-                walk.step(event, *seq, event.seal.as_ref());
-            } else {
+        for logged in &read {
+            step(&mut walk, logged);
+            report.findings.extend(walk.broken());
+            let Logged { event: Ok(event), seq } = logged else { continue };
+            if seq.is_none() {
                 report.waiting += 1;
                 report.waiting_since.get_or_insert(event.at);
+                last_request = last_request.max(at_work(event, now));
             }
-            report.findings.extend(walk.broken());
             if let Err(error) = json::check(&event.data) {
                 report
                     .findings
@@ -128,22 +156,23 @@ async fn check_log(
             }
         }
     }
-    let (link, broken) = walk.end(&head);
+    let (link, broken) = walk.end(head);
     report.link = link;
     report.findings.extend(broken);
-    Ok(())
+    Ok(last_request)
 }
 
 fn name_of(id: uuid::Uuid, seq: Option<i64>) -> String {
     seq.map_or_else(|| format!("event {id}, which has no number yet"), |seq| format!("event {seq}"))
 }
 
-/// Finds events that the relay has left behind.
-async fn check_waiting(conn: &impl ConnectionTrait, report: &mut Report) -> Result<(), StoreError> {
-    let Some(oldest) = report.waiting_since else { return Ok(()) };
-    let (_, last_sealed) = event::head(conn).await?;
-    let last_request = audit::last_waiting_request(conn).await?;
-    let Some(before) = sealed_before(last_sealed, last_request) else { return Ok(()) };
+/// Finds events that the relay has left behind: those before the moment still wait.
+async fn check_waiting(
+    conn: &impl ConnectionTrait,
+    before: Option<DateTime<Utc>>,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let Some((oldest, before)) = report.waiting_since.zip(before) else { return Ok(()) };
     let late = audit::waiting_since(conn, before).await?;
     if late > 0 {
         let oldest = oldest.to_rfc3339_opts(SecondsFormat::Micros, true);
@@ -156,33 +185,43 @@ async fn check_waiting(conn: &impl ConnectionTrait, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// Reads all stored JSON: it must be JSON, have every key once, and where it is a policy, be one.
+/// Reads all stored JSON: it must be JSON, have every key once, and where it is a policy, be one. And finds the
+/// environments in which nothing starts because half of a policy or of a lockdown is there.
 async fn check_kept(conn: &impl ConnectionTrait, findings: &mut Findings) -> Result<(), StoreError> {
     for kept in KEPT {
-        let mut after = None;
+        let mut place = Cursor::default();
         loop {
-            let rows = audit::kept(conn, kept, after, STEP).await?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.id);
+            let rows = audit::kept(conn, kept, &mut place, STEP).await?;
+            if rows.is_empty() {
+                break;
+            }
             for row in &rows {
                 check_row(kept.table, row, findings);
             }
         }
     }
+    for (name, what) in audit::halves(conn).await? {
+        findings
+            .add(Finding::about(format!("environment {name}"), format!("only half of its {what} is there")));
+    }
     Ok(())
 }
 
 fn check_row(table: &str, row: &KeptRow, findings: &mut Findings) {
-    let name = row.name.clone().unwrap_or_else(|| row.id.to_string());
+    let mut unsound = |column: &str, why: String| {
+        let row = format!("{} {}", table.replace('_', " "), row.name);
+        findings.add(Finding::about(row, format!("its {column} cannot be relied on: {why}")));
+    };
     for (column, text) in &row.texts {
-        let Some(text) = text else { continue };
         let sound = json::check(text).and_then(|()| match *column {
             "policy" => serde_json::from_str::<Policy>(text).map(drop),
             _ => Ok(()),
         });
         if let Err(error) = sound {
-            let row = format!("{} {name}", table.replace('_', " "));
-            findings.add(Finding::about(row, format!("its {column} cannot be relied on: {error}")));
+            unsound(column, error.to_string());
         }
+    }
+    for column in &row.unread {
+        unsound(column, "it is no text".to_owned());
     }
 }
