@@ -168,6 +168,9 @@ struct Body {
     errors: Vec<FieldError>,
     /// The gate's decision, with every check (`gate-denied` only).
     decision: Option<Value>,
+    /// The deployment whose lease cannot be renewed: its `id`, its `status`, and in `taken_by` what was started in its
+    /// target since, or put on record; null if nothing was (`conflict` of a heartbeat only).
+    deployment: Option<Value>,
 }
 
 /// What only the request and the configuration know about a problem.
@@ -191,6 +194,7 @@ pub struct Problem {
     retry_after_seconds: Option<u32>,
     allow: Option<String>,
     decision: Option<Box<Value>>,
+    deployment: Option<Box<Value>>,
 }
 
 impl Problem {
@@ -203,6 +207,7 @@ impl Problem {
             retry_after_seconds: None,
             allow: None,
             decision: None,
+            deployment: None,
         }
     }
 
@@ -240,6 +245,13 @@ impl Problem {
         self
     }
 
+    /// The same with the deployment that it is about.
+    #[must_use]
+    pub fn with_deployment(mut self, deployment: Value) -> Self {
+        self.deployment = Some(Box::new(deployment));
+        self
+    }
+
     /// What kind of problem it is.
     pub fn code(&self) -> Code {
         self.code
@@ -266,6 +278,7 @@ impl Problem {
             request_id: context.request_id.clone(),
             errors: self.errors.clone(),
             decision: self.decision.as_deref().cloned(),
+            deployment: self.deployment.as_deref().cloned(),
         };
         let mut response = Response::builder()
             .status(self.code.status())

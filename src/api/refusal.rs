@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::{
-    api::problem::{Code, FieldError, Problem},
-    domain::fault::Fault,
+    api::{
+        problem::{Code, FieldError, Problem},
+        types::Time,
+    },
+    domain::{deployment::Named, fault::Fault},
     telemetry::chain,
     usecase::error::Error,
 };
@@ -27,6 +32,8 @@ impl From<Error> for Problem {
                 Self::new(Code::NotFound, format!("There is no {what} {name}."))
             }
             Error::Conflict(detail) => Self::new(Code::Conflict, sentence(&detail)),
+            Error::Lost { detail, deployment, taken_by } => Self::new(Code::Conflict, sentence(&detail))
+                .with_deployment(lost(&deployment, taken_by.as_deref())),
             Error::Repeated => {
                 Self::new(Code::Conflict, "A request with the same Idempotency-Key is being answered.")
             }
@@ -52,6 +59,18 @@ impl From<Error> for Problem {
             }
         }
     }
+}
+
+/// What a program needs to know of a deployment whose lease is lost: whether somebody else has its target.
+fn lost(Named { deployment, .. }: &Named, taken_by: Option<&Named>) -> Value {
+    let taken_by = taken_by.map(|Named { deployment, release, .. }| {
+        json!({
+            "id": deployment.id, "version": release.version, "status": deployment.status,
+            "recorded": deployment.standing.recorded, "actor": deployment.actor,
+            "started_at": Time::text(deployment.times.started_at),
+        })
+    });
+    json!({ "id": deployment.id, "status": deployment.status, "taken_by": taken_by })
 }
 
 fn sentence(text: &str) -> String {

@@ -47,7 +47,22 @@ impl Deployment {
             status: self.status,
             lease_expires_at: self.times.lease_expires_at,
             later_started: last_started_at.is_some_and(|last| last > self.times.started_at),
+            resumable_until: None,
         }
+    }
+
+    /// The same for a heartbeat, given how long a lease may be at most, and whether anything else was started in its target
+    /// since it started, or put on record as having happened since.
+    pub fn resumption(&self, max_lease: TimeDelta, overtaken: bool) -> Situation {
+        let until = self.times.started_at.checked_add_signed(max_lease).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Situation { later_started: overtaken, resumable_until: Some(until), ..self.situation(None) }
+    }
+
+    /// Makes it run again, as if its lease had never run out.
+    pub fn resume(&mut self) {
+        self.status = Status::Running;
+        self.times.finished_at = None;
+        self.times.expired_at = None;
     }
 }
 
@@ -94,7 +109,7 @@ pub struct Times {
     pub lease_expires_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// When it was found silent for too long; it stays known when a late result comes in.
+    /// When it was found silent for too long; it stays known when a late result comes in, and not when it is resumed.
     pub expired_at: Option<DateTime<Utc>>,
     /// The start of the stay it began or went on with.
     pub stay_started_at: Option<DateTime<Utc>>,
@@ -177,6 +192,8 @@ pub enum Command {
 pub enum Move {
     /// The lease begins anew.
     Renew,
+    /// It had expired and goes on, with a lease that begins anew.
+    Resume,
     /// It ends with this status.
     End(Status),
     /// It had ended so already; nothing changes.
@@ -187,17 +204,24 @@ pub enum Move {
 
 /// A command that the deployment's state does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the deployment is {status}; {}", remedy(*.status))]
+#[error("the deployment is {status}; {}", remedy(*.status, *.overtaken))]
 pub struct Refused {
     /// The state it is in.
     pub status: Status,
+    /// Whether it is too late because something else has happened in its target.
+    pub overtaken: bool,
 }
 
-fn remedy(status: Status) -> &'static str {
+fn remedy(status: Status, overtaken: bool) -> &'static str {
     match status {
         Status::Running => "it can be heartbeat or finished; its lease has not run out",
+        Status::Expired if overtaken => {
+            "it cannot be resumed, because something else was started or recorded in its target since; start a new one \
+             to deploy again"
+        }
         Status::Expired => {
-            "it may still be finished, unless a later deployment of its target has started; start a new one to deploy again"
+            "it cannot be resumed, because it started longer ago than `ledger.max_lease`; it may still be finished, \
+             as long as no later deployment of its target has started"
         }
         Status::Succeeded | Status::Failed | Status::Canceled => {
             "that is final; start a new one to deploy again"
@@ -214,14 +238,18 @@ pub struct Situation {
     pub lease_expires_at: Option<DateTime<Utc>>,
     /// Whether a later deployment of its target has started.
     pub later_started: bool,
+    /// Until when a heartbeat resumes it after its lease has run out.
+    pub resumable_until: Option<DateTime<Utc>>,
 }
 
 /// What a command does to a deployment in this situation: the whole state machine.
 pub fn advance(situation: Situation, command: Command, now: DateTime<Utc>) -> Result<Move, Refused> {
-    let Situation { status, lease_expires_at, later_started } = situation;
+    let Situation { status, lease_expires_at, later_started, resumable_until } = situation;
+    let resumable = resumable_until.is_some_and(|until| now <= until) && !later_started;
     let overdue = lease_expires_at.is_some_and(|end| end <= now);
     match (status, command) {
         (Status::Running, Command::Heartbeat) => Ok(Move::Renew),
+        (Status::Expired, Command::Heartbeat) if resumable => Ok(Move::Resume),
         (Status::Running, Command::Expire) if overdue => Ok(Move::End(Status::Expired)),
         (Status::Running, Command::Preempt) => Ok(Move::End(Status::Canceled)),
         (Status::Expired, Command::Finish(outcome)) if later_started => Ok(Move::KeepLate(outcome)),
@@ -230,7 +258,7 @@ pub fn advance(situation: Situation, command: Command, now: DateTime<Utc>) -> Re
         (
             Status::Running | Status::Succeeded | Status::Failed | Status::Canceled | Status::Expired,
             Command::Heartbeat | Command::Finish(_) | Command::Expire | Command::Preempt,
-        ) => Err(Refused { status }),
+        ) => Err(Refused { status, overtaken: later_started }),
     }
 }
 
@@ -255,7 +283,7 @@ mod tests {
     }
 
     fn situation(status: Status, later_started: bool) -> Situation {
-        Situation { status, lease_expires_at: Some(at(60)), later_started }
+        Situation { status, lease_expires_at: Some(at(60)), later_started, resumable_until: Some(at(100)) }
     }
 
     #[test]
@@ -271,7 +299,10 @@ mod tests {
     #[test]
     fn a_lease_runs_out_at_its_end_and_not_before() {
         let running = situation(Status::Running, false);
-        assert_eq!(advance(running, Command::Expire, at(59)), Err(Refused { status: Status::Running }));
+        assert_eq!(
+            advance(running, Command::Expire, at(59)),
+            Err(Refused { status: Status::Running, overtaken: false })
+        );
         assert_eq!(advance(running, Command::Expire, at(60)), Ok(Move::End(Status::Expired)));
     }
 
@@ -282,6 +313,18 @@ mod tests {
         assert_eq!(end, Ok(Move::End(Status::Succeeded)));
         let late = advance(situation(Status::Expired, true), finish, at(99));
         assert_eq!(late, Ok(Move::KeepLate(Outcome::Succeeded)));
+    }
+
+    #[test]
+    fn a_heartbeat_resumes_an_expired_one_for_a_while_and_until_another_has_its_place() {
+        let beat = |later, second| advance(situation(Status::Expired, later), Command::Heartbeat, at(second));
+        assert_eq!((beat(false, 61), beat(false, 100)), (Ok(Move::Resume), Ok(Move::Resume)));
+        let (late, overtaken) = (beat(false, 101).unwrap_err(), beat(true, 61).unwrap_err());
+        assert!(late.to_string().contains("may still be finished"), "{late}");
+        assert!(overtaken.to_string().contains("something else was started"), "{overtaken}");
+        for status in [Status::Succeeded, Status::Failed, Status::Canceled] {
+            assert!(advance(situation(status, false), Command::Heartbeat, at(61)).is_err(), "{status}");
+        }
     }
 
     #[test]
@@ -306,12 +349,15 @@ mod tests {
         fn no_walk_leaves_a_final_state(commands in prop::collection::vec((command(), 0i64..120, any::<bool>()), 1..20)) {
             let mut status = Status::Running;
             for (command, second, later) in commands {
-                if let Ok(Move::End(next)) = advance(situation(status, later), command, at(second)) {
-                    prop_assert!(matches!(status, Status::Running | Status::Expired), "{status} moved to {next}");
-                    prop_assert!(next != Status::Running);
-                    prop_assert!(status == Status::Running || !later, "a late result counted after a later start");
-                    status = next;
-                }
+                let next = match advance(situation(status, later), command, at(second)) {
+                    Ok(Move::End(next)) => next,
+                    Ok(Move::Resume) => Status::Running,
+                    Ok(Move::Renew | Move::Already | Move::KeepLate(_)) | Err(_) => continue,
+                };
+                prop_assert!(matches!(status, Status::Running | Status::Expired), "{status} moved to {next}");
+                prop_assert!(next != Status::Running || status == Status::Expired, "{status} was resumed");
+                prop_assert!(status == Status::Running || !later, "it moved after a later start");
+                status = next;
             }
         }
     }

@@ -33,6 +33,8 @@ pub enum EventKind {
     DeploymentStarted,
     /// A deployment was put on record after the fact.
     DeploymentRecorded,
+    /// A deployment whose lease had run out was heard of again, and goes on.
+    DeploymentResumed,
     /// A deployment ended with this status.
     DeploymentEnded(Status),
     /// A result came in after a later deployment had started.
@@ -81,6 +83,7 @@ impl EventKind {
             Self::ReleaseImageAdded => "release.image-added",
             Self::DeploymentStarted => "deployment.started",
             Self::DeploymentRecorded => "deployment.recorded",
+            Self::DeploymentResumed => "deployment.resumed",
             Self::DeploymentEnded(Status::Succeeded) => "deployment.succeeded",
             Self::DeploymentEnded(Status::Failed) => "deployment.failed",
             Self::DeploymentEnded(Status::Canceled) => "deployment.canceled",

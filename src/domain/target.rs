@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{actor::Actor, release::Identity};
+use crate::domain::{actor::Actor, deployment::Deployment, release::Identity};
 
 /// A target's state, as its row holds it while the row is locked.
 #[derive(Clone, Debug)]
@@ -91,6 +91,18 @@ impl Target {
             last_started_at: None,
             last_at: None,
         }
+    }
+
+    /// Gives the target back to a deployment of its own whose lease had run out, as if it had never been free. Nothing else
+    /// has happened in it since that one started.
+    pub fn resume(&mut self, deployment: &Deployment) {
+        self.running = Some(Running {
+            deployment_id: deployment.id,
+            release_id: deployment.release_id,
+            since: deployment.times.started_at,
+            actor: deployment.actor.clone(),
+        });
+        self.last_at = Some(deployment.times.started_at);
     }
 
     /// The start of the stay, when `artefact` becomes current at `at`: the same artefact again does not break it.

@@ -177,10 +177,33 @@ pub async fn lock(
     }))
 }
 
-/// Renews a lease, and notes what the pipeline says.
+/// What was started in the deployment's target since it started, or put on record as having happened since: the last of it.
+pub async fn overtaking(
+    conn: &impl ConnectionTrait,
+    deployment: &Deployment,
+) -> Result<Option<Named>, StoreError> {
+    let mut sql = Sql::new(format!(
+        "SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE d.service_id = ",
+        columns::<Entity>("d", "")
+    ));
+    sql.bind(deployment.service_id).push(" AND d.environment_id = ").bind(deployment.environment_id);
+    sql.push(" AND d.id <> ").bind(deployment.id);
+    sql.push(" AND (d.started_at > ").bind(deployment.times.started_at);
+    sql.push(" OR d.finished_at > ").bind(deployment.times.started_at);
+    sql.push(") ORDER BY d.started_at DESC, d.id DESC LIMIT 1");
+    sql.one(conn).await?.map(|row| named_from_row(&row, "")).transpose()
+}
+
+/// Renews a lease, also one that had run out, and notes what the pipeline says.
 pub async fn renew(conn: &impl ConnectionTrait, deployment: &Deployment) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE deployment SET heartbeat_at = ");
-    sql.bind(deployment.times.heartbeat_at)
+    let mut sql = Sql::new("UPDATE deployment SET status = ");
+    sql.bind(deployment.status.as_str())
+        .push(", finished_at = ")
+        .bind(deployment.times.finished_at)
+        .push(", expired_at = ")
+        .bind(deployment.times.expired_at)
+        .push(", heartbeat_at = ")
+        .bind(deployment.times.heartbeat_at)
         .push(", lease_expires_at = ")
         .bind(deployment.times.lease_expires_at);
     sql.push(", message = ").bind(deployment.progress.message.clone());

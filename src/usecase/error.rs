@@ -1,7 +1,7 @@
 //! Why a use case did not do what was asked.
 
 use crate::{
-    domain::fault::Fault,
+    domain::{deployment::Named, fault::Fault},
     store::{db::Transient, error::StoreError},
 };
 
@@ -22,6 +22,16 @@ pub enum Error {
     /// The ledger's state does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// The deployment's lease cannot be renewed, because it has ended.
+    #[error("{detail}")]
+    Lost {
+        /// Why, and what can be done.
+        detail: String,
+        /// The deployment.
+        deployment: Box<Named>,
+        /// What was started in its target since, or put on record.
+        taken_by: Option<Box<Named>>,
+    },
     /// It was edited since it was read.
     #[error("{0}")]
     Stale(String),
@@ -104,6 +114,7 @@ impl Transient for Error {
             Self::Invalid(_)
             | Self::NotFound { .. }
             | Self::Conflict(_)
+            | Self::Lost { .. }
             | Self::Stale(_)
             | Self::Forbidden(_)
             | Self::Unauthenticated(_)

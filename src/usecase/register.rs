@@ -65,6 +65,12 @@ pub async fn lock_target(
 /// Fails when nothing may start in the target because its service or its environment is archived, or the environment only
 /// looks like production.
 pub fn refuse_closed(target: &Locked, service: &Name, environment: &Name) -> Result<(), Error> {
+    refuse_archived(target, service.as_str(), environment.as_str())?;
+    refuse_lookalike(&target.environment, target.other_production, "confirm")
+}
+
+/// Fails when the target's service or its environment is archived.
+pub fn refuse_archived(target: &Locked, service: &str, environment: &str) -> Result<(), Error> {
     for (archived, what, name) in [
         (target.service_archived, "service", service),
         (target.environment.archived_at.is_some(), "environment", environment),
@@ -75,7 +81,7 @@ pub fn refuse_closed(target: &Locked, service: &Name, environment: &Name) -> Res
             )));
         }
     }
-    refuse_lookalike(&target.environment, target.other_production, "confirm")
+    Ok(())
 }
 
 fn refuse_lookalike(environment: &Environment, another_is_kept: bool, remedy: &str) -> Result<(), Error> {

@@ -36,6 +36,8 @@ const SERVICES: [&str; 2] = ["shop", "pay"];
 const VERSIONS: [&str; 6] = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"];
 const SEEDS: [u64; 3] = [1, 20, 300];
 const STEPS: u32 = 600;
+/// At the end everybody is silent for a while, so often.
+const ROUNDS_OF_SILENCE: u32 = 2;
 
 /// A walk under way.
 struct Walk {
@@ -194,6 +196,7 @@ impl Walk {
             };
             *self.seen.entry(code).or_default() += 1;
         }
+        self.ledger.looked_at((question.service, question.environment), question.at);
         let outcome = if right.allowed { "allowed" } else { "denied" };
         *self.seen.entry(outcome.to_owned()).or_default() += 1;
         if !right.allowed {
@@ -206,8 +209,16 @@ impl Walk {
         let reverts_after = (question.kind == "rollback")
             .then(|| self.ledger.target(place).reverts_after(&artefact, question.at))
             .flatten();
-        let lease_ends = time(&started["lease_expires_at"]);
-        let run = Run { place, version: question.version, artefact, lease_ends, reverts_after };
+        let run = Run {
+            place,
+            version: question.version,
+            artefact,
+            started_at: time(&started["started_at"]),
+            lease_ends: time(&started["lease_expires_at"]),
+            found_silent: false,
+            recorded_since: false,
+            reverts_after,
+        };
         self.ledger.started(id_of(started), run);
     }
 
@@ -229,7 +240,7 @@ impl Walk {
             let at = (ended["status"] == "succeeded" && !again).then(|| time(&ended["finished_at"]));
             self.ledger.finished(&id, at);
         } else {
-            self.ledger.runs.remove(&id);
+            self.ledger.given_up(&id);
         }
     }
 
@@ -239,10 +250,37 @@ impl Walk {
             return;
         }
         let id = self.random.pick(&ids).clone();
+        self.beat(id).await;
+    }
+
+    /// Has the server find out which leases have run out, and has the pipelines of most go on.
+    async fn find_silent(&mut self) {
+        let eve = self.people.deployers[0].api.clone();
+        waybill::usecase::upkeep::expire_leases(&eve.app).await.unwrap();
+        let ids: Vec<String> =
+            self.ledger.targets.values().filter_map(|target| target.running.clone()).collect();
+        for (place, id) in ids.into_iter().enumerate() {
+            let deployment = self.people.admin.api.deployment(&id).await;
+            let Some(run) = self.ledger.runs.get_mut(&id) else { continue };
+            run.found_silent = deployment["status"] == "expired";
+            if run.found_silent && place % 3 != 2 {
+                self.beat(id).await;
+            }
+        }
+    }
+
+    async fn beat(&mut self, id: String) {
         let eve = self.people.deployers[0].api.clone();
         let answer = eve.post(&format!("/deployments/{id}/heartbeat"), json!({ "phase": "on" })).await;
-        if self.counts(&answer, &[200, 409], "a heartbeat") {
-            self.ledger.runs.get_mut(&id).unwrap().lease_ends = time(&answer.json()["lease_expires_at"]);
+        let goes_on = self.ledger.may_go_on(&id);
+        assert_eq!(answer.status, if goes_on { 200 } else { 409 }, "{self}: a heartbeat: {}", answer.text);
+        if !goes_on {
+            return;
+        }
+        let run = self.ledger.runs.get_mut(&id).unwrap();
+        run.lease_ends = time(&answer.json()["lease_expires_at"]);
+        if std::mem::take(&mut run.found_silent) {
+            *self.seen.entry("resumed".to_owned()).or_default() += 1;
         }
     }
 }
@@ -320,6 +358,14 @@ async fn walk(api: &Api, seed: u64, codes: &mut BTreeMap<String, u32>) {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+    for round in 1..=ROUNDS_OF_SILENCE {
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        walk.find_silent().await;
+        for step in 0..STEPS / 20 {
+            walk.step = STEPS * round + step;
+            walk.step().await;
+        }
+    }
     *codes = walk.seen;
 }
 
@@ -359,6 +405,7 @@ db_test!(
         for code in CODES {
             assert!(often(code) > 0, "no start failed by {code}: {seen:?}");
         }
+        assert!(often("resumed") > 0, "nothing that had expired went on: {seen:?}");
         assert!(often("allowed") > 100 && often("denied") > 100 && often("Exempt") > 10, "{seen:?}");
     }
 );

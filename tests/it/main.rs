@@ -47,6 +47,8 @@ mod api_record;
 #[cfg(test)]
 mod api_registry;
 #[cfg(test)]
+mod api_resume;
+#[cfg(test)]
 mod api_rights;
 #[cfg(test)]
 mod api_rollback;

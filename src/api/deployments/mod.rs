@@ -30,7 +30,7 @@ use crate::{
         vocabulary::{Kind, Status},
     },
     usecase::deployments::{
-        finish, read,
+        finish, heartbeat, read,
         record::{self, Recorded},
         start::{self, Started},
     },
@@ -186,7 +186,10 @@ impl DeploymentsApi {
 
     /// Heartbeat
     ///
-    /// Renews the lease of a running deployment, and notes its progress. Any token that may deploy to the target may.
+    /// Renews the lease of a running deployment, and notes its progress. Any token that may deploy to the target may. One
+    /// whose lease has run out (`expired`) goes on as if it had not, until `ledger.max_lease` after its start, and unless
+    /// anything else was started in its target since or put on record as having happened since. Where it cannot go on, the
+    /// answer is 409 `conflict`; its `deployment` has the `status`, and in `taken_by` what the target has now.
     #[oai(path = "/deployments/:id/heartbeat", method = "post", operation_id = "heartbeat_deployment")]
     async fn heartbeat_deployment(
         &self,
@@ -200,7 +203,7 @@ impl DeploymentsApi {
     ) -> Result<Reply<DeploymentView, Changed>, Problem> {
         let progress = body.0.parse().map_err(refuse)?;
         auth.once(&body.0, |ctx| async move {
-            Ok(render_named(&finish::heartbeat(&ctx, id.0, &progress, &render_named).await?))
+            Ok(render_named(&heartbeat::heartbeat(&ctx, id.0, &progress, &render_named).await?))
         })
         .await
     }

@@ -152,6 +152,13 @@ impl Told {
         match what {
             "started" | "recorded" => self.deployment_made(event, what == "recorded", data),
             "late" => self.copy(data, &["late_status"]),
+            "resumed" => {
+                self.set("status", "running");
+                for moment in ["finished_at", "expired_at"] {
+                    self.about.remove(moment);
+                    self.set(moment, Value::Null);
+                }
+            }
             ended => {
                 self.set("status", ended);
                 self.ended("finished_at", event, data);

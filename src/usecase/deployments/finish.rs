@@ -1,11 +1,11 @@
-//! Heartbeats and finishes: what a pipeline says of a deployment under way.
+//! Finishes: how a pipeline says that a deployment came out.
 
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        deployment::{Command, Move, Named, Progress, Situation, advance, lease_end},
+        deployment::{Command, Move, Named, Situation, advance},
         event::{EventKind, NewEvent},
         vocabulary::{Outcome, Scope},
     },
@@ -25,36 +25,6 @@ async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid) -> Result<(Locked, Situation), Error
     let locked = locked.ok_or_else(|| Error::not_found("deployment", &id))?;
     let situation = locked.named.deployment.situation(locked.target.last_started_at);
     Ok((locked, situation))
-}
-
-/// Renews the lease of a running deployment, and notes its progress. No event of its own.
-pub async fn heartbeat(
-    ctx: &Ctx,
-    id: Uuid,
-    progress: &Progress,
-    render: Render<'_, Named>,
-) -> Result<Named, Error> {
-    ctx.require(Scope::Deploy)?;
-    ctx.app
-        .db
-        .write(|tx| async move {
-            let (Locked { mut named, now, .. }, situation) = lock(ctx, &tx, id).await?;
-            advance(situation, Command::Heartbeat, now)
-                .map_err(|refused| Error::Conflict(refused.to_string()))?;
-            let deployment = &mut named.deployment;
-            deployment.times.heartbeat_at = Some(now);
-            deployment.times.lease_expires_at = Some(lease_end(now, deployment.plan.lease_seconds));
-            let Progress { phase, traffic_percent, message } = progress.clone();
-            let before = std::mem::take(&mut deployment.progress);
-            deployment.progress = Progress {
-                phase: phase.or(before.phase),
-                traffic_percent: traffic_percent.or(before.traffic_percent),
-                message: message.or(before.message),
-            };
-            deployment::renew(tx.conn(), deployment).await?;
-            ctx.commit(tx, now, named, render).await
-        })
-        .await
 }
 
 /// What a finish came to.
@@ -123,7 +93,7 @@ async fn finish_in(
             }
             Ok(Finished::TooLate)
         }
-        Move::Already | Move::Renew => {
+        Move::Already | Move::Renew | Move::Resume => {
             let now = locked.now;
             Ok(Finished::Already(ctx.commit(tx, now, locked.named, render).await?))
         }

@@ -2,6 +2,7 @@
 
 pub mod end;
 pub mod finish;
+pub mod heartbeat;
 pub mod read;
 pub mod record;
 pub mod start;

@@ -260,6 +260,9 @@ impl Walk {
         }
         self.ledger.registered(place.0, &version, image, makers);
         let (at, artefact) = (time(&answer.json()["finished_at"]), self.ledger.artefact(place.0, &version));
+        for run in self.ledger.runs.values_mut().filter(|run| run.place == place) {
+            run.recorded_since |= at > run.started_at;
+        }
         let target = self.ledger.targets.entry(place).or_default();
         let after = (kind == "rollback").then(|| target.reverts_after(&artefact, at)).flatten();
         target.succeeded(Success { at, version, artefact, credited, reverted_at: None }, after);

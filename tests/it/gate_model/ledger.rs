@@ -44,7 +44,12 @@ pub struct Run {
     pub place: Place,
     pub version: String,
     pub artefact: String,
+    pub started_at: Time,
     pub lease_ends: Time,
+    /// Whether somebody has looked at the target after the lease had run out: it is `expired` then.
+    pub found_silent: bool,
+    /// Whether anything was put on record there as having happened since it started.
+    pub recorded_since: bool,
     /// For a rollback: it takes back what became current after this.
     pub reverts_after: Option<Time>,
 }
@@ -154,6 +159,21 @@ impl Ledger {
         self.runs.insert(id, run);
     }
 
+    /// Somebody wants to start something here, and finds out whether what runs is silent.
+    pub fn looked_at(&mut self, place: Place, at: Time) {
+        let Some(id) = self.targets.get(&place).and_then(|target| target.running.as_ref()) else { return };
+        let Some(run) = self.runs.get_mut(id) else { return };
+        run.found_silent |= run.lease_ends <= at;
+    }
+
+    /// "A heartbeat for an `expired` deployment resumes it, unless anything was started or recorded in the target since."
+    pub fn may_go_on(&self, id: &str) -> bool {
+        let run = &self.runs[id];
+        let has_target = self.target(run.place).running.as_deref() == Some(id);
+        let is_open = !self.environments[run.place.1].archived;
+        has_target && (!run.found_silent || !run.recorded_since && is_open)
+    }
+
     /// A deployment ended; `succeeded_at` is when, if it went well.
     pub fn finished(&mut self, id: &str, succeeded_at: Option<Time>) {
         let run = self.runs.remove(id).unwrap();
@@ -167,6 +187,13 @@ impl Ledger {
             Success { at, version, artefact, credited: true, reverted_at: None },
             run.reverts_after,
         );
+    }
+
+    /// A deployment had ended otherwise, or its result came too late.
+    pub fn given_up(&mut self, id: &str) {
+        let run = self.runs.remove(id).unwrap();
+        let target = self.targets.entry(run.place).or_default();
+        target.running.take_if(|running| running == id);
     }
 
     /// What stands of what was said to a release going to an environment.

@@ -157,7 +157,17 @@ impl History {
         // A start that ended another deployment stands after that end, and its lease begins when it was decided.
         let lease_ends = self.decided[&text(&data["decision_id"])]
             + TimeDelta::seconds(data["lease_seconds"].as_i64().unwrap());
-        let run = Run { place, version, artefact, lease_ends, reverts_after };
+        let (started_at, found_silent, recorded_since) = (at, false, false);
+        let run = Run {
+            place,
+            version,
+            artefact,
+            started_at,
+            lease_ends,
+            found_silent,
+            recorded_since,
+            reverts_after,
+        };
         self.ledger.started(text(&event["deployment_id"]), run);
     }
 }
