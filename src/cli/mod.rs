@@ -12,6 +12,7 @@ use self::{
     client::{
         ClientCommand,
         credentials::ConnectionArgs,
+        deploy,
         error::Error,
         exit::Exit,
         output::{Format, error as say_error},
@@ -42,6 +43,9 @@ pub enum Command {
     /// A server command.
     #[command(flatten)]
     Server(ServerCommand),
+    /// Run a command for `waybill deploy`, and end it when that is gone.
+    #[command(name = deploy::SHIM, hide = true)]
+    WatchOver(deploy::ShimArgs),
     /// Print the completion script of a shell.
     Completions {
         /// The shell to complete for.
@@ -54,6 +58,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Server(command) => return run_server(command).await,
         Command::Client(command) => client::run(command, &cli.connection, cli.output).await,
+        Command::WatchOver(args) => Ok(deploy::watch_over(args).await),
         Command::Completions { shell } => completions(shell),
     };
     let exit = done.unwrap_or_else(|error| {

@@ -79,6 +79,8 @@ mod cli_gate;
 #[cfg(test)]
 mod cli_people;
 #[cfg(test)]
+mod cli_running;
+#[cfg(test)]
 mod cli_scan;
 #[cfg(test)]
 mod copy;

@@ -71,6 +71,15 @@ impl Error {
         self.problem().is_some_and(|problem| problem.status == 409)
     }
 
+    /// Whether a deployment is ours no longer: somebody else has its target, or it was canceled.
+    pub fn is_taken_away(&self) -> bool {
+        let deployment = self.problem().filter(|problem| problem.status == 409);
+        deployment.and_then(|problem| problem.raw.get("deployment")).is_some_and(|deployment| {
+            deployment.get("taken_by").is_some_and(|by| !by.is_null())
+                || deployment.get("status").is_some_and(|status| status == "canceled")
+        })
+    }
+
     /// Whether the token may not do it.
     pub fn is_forbidden(&self) -> bool {
         self.problem().is_some_and(|problem| problem.status == 403)

@@ -85,6 +85,17 @@ pub enum Outcome {
     Canceled,
 }
 
+impl Outcome {
+    /// Its word on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
 /// A finish.
 #[derive(Debug, Serialize)]
 pub struct FinishBody<'a> {

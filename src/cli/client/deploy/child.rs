@@ -3,17 +3,45 @@
 //! In the foreground of a terminal it stays in our process group: it may then read from the terminal, and Ctrl-C reaches
 //! it from the terminal itself, so that SIGINT is not passed on a second time. Anywhere else, as in a pipeline, it leads
 //! a group of its own, so that a signal reaches everything it has started and reaches it once.
+//!
+//! Between us and it is a shim that ends it when we are gone.
 
-use std::{ffi::OsString, fs::File, io, os::unix::process::ExitStatusExt as _, process::ExitStatus};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+};
 
+use bytes::BytesMut;
 use rustix::{
-    process::{Pid, Signal, getpgrp, kill_process, kill_process_group},
+    net::{Shutdown, shutdown},
+    process::{
+        Pid, Signal, getpgrp, getpid, kill_process, kill_process_group, test_kill_process,
+        test_kill_process_group,
+    },
     termios::tcgetpgrp,
 };
-use tokio::process::Command;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::UnixStream,
+    process::Command,
+    time::{sleep, timeout},
+};
 
-use super::signals::Caught;
+use super::{
+    shim::{self, Word},
+    signals::Caught,
+};
 use crate::cli::client::exit::Exit;
+
+/// The hidden command that makes our binary the shim.
+pub const SHIM: &str = "watch-over";
 
 /// What leads to the client's token. Of the rest of the environment the command gets everything: also the settings of a
 /// server, which may be what it deploys.
@@ -30,36 +58,98 @@ pub struct Given<'a> {
     pub token: bool,
 }
 
-/// A running command.
+/// A running command, with the shim between us and it.
 pub struct Child {
-    process: tokio::process::Child,
+    shim: tokio::process::Child,
+    socket: UnixStream,
+    heard: BytesMut,
+    status: Option<ExitStatus>,
+    command: Pid,
     foreground: bool,
 }
 
 impl Child {
     /// Starts the command; what it is given is in its environment.
-    pub fn spawn(command: &[OsString], given: Given<'_>) -> io::Result<Self> {
-        let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut command = Command::new(program);
-        command.args(arguments).env("WAYBILL_VERSION", given.version);
+    pub async fn spawn(command: &[OsString], given: Given<'_>) -> io::Result<Self> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let mut line = Command::new(own_binary()?);
+        line.arg0("waybill").arg(SHIM).arg("--").args(command).stdin(Stdio::from(OwnedFd::from(theirs)));
+        line.env("WAYBILL_VERSION", given.version);
         if !given.token {
             for name in CREDENTIALS {
-                command.env_remove(name);
+                line.env_remove(name);
             }
         }
         if let Some(id) = given.deployment {
-            command.env("WAYBILL_DEPLOYMENT_ID", id);
+            line.env("WAYBILL_DEPLOYMENT_ID", id);
         }
         let foreground = in_foreground();
         if !foreground {
-            command.process_group(0);
+            line.process_group(0);
         }
-        Ok(Self { process: command.spawn()?, foreground })
+        let shim = line.spawn()?;
+        // It holds the other end of the socket, of which we must have none.
+        drop(line);
+        shim::give(&ours, io::stdin().as_fd())?;
+        ours.set_nonblocking(true)?;
+        let socket = UnixStream::from_std(ours)?;
+        let (heard, status) = (BytesMut::new(), None);
+        let mut child = Self { shim, socket, heard, status, command: getpid(), foreground };
+        match child.hear().await? {
+            Some(Word::Started(pid)) => {
+                child.command = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?
+            }
+            Some(Word::Failed(error)) => return Err(io::Error::from_raw_os_error(error)),
+            Some(Word::Ended(_)) | None => return Err(io::Error::other("our own process for it has ended")),
+        }
+        Ok(child)
     }
 
     /// Waits for its end.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.process.wait().await
+        while self.status.is_none() {
+            match self.hear().await? {
+                Some(Word::Ended(status)) => self.status = Some(ExitStatus::from_raw(status)),
+                Some(Word::Started(_) | Word::Failed(_)) => {}
+                None => {
+                    // Somebody has killed the shim, and nobody but us can end the command.
+                    self.send(Signal::TERM);
+                    self.send(Signal::CONT);
+                    let gone = async {
+                        while self.is_left() {
+                            sleep(shim::POLL).await;
+                        }
+                    };
+                    if timeout(shim::GRACE, gone).await.is_err() {
+                        self.send(Signal::KILL);
+                    }
+                    self.status = Some(self.shim.wait().await?);
+                }
+            }
+        }
+        self.shim.wait().await?;
+        self.status.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The next word of the shim; none once it is gone. May be asked again when it was not waited for.
+    async fn hear(&mut self) -> io::Result<Option<Word>> {
+        while self.heard.len() < Word::LENGTH {
+            match self.socket.read_buf(&mut self.heard).await {
+                Ok(1..) => {}
+                Ok(0) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let bytes = self.heard.split_to(Word::LENGTH);
+        let word = bytes.as_ref().try_into().ok().and_then(Word::read);
+        word.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Ends it and all that it has started: SIGTERM, and after [`shim::GRACE`] SIGKILL.
+    pub fn end(&self) {
+        // The shim does the same when we are gone.
+        shutdown(&self.socket, Shutdown::Write).ok();
     }
 
     /// Passes on a signal that came to us.
@@ -71,11 +161,37 @@ impl Child {
 
     /// Sends a signal; that the command has just ended is no fault.
     pub fn send(&self, signal: Signal) {
-        let pid = self.process.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        let Some(pid) = pid else { return };
+        let pid = self.command;
         let sent = if self.foreground { kill_process(pid, signal) } else { kill_process_group(pid, signal) };
         sent.ok();
     }
+
+    fn is_left(&self) -> bool {
+        let pid = self.command;
+        let asked = if self.foreground { test_kill_process(pid) } else { test_kill_process_group(pid) };
+        asked.is_ok()
+    }
+
+    /// Whether it is in the foreground of a terminal, which then stops it and lets it go on by itself.
+    pub fn is_in_foreground(&self) -> bool {
+        self.foreground
+    }
+}
+
+/// Which process it is, unless it has ended.
+pub fn number(process: &tokio::process::Child) -> Option<Pid> {
+    Pid::from_raw(process.id()?.try_into().ok()?)
+}
+
+/// The very binary that runs, also when another has taken its place in the file system.
+#[cfg(target_os = "linux")]
+fn own_binary() -> io::Result<PathBuf> {
+    Ok("/proc/self/exe".into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_binary() -> io::Result<PathBuf> {
+    std::env::current_exe()
 }
 
 /// Whether Ctrl-C on the terminal goes to our process group.
@@ -98,8 +214,6 @@ pub fn spawn_exit(error: &io::Error) -> Exit {
 mod tests {
     use super::*;
 
-    const GIVEN: Given<'_> = Given { version: "1", deployment: None, token: false };
-
     #[test]
     fn exit_codes_are_those_of_a_shell() {
         assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
@@ -107,14 +221,5 @@ mod tests {
         assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
         assert_eq!(spawn_exit(&io::ErrorKind::NotFound.into()).0, 127);
         assert_eq!(spawn_exit(&io::ErrorKind::PermissionDenied.into()).0, 126);
-    }
-
-    #[tokio::test]
-    async fn a_signal_ends_the_command() {
-        let Ok(mut child) = Child::spawn(&["sleep".into(), "60".into()], GIVEN) else { return };
-        child.send(Signal::TERM);
-        let code = child.wait().await.map(exit_code).ok();
-        assert_eq!(code, Some(143));
-        child.send(Signal::TERM);
     }
 }

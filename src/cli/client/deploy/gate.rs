@@ -145,7 +145,7 @@ async fn send(
         let message = format!("canceled by {} before anything ran", caught.name());
         report::finish(client, &started.deployment.id, Outcome::Canceled, Some(&message), signals)
             .await
-            .announce();
+            .announce(|| report::finish_later(&started.deployment.id, Outcome::Canceled));
     }
     Err(caught)
 }

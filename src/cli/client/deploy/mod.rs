@@ -6,6 +6,7 @@ mod gate;
 mod lease;
 mod preview;
 mod report;
+mod shim;
 mod signals;
 mod steps;
 mod wrap;
@@ -15,7 +16,7 @@ use std::{ffi::OsString, time::Duration};
 use clap::ValueEnum;
 use serde::Serialize;
 
-pub use self::{body::Intent, steps::Step, wrap::Plan};
+pub use self::{body::Intent, child::SHIM, shim::ShimArgs, steps::Step, wrap::Plan};
 use super::{
     Session,
     error::Error,
@@ -23,6 +24,7 @@ use super::{
     release::{OriginArgs, SourceArgs},
 };
 
+pub use self::shim::run as watch_over;
 pub(super) use self::{preview::target, wrap::run as run_plan};
 
 /// The options of `deploy` without a further word, or one of its steps.
@@ -90,7 +92,7 @@ pub struct WrapArgs {
     /// What to do when Waybill cannot be reached.
     #[arg(long, value_enum, default_value_t)]
     on_error: OnError,
-    /// What to do when the deployment is no longer ours while the command runs.
+    /// What to do when the target is somebody else's while the command runs, or the deployment was canceled.
     #[arg(long, value_enum, default_value_t)]
     on_lease_lost: OnLeaseLost,
     /// Leave `WAYBILL_TOKEN` and `WAYBILL_TOKEN_FILE` to the command, which calls waybill itself.
@@ -157,7 +159,7 @@ pub enum OnError {
 /// What to do when the lease is lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum OnLeaseLost {
-    /// Stop the command (SIGTERM, after ten seconds SIGKILL), and exit with 123.
+    /// Stop the command (SIGTERM, after five seconds SIGKILL), and exit with 123.
     #[default]
     Terminate,
     /// Let the command end, and report its result late.
@@ -183,6 +185,10 @@ The command finds the deployment's id in WAYBILL_DEPLOYMENT_ID and the version i
 the rest of the environment too, but not the token, unless with --pass-token.
 Signals are passed on to it, and its exit code is returned. In a GitLab job the commit, ref, commit
 time, pipeline and user are known without being named.
+
+Where Waybill cannot be reached the command goes on, also beyond the lease; it is stopped only when Waybill
+says that somebody else has the target, or that the deployment was canceled. A result that cannot be put
+on record is said, with the command that does it later. When waybill is killed, the command is stopped too.
 
 Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.
 With --dry-run: 0 the gate is open, 5 it is not.";

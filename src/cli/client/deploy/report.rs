@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    OnError, OnLeaseLost,
+    OnLeaseLost,
     body::{FinishBody, Outcome, RecordBody},
     signals::Signals,
 };
@@ -13,7 +13,7 @@ use crate::cli::client::{
     error::Error,
     exit::Exit,
     http::{Call, Client},
-    output::{error, warn},
+    output::{error, plain, warn},
 };
 
 /// How long a result is tried to be delivered.
@@ -31,14 +31,34 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// Says loudly what is not on record.
-    pub fn announce(&self) {
+    /// Says loudly what is not on record, and the command that puts it there later.
+    pub fn announce(&self, later: impl FnOnce() -> String) {
         match self {
             Self::Done => {}
             Self::Rejected(why) => warn(format_args!("the result came too late: {why}")),
-            Self::Failed(why) => error(format_args!("THE RESULT OF THIS DEPLOYMENT IS NOT ON RECORD: {why}")),
+            Self::Failed(why) => error(format_args!(
+                "THE RESULT OF THIS DEPLOYMENT IS NOT ON RECORD: {why}\n\
+                 Once Waybill is back, this puts it on record:\n  {}",
+                later()
+            )),
         }
     }
+}
+
+/// The command that finishes a deployment later.
+pub fn finish_later(id: &str, status: Outcome) -> String {
+    format!("waybill deploy finish {} --status {}", plain(id), status.word())
+}
+
+/// The command that puts a deployment on record later.
+pub fn record_later(body: &RecordBody<'_>) -> String {
+    let body = serde_json::to_string(body).unwrap_or_default();
+    // What ends a word in quotes is put outside of them.
+    let quoted = plain(&body).to_string().replace('\'', r"'\''");
+    format!(
+        "curl --fail-with-body -H \"Authorization: Bearer $WAYBILL_TOKEN\" -H 'Content-Type: application/json' \
+         \"$WAYBILL_URL/api/v1/deployments/record\" -d '{quoted}'"
+    )
 }
 
 /// Finishes the deployment.
@@ -75,25 +95,18 @@ async fn deliver(client: &Client, path: &[&str], body: &impl Serialize, signals:
 }
 
 /// The exit code after a command ran under a lease.
-pub fn exit(
-    code: u8,
-    delivery: &Delivery,
-    lease_lost: bool,
-    on_error: OnError,
-    on_lost: OnLeaseLost,
-) -> Exit {
+pub fn exit(code: u8, delivery: &Delivery, lease_lost: bool, on_lost: OnLeaseLost) -> Exit {
     let terminate = on_lost == OnLeaseLost::Terminate;
     match delivery {
         _ if lease_lost && terminate => Exit::LEASE_LOST,
         Delivery::Rejected(_) if code == 0 && terminate => Exit::LEASE_LOST,
-        Delivery::Failed(_) if code == 0 && on_error == OnError::Fail => Exit::UNREACHABLE,
         Delivery::Done | Delivery::Rejected(_) | Delivery::Failed(_) => Exit(code),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::body::Intent, *};
 
     fn failed() -> Delivery {
         Delivery::Failed(Error::Failed(String::new()))
@@ -106,22 +119,28 @@ mod tests {
     #[test]
     fn the_commands_code_is_returned() {
         for code in [0, 3, 143] {
-            assert_eq!(exit(code, &Delivery::Done, false, OnError::Fail, OnLeaseLost::Terminate), Exit(code));
+            assert_eq!(exit(code, &Delivery::Done, false, OnLeaseLost::Terminate), Exit(code));
         }
     }
 
     #[test]
-    fn a_success_that_is_not_on_record_is_no_success() {
-        assert_eq!(exit(0, &failed(), false, OnError::Fail, OnLeaseLost::Terminate), Exit::UNREACHABLE);
-        assert_eq!(exit(0, &failed(), false, OnError::Continue, OnLeaseLost::Terminate), Exit::DONE);
-        assert_eq!(exit(3, &failed(), false, OnError::Fail, OnLeaseLost::Terminate), Exit(3));
+    fn what_is_not_on_record_changes_no_exit_code_and_is_said() {
+        for code in [0, 3] {
+            assert_eq!(exit(code, &failed(), false, OnLeaseLost::Terminate), Exit(code));
+        }
+        assert_eq!(finish_later("01a1", Outcome::Canceled), "waybill deploy finish 01a1 --status canceled");
+        let intent = Intent { service: "shop".into(), reason: Some("it's late".into()), ..Intent::default() };
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let status = Outcome::Failed;
+        let body = RecordBody { intent: &intent, status, started_at: at, finished_at: at, ungated: true };
+        assert!(record_later(&body).contains(r"it'\''s late"), "{}", record_later(&body));
     }
 
     #[test]
     fn a_lost_lease_shows_unless_told_to_continue() {
-        assert_eq!(exit(143, &Delivery::Done, true, OnError::Fail, OnLeaseLost::Terminate), Exit::LEASE_LOST);
-        assert_eq!(exit(0, &rejected(), false, OnError::Fail, OnLeaseLost::Terminate), Exit::LEASE_LOST);
-        assert_eq!(exit(0, &rejected(), true, OnError::Fail, OnLeaseLost::Continue), Exit::DONE);
-        assert_eq!(exit(3, &rejected(), true, OnError::Fail, OnLeaseLost::Continue), Exit(3));
+        assert_eq!(exit(143, &Delivery::Done, true, OnLeaseLost::Terminate), Exit::LEASE_LOST);
+        assert_eq!(exit(0, &rejected(), false, OnLeaseLost::Terminate), Exit::LEASE_LOST);
+        assert_eq!(exit(0, &rejected(), true, OnLeaseLost::Continue), Exit::DONE);
+        assert_eq!(exit(3, &rejected(), true, OnLeaseLost::Continue), Exit(3));
     }
 }

@@ -1,7 +1,8 @@
-//! The signals that ask a deployment to stop.
+//! The signals that ask a deployment to stop, or to pause.
 
 use std::io;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
 /// A signal that was caught instead of ending the process.
@@ -17,11 +18,11 @@ pub enum Caught {
 
 impl Caught {
     /// The signal as the operating system knows it.
-    pub fn signal(self) -> rustix::process::Signal {
+    pub fn signal(self) -> Signal {
         match self {
-            Self::Hangup => rustix::process::Signal::HUP,
-            Self::Interrupt => rustix::process::Signal::INT,
-            Self::Terminate => rustix::process::Signal::TERM,
+            Self::Hangup => Signal::HUP,
+            Self::Interrupt => Signal::INT,
+            Self::Terminate => Signal::TERM,
         }
     }
 
@@ -73,5 +74,27 @@ impl Signals {
     /// Waits for the next Ctrl-C.
     pub async fn interrupt(&mut self) {
         self.interrupt.recv().await;
+    }
+}
+
+/// The signals that stop a process for a while and let it go on, as long as it does not do so by itself.
+pub struct Pauses {
+    stop: Listener,
+    go_on: Listener,
+}
+
+impl Pauses {
+    /// Begins to catch.
+    pub fn new() -> io::Result<Self> {
+        let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
+        Ok(Self { stop: signal(kind(Signal::TSTP))?, go_on: signal(kind(Signal::CONT))? })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.stop.recv() => Signal::TSTP,
+            _ = self.go_on.recv() => Signal::CONT,
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{ffi::OsString, future::pending, io, process::ExitStatus, time::Duration};
 
-use tokio::time::{Instant, sleep_until, timeout};
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::time::timeout;
 
 use super::{
     OnError, OnLeaseLost,
@@ -10,7 +11,7 @@ use super::{
     child::{self, Child, Given},
     gate::{self, Asking, Verdict},
     lease, report,
-    signals::{Caught, Signals},
+    signals::{Caught, Pauses, Signals},
 };
 use crate::cli::client::{
     Session,
@@ -21,9 +22,6 @@ use crate::cli::client::{
     view::Started,
 };
 use crate::clock;
-
-/// How long a command may take to end after SIGTERM.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long after its end a signal may still be the reason for it.
 const GRACE: Duration = Duration::from_millis(50);
@@ -140,7 +138,7 @@ async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Si
         deployment.id,
         plain(&deployment.environment)
     ));
-    let ended = match Child::spawn(&plan.command, plan.given(Some(&deployment.id))) {
+    let ended = match Child::spawn(&plan.command, plan.given(Some(&deployment.id))).await {
         Ok(child) => {
             let lost = lease::keep(client, &deployment.id, plan.lease);
             watch(child, signals, lost, plan.on_lease_lost).await
@@ -149,20 +147,20 @@ async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Si
     };
     let (outcome, message) = (ended.outcome(), ended.message());
     let delivery = report::finish(client, &deployment.id, outcome, message.as_deref(), signals).await;
-    delivery.announce();
-    report::exit(ended.code(), &delivery, ended.lease_lost, plan.on_error, plan.on_lease_lost)
+    delivery.announce(|| report::finish_later(&deployment.id, outcome));
+    report::exit(ended.code(), &delivery, ended.lease_lost, plan.on_lease_lost)
 }
 
 async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Exit {
     let started_at = clock::now();
-    let ended = match Child::spawn(&plan.command, plan.given(None)) {
+    let ended = match Child::spawn(&plan.command, plan.given(None)).await {
         Ok(child) => watch(child, signals, pending(), plan.on_lease_lost).await,
         Err(error) => never(error),
     };
     let intent = &plan.intent;
     let body =
         RecordBody { intent, status: ended.outcome(), started_at, finished_at: clock::now(), ungated: true };
-    report::record(client, &body, signals).await.announce();
+    report::record(client, &body, signals).await.announce(|| report::record_later(&body));
     Exit(ended.code())
 }
 
@@ -181,7 +179,8 @@ async fn watch(
     tokio::pin!(lost);
     let mut caught = None;
     let mut lease_lost = false;
-    let mut kill_at = None;
+    // A terminal stops its foreground as a whole.
+    let mut pauses = if child.is_in_foreground() { None } else { Pauses::new().ok() };
     loop {
         tokio::select! {
             status = child.wait() => {
@@ -197,17 +196,25 @@ async fn watch(
                 lease_lost = true;
                 if on_lost == OnLeaseLost::Terminate {
                     say_error(format_args!("the lease is lost, stopping the command: {why}"));
-                    child.send(rustix::process::Signal::TERM);
-                    kill_at = Some(Instant::now() + PATIENCE);
+                    child.end();
                 } else {
                     warn(format_args!("the lease is lost, the command goes on: {why}"));
                 }
             }
-            () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
-                kill_at = None;
-                child.send(rustix::process::Signal::KILL);
+            signal = pause(&mut pauses) => {
+                child.send(signal);
+                if signal == Signal::TSTP {
+                    kill_process(getpid(), Signal::STOP).ok();
+                }
             }
         }
+    }
+}
+
+async fn pause(pauses: &mut Option<Pauses>) -> Signal {
+    match pauses {
+        Some(pauses) => pauses.next().await,
+        None => pending().await,
     }
 }
 
@@ -237,21 +244,5 @@ mod tests {
         assert_eq!(ended(0, None).message(), None);
         assert_eq!(ended(3 << 8, None).message().as_deref(), Some("the command ended with exit status: 3"));
         assert_eq!(ended(2, Some(Caught::Interrupt)).message().as_deref(), Some("canceled by SIGINT"));
-    }
-
-    #[tokio::test]
-    async fn a_lost_lease_stops_the_command_or_lets_it_end() {
-        let lost = || async { Error::Failed("expired".into()) };
-        let given = Given { version: "1", deployment: None, token: false };
-        for (command, on_lost, code) in
-            [("sleep 60", OnLeaseLost::Terminate, 143), ("exit 3", OnLeaseLost::Continue, 3)]
-        {
-            let Ok(mut signals) = Signals::new() else { return };
-            let Ok(child) = Child::spawn(&["sh".into(), "-c".into(), command.into()], given) else {
-                return;
-            };
-            let ended = watch(child, &mut signals, lost(), on_lost).await;
-            assert_eq!(ended.code(), code);
-        }
     }
 }
