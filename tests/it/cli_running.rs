@@ -198,8 +198,8 @@ async fn the_command_has_our_input_and_pauses_with_us() {
     let line =
         ["deploy", "--service", "shop", "--environment", "staging", "--version", "1.0", "--commit", COMMIT];
     let script = "echo $$ > command; read word; echo got $word; read word; exit 3";
-    let mut wrapped = shell.command(&[&line[..], &["--", "sh", "-c", script]].concat());
-    let mut child = wrapped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut process = shell.command(&[&line[..], &["--", "sh", "-c", script]].concat());
+    let mut child = process.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (wrapper, command) = (Pid::from_child(&child), noted(&shell, "command").await);
     for (signal, expected) in [(Signal::TSTP, "T"), (Signal::CONT, "S")] {
         kill_process(wrapper, signal).unwrap();

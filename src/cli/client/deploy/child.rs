@@ -72,7 +72,7 @@ impl Child {
     /// Starts the command; what it is given is in its environment.
     pub async fn spawn(command: &[OsString], given: Given<'_>) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        let mut line = Command::new(own_binary()?);
+        let mut line = Command::new(own_binary());
         line.arg0("waybill").arg(SHIM).arg("--").args(command).stdin(Stdio::from(OwnedFd::from(theirs)));
         line.env("WAYBILL_VERSION", given.version);
         if !given.token {
@@ -97,7 +97,7 @@ impl Child {
         let mut child = Self { shim, socket, heard, status, command: getpid(), foreground };
         match child.hear().await? {
             Some(Word::Started(pid)) => {
-                child.command = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?
+                child.command = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
             }
             Some(Word::Failed(error)) => return Err(io::Error::from_raw_os_error(error)),
             Some(Word::Ended(_)) | None => return Err(io::Error::other("our own process for it has ended")),
@@ -185,13 +185,13 @@ pub fn number(process: &tokio::process::Child) -> Option<Pid> {
 
 /// The very binary that runs, also when another has taken its place in the file system.
 #[cfg(target_os = "linux")]
-fn own_binary() -> io::Result<PathBuf> {
-    Ok("/proc/self/exe".into())
+fn own_binary() -> PathBuf {
+    "/proc/self/exe".into()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn own_binary() -> io::Result<PathBuf> {
-    std::env::current_exe()
+fn own_binary() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_unknown| "waybill".into())
 }
 
 /// Whether Ctrl-C on the terminal goes to our process group.

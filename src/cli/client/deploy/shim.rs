@@ -106,9 +106,9 @@ fn take(socket: &UnixStream) -> io::Result<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut rights = RecvAncillaryBuffer::new(&mut space);
     recvmsg(socket, &mut [IoSliceMut::new(&mut [0])], &mut rights, flags)?;
-    let input = rights.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut inputs) => inputs.next(),
-        _ => None,
+    let input = rights.drain().find_map(|message| {
+        let RecvAncillaryMessage::ScmRights(mut inputs) = message else { return None };
+        inputs.next()
     });
     input.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
