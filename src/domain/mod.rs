@@ -18,6 +18,7 @@ pub mod moment;
 pub mod page;
 pub mod policy;
 pub mod release;
+pub mod release_order;
 pub mod repository;
 pub mod revision;
 pub mod rollback;

@@ -23,6 +23,11 @@ pub struct Release {
     pub service_id: Uuid,
     /// Its place in the order of registration within the service, from 1.
     pub number: i64,
+    /// Its moment in the order of the service's releases, which never changes; of the same moment, the higher number is
+    /// newer.
+    pub ordered_at: DateTime<Utc>,
+    /// Its place in that order as it is now, from 1.
+    pub place: i64,
     /// What makes it this release and no other.
     pub identity: Identity,
     /// What is told about it.

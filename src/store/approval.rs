@@ -209,7 +209,7 @@ pub async fn asked(
         " GROUP BY d.service_id, d.environment_id, d.release_id) \
          SELECT w.since, w.release_id, w.environment_id, d.id, d.inputs, d.actor_token, d.actor_subject, \
          s.name AS service_name, r.version, r.actor_subject AS recorded_by, r.initiated_by, r.image_added_by, r.image, \
-         COALESCE(r.number < c.number, false) AS outdated, {REVERTED_AT} AS reverted_at, {} \
+         COALESCE(r.place < c.place, false) AS outdated, {REVERTED_AT} AS reverted_at, {} \
          FROM denied w JOIN decision d ON d.service_id = w.service_id AND d.environment_id = w.environment_id \
          AND d.release_id = w.release_id AND d.last_evaluated_at = w.last AND NOT d.allowed \
          JOIN service s ON s.id = w.service_id JOIN environment e ON e.id = w.environment_id \

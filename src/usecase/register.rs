@@ -11,13 +11,16 @@ use crate::{
         event::{EventKind, NewEvent},
         policy::InForce,
         release::{Again, Identity, Release, ReleaseDescription, again},
+        release_order::ordered_at,
         scope::Narrowing,
         service::{Service, ServiceDescription},
         text::{CommitSha, Image, Name, Version},
     },
     store::{
         db::{self, Tx},
-        deployment, environment, release, service,
+        deployment, environment,
+        release::{self, Before},
+        service,
         target::{self, Locked},
     },
     usecase::{context::Ctx, error::Error},
@@ -117,7 +120,8 @@ fn unknown(what: &'static str, name: &Name) -> Error {
     ))
 }
 
-async fn make_service(
+/// Registers a service in passing, where the configuration lets a request do that, and gives its id.
+pub async fn make_service(
     ctx: &Ctx,
     tx: &Tx,
     name: &Name,
@@ -207,8 +211,8 @@ pub struct Slot<'a> {
     pub service: &'a Name,
     /// The version.
     pub version: &'a Version,
-    /// The highest number that the service has given to a release.
-    pub last_number: i64,
+    /// What it comes after if it is registered now.
+    pub before: &'a Before,
     /// The moment.
     pub now: DateTime<Utc>,
     /// Whether a release that is not on record may be put there.
@@ -251,11 +255,15 @@ async fn insert(
     given: &GivenRelease,
     events: &mut Vec<NewEvent>,
 ) -> Result<Registered, Error> {
+    let (identity, before) = (given.identity(slot.version), slot.before);
+    let ordered_at = ordered_at(&identity.commit_sha, &given.description, slot.now, &before.neighbours);
     let made = Release {
         id: clock::new_id(),
         service_id: slot.service_id,
-        number: slot.last_number + 1,
-        identity: given.identity(slot.version),
+        number: before.last_number + 1,
+        ordered_at,
+        place: release::make_room(tx.conn(), slot.service_id, ordered_at, before).await?,
+        identity,
         description: given.description.clone(),
         actor: ctx.actor().clone(),
         created_at: slot.now,
@@ -263,7 +271,12 @@ async fn insert(
     };
     release::insert(tx.conn(), &made).await.map_err(Error::raced)?;
     let initiated_by = &made.description.initiated_by;
-    let data = json!({ "identity": made.identity, "number": made.number, "initiated_by": initiated_by });
+    let data = json!({
+        "identity": made.identity,
+        "number": made.number,
+        "ordered_at": made.ordered_at,
+        "initiated_by": initiated_by,
+    });
     events.push(
         NewEvent::new(EventKind::ReleaseRegistered, ctx.actor(), data)
             .service(slot.service)

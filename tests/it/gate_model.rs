@@ -131,9 +131,9 @@ impl Walk {
         };
         let mut given = None;
         if !is_known || self.random.once_in(4) {
-            let (release, image, makers) = self.release_of(&version, &person);
+            let (release, told) = self.release_of(&version, &person);
             body["release"] = release;
-            given = Some((image, makers));
+            given = Some(told);
         }
         let lease = *self.random.pick(&[1, 600]);
         body["lease_seconds"] = json!(lease);
@@ -143,8 +143,8 @@ impl Walk {
             assert!(asked.is_none_or(|asked| asked.is_none()) || given.is_some(), "{self}: {}", answer.text);
             return;
         };
-        if let Some((image, makers)) = given {
-            self.ledger.registered(place.0, &version, image, makers);
+        if let Some(told) = given {
+            self.ledger.registered(place.0, &version, told);
         }
         self.judge(&person, question, &answer, &decision, asked.flatten());
     }

@@ -33,6 +33,8 @@ mod api_model;
 #[cfg(test)]
 mod api_narrowing;
 #[cfg(test)]
+mod api_order;
+#[cfg(test)]
 mod api_pages;
 #[cfg(test)]
 mod api_pending;

@@ -137,6 +137,7 @@ impl Told {
             self.made_by(event);
             self.about.insert("created_at", event.at);
             self.copy(data, &["number", "initiated_by"]);
+            self.carry("ordered_at", data.get("ordered_at"));
             let identity = data.get("identity").unwrap_or(&Value::Null);
             self.copy(identity, &["commit_sha", "image"]);
             self.set("image_added_by", Value::Null);

@@ -53,8 +53,11 @@ pub struct Facts {
 pub struct ReleaseFact {
     /// Its version.
     pub version: String,
-    /// Its place in the order of registration.
+    /// Its place in the order of the service's releases; in decisions without a moment, in that of registration.
     pub number: i64,
+    /// Its moment in that order.
+    #[serde(default)]
+    pub ordered_at: Option<DateTime<Utc>>,
     /// The image it was built into.
     pub image: Option<String>,
 }
@@ -64,8 +67,11 @@ pub struct ReleaseFact {
 pub struct CurrentFact {
     /// Its version.
     pub version: String,
-    /// Its place in the order of registration.
+    /// Its place in the order of the service's releases; in decisions without a moment, in that of registration.
     pub number: i64,
+    /// Its moment in that order.
+    #[serde(default)]
+    pub ordered_at: Option<DateTime<Utc>>,
 }
 
 /// What the rules know of a deployment under way.

@@ -110,6 +110,10 @@ prop_compose! {
     }
 }
 
+fn past_of(number: i64) -> DateTime<Utc> {
+    now() - TimeDelta::days(10 - number)
+}
+
 fn running() -> RunningFact {
     RunningFact {
         deployment_id: Uuid::from_u128(7),
@@ -139,8 +143,8 @@ prop_compose! {
             hotfix,
             verified: verified && kind == Kind::Rollback,
             preempt: preempt && kind == Kind::Rollback,
-            release: ReleaseFact { version: "1.0".into(), number, image: image.map(ToOwned::to_owned) },
-            current: current.map(|number| CurrentFact { version: format!("{number}.0"), number }),
+            release: ReleaseFact { version: "1.0".into(), number, ordered_at: Some(past_of(number)), image: image.map(ToOwned::to_owned) },
+            current: current.map(|number| CurrentFact { version: format!("{number}.0"), number, ordered_at: Some(past_of(number)) }),
             running: busy.then(running),
             lockdown: locked.then(lockdown),
             freezes,
@@ -198,7 +202,7 @@ fn worse() -> impl Strategy<Value = fn(&mut Facts)> {
         |facts| facts.release.image = None,
         |facts| {
             facts.release.number = 1;
-            facts.current = Some(CurrentFact { version: "9.0".into(), number: 9 });
+            facts.current = Some(CurrentFact { version: "9.0".into(), number: 9, ordered_at: None });
         },
         |facts| facts.verified = false,
         |facts| facts.hotfix = false,

@@ -23,6 +23,8 @@ pub struct Model {
     pub actor_subject: String,
     pub created_at: DateTimeUtc,
     pub image_added_by: Option<String>,
+    pub ordered_at: DateTimeUtc,
+    pub place: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

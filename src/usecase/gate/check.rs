@@ -111,7 +111,7 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         service_id: target.service_id,
         environment: &environment,
         version: question.version.as_str(),
-        artefact: None,
+        given: None,
         current: target.current.as_ref().map(|current| current.release_id),
         now,
     };

@@ -106,7 +106,8 @@ pub async fn gather(
         preempt: asked.preempt,
         release: ReleaseFact {
             version: release.identity.version.to_string(),
-            number: release.number,
+            number: release.place,
+            ordered_at: Some(release.ordered_at),
             image: image.map(ToString::to_string),
         },
         current: evidence.current,

@@ -1,12 +1,12 @@
 //! The steps of the walk that change what the gate reads.
 
-use chrono::{DateTime, TimeDelta, Timelike as _};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _};
 use serde_json::{Value, json};
 use waybill::clock;
 
 use super::{
     SERVICES, VERSIONS, Walk,
-    ledger::{Environment, Scan, Success, Time, Voice, When, Window},
+    ledger::{Environment, Scan, Success, Time, Told, Voice, When, Window},
     people::Person,
     policy::{ENFORCE, OFF, Policy, REPORT, SEVERITIES},
 };
@@ -233,12 +233,11 @@ impl Walk {
     pub async fn register(&mut self) {
         let (service, version) = self.any_release();
         let person = self.random.pick(&self.people.deployers).clone();
-        let (release, image, makers) = self.release_of(&version, &person);
-        let mut body = release;
+        let (mut body, told) = self.release_of(&version, &person);
         body["version"] = json!(version);
         let answer = person.api.post(&format!("/services/{service}/releases"), body).await;
         if self.counts(&answer, &[201, 200, 409], "a registration") {
-            self.ledger.registered(service, &version, image, makers);
+            self.ledger.registered(service, &version, told);
         }
     }
 
@@ -246,7 +245,7 @@ impl Walk {
     pub async fn record(&mut self, person: &Person, credited: bool) {
         let place = self.any_place();
         let (_, version) = self.any_release();
-        let (release, image, makers) = self.release_of(&version, person);
+        let (release, told) = self.release_of(&version, person);
         let kind = *self.random.pick(&["deploy", "deploy", "hotfix", "rollback"]);
         let back = TimeDelta::milliseconds(i64::try_from(self.random.below(7_200_000)).unwrap());
         let at = if self.random.once_in(3) { clock::now() } else { clock::now() - back };
@@ -258,7 +257,7 @@ impl Walk {
         if !self.counts(&answer, &[201, 409], "a record") {
             return;
         }
-        self.ledger.registered(place.0, &version, image, makers);
+        self.ledger.registered(place.0, &version, told);
         let (at, artefact) = (time(&answer.json()["finished_at"]), self.ledger.artefact(place.0, &version));
         let target = self.ledger.targets.entry(place).or_default();
         let after = (kind == "rollback").then(|| target.reverts_after(&artefact, at)).flatten();
@@ -266,11 +265,7 @@ impl Walk {
     }
 
     /// The release that everybody means by a version, as this person describes it, and the adversary at times otherwise.
-    pub fn release_of(
-        &mut self,
-        version: &str,
-        person: &Person,
-    ) -> (Value, Option<String>, std::collections::BTreeSet<String>) {
+    pub fn release_of(&mut self, version: &str, person: &Person) -> (Value, Told) {
         let number = VERSIONS.iter().position(|other| *other == version).unwrap();
         // Two versions share a digest; the last one has none to begin with, and another one comes from elsewhere.
         let digit = ['a', 'a', 'b', 'c', 'd', 'e'][number];
@@ -286,11 +281,15 @@ impl Walk {
         }
         let initiated_by =
             self.random.pick(&[None, Some("ann"), Some("ben"), Some("eve")]).map(str::to_owned);
-        let body = json!({ "commit_sha": commit(version), "image": named, "initiated_by": initiated_by });
+        let ago = TimeDelta::days(1 + i64::try_from(self.random.below(5)).unwrap());
+        let committed =
+            self.random.once_in(2).then(|| clock::now().duration_trunc(TimeDelta::days(1)).unwrap() - ago);
+        let body = json!({ "commit_sha": commit(version), "image": named, "initiated_by": initiated_by,
+            "committed_at": committed });
         let body: serde_json::Map<_, _> =
             body.as_object().unwrap().clone().into_iter().filter(|(_, value)| !value.is_null()).collect();
         let makers = initiated_by.into_iter().chain([person.subject.to_owned()]).collect();
-        (Value::Object(body), named, makers)
+        (Value::Object(body), Told { image: named, makers, committed })
     }
 
     pub fn any_release(&mut self) -> (&'static str, String) {

@@ -14,9 +14,18 @@ pub type Place = (&'static str, &'static str);
 pub struct Release {
     /// Its place in the order of registration.
     pub number: usize,
+    /// When its commit was made, days before anything here was registered.
+    pub committed: Option<Time>,
     pub image: Option<String>,
     /// Who initiated or recorded it.
     pub makers: BTreeSet<String>,
+}
+
+/// What is told of a release when it is registered.
+pub struct Told {
+    pub image: Option<String>,
+    pub makers: BTreeSet<String>,
+    pub committed: Option<Time>,
 }
 
 /// A success of a target.
@@ -118,6 +127,11 @@ pub struct Ledger {
 }
 
 impl Release {
+    /// "`least(committed_at, created_at)` where a commit time came with it, else `created_at`; ties by number."
+    pub fn order(&self) -> (bool, Option<Time>, usize) {
+        (self.committed.is_none(), self.committed, self.number)
+    }
+
     /// "The image digest where both releases have one, else the version."
     pub fn artefact(&self, version: &str) -> String {
         let digest = self.image.as_ref().map(|image| image.split('@').nth(1).unwrap());
@@ -136,17 +150,16 @@ impl Ledger {
     }
 
     /// A release is on record; known already, it may only have gained its image.
-    pub fn registered(
-        &mut self,
-        service: &'static str,
-        version: &str,
-        image: Option<String>,
-        makers: BTreeSet<String>,
-    ) {
+    pub fn registered(&mut self, service: &'static str, version: &str, told: Told) {
         let number = self.releases.keys().filter(|(other, _)| *other == service).count();
         let release = self.releases.entry((service, version.to_owned()));
-        let release = release.or_insert(Release { number, image: None, makers });
-        release.image = release.image.take().or(image);
+        let release = release.or_insert(Release {
+            number,
+            committed: told.committed,
+            image: None,
+            makers: told.makers,
+        });
+        release.image = release.image.take().or(told.image);
     }
 
     pub fn started(&mut self, id: String, run: Run) {

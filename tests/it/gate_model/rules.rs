@@ -306,14 +306,18 @@ fn part_fits(pattern: &str, part: &str) -> bool {
     }
 }
 
-/// "`outdated` (kind `deploy` of a release registered before the current one: the retried old job)".
+/// "`outdated` (kind `deploy` of a release older than the current one: the retried old job, the slower build)".
 fn outdated(case: &Case<'_>) -> Finding {
     if case.asked.kind != "deploy" {
         return Exempt;
     }
     let current = case.target.current().map(|current| current.version.clone());
-    let number = current.map(|version| case.ledger.releases[&(case.asked.service, version)].number);
-    if number.is_some_and(|number| case.release.number < number) { Fails("outdated", None) } else { Holds }
+    let current = current.map(|version| case.ledger.releases[&(case.asked.service, version)].order());
+    if current.is_some_and(|current| case.release.order() < current) {
+        Fails("outdated", None)
+    } else {
+        Holds
+    }
 }
 
 /// "Verified when that artefact succeeded here through the gate, is not current, was not itself reverted here, and is

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::gate_model::{
     edits::time,
-    ledger::{Environment, Ledger, Run, Scan, Time, Voice, When, Window},
+    ledger::{Environment, Ledger, Run, Scan, Time, Told, Voice, When, Window},
     policy::{Policy, SEVERITIES},
     rules::Question,
 };
@@ -93,7 +93,8 @@ impl History {
             "release" => {
                 let makers = BTreeSet::from([text(&event["actor"]["subject"])]);
                 let image = data["identity"]["image"].as_str().map(str::to_owned);
-                self.ledger.registered(name(&event["service"]), &text(&event["version"]), image, makers);
+                let told = Told { image, makers, committed: None };
+                self.ledger.registered(name(&event["service"]), &text(&event["version"]), told);
             }
             "deployment" if what == "started" => self.started(event, at),
             "deployment" => {

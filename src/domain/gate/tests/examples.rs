@@ -22,9 +22,10 @@ fn fine() -> Inputs {
         release: ReleaseFact {
             version: "2.0".into(),
             number: 2,
+            ordered_at: None,
             image: Some("registry.example.com/shop/web@sha256:0".into()),
         },
-        current: Some(CurrentFact { version: "1.0".into(), number: 1 }),
+        current: Some(CurrentFact { version: "1.0".into(), number: 1, ordered_at: None }),
         running: None,
         lockdown: None,
         freezes: Vec::new(),
