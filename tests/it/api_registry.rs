@@ -2,10 +2,14 @@
 
 use poem::http::Method;
 use serde_json::{Value, json};
+use waybill::domain::vocabulary::Scope;
 
 use crate::{
     db_test,
-    support::api::{Api, commit, image, start_body},
+    support::{
+        api::{Api, commit, image, start_body},
+        db::TestDb,
+    },
 };
 
 async fn release(api: &Api, body: Value) -> crate::support::api::Answer {
@@ -114,9 +118,24 @@ db_test!(
 );
 
 db_test!(
+    async fn a_release_registers_its_service_in_passing(db: TestDb) {
+        let api = Api::new(&db).await;
+        let body = json!({ "version": "1", "commit_sha": commit("1") });
+        release(&api, body.clone()).await.ok(201);
+        assert_eq!(api.get("/services/shop").await.ok(200)["name"], "shop");
+        assert_eq!(release(&api, body.clone()).await.status, 200);
+        let narrowed = api.token(&[Scope::Deploy], Some(&["other"]), None).await;
+        release(&narrowed, body.clone()).await.problem(403, "forbidden");
+        let another = TestDb::sqlite().await;
+        let strict = Api::with(&another, |config| config.ledger.auto_register = false).await;
+        let refused = release(&strict, body).await.problem(409, "conflict");
+        assert!(refused["detail"].as_str().unwrap().contains("auto_register"), "{refused}");
+    }
+);
+
+db_test!(
     async fn a_release_keeps_its_identity_and_its_first_description(db: TestDb) {
         let api = Api::new(&db).await;
-        release(&api, json!({ "version": "1", "commit_sha": commit("1") })).await.problem(404, "not-found");
         api.post("/services", json!({ "name": "shop" })).await.ok(201);
         let body = json!({
             "version": "1", "commit_sha": commit("1"), "image": image('a'), "ref": "main",
