@@ -73,6 +73,8 @@ pub struct ReleaseView {
     pub commit_sha: String,
     /// The image it was built into, pinned by digest.
     pub image: Nullable<String>,
+    /// Other repositories that hold the same image; a deployment that names one of them is judged by that one.
+    pub locations: Vec<String>,
     /// The branch or tag it was built from.
     pub r#ref: Nullable<String>,
     /// When its commit was made.
@@ -104,6 +106,7 @@ pub fn view(service: &str, release: Release, ignored: &[&str]) -> ReleaseView {
         ordered_at: Time(release.ordered_at),
         commit_sha: release.identity.commit_sha.to_string(),
         image: release.identity.image.map(|image| image.to_string()).into(),
+        locations: release.locations,
         r#ref: git_ref.into(),
         committed_at: committed_at.map(Time).into(),
         changes: changes.into_iter().map(Into::into).collect(),

@@ -132,6 +132,11 @@ impl Image {
         Ok(Self(format!("{repository}@sha256:{}", digest.to_ascii_lowercase())))
     }
 
+    /// Where it is, in full.
+    pub fn repository(&self) -> &str {
+        self.0.split_once('@').map_or("", |(repository, _)| repository)
+    }
+
     /// The digest, `sha256:…`.
     pub fn digest(&self) -> &str {
         self.0.split_once('@').map_or("", |(_, digest)| digest)

@@ -48,6 +48,8 @@ pub(super) fn from_row(row: &QueryResult) -> Result<Release, StoreError> {
         actor: Actor { token: model.actor_token, subject: model.actor_subject },
         created_at: model.created_at,
         image_added_by: model.image_added_by,
+        locations: serde_json::from_str(model.locations.as_deref().unwrap_or("[]"))
+            .map_err(|_| StoreError::Corrupt("list of locations"))?,
     })
 }
 
@@ -137,19 +139,27 @@ pub async fn insert(conn: &impl ConnectionTrait, release: &Release) -> Result<()
         image_added_by: release.image_added_by.clone(),
         ordered_at: release.ordered_at,
         place: release.place,
+        locations: locations_text(release),
     };
     Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
     Ok(())
 }
 
-/// Adds the image that a release lacked.
-pub async fn add_image(conn: &impl ConnectionTrait, release: &Release) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE release SET image = ");
-    sql.bind(release.identity.image.as_ref().map(ToString::to_string));
+/// Writes what a release may gain: its image, digits of its commit, and other locations.
+pub async fn update(conn: &impl ConnectionTrait, release: &Release) -> Result<(), StoreError> {
+    let mut sql = Sql::new("UPDATE release SET commit_sha = ");
+    sql.bind(release.identity.commit_sha.to_string());
+    sql.push(", image = ").bind(release.identity.image.as_ref().map(ToString::to_string));
     sql.push(", artefact = ").bind(release.identity.artefact());
     sql.push(", image_added_by = ").bind(release.image_added_by.clone());
+    sql.push(", locations = ").bind(locations_text(release));
     sql.push(" WHERE id = ").bind(release.id).run(conn).await?;
     Ok(())
+}
+
+fn locations_text(release: &Release) -> Option<String> {
+    let known = !release.locations.is_empty();
+    known.then(|| serde_json::to_string(&release.locations).unwrap_or_default())
 }
 
 /// Reads the release of this version, and what it comes after if it is registered now, with this identity.

@@ -40,20 +40,18 @@ async fn create_in(
     render: Render<'_, Registered>,
 ) -> Result<Registered, Error> {
     let mut events = Vec::new();
-    let (service_id, now) = match service::lock(tx.conn(), service_name.as_str()).await? {
-        Some((service, now)) => {
+    let (service_id, now) =
+        if let Some((service, now)) = service::lock(tx.conn(), service_name.as_str()).await? {
             if service.archived_at.is_some() {
                 return Err(Error::Conflict(format!(
                     "service {service_name} is archived; it takes no new releases"
                 )));
             }
             (service.id, now)
-        }
-        None => {
+        } else {
             let now = db::now(tx.conn()).await?;
             (register::make_service(ctx, &tx, service_name, now, &mut events).await?, now)
-        }
-    };
+        };
     let identity = given.identity(version);
     let (known, before) =
         release::find_or_before(tx.conn(), service_id, version.as_str(), Some(&identity)).await?;

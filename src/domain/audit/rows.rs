@@ -121,6 +121,7 @@ impl From<&(String, Release, String)> for Row {
             "commit_sha": row.identity.commit_sha, "image": row.identity.image, "artefact": artefact,
             "number": row.number, "ordered_at": row.ordered_at, "actor": row.actor, "created_at": row.created_at,
             "initiated_by": row.description.initiated_by, "image_added_by": row.image_added_by,
+            "locations": row.locations,
         });
         Self::new(Key::Release(service.clone(), row.identity.version.to_string()), members)
     }

@@ -6,7 +6,7 @@ use crate::domain::{
     environment::Environment,
     fault::{Faults, Malformed},
     policy::{Budget, ImageRule, Policy, PromotionRule, VulnerabilitiesRule},
-    repository::{REPOSITORY_MAX, is_canonical},
+    repository::{REPOSITORY_MAX, parse},
     text::Name,
     vocabulary::Mode,
 };
@@ -104,8 +104,9 @@ fn is_repository_pattern(pattern: &str) -> bool {
     let whole = |part: &str| part == "**" || !part.contains("**");
     // Brackets belong to IPv6 addresses, and mean something else in a pattern.
     let plain = !pattern.contains(['[', ']']);
+    let small = !pattern.contains(|c: char| c.is_ascii_uppercase());
     let example = pattern.replace("**", "a").replace(":*", ":1").replace('*', "a");
-    plain && pattern.split('/').all(whole) && is_canonical(&example)
+    plain && pattern.split('/').all(whole) && small && parse(&example).is_ok()
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub struct Model {
     pub image_added_by: Option<String>,
     pub ordered_at: DateTimeUtc,
     pub place: i64,
+    pub locations: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

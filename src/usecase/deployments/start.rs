@@ -214,6 +214,7 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<Found, Error> {
         target: &target,
         environment: &locked.environment,
         release: &release,
+        named: asked.release.as_ref().and_then(|given| given.image.as_ref()),
         running: running.as_ref().map(|running| running_fact(&running.named)),
         evidence,
         now,

@@ -127,8 +127,15 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         initiated_by: question.initiated_by.as_deref(),
         lifted: question.override_reason.is_some(),
     };
-    let scene =
-        Scene { target: &target, environment: &environment, release: &release, running, evidence, now };
+    let scene = Scene {
+        target: &target,
+        environment: &environment,
+        release: &release,
+        named: None,
+        running,
+        evidence,
+        now,
+    };
     let Case { inputs, now, .. } = facts::gather(ctx, conn, asked, scene).await?;
     let decision = Decision {
         id: clock::new_id(),

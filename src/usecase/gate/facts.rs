@@ -17,6 +17,7 @@ use crate::{
         release::Release,
         rollback::{Return, back_to},
         target::Target,
+        text::Image,
         vocabulary::{Kind, Mode, Scope},
     },
     store::{deployment, gate::Evidence, scan},
@@ -48,6 +49,8 @@ pub struct Scene<'a> {
     pub environment: &'a Environment,
     /// The release.
     pub release: &'a Release,
+    /// Its image where the request has named one, which may be in another place than the one on record.
+    pub named: Option<&'a Image>,
     /// What is under way in the target.
     pub running: Option<RunningFact>,
     /// What is on record about the release.
@@ -74,7 +77,7 @@ pub async fn gather(
     asked: Asked<'_>,
     scene: Scene<'_>,
 ) -> Result<Case, Error> {
-    let Scene { target, environment, release, running, evidence, now } = scene;
+    let Scene { target, environment, release, named, running, evidence, now } = scene;
     let policy = &environment.policy.policy;
     let artefact = release.identity.artefact();
     let is_current = target.current.as_ref().is_some_and(|current| current.release_id == release.id);
@@ -108,7 +111,7 @@ pub async fn gather(
             version: release.identity.version.to_string(),
             number: release.place,
             ordered_at: Some(release.ordered_at),
-            image: image.map(ToString::to_string),
+            image: named.or(image).map(ToString::to_string),
         },
         current: evidence.current,
         running,

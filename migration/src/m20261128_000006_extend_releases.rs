@@ -1,9 +1,9 @@
-//! Releases have an order of their own, by their commits: until now it was that of registration. The columns may be missing
-//! for as long as the schema can tell; the server always writes them.
+//! Releases have an order of their own, by their commits: until now it was that of registration. And their images may be in
+//! several places. The columns of the order may be empty as far as the schema can tell; the server always fills them.
 
 use sea_orm_migration::prelude::*;
 
-use crate::schema::{int_null, time_null};
+use crate::schema::{int_null, json_null, time_null};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -20,7 +20,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for column in [&mut time_null("ordered_at"), &mut int_null("place")] {
+        for column in [&mut time_null("ordered_at"), &mut int_null("place"), &mut json_null("locations")] {
             manager.alter_table(Table::alter().table("release").add_column(column).to_owned()).await?;
         }
         let order = Index::create()
@@ -39,7 +39,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_index(Index::drop().name("release_order").table("release").to_owned()).await?;
-        for column in ["ordered_at", "place"] {
+        for column in ["ordered_at", "place", "locations"] {
             manager.alter_table(Table::alter().table("release").drop_column(column).to_owned()).await?;
         }
         Ok(())
