@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::policy::Policy;
+use super::{people::who, policy::Policy};
 
 pub type Time = DateTime<Utc>;
 /// A service and an environment.
@@ -15,8 +15,19 @@ pub struct Release {
     /// Its place in the order of registration.
     pub number: usize,
     pub image: Option<String>,
-    /// Who initiated or recorded it.
+    /// Who initiated or recorded it, or added its image.
     pub makers: BTreeSet<String>,
+    /// Whether somebody is known to have initiated it.
+    pub initiated: bool,
+}
+
+/// A release as somebody describes it.
+#[derive(Clone, Debug)]
+pub struct Described {
+    pub image: Option<String>,
+    /// Who records it.
+    pub by: String,
+    pub initiated_by: Option<String>,
 }
 
 /// A success of a target.
@@ -74,6 +85,8 @@ pub struct Voice {
     pub groups: BTreeSet<String>,
     pub approves: bool,
     pub at: Time,
+    /// The image that the release had.
+    pub image: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -140,13 +153,21 @@ impl Ledger {
         &mut self,
         service: &'static str,
         version: &str,
-        image: Option<String>,
-        makers: BTreeSet<String>,
+        Described { image, by, initiated_by }: Described,
     ) {
         let number = self.releases.keys().filter(|(other, _)| *other == service).count();
         let release = self.releases.entry((service, version.to_owned()));
-        let release = release.or_insert(Release { number, image: None, makers });
-        release.image = release.image.take().or(image);
+        let by = who(&by).to_owned();
+        let release = release.or_insert_with(|| Release {
+            number,
+            image: image.clone(),
+            makers: initiated_by.iter().map(|name| who(name).to_owned()).chain([by.clone()]).collect(),
+            initiated: initiated_by.is_some(),
+        });
+        if release.image.is_none() && image.is_some() {
+            release.image = image;
+            release.makers.insert(by);
+        }
     }
 
     pub fn started(&mut self, id: String, run: Run) {
