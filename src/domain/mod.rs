@@ -16,6 +16,7 @@ pub mod idempotency;
 pub mod json;
 pub mod moment;
 pub mod page;
+pub mod person;
 pub mod policy;
 pub mod release;
 pub mod release_order;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::domain::{
     actor::Actor,
     fault::{Faults, Malformed},
+    person::Person,
     service::{Labels, validate_labels},
     text::{self, CommitSha, Image, REF_MAX, SHORT_TEXT_MAX, Version, is_same_commit},
 };
@@ -113,12 +114,13 @@ impl ReleaseDescription {
 
     /// The fields in which `again` says something else than what is on record; they are ignored.
     pub fn ignored(&self, again: &Self) -> Vec<&'static str> {
+        let whose = |description: &Self| description.initiated_by.as_deref().map(Person::of);
         let fields = [
             ("ref", again.git_ref.is_some() && again.git_ref != self.git_ref),
             ("committed_at", again.committed_at.is_some() && again.committed_at != self.committed_at),
             ("changes", !again.changes.is_empty() && again.changes != self.changes),
             ("pipeline_url", again.pipeline_url.is_some() && again.pipeline_url != self.pipeline_url),
-            ("initiated_by", again.initiated_by.is_some() && again.initiated_by != self.initiated_by),
+            ("initiated_by", again.initiated_by.is_some() && whose(again) != whose(self)),
             ("labels", !again.labels.is_empty() && again.labels != self.labels),
         ];
         fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
@@ -272,6 +274,9 @@ mod tests {
         second.git_ref = Some("dev".into());
         second.initiated_by = Some("ada".into());
         assert_eq!(first.ignored(&second), ["ref", "initiated_by"]);
+        second.git_ref = None;
+        let first = ReleaseDescription { initiated_by: Some("Ada ".into()), ..first };
+        assert_eq!(first.ignored(&second), [""; 0], "it is the same person");
         assert!(first.ignored(&ReleaseDescription::default()).is_empty(), "silence contradicts nothing");
     }
 }

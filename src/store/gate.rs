@@ -12,7 +12,7 @@ use self::sources::StayRow;
 use crate::{
     domain::{
         environment::Environment,
-        gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source},
+        gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source, told},
         release::{Identity, Release},
         text::Image,
         vocabulary::{Mode, Voice},
@@ -146,10 +146,11 @@ fn from_asked(sql: &mut Sql, wanted: &Wanted<'_>) {
 }
 
 fn approvals(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
-    sql.push(", ").push(&objects(postgres, &["id", "decision", "subject", "spoke_for", "at", "image"]));
+    sql.push(", ")
+        .push(&objects(postgres, &["id", "decision", "subject", "spoke_for", "at", "image", "comment"]));
     sql.push(
-        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at, a.image \
-         FROM approval a WHERE a.release_id = asked.id AND a.environment_id = ",
+        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at, a.image, \
+         CASE WHEN a.decision = 'rejected' THEN a.comment END AS comment FROM approval a WHERE a.release_id = asked.id AND a.environment_id = ",
     );
     sql.bind(wanted.environment.id).push(" AND a.withdrawn_at IS NULL");
     sql.push(&format!(" ORDER BY a.decision DESC, a.created_at DESC, a.id DESC LIMIT {APPROVALS_MAX}"));
@@ -172,6 +173,7 @@ struct ApprovalRow {
     spoke_for: String,
     at: DateTime<Utc>,
     image: Option<String>,
+    comment: Option<String>,
 }
 
 /// A scan as the database writes it into JSON.
@@ -197,8 +199,9 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let policy = &wanted.environment.policy.policy;
     let approval = |row: ApprovalRow| {
         let groups = serde_json::from_str(&row.spoke_for).map_err(|_| StoreError::Corrupt("groups"))?;
-        let ApprovalRow { id, decision, subject, at, image, .. } = row;
-        Ok(Said { fact: ApprovalFact { id, decision, subject, groups, at, for_image: true }, image })
+        let ApprovalRow { id, decision, subject, at, image, comment, .. } = row;
+        let comment = told(decision, comment.as_deref());
+        Ok(Said { fact: ApprovalFact { id, decision, subject, groups, at, comment, for_image: true }, image })
     };
     let approvals = rows(row, "approvals", looked_at(policy.approval.mode))?.into_iter().map(approval);
     let mut approvals: Vec<Said> = approvals.collect::<Result<_, StoreError>>()?;

@@ -61,6 +61,8 @@ mod api_tokens;
 #[cfg(test)]
 mod api_upkeep;
 #[cfg(test)]
+mod api_voices;
+#[cfg(test)]
 mod api_vulnerabilities;
 #[cfg(test)]
 mod api_wait;

@@ -208,6 +208,7 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<Found, Error> {
         kind: asked.kind,
         preempt: asked.preempt,
         initiated_by: asked.initiated_by.as_deref(),
+        deployer: Some(&ctx.actor().subject),
         lifted: asked.override_reason.is_some(),
     };
     let scene = Scene {

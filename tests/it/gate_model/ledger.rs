@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::policy::Policy;
+use super::{people::who, policy::Policy};
 
 pub type Time = DateTime<Utc>;
 /// A service and an environment.
@@ -17,14 +17,19 @@ pub struct Release {
     /// When its commit was made, days before anything here was registered.
     pub committed: Option<Time>,
     pub image: Option<String>,
-    /// Who initiated or recorded it.
+    /// Who initiated or recorded it, or added its image.
     pub makers: BTreeSet<String>,
+    /// Whether somebody is known to have initiated it.
+    pub initiated: bool,
 }
 
-/// What is told of a release when it is registered.
-pub struct Told {
+/// A release as somebody describes it.
+#[derive(Clone, Debug)]
+pub struct Described {
     pub image: Option<String>,
-    pub makers: BTreeSet<String>,
+    /// Who records it.
+    pub by: String,
+    pub initiated_by: Option<String>,
     pub committed: Option<Time>,
 }
 
@@ -83,6 +88,8 @@ pub struct Voice {
     pub groups: BTreeSet<String>,
     pub approves: bool,
     pub at: Time,
+    /// The image that the release had.
+    pub image: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -150,16 +157,26 @@ impl Ledger {
     }
 
     /// A release is on record; known already, it may only have gained its image.
-    pub fn registered(&mut self, service: &'static str, version: &str, told: Told) {
+    pub fn registered(
+        &mut self,
+        service: &'static str,
+        version: &str,
+        Described { image, by, initiated_by, committed }: Described,
+    ) {
         let number = self.releases.keys().filter(|(other, _)| *other == service).count();
         let release = self.releases.entry((service, version.to_owned()));
-        let release = release.or_insert(Release {
+        let by = who(&by).to_owned();
+        let release = release.or_insert_with(|| Release {
             number,
-            committed: told.committed,
-            image: None,
-            makers: told.makers,
+            committed,
+            image: image.clone(),
+            makers: initiated_by.iter().map(|name| who(name).to_owned()).chain([by.clone()]).collect(),
+            initiated: initiated_by.is_some(),
         });
-        release.image = release.image.take().or(told.image);
+        if release.image.is_none() && image.is_some() {
+            release.image = image;
+            release.makers.insert(by);
+        }
     }
 
     pub fn started(&mut self, id: String, run: Run) {

@@ -13,7 +13,7 @@ use crate::domain::{
     vocabulary::{Kind, Require, Severity, Voice},
 };
 /// A release that nothing stands in the way of.
-fn fine() -> Inputs {
+pub(super) fn fine() -> Inputs {
     let facts = Facts {
         kind: Kind::Deploy,
         hotfix: false,
@@ -32,6 +32,8 @@ fn fine() -> Inputs {
         sources: Vec::new(),
         approvals: Vec::new(),
         insiders: BTreeSet::from(["ada".to_owned()]),
+        deployer: None,
+        initiator: Initiator::Known,
         reverted_at: None,
         scans: Vec::new(),
         within_budget: None,
@@ -39,7 +41,7 @@ fn fine() -> Inputs {
     Inputs { facts, policy: Policy::default(), policy_version: 0, lifted: false }
 }
 
-fn check(inputs: &Inputs, rule: Rule) -> Check {
+pub(super) fn check(inputs: &Inputs, rule: Rule) -> Check {
     evaluate(inputs, now()).checks.into_iter().find(|check| check.rule == rule).unwrap()
 }
 
@@ -165,6 +167,7 @@ fn approvals_count_one_voice_for_each_subject_and_none_of_insiders() {
             subject: subject.into(),
             groups: BTreeSet::from([group.to_owned()]),
             at: now() - TimeDelta::minutes(minutes),
+            comment: None,
             for_image: true,
         });
         check(&inputs, Rule::Approval)
