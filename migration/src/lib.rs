@@ -15,6 +15,7 @@ mod m20261121_000002_create_ledger;
 mod m20261121_000003_create_audit;
 mod m20261121_000004_create_gate;
 mod m20261127_000005_add_approval_image;
+mod m20261128_000006_extend_releases;
 mod schema;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000003_create_audit::Migration),
             Box::new(m20261121_000004_create_gate::Migration),
             Box::new(m20261127_000005_add_approval_image::Migration),
+            Box::new(m20261128_000006_extend_releases::Migration),
         ]
     }
 }

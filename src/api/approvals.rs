@@ -22,6 +22,7 @@ use crate::{
     domain::{
         approval::{Named, Pending, Said, Saw},
         fault::Faults,
+        gate::rules::Standing,
         idempotency::Answer,
         text::{self, Image, Name, TEXT_MAX},
         vocabulary::Voice,
@@ -154,6 +155,35 @@ pub struct NotCounted {
     pub why: String,
 }
 
+/// A rejection.
+#[derive(Clone, Debug, Object)]
+pub struct RejectionView {
+    /// Whose it is.
+    pub subject: String,
+    /// Why; at most the first 500 characters.
+    pub comment: Nullable<String>,
+}
+
+/// How far one rule about approvals is.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "ApprovalStanding")]
+pub struct StandingView {
+    /// The groups whose members' approvals count; anybody's when empty.
+    pub groups: Vec<String>,
+    /// How many subjects must approve.
+    pub required: u32,
+    /// Whose approvals count for it.
+    pub approved_by: Vec<String>,
+    /// How many are missing.
+    pub missing: u32,
+}
+
+impl From<Standing> for StandingView {
+    fn from(Standing { rule, approved_by, missing }: Standing) -> Self {
+        Self { groups: rule.groups, required: rule.required, approved_by, missing }
+    }
+}
+
 /// A release that waits for approvals.
 #[derive(Clone, Debug, Object)]
 #[oai(rename = "PendingApproval")]
@@ -164,16 +194,20 @@ pub struct PendingView {
     pub environment: String,
     /// The release's version.
     pub version: String,
-    /// How many subjects must approve.
+    /// How many subjects must approve: of several rules, what the one that wants most wants.
     pub required: u32,
     /// Those who did.
     pub approved_by: Vec<String>,
-    /// How many are missing.
+    /// How many are missing: of several rules, for the one that lacks most. One approval may count for several.
     pub missing: u32,
     /// Those who rejected it: it stands still until they withdraw that.
     pub rejected_by: Vec<String>,
+    /// Why they did.
+    pub rejections: Vec<RejectionView>,
     /// The approvals that do not count.
     pub not_counted: Vec<NotCounted>,
+    /// How far each of the policy's rules is; all must hold.
+    pub rules: Vec<StandingView>,
     /// The groups whose members' approvals count; anybody's when empty.
     pub groups: Vec<String>,
     /// When the gate first denied it for want of approvals.
@@ -185,9 +219,16 @@ pub struct PendingView {
 }
 
 impl From<Pending> for PendingView {
-    fn from(Pending { asked, required, approved_by, missing, rejected_by, not_counted }: Pending) -> Self {
+    fn from(pending: Pending) -> Self {
+        let (required, missing) = (pending.required(), pending.missing());
+        let groups = pending.groups().into_iter().map(str::to_owned).collect();
+        let Pending { asked, standings, approved_by, rejections, not_counted } = pending;
         let not_counted =
             not_counted.into_iter().map(|(subject, why)| NotCounted { subject, why: why.to_owned() });
+        let rejected_by = rejections.iter().map(|(subject, _)| subject.clone()).collect();
+        let rejections = rejections
+            .into_iter()
+            .map(|(subject, comment)| RejectionView { subject, comment: comment.into() });
         Self {
             service: asked.service,
             environment: asked.environment,
@@ -196,8 +237,10 @@ impl From<Pending> for PendingView {
             approved_by,
             missing,
             rejected_by,
+            rejections: rejections.collect(),
             not_counted: not_counted.collect(),
-            groups: asked.policy.approval.groups,
+            rules: standings.into_iter().map(Into::into).collect(),
+            groups,
             waiting_since: Time(asked.since),
             asked_by: asked.actor.into(),
             decision_id: asked.decision_id,
@@ -335,8 +378,10 @@ impl ApprovalsApi {
     /// List what waits for whom
     ///
     /// The releases that the gate denied a start for want of approvals within seven days and that still want them. What has
-    /// started since, what a newer release has overtaken, and what waits for something else only is not among them.
+    /// started since, what a newer release has overtaken, and what waits for something else only is not among them. It is
+    /// judged for nobody in particular, unless a `deployer` is named.
     #[oai(path = "/approvals/pending", method = "get", operation_id = "list_pending_approvals")]
+    #[expect(clippy::too_many_arguments, reason = "each is a query parameter")]
     async fn list_pending_approvals(
         &self,
         auth: Auth,
@@ -346,6 +391,8 @@ impl ApprovalsApi {
         service: Query<Option<String>>,
         /// For this environment.
         environment: Query<Option<String>>,
+        /// The subject that would deploy it, whose own approval does not count; nobody in particular when absent.
+        deployer: Query<Option<String>>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
@@ -356,9 +403,11 @@ impl ApprovalsApi {
             ("group", group.0.clone()),
             ("service", service.0.clone()),
             ("environment", environment.0.clone()),
+            ("deployer", deployer.0.clone()),
             ("limit", limit.0.map(|n| n.to_string())),
         ];
-        let only = Waiting { group: group.0, service: service.0, environment: environment.0 };
+        let only =
+            Waiting { group: group.0, service: service.0, environment: environment.0, deployer: deployer.0 };
         let page = approvals::waiting(&auth.ctx(), &only, &request).await?;
         let link = next_link("/approvals/pending", &query, page.next.as_deref());
         let items = page.items.into_iter().map(Into::into).collect();

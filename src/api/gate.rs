@@ -20,7 +20,7 @@ use crate::{
         text::{self, Name, SHORT_TEXT_MAX, Version},
         vocabulary::Kind,
     },
-    usecase::gate::check::{self, Answer, Question},
+    usecase::gate::check::{self, Answer, Deployer, Question},
 };
 
 /// The operations.
@@ -46,6 +46,13 @@ pub struct GateQuestion {
     /// The person who would set it off, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
     pub initiated_by: Option<Text>,
+    /// The subject that would deploy it, at most 200 characters: its own approval does not count. For nobody in particular
+    /// when absent.
+    #[oai(skip_serializing_if_is_none)]
+    pub deployer: Option<Text>,
+    /// True asks for the caller: what a start with this token would be told.
+    #[oai(default)]
+    pub for_caller: bool,
     /// What an override would change; needs the scope `override`.
     #[oai(skip_serializing_if_is_none)]
     pub r#override: Option<OverrideBody>,
@@ -63,6 +70,8 @@ impl Example for GateQuestion {
             kind: None,
             preempt: false,
             initiated_by: None,
+            deployer: None,
+            for_caller: false,
             r#override: None,
             record: false,
         }
@@ -77,18 +86,33 @@ impl GateQuestion {
         let version = faults.take("/version", Version::parse(&self.version));
         let initiated_by = self.initiated_by.as_ref().map(|text| text::free(text, SHORT_TEXT_MAX));
         let initiated_by = faults.take_optional("/initiated_by", initiated_by);
+        let named = self.deployer.as_deref();
+        let deployer = deployer("/deployer", named, self.for_caller, &mut faults);
         preempts("/preempt", self.preempt, self.kind, &mut faults);
         let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
-        let named = service.zip(environment).zip(version);
-        faults.finish(named.map(|((service, environment), version)| Question {
+        let asked = service.zip(environment).zip(version);
+        faults.finish(asked.map(|((service, environment), version)| Question {
             service,
             environment,
             version,
             kind: self.kind,
             preempt: self.preempt,
             initiated_by,
+            deployer,
             override_reason,
         }))
+    }
+}
+
+/// For whom the gate is asked.
+pub fn deployer(pointer: &str, named: Option<&str>, for_caller: bool, faults: &mut Faults) -> Deployer {
+    if named.is_some() && for_caller {
+        faults.add(pointer, "conflict", "must be absent where `for_caller` asks for the caller");
+    }
+    match faults.take_optional(pointer, named.map(|name| text::telling(name, SHORT_TEXT_MAX))) {
+        Some(name) => Deployer::Named(name),
+        None if for_caller => Deployer::Caller,
+        None => Deployer::Anybody,
     }
 }
 
@@ -106,6 +130,8 @@ pub struct AnswerView {
     pub version: String,
     /// What the deployment would be for.
     pub kind: Kind,
+    /// The subject that it was judged for; null for nobody in particular, whose approval would not count.
+    pub deployer: Nullable<String>,
     /// Whether it might start.
     pub allowed: bool,
     /// When the rules were evaluated.
@@ -123,7 +149,7 @@ pub struct AnswerView {
 }
 
 impl From<Answer> for AnswerView {
-    fn from(Answer { question, kind, decision, kept }: Answer) -> Self {
+    fn from(Answer { question, kind, deployer, decision, kept }: Answer) -> Self {
         let DecisionView { id, allowed, evaluated_at, checks, retry_at, r#override, policy_version, state } =
             decision.into();
         Self {
@@ -132,6 +158,7 @@ impl From<Answer> for AnswerView {
             environment: question.environment.to_string(),
             version: question.version.to_string(),
             kind,
+            deployer: deployer.into(),
             allowed,
             evaluated_at,
             policy_version,
@@ -152,7 +179,8 @@ impl GateApi {
     /// Ask the gate
     ///
     /// What a start would be told now: every rule, and when to try again. It changes nothing and is kept only with
-    /// `record`. The answer is for this token: what is exempt and whose approval counts depends on who asks.
+    /// `record`. Whoever asks is not taken for who deploys: it is judged for nobody in particular, for the `deployer` that
+    /// is named, or with `for_caller` for the token's subject. A hotfix counts as one where this token may make them.
     #[oai(path = "/gate/check", method = "post", operation_id = "check_gate")]
     async fn check_gate(
         &self,

@@ -10,7 +10,7 @@ use crate::{
         Tags,
         auth::Auth,
         deployments::body::preempts,
-        gate::AnswerView,
+        gate::{AnswerView, deployer as deployer_of},
         problem::{Code, FieldError, Problem},
     },
     domain::{
@@ -109,6 +109,10 @@ impl GateWaitApi {
         preempt: Query<Option<bool>>,
         /// The person who would set it off, at most 200 characters.
         initiated_by: Query<Option<String>>,
+        /// The subject that would deploy it, at most 200 characters; nobody in particular when absent.
+        deployer: Query<Option<String>>,
+        /// Whether it is the caller who would, so that it is judged as a start with this token.
+        for_caller: Query<Option<bool>>,
         /// How long to wait at most, from 1 to 300 seconds; 50 when absent.
         timeout: Query<Option<u64>>,
         /// The `state` of the last answer; when absent, what stands in the way at first.
@@ -120,6 +124,8 @@ impl GateWaitApi {
         let version = faults.take("/query/version", Version::parse(&version.0));
         let initiated_by = initiated_by.0.as_ref().map(|text| text::free(text, SHORT_TEXT_MAX));
         let initiated_by = faults.take_optional("/query/initiated_by", initiated_by);
+        let for_caller = for_caller.0.unwrap_or(false);
+        let deployer = deployer_of("/query/deployer", deployer.0.as_deref(), for_caller, &mut faults);
         let timeout = faults.take("/query/timeout", seconds(timeout.0));
         let seen = faults.take_optional("/query/seen", seen.0.map(state));
         let preempt = preempt.0.unwrap_or(false);
@@ -133,6 +139,7 @@ impl GateWaitApi {
                 kind: kind.0,
                 preempt,
                 initiated_by,
+                deployer,
                 override_reason: None,
             },
             seen,

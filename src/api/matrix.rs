@@ -66,7 +66,7 @@ pub struct MatrixTarget {
     pub current: Nullable<OccupantView>,
     /// What is being deployed there.
     pub running: Nullable<OccupantView>,
-    /// How many releases were registered after the current one, up to the newest that is current in a lower rank; null
+    /// How many releases are newer than the current one, up to the newest that is current in a lower rank; null
     /// where no lower rank has one.
     pub behind: Nullable<i64>,
 }

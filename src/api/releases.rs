@@ -66,10 +66,15 @@ pub struct ReleaseView {
     pub version: String,
     /// Its place in the order of registration within the service, from 1.
     pub number: i64,
+    /// Its moment in the order of the service's releases: when its commit was made or when it was registered, whichever is
+    /// earlier, but after those whose commits are among its changes. The newest is what counts as newest everywhere.
+    pub ordered_at: Time,
     /// The commit it was built from.
     pub commit_sha: String,
     /// The image it was built into, pinned by digest.
     pub image: Nullable<String>,
+    /// Other repositories that hold the same image; a deployment that names one of them is judged by that one.
+    pub locations: Vec<String>,
     /// The branch or tag it was built from.
     pub r#ref: Nullable<String>,
     /// When its commit was made.
@@ -98,8 +103,10 @@ pub fn view(service: &str, release: Release, ignored: &[&str]) -> ReleaseView {
         service: service.to_owned(),
         version: release.identity.version.to_string(),
         number: release.number,
+        ordered_at: Time(release.ordered_at),
         commit_sha: release.identity.commit_sha.to_string(),
         image: release.identity.image.map(|image| image.to_string()).into(),
+        locations: release.locations,
         r#ref: git_ref.into(),
         committed_at: committed_at.map(Time).into(),
         changes: changes.into_iter().map(Into::into).collect(),
@@ -238,6 +245,7 @@ impl ReleasesApi {
     ///
     /// The same identity (version, commit, image) again answers 200 and names in `ignored` what it says otherwise;
     /// another identity under the version is a conflict. A missing image may be added once, before the first deployment.
+    /// A service that is not on record yet is registered, too.
     #[oai(path = "/services/:service/releases", method = "post", operation_id = "create_release")]
     async fn create_release(
         &self,

@@ -26,6 +26,7 @@ use crate::{
         actor::{Actor, Principal},
         fault::Faults,
         idempotency::Answer,
+        person::Person,
         scope::Narrowing,
         text::{self, Name, SHORT_TEXT_MAX},
         token::Token,
@@ -144,7 +145,8 @@ impl CreateToken {
         let name = faults.take("/name", Name::parse(&self.name));
         let subject = self.subject.clone().unwrap_or_else(|| self.name.clone());
         faults.take("/subject", text::telling(&subject, SHORT_TEXT_MAX));
-        if [self.name.as_str(), subject.trim()].contains(&Actor::server().token.as_str()) {
+        let server = Actor::server();
+        if self.name == server.token || Person::of(&subject) == Person::of(&server.subject) {
             faults.add("/name", "reserved", "must not be the name that the server has in the audit log");
         }
         if self.scopes.is_empty() {

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::domain::{
     actor::Actor,
     gate::{
-        facts::{ApprovalFact, Facts},
-        rules,
+        facts::{ApprovalFact, Facts, Initiator, told},
+        rules::{self, Standing},
     },
     policy::{ApprovalRule, Policy},
     text::Image,
@@ -96,6 +96,7 @@ impl Approval {
             subject: self.actor.subject.clone(),
             groups: self.groups.clone(),
             at: self.created_at,
+            comment: told(self.voice, self.comment.as_deref()),
             for_image: self.image.as_ref() == image,
         }
     }
@@ -140,8 +141,10 @@ pub struct Asked {
     pub facts: Option<Facts>,
     /// Who asked.
     pub actor: Actor,
-    /// The subjects that initiated or recorded the release.
+    /// The subjects that initiated or recorded the release, or added its image.
     pub makers: BTreeSet<String>,
+    /// Whether somebody is known to have initiated the release.
+    pub initiator: Initiator,
     /// The image that the release has now.
     pub image: Option<Image>,
     /// When the artefact was last reverted there.
@@ -157,21 +160,53 @@ pub struct Asked {
 pub struct Pending {
     /// What waits.
     pub asked: Asked,
-    /// How many subjects must approve.
-    pub required: u32,
-    /// Those who did.
+    /// How far each of the policy's rules is.
+    pub standings: Vec<Standing>,
+    /// Those whose approvals count.
     pub approved_by: Vec<String>,
-    /// How many are missing.
-    pub missing: u32,
-    /// Those who rejected it.
-    pub rejected_by: Vec<String>,
+    /// Those who rejected it, and why.
+    pub rejections: Vec<(String, Option<String>)>,
     /// Those whose approvals do not count, with the reason why.
     pub not_counted: Vec<(String, &'static str)>,
 }
 
+impl Pending {
+    /// How many subjects must approve at least.
+    pub fn required(&self) -> u32 {
+        self.standings.iter().map(|standing| standing.rule.required).max().unwrap_or_default()
+    }
+
+    /// How many of them are missing at least: one person may count for several rules.
+    pub fn missing(&self) -> u32 {
+        self.standings.iter().map(|standing| standing.missing).max().unwrap_or_default()
+    }
+
+    /// The groups whose members' approvals count; anybody's when empty.
+    pub fn groups(&self) -> BTreeSet<&str> {
+        let rules = || self.standings.iter().map(|standing| &standing.rule);
+        if rules().any(|rule| rule.groups.is_empty()) {
+            return BTreeSet::new();
+        }
+        rules().flat_map(|rule| &rule.groups).map(String::as_str).collect()
+    }
+
+    /// Whether it waits for this group: its members' approvals count for a rule that lacks some, or where only a
+    /// rejection stands in the way, for any.
+    pub fn asks(&self, group: &str) -> bool {
+        let rejected_only = self.missing() == 0;
+        let mut open = self.standings.iter().filter(|standing| rejected_only || standing.missing > 0);
+        open.any(|standing| standing.rule.takes(group))
+    }
+}
+
 /// What a release still waits for, given all that people say about it now; nothing when approvals no longer stand in its
-/// way.
-pub fn pending(asked: Asked, voices: Vec<ApprovalFact>, now: DateTime<Utc>) -> Option<Pending> {
+/// way. It is judged for this deployer, or for nobody in particular: whoever was denied it need not be who deploys it.
+pub fn pending(
+    asked: Asked,
+    voices: Vec<ApprovalFact>,
+    deployer: Option<&str>,
+    now: DateTime<Utc>,
+) -> Option<Pending> {
     let rule = &asked.policy.approval;
     let before = asked.facts.as_ref()?;
     // Nobody asks for a release again that a newer one has overtaken.
@@ -179,32 +214,26 @@ pub fn pending(asked: Asked, voices: Vec<ApprovalFact>, now: DateTime<Utc>) -> O
     if rule.mode != Mode::Enforce || overtaken {
         return None;
     }
-    let insiders = [&before.insiders, &asked.makers, &BTreeSet::from([asked.actor.subject.clone()])];
     let facts = Facts {
         approvals: voices,
-        insiders: insiders.into_iter().flatten().cloned().collect(),
+        insiders: before.insiders.union(&asked.makers).cloned().collect(),
+        deployer: deployer.map(str::to_owned),
+        initiator: if before.initiator == Initiator::Known { Initiator::Known } else { asked.initiator },
         reverted_at: asked.reverted_at,
         ..before.clone()
     };
-    if rules::approval(&facts, rule, now).outcome != CheckOutcome::Fail {
+    let count = rules::counted(&facts, rule, now);
+    if count.suffices() || rules::approval(&facts, rule, now).outcome != CheckOutcome::Fail {
         return None;
     }
-    let (counting, discounted) = rules::counted(&facts, rule, now);
-    let approved = u32::try_from(counting.len()).unwrap_or(u32::MAX);
-    let rejecting = facts.approvals.iter().filter(|voice| voice.decision == Voice::Rejected);
+    let rejection = |voice: &&ApprovalFact| (voice.subject.clone(), voice.comment.clone());
     Some(Pending {
-        required: rule.required,
-        approved_by: counting.iter().map(|voice| voice.subject.clone()).collect(),
-        missing: rule.required.saturating_sub(approved),
-        rejected_by: rejecting.map(|voice| voice.subject.clone()).collect(),
-        not_counted: discounted.into_iter().map(|(voice, why)| (voice.subject.clone(), why)).collect(),
+        approved_by: count.counting.iter().map(|voice| voice.subject.clone()).collect(),
+        rejections: count.rejecting.iter().map(rejection).collect(),
+        not_counted: count.discounted.iter().map(|(voice, why)| (voice.subject.clone(), *why)).collect(),
+        standings: count.standings,
         asked,
     })
-}
-
-/// Whether the approvals of this group's members can count: the policy names it, or no group at all.
-pub fn is_asked(rule: &ApprovalRule, group: &str) -> bool {
-    rule.groups.is_empty() || rule.groups.iter().any(|name| name == group)
 }
 
 #[cfg(test)]
@@ -271,12 +300,5 @@ mod tests {
         assert!(Saw::Nothing.is_still(None) && !Saw::Nothing.is_still(Some(&a)));
         let saw = Saw::Image(a.clone());
         assert!(saw.is_still(Some(&a)) && !saw.is_still(Some(&b)) && !saw.is_still(None));
-    }
-
-    #[test]
-    fn a_group_is_asked_where_the_policy_names_it_or_none() {
-        let any = ApprovalRule::default();
-        let named = ApprovalRule { groups: vec!["managers".to_owned()], ..ApprovalRule::default() };
-        assert!(is_asked(&any, "managers") && is_asked(&named, "managers") && !is_asked(&named, "others"));
     }
 }

@@ -29,6 +29,10 @@ pub enum EventKind {
     ReleaseRegistered,
     /// A release gained the image it lacked.
     ReleaseImageAdded,
+    /// A release's commit became known with more digits.
+    ReleaseCommitCompleted,
+    /// A release's image was found in another repository.
+    ReleaseLocated,
     /// A deployment started.
     DeploymentStarted,
     /// A deployment was put on record after the fact.
@@ -81,6 +85,8 @@ impl EventKind {
             Self::EnvironmentRevived => "environment.revived",
             Self::ReleaseRegistered => "release.registered",
             Self::ReleaseImageAdded => "release.image-added",
+            Self::ReleaseCommitCompleted => "release.commit-completed",
+            Self::ReleaseLocated => "release.located",
             Self::DeploymentStarted => "deployment.started",
             Self::DeploymentRecorded => "deployment.recorded",
             Self::DeploymentResumed => "deployment.resumed",

@@ -39,6 +39,15 @@ pub struct TimeKey {
     pub id: Uuid,
 }
 
+/// A key of the list of releases, which goes from the newest to the oldest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderKey {
+    /// The release's moment in the order.
+    pub at: DateTime<Utc>,
+    /// Its number, for releases of the same moment.
+    pub number: i64,
+}
+
 /// Reads a page's limit and cursor.
 pub fn request<K: DeserializeOwned>(
     limit: Option<u64>,

@@ -144,6 +144,13 @@ pub struct ApprovalRule {
     /// The groups whose members' approvals count; anybody's with the scope `approve` when empty.
     #[oai(default, validator(max_items = "20"))]
     pub groups: Vec<String>,
+    /// More rules of the kind that `required` and `groups` are one of, such as one for each of several groups. All must
+    /// hold; one approval counts for every rule whose groups it was given for.
+    #[oai(default, validator(max_items = "10"))]
+    pub rules: Vec<GroupRule>,
+    /// Whether it fails where nobody is known to have initiated the release or the deployment.
+    #[oai(default)]
+    pub require_known_initiator: bool,
     /// Whether those who initiated or recorded the release, or start the deployment, may approve it.
     #[oai(default)]
     pub allow_self: bool,
@@ -166,9 +173,52 @@ impl Default for ApprovalRule {
             mode: Mode::Off,
             required: 1,
             groups: Vec::new(),
+            rules: Vec::new(),
+            require_known_initiator: false,
             allow_self: false,
             expires_after_seconds: APPROVAL_SECONDS,
         }
+    }
+}
+
+impl ApprovalRule {
+    /// The rules that must all hold. The one of `required` and `groups` is left out where the others imply it: one
+    /// approval by anybody.
+    pub fn all(&self) -> Vec<GroupRule> {
+        let own = GroupRule { groups: self.groups.clone(), required: self.required };
+        let implied = !self.rules.is_empty() && own == GroupRule::default();
+        (!implied).then_some(own).into_iter().chain(self.rules.iter().cloned()).collect()
+    }
+}
+
+/// So many of these groups must approve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Object)]
+#[serde(default)]
+#[oai(deny_unknown_fields)]
+pub struct GroupRule {
+    /// The groups whose members' approvals count; anybody's with the scope `approve` when empty.
+    #[oai(default, validator(max_items = "20"))]
+    pub groups: Vec<String>,
+    /// How many different subjects must approve.
+    #[oai(default = "one", validator(minimum(value = "1"), maximum(value = "20")))]
+    pub required: u32,
+}
+
+impl Default for GroupRule {
+    fn default() -> Self {
+        Self { groups: Vec::new(), required: 1 }
+    }
+}
+
+impl GroupRule {
+    /// Whether the approvals of this group's members count.
+    pub fn takes(&self, group: &str) -> bool {
+        self.groups.is_empty() || self.groups.iter().any(|name| name == group)
+    }
+
+    /// Whether an approval that was given for these groups counts.
+    pub fn takes_any<'a>(&self, mut groups: impl Iterator<Item = &'a String>) -> bool {
+        self.groups.is_empty() || groups.any(|group| self.groups.contains(group))
     }
 }
 

@@ -7,8 +7,9 @@ use uuid::Uuid;
 use crate::domain::{
     actor::Actor,
     fault::{Faults, Malformed},
+    person::Person,
     service::{Labels, validate_labels},
-    text::{self, CommitSha, Image, REF_MAX, SHORT_TEXT_MAX, Version},
+    text::{self, CommitSha, Image, REF_MAX, SHORT_TEXT_MAX, Version, is_same_commit},
 };
 
 /// The most commits that one release may list.
@@ -23,6 +24,11 @@ pub struct Release {
     pub service_id: Uuid,
     /// Its place in the order of registration within the service, from 1.
     pub number: i64,
+    /// Its moment in the order of the service's releases, which never changes; of the same moment, the higher number is
+    /// newer.
+    pub ordered_at: DateTime<Utc>,
+    /// Its place in that order as it is now, from 1.
+    pub place: i64,
     /// What makes it this release and no other.
     pub identity: Identity,
     /// What is told about it.
@@ -33,6 +39,8 @@ pub struct Release {
     pub created_at: DateTime<Utc>,
     /// The subject that added the image, where it was missing at first.
     pub image_added_by: Option<String>,
+    /// Other repositories that hold the same image, as later requests have named it.
+    pub locations: Vec<String>,
 }
 
 /// The identity of a release; it never changes, but for an image that was missing.
@@ -106,58 +114,74 @@ impl ReleaseDescription {
 
     /// The fields in which `again` says something else than what is on record; they are ignored.
     pub fn ignored(&self, again: &Self) -> Vec<&'static str> {
+        let whose = |description: &Self| description.initiated_by.as_deref().map(Person::of);
         let fields = [
             ("ref", again.git_ref.is_some() && again.git_ref != self.git_ref),
             ("committed_at", again.committed_at.is_some() && again.committed_at != self.committed_at),
             ("changes", !again.changes.is_empty() && again.changes != self.changes),
             ("pipeline_url", again.pipeline_url.is_some() && again.pipeline_url != self.pipeline_url),
-            ("initiated_by", again.initiated_by.is_some() && again.initiated_by != self.initiated_by),
+            ("initiated_by", again.initiated_by.is_some() && whose(again) != whose(self)),
             ("labels", !again.labels.is_empty() && again.labels != self.labels),
         ];
         fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
 }
 
-/// What it means to register an identity under a version that is already taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// It is the same release.
-    Same,
-    /// It is the same release, and brings the image it lacked.
-    AddsImage(Image),
+/// The most other repositories that are kept of a release.
+const LOCATIONS_MAX: usize = 20;
+
+/// What a release gains when it is registered again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gains {
+    /// The image that it lacked.
+    pub image: Option<Image>,
+    /// More digits of its commit.
+    pub commit_sha: Option<CommitSha>,
+    /// Another repository that holds its image.
+    pub location: Option<String>,
 }
 
-/// Compares what is registered with what comes again. `used` tells whether it was deployed or scanned: from then on its
-/// image is fixed. What people said before it had one does not count for it.
-pub fn again(known: &Identity, given: &Identity, used: bool) -> Result<Again, Malformed> {
-    if known.commit_sha != given.commit_sha {
+/// Compares what is registered with what comes again. A commit may be cut short, and one image be in several places. `used`
+/// tells whether the release was deployed or scanned: from then on its image is fixed. What people said before it had one
+/// does not count for it.
+pub fn again(known: &Release, given: &Identity, used: bool) -> Result<Gains, Malformed> {
+    let Release { identity: Identity { version, commit_sha, image }, locations, .. } = known;
+    if !is_same_commit(commit_sha.as_str(), given.commit_sha.as_str()) {
         return Err(Malformed::new(
             "version-taken",
             format!(
-                "version {} is registered with commit {}; a new commit needs a new version",
-                known.version, known.commit_sha
+                "version {version} is registered with commit {commit_sha}; a new commit needs a new version"
             ),
         ));
     }
-    match (&known.image, &given.image) {
-        (_, None) => Ok(Again::Same),
-        (Some(known), Some(given)) if known == given => Ok(Again::Same),
-        (Some(image), Some(_)) => Err(Malformed::new(
-            "version-taken",
-            format!(
-                "version {} is registered with image {image}; a new image needs a new version",
-                known.version
-            ),
-        )),
-        (None, Some(_)) if used => Err(Malformed::new(
-            "image-fixed",
-            format!(
-                "version {} was deployed or scanned without an image; it can no longer be added",
-                known.version
-            ),
-        )),
-        (None, Some(image)) => Ok(Again::AddsImage(image.clone())),
+    let longer = given.commit_sha.as_str().len() > commit_sha.as_str().len();
+    let mut gains = Gains { commit_sha: longer.then(|| given.commit_sha.clone()), ..Gains::default() };
+    match (image, &given.image) {
+        (_, None) => {}
+        (Some(known), Some(given)) if known.digest() == given.digest() => {
+            let place = given.repository();
+            let is_new = place != known.repository() && !locations.iter().any(|other| other == place);
+            gains.location = (is_new && locations.len() < LOCATIONS_MAX).then(|| place.to_owned());
+        }
+        (Some(image), Some(_)) => {
+            return Err(Malformed::new(
+                "version-taken",
+                format!(
+                    "version {version} is registered with image {image}; a new image needs a new version"
+                ),
+            ));
+        }
+        (None, Some(_)) if used => {
+            return Err(Malformed::new(
+                "image-fixed",
+                format!(
+                    "version {version} was deployed or scanned without an image; it can no longer be added"
+                ),
+            ));
+        }
+        (None, Some(image)) => gains.image = Some(image.clone()),
     }
+    Ok(gains)
 }
 
 #[cfg(test)]
@@ -179,18 +203,67 @@ mod tests {
         assert_ne!(identity("1.0", Some('a')).artefact(), identity("1.0", Some('b')).artefact());
     }
 
+    fn release(identity: Identity) -> Release {
+        Release {
+            id: Uuid::nil(),
+            service_id: Uuid::nil(),
+            number: 1,
+            ordered_at: DateTime::UNIX_EPOCH,
+            place: 1,
+            identity,
+            description: ReleaseDescription::default(),
+            actor: Actor { token: "ci".into(), subject: "ci".into() },
+            created_at: DateTime::UNIX_EPOCH,
+            image_added_by: None,
+            locations: Vec::new(),
+        }
+    }
+
     #[test]
     fn an_identity_never_changes_but_may_gain_its_image_once() {
-        let bare = identity("1.0", None);
-        let built = identity("1.0", Some('a'));
-        assert_eq!(again(&bare, &bare, true), Ok(Again::Same));
-        assert_eq!(again(&built, &bare, true), Ok(Again::Same));
-        assert_eq!(again(&bare, &built, false), Ok(Again::AddsImage(built.image.clone().unwrap())));
-        assert_eq!(again(&bare, &built, true).unwrap_err().code, "image-fixed");
-        assert_eq!(again(&built, &identity("1.0", Some('b')), false).unwrap_err().code, "version-taken");
-        let mut other = bare.clone();
-        other.commit_sha = CommitSha::parse("1234567").unwrap();
-        assert_eq!(again(&bare, &other, false).unwrap_err().code, "version-taken");
+        let (bare, built) = (identity("1.0", None), identity("1.0", Some('a')));
+        let (known_bare, known_built) = (release(bare.clone()), release(built.clone()));
+        assert_eq!(again(&known_bare, &bare, true), Ok(Gains::default()));
+        assert_eq!(again(&known_built, &bare, true), Ok(Gains::default()));
+        assert_eq!(again(&known_bare, &built, false).unwrap().image, built.image);
+        assert_eq!(again(&known_bare, &built, true).unwrap_err().code, "image-fixed");
+        let other = identity("1.0", Some('b'));
+        assert_eq!(again(&known_built, &other, false).unwrap_err().code, "version-taken");
+        let other = Identity { commit_sha: CommitSha::parse("1234567").unwrap(), ..bare };
+        assert_eq!(again(&known_bare, &other, false).unwrap_err().code, "version-taken");
+    }
+
+    #[test]
+    fn a_commit_may_be_cut_short_and_the_longer_one_is_kept() {
+        let (short, long) = (identity("1.0", None), CommitSha::parse(&"8f3c0ab".repeat(5)).unwrap());
+        let full = Identity { commit_sha: long.clone(), ..short.clone() };
+        assert_eq!(again(&release(short.clone()), &full, true).unwrap().commit_sha, Some(long));
+        assert_eq!(again(&release(full), &short, true), Ok(Gains::default()));
+    }
+
+    #[test]
+    fn one_image_may_be_in_several_places() {
+        let here = identity("1.0", Some('a'));
+        let image = here.image.as_ref().unwrap();
+        let in_place = |place: &str| Identity {
+            image: Some(Image::parse(&format!("{place}@{}", image.digest())).unwrap()),
+            ..here.clone()
+        };
+        let mut known = release(here.clone());
+        let mirror = in_place("mirror.example.com/shop");
+        assert_eq!(again(&known, &mirror, true).unwrap().location.unwrap(), "mirror.example.com/shop");
+        known.locations.push("mirror.example.com/shop".to_owned());
+        for same in
+            [&here, &mirror, &in_place("docker.io/library/shop"), &in_place("index.docker.io/library/shop")]
+        {
+            assert_eq!(again(&known, same, true), Ok(Gains::default()), "{same:?}");
+        }
+        known.locations = (0..LOCATIONS_MAX).map(|n| n.to_string()).collect();
+        assert_eq!(
+            again(&known, &mirror, true),
+            Ok(Gains::default()),
+            "no more are kept, and none is refused"
+        );
     }
 
     #[test]
@@ -201,6 +274,9 @@ mod tests {
         second.git_ref = Some("dev".into());
         second.initiated_by = Some("ada".into());
         assert_eq!(first.ignored(&second), ["ref", "initiated_by"]);
+        second.git_ref = None;
+        let first = ReleaseDescription { initiated_by: Some("Ada ".into()), ..first };
+        assert_eq!(first.ignored(&second), [""; 0], "it is the same person");
         assert!(first.ignored(&ReleaseDescription::default()).is_empty(), "silence contradicts nothing");
     }
 }

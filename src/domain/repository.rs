@@ -11,8 +11,8 @@ use crate::domain::fault::Malformed;
 /// The longest name of a repository, in characters; so says `distribution/reference`.
 pub const REPOSITORY_MAX: usize = 255;
 
-/// Parses a repository without tag and digest. A domain's capitals become small, for domains have none; a path with
-/// capitals is refused.
+/// Parses a repository without tag and digest, and gives its name in full: one without a domain is Docker Hub's. A domain's
+/// capitals become small, for domains have none; a path with capitals is refused.
 pub fn parse(name: &str) -> Result<String, Malformed> {
     if name.is_empty() || name.chars().count() > REPOSITORY_MAX {
         return Err(invalid(format!("must name a repository of 1 to {REPOSITORY_MAX} characters")));
@@ -32,12 +32,32 @@ pub fn parse(name: &str) -> Result<String, Malformed> {
             )));
         }
     }
-    Ok(domain.map_or_else(|| path.to_owned(), |domain| format!("{domain}/{path}")))
+    Ok(in_full(domain.as_deref(), path))
 }
 
-/// Whether a name is just as [`parse`] gives it.
-pub fn is_canonical(name: &str) -> bool {
-    parse(name).is_ok_and(|parsed| parsed == name)
+/// The name in full of Docker Hub's repositories, which have short ones, too.
+fn in_full(domain: Option<&str>, path: &str) -> String {
+    match domain {
+        None | Some("docker.io" | "index.docker.io") if !path.contains('/') => {
+            format!("docker.io/library/{path}")
+        }
+        None | Some("index.docker.io") => format!("docker.io/{path}"),
+        Some(domain) => format!("{domain}/{path}"),
+    }
+}
+
+/// Whether a repository, which may be short, is one that the pattern stands for; one without a domain is for Docker Hub's.
+pub fn matches(pattern: &str, repository: &str) -> bool {
+    // One that was stored before names were parsed may resolve to another repository than the one that it looks like.
+    let Ok(repository) = parse(repository) else { return false };
+    let (first, rest) = pattern.split_once('/').map_or((pattern, None), |(first, rest)| (first, Some(rest)));
+    let is_short = !is_domain(first) && !first.contains(['*', '?', '{', '[']);
+    let pattern = match rest {
+        _ if is_short => in_full(None, pattern),
+        Some(path) if first == "index.docker.io" => in_full(Some(first), path),
+        Some(_) | None => pattern.to_owned(),
+    };
+    fast_glob::glob_match(&pattern, &repository)
 }
 
 /// Whether it is a tag, which a reference may have beside its digest.
@@ -159,11 +179,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn docker_hub_has_short_names() {
+        for (short, full) in [
+            ("nginx", "docker.io/library/nginx"),
+            ("docker.io/nginx", "docker.io/library/nginx"),
+            ("index.docker.io/library/nginx", "docker.io/library/nginx"),
+            ("team/shop", "docker.io/team/shop"),
+            ("registry.example.com/shop", "registry.example.com/shop"),
+            ("localhost/shop", "localhost/shop"),
+        ] {
+            assert_eq!(parse(short).unwrap(), full);
+            assert!(matches(short, full) && matches(full, short), "{short}");
+        }
+        assert!(matches("team/*", "docker.io/team/shop") && matches("docker.io/**", "nginx"));
+        assert!(!matches("team/*", "registry.example.com/team/shop") && !matches("nginx", "team/nginx"));
+        assert!(!matches("**", "registry.example.com/../shop"), "no proper name");
+    }
+
     proptest! {
         #[test]
         fn what_is_parsed_stays_as_it_is(name in "[a-zA-Z0-9.:/_\\[\\]-]{0,30}") {
             if let Ok(parsed) = parse(&name) {
-                prop_assert!(is_canonical(&parsed));
+                prop_assert_eq!(parse(&parsed), Ok(parsed.clone()));
                 prop_assert!(parsed.split('/').all(|part| !part.is_empty() && part.chars().any(|c| c != '.')));
             }
         }

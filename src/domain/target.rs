@@ -59,8 +59,8 @@ pub struct Occupant {
     pub deployment_id: Uuid,
     /// The release.
     pub release: Identity,
-    /// The release's place in the order of registration.
-    pub number: i64,
+    /// The release's place in the order of the service's releases.
+    pub place: i64,
     /// The start of the stay, or of the deployment.
     pub since: DateTime<Utc>,
     /// Who put it there.
@@ -128,11 +128,11 @@ pub fn mended_stay(
     (before == Some(next)).then_some(current_from)
 }
 
-/// How far a target is behind: how many releases were registered after the one it runs, up to the newest that runs in
-/// a lower rank. `number`s count registrations within the service.
-pub fn behind(rank: i64, number: i64, others: impl IntoIterator<Item = (i64, i64)>) -> Option<i64> {
-    let newest = others.into_iter().filter(|(other, _)| *other < rank).map(|(_, number)| number).max()?;
-    Some((newest - number).max(0))
+/// How far a target is behind: how many releases are newer than the one it runs, up to the newest that runs in a lower
+/// rank. The others are ranks with the places of what runs there, in the order of the service's releases.
+pub fn behind(rank: i64, place: i64, others: impl IntoIterator<Item = (i64, i64)>) -> Option<i64> {
+    let newest = others.into_iter().filter(|(other, _)| *other < rank).map(|(_, place)| place).max()?;
+    Some((newest - place).max(0))
 }
 
 #[cfg(test)]

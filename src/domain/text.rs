@@ -91,7 +91,7 @@ impl Version {
 impl CommitSha {
     /// Parses 7 to 64 hexadecimal digits; capitals become small.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        if (7..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        if (COMMIT_MIN..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit()) {
             return Ok(Self(text.to_ascii_lowercase()));
         }
         Err(Malformed::new(
@@ -99,6 +99,14 @@ impl CommitSha {
             "must be 7 to 64 hexadecimal digits; `git rev-parse HEAD` prints them",
         ))
     }
+}
+
+/// The fewest digits by which a commit is named.
+pub const COMMIT_MIN: usize = 7;
+
+/// Whether two names of commits, of seven digits or more, mean the same one: either may be cut short.
+pub fn is_same_commit(one: &str, other: &str) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
 
 impl Image {
@@ -122,6 +130,11 @@ impl Image {
         }
         let repository = repository::parse(name)?;
         Ok(Self(format!("{repository}@sha256:{}", digest.to_ascii_lowercase())))
+    }
+
+    /// Where it is, in full.
+    pub fn repository(&self) -> &str {
+        self.0.split_once('@').map_or("", |(repository, _)| repository)
     }
 
     /// The digest, `sha256:…`.

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         actor::Actor,
         approval::{Approval, Asked, Named},
-        gate::Inputs,
+        gate::{Inputs, facts::Initiator},
         page::{PageRequest, TimeKey},
         release::Release,
         scope::Narrowing,
@@ -68,7 +68,7 @@ const REVERTED_AT: &str = "(SELECT MAX(b.finished_at) FROM deployment x JOIN dep
      WHERE x.service_id = r.service_id AND x.environment_id = e.id AND x.artefact = r.artefact \
      AND x.status = 'succeeded')";
 
-/// Inserts an approval. Fails with [`StoreError::Unique`] when its subject has a voice that stands.
+/// Inserts an approval. Fails with [`StoreError::Unique`] when its subject, written the same, has a voice that stands.
 pub async fn insert(conn: &impl ConnectionTrait, approval: &Approval) -> Result<(), StoreError> {
     let model = Model {
         id: approval.id,
@@ -94,26 +94,30 @@ pub async fn withdraw(conn: &impl ConnectionTrait, id: Uuid, at: DateTime<Utc>) 
     Ok(sql.run(conn).await? > 0)
 }
 
-/// What a subject says that stands, and when the release's artefact was last reverted in the environment.
+/// All that people say that stands, the oldest first, and when the release's artefact was last reverted in the environment.
+/// Whose it is, the database cannot tell: it compares names as they stand.
 pub async fn standing(
     conn: &impl ConnectionTrait,
     release: &Release,
     environment_id: Uuid,
-    subject: &str,
-) -> Result<(Option<Approval>, Option<DateTime<Utc>>), StoreError> {
+) -> Result<(Vec<Approval>, Option<DateTime<Utc>>), StoreError> {
     let mut sql = Sql::new(format!(
         "SELECT {}, {REVERTED_AT} AS reverted_at FROM release r JOIN environment e ON e.id = ",
         columns::<Entity>("a", "a_")
     ));
     sql.bind(environment_id).push(
         " LEFT JOIN approval a ON a.release_id = r.id AND a.environment_id = e.id AND a.withdrawn_at IS NULL \
-         AND a.actor_subject = ",
+         WHERE r.id = ",
     );
-    sql.bind(subject).push(" WHERE r.id = ").bind(release.id);
-    let Some(row) = sql.one(conn).await? else { return Ok((None, None)) };
-    let there = row.try_get::<Option<Uuid>>("", "a_id")?.is_some();
-    let approval = there.then(|| from_row(&row, "a_")).transpose()?;
-    Ok((approval, row.try_get("", "reverted_at")?))
+    sql.bind(release.id).push(" ORDER BY a.created_at, a.id");
+    let (mut standing, mut reverted_at) = (Vec::new(), None);
+    for row in sql.all(conn).await? {
+        reverted_at = row.try_get("", "reverted_at")?;
+        if row.try_get::<Option<Uuid>>("", "a_id")?.is_some() {
+            standing.push(from_row(&row, "a_")?);
+        }
+    }
+    Ok((standing, reverted_at))
 }
 
 /// Finds an approval of a release that the narrowing allows.
@@ -191,7 +195,8 @@ pub struct AskedFor<'a> {
 /// release in one target count as one, from the first to the last.
 const DENIED: &str = "SELECT d.service_id, d.environment_id, d.release_id, MIN(d.evaluated_at) AS since, \
      MAX(d.last_evaluated_at) AS last FROM decision d \
-     WHERE NOT d.allowed AND d.checks LIKE '%\"code\":\"approval-%' AND NOT EXISTS (SELECT 1 FROM deployment x \
+     WHERE NOT d.allowed \
+     AND (d.checks LIKE '%\"code\":\"approval-%' OR d.checks LIKE '%\"code\":\"initiator-%') AND NOT EXISTS (SELECT 1 FROM deployment x \
      JOIN decision y ON y.id = x.decision_id \
      WHERE x.service_id = d.service_id AND x.environment_id = d.environment_id AND x.release_id = d.release_id \
      AND NOT x.recorded AND y.evaluated_at >= d.last_evaluated_at) AND d.last_evaluated_at > ";
@@ -209,7 +214,7 @@ pub async fn asked(
         " GROUP BY d.service_id, d.environment_id, d.release_id) \
          SELECT w.since, w.release_id, w.environment_id, d.id, d.inputs, d.actor_token, d.actor_subject, \
          s.name AS service_name, r.version, r.actor_subject AS recorded_by, r.initiated_by, r.image_added_by, r.image, \
-         COALESCE(r.number < c.number, false) AS outdated, {REVERTED_AT} AS reverted_at, {} \
+         COALESCE(r.place < c.place, false) AS outdated, {REVERTED_AT} AS reverted_at, {} \
          FROM denied w JOIN decision d ON d.service_id = w.service_id AND d.environment_id = w.environment_id \
          AND d.release_id = w.release_id AND d.last_evaluated_at = w.last AND NOT d.allowed \
          JOIN service s ON s.id = w.service_id JOIN environment e ON e.id = w.environment_id \
@@ -234,7 +239,7 @@ fn asked_from_row(row: &QueryResult) -> Result<Asked, StoreError> {
     let environment = environment_from_row(row, "e_")?;
     let inputs: Option<Inputs> = serde_json::from_str(&row.try_get::<String>("", "inputs")?).ok();
     let maker = |column| row.try_get::<Option<String>>("", column);
-    let makers = [maker("initiated_by")?, maker("recorded_by")?, maker("image_added_by")?];
+    let initiated_by = maker("initiated_by")?;
     Ok(Asked {
         release_id: row.try_get("", "release_id")?,
         environment_id: row.try_get("", "environment_id")?,
@@ -245,7 +250,11 @@ fn asked_from_row(row: &QueryResult) -> Result<Asked, StoreError> {
         decision_id: row.try_get("", "id")?,
         facts: inputs.map(|inputs| inputs.facts),
         actor: Actor { token: row.try_get("", "actor_token")?, subject: row.try_get("", "actor_subject")? },
-        makers: makers.into_iter().flatten().collect(),
+        initiator: Initiator::among(initiated_by.as_deref()),
+        makers: [initiated_by, maker("recorded_by")?, maker("image_added_by")?]
+            .into_iter()
+            .flatten()
+            .collect(),
         image: row.try_get::<Option<String>>("", "image")?.map(Image::trusted),
         reverted_at: row.try_get("", "reverted_at")?,
         outdated: row.try_get("", "outdated")?,

@@ -12,16 +12,16 @@ use self::sources::StayRow;
 use crate::{
     domain::{
         environment::Environment,
-        gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source},
-        release::Release,
+        gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source, told},
+        release::{Identity, Release},
         text::Image,
         vocabulary::{Mode, Voice},
     },
     store::{
         entity::release::Entity as ReleaseEntity,
         error::StoreError,
-        release,
-        sql::{Sql, columns},
+        release::{self, Before},
+        sql::{Sql, columns, objects},
     },
 };
 
@@ -41,8 +41,8 @@ pub struct Wanted<'a> {
     pub environment: &'a Environment,
     /// The release's version.
     pub version: &'a str,
-    /// The artefact that it will be, where it is registered only now.
-    pub artefact: Option<&'a str>,
+    /// What it will be, where it is registered only now.
+    pub given: Option<&'a Identity>,
     /// The release that is current in the target.
     pub current: Option<Uuid>,
     /// The moment.
@@ -67,8 +67,8 @@ pub struct Evidence {
     pub release: Option<Release>,
     /// The release that is current in the target.
     pub current: Option<CurrentFact>,
-    /// The highest number that the service has given to a release.
-    pub last_number: i64,
+    /// What a release that is registered now comes after.
+    pub before: Before,
     /// What people say about it, the oldest first.
     pub approvals: Vec<Said>,
     /// The latest scan by each scanner.
@@ -85,6 +85,17 @@ pub struct Said {
     /// Whose it is, what and when; for the image that the release has.
     fact: ApprovalFact,
     image: Option<String>,
+}
+
+impl Evidence {
+    /// A release has just taken this place in the order.
+    pub fn make_room(&mut self, place: i64) {
+        if let Some(current) = &mut self.current
+            && current.number >= place
+        {
+            current.number += 1;
+        }
+    }
 }
 
 impl Said {
@@ -105,8 +116,10 @@ pub async fn evidence(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Resul
     let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
     let mut sql = Sql::new("SELECT ");
     sql.push(&columns::<ReleaseEntity>("asked", ""));
-    sql.push(", c.version AS current_version, c.number AS current_number, (SELECT COALESCE(MAX(number), 0) FROM release WHERE service_id = ");
-    sql.bind(wanted.service_id).push(") AS last_number");
+    sql.push(
+        ", c.version AS current_version, c.place AS current_place, c.ordered_at AS current_ordered_at, ",
+    );
+    release::before(&mut sql, postgres, wanted.service_id, wanted.version, wanted.given);
     if looked_at(policy.approval.mode) {
         approvals(&mut sql, postgres, wanted);
     }
@@ -123,34 +136,21 @@ pub async fn evidence(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Resul
     read_evidence(&row, wanted)
 }
 
-/// A column of JSON, up to the query whose rows become objects of these fields; it ends with `) AS o)`. An id is written
-/// as text, which both databases read back as one.
-fn objects(postgres: bool, fields: &[&str]) -> String {
-    if postgres {
-        return "(SELECT COALESCE(json_agg(o), '[]')::text FROM (".to_owned();
-    }
-    let field = |name: &&str| match *name {
-        "id" => "'id', lower(hex(id))".to_owned(),
-        name => format!("'{name}', {name}"),
-    };
-    let fields = fields.iter().map(field).collect::<Vec<_>>().join(", ");
-    format!("(SELECT json_group_array(json_object({fields})) FROM (")
-}
-
 /// Pushes where the statement reads from: `asked`, one row with the release that is to go there, empty for one that is
 /// registered only now, and with the artefact that it is then or will be, as `sought`.
 fn from_asked(sql: &mut Sql, wanted: &Wanted<'_>) {
     sql.push(" FROM (SELECT r.*, COALESCE(NULLIF(g.artefact, g.version), r.artefact, g.artefact) AS sought FROM (SELECT ");
-    sql.bind(wanted.artefact.map(ToOwned::to_owned)).push(" AS artefact, ").bind(wanted.version);
+    sql.bind(wanted.given.map(Identity::artefact)).push(" AS artefact, ").bind(wanted.version);
     sql.push(" AS version) AS g LEFT JOIN release r ON r.version = g.version AND r.service_id = ");
     sql.bind(wanted.service_id).push(") AS asked");
 }
 
 fn approvals(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
-    sql.push(", ").push(&objects(postgres, &["id", "decision", "subject", "spoke_for", "at", "image"]));
+    sql.push(", ")
+        .push(&objects(postgres, &["id", "decision", "subject", "spoke_for", "at", "image", "comment"]));
     sql.push(
-        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at, a.image \
-         FROM approval a WHERE a.release_id = asked.id AND a.environment_id = ",
+        "SELECT a.id, a.decision, a.actor_subject AS subject, a.groups AS spoke_for, a.created_at AS at, a.image, \
+         CASE WHEN a.decision = 'rejected' THEN a.comment END AS comment FROM approval a WHERE a.release_id = asked.id AND a.environment_id = ",
     );
     sql.bind(wanted.environment.id).push(" AND a.withdrawn_at IS NULL");
     sql.push(&format!(" ORDER BY a.decision DESC, a.created_at DESC, a.id DESC LIMIT {APPROVALS_MAX}"));
@@ -173,6 +173,7 @@ struct ApprovalRow {
     spoke_for: String,
     at: DateTime<Utc>,
     image: Option<String>,
+    comment: Option<String>,
 }
 
 /// A scan as the database writes it into JSON.
@@ -198,8 +199,9 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let policy = &wanted.environment.policy.policy;
     let approval = |row: ApprovalRow| {
         let groups = serde_json::from_str(&row.spoke_for).map_err(|_| StoreError::Corrupt("groups"))?;
-        let ApprovalRow { id, decision, subject, at, image, .. } = row;
-        Ok(Said { fact: ApprovalFact { id, decision, subject, groups, at, for_image: true }, image })
+        let ApprovalRow { id, decision, subject, at, image, comment, .. } = row;
+        let comment = told(decision, comment.as_deref());
+        Ok(Said { fact: ApprovalFact { id, decision, subject, groups, at, comment, for_image: true }, image })
     };
     let approvals = rows(row, "approvals", looked_at(policy.approval.mode))?.into_iter().map(approval);
     let mut approvals: Vec<Said> = approvals.collect::<Result<_, StoreError>>()?;
@@ -215,13 +217,17 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     };
     let known = row.try_get::<Option<Uuid>>("", "id")?.is_some();
     let current = match row.try_get("", "current_version")? {
-        Some(version) => Some(CurrentFact { version, number: row.try_get("", "current_number")? }),
+        Some(version) => Some(CurrentFact {
+            version,
+            number: row.try_get("", "current_place")?,
+            ordered_at: Some(row.try_get("", "current_ordered_at")?),
+        }),
         None => None,
     };
     Ok(Evidence {
         release: if known { Some(release::from_row(row)?) } else { None },
         current,
-        last_number: row.try_get("", "last_number")?,
+        before: Before::read(row)?,
         approvals,
         scans,
         reverted_at: here.and_then(|stay| stay.reverted_at),

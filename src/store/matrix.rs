@@ -35,7 +35,7 @@ fn occupant(row: &QueryResult, own: usize, release: usize) -> Result<Option<Occu
             commit_sha: CommitSha::trusted(row.try_get_by_index(release + 1)?),
             image: image.map(Image::trusted),
         },
-        number: row.try_get_by_index(release + 3)?,
+        place: row.try_get_by_index(release + 3)?,
         since: row.try_get_by_index(own + 1)?,
         actor: Actor { token: row.try_get_by_index(own + 2)?, subject: row.try_get_by_index(own + 3)? },
     }))
@@ -50,9 +50,12 @@ fn occupied(row: &QueryResult) -> Result<Occupied, StoreError> {
     })
 }
 
-/// What follows the two deployments in both queries: the releases, in the places that [`occupied`] reads.
-const RELEASES: &str =
-    "rc.version, rc.commit_sha, rc.image, rc.number, rr.version, rr.commit_sha, rr.image, rr.number";
+/// What follows the two deployments in both queries: the releases, in the places that [`occupied`] reads, with where they
+/// are in the order of releases.
+fn releases(place: impl Fn(&str) -> String) -> String {
+    let release = |r| format!("{r}.version, {r}.commit_sha, {r}.image, {}", place(r));
+    format!("{}, {}", release("rc"), release("rr"))
+}
 
 /// Confines a matrix to one service, or to one target.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,10 +75,11 @@ pub async fn now(
     let mut sql = Sql::new(format!(
         "SELECT s.name, e.name, t.current_deployment_id, t.current_since, \
          t.current_token, t.current_subject, t.running_deployment_id, t.running_since, t.running_token, \
-         t.running_subject, {RELEASES} FROM target t JOIN service s ON s.id = t.service_id \
+         t.running_subject, {} FROM target t JOIN service s ON s.id = t.service_id \
          JOIN environment e ON e.id = t.environment_id LEFT JOIN release rc ON rc.id = t.current_release_id \
          LEFT JOIN release rr ON rr.id = t.running_release_id \
          WHERE 1 = 1",
+        releases(|r| format!("{r}.place"))
     ));
     if only.service.is_none() {
         sql.push(" AND s.archived_at IS NULL AND e.archived_at IS NULL");
@@ -109,11 +113,18 @@ pub async fn as_of(
 ) -> Result<Vec<Occupied>, StoreError> {
     let current = latest(conn, "c", "d.status = 'succeeded' AND d.finished_at <= $1", "d.finished_at DESC");
     let running = latest(conn, "r", "NOT d.recorded AND d.started_at <= $1", "d.started_at DESC, d.id DESC");
+    // What was registered later took no place then.
+    let releases = releases(|r| {
+        format!(
+            "(SELECT COUNT(*) FROM release n WHERE n.service_id = {r}.service_id AND n.place <= {r}.place \
+             AND n.created_at <= $1)"
+        )
+    });
     let text = format!(
         "SELECT s.name, e.name, \
          c.id, c.stay_started_at, c.actor_token, \
          c.actor_subject, r.id, r.started_at, \
-         r.actor_token, r.actor_subject, {RELEASES} \
+         r.actor_token, r.actor_subject, {releases} \
          FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
          {current} {running} AND (r.finished_at IS NULL OR COALESCE(r.expired_at, r.finished_at) > $1) \
          LEFT JOIN release rc ON rc.id = c.release_id LEFT JOIN release rr ON rr.id = r.release_id \

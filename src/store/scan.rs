@@ -173,12 +173,12 @@ pub async fn newest_within(
 ) -> Result<Option<String>, StoreError> {
     let mut sql = Sql::new(
         "SELECT r.version, c.id, c.scanner, c.scanned_at, c.critical, c.high, c.medium, c.low, c.unknown FROM \
-         (SELECT version, number, artefact FROM release WHERE service_id = ",
+         (SELECT version, place, artefact FROM release WHERE service_id = ",
     );
-    sql.bind(service_id).push(" ORDER BY number DESC LIMIT ").bind(limit);
+    sql.bind(service_id).push(" ORDER BY ordered_at DESC, number DESC LIMIT ").bind(limit);
     sql.push(
         ") AS r JOIN scan c ON c.service_id = $1 AND c.artefact = r.artefact AND c.latest \
-         ORDER BY r.number DESC, c.scanner",
+         ORDER BY r.place DESC, c.scanner",
     );
     let mut candidate: Option<(String, Vec<ScanFact>)> = None;
     for row in sql.all(conn).await? {

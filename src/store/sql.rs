@@ -138,6 +138,20 @@ pub(super) fn locking(conn: &impl ConnectionTrait, query: &str, locks: &str) -> 
     format!("SELECT locked.*, {clock} AS now FROM ({query}) AS locked")
 }
 
+/// A column of JSON, up to the query whose rows become objects of these fields; it ends with `) AS o)`. An id is written
+/// as text, which both databases read back as one.
+pub(super) fn objects(postgres: bool, fields: &[&str]) -> String {
+    if postgres {
+        return "(SELECT COALESCE(json_agg(o), '[]')::text FROM (".to_owned();
+    }
+    let field = |name: &&str| match *name {
+        "id" => "'id', lower(hex(id))".to_owned(),
+        name => format!("'{name}', {name}"),
+    };
+    let fields = fields.iter().map(field).collect::<Vec<_>>().join(", ");
+    format!("(SELECT json_group_array(json_object({fields})) FROM (")
+}
+
 /// The expression that reads the database's clock, where it is the one that decides.
 pub(super) fn clock(conn: &impl ConnectionTrait) -> &'static str {
     let postgres = conn.get_database_backend() == sea_orm::DatabaseBackend::Postgres;

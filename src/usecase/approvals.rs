@@ -9,9 +9,10 @@ use uuid::Uuid;
 use crate::{
     clock,
     domain::{
-        approval::{Approval, Named, Pending, Said, is_asked, pending},
+        approval::{Approval, Named, Pending, Said, pending},
         event::{EventKind, NewEvent},
         page::{self, Page, PageRequest, TimeKey, page},
+        person::Person,
         release::Release,
         service::Service,
         text::Image,
@@ -90,8 +91,9 @@ async fn give_in(
     if !said.saw.is_still(image) {
         return Err(Error::Stale(other_image(about, image)));
     }
-    let subject = &ctx.actor().subject;
-    let (before, reverted_at) = approval::standing(tx.conn(), &release, environment.id, subject).await?;
+    let (mut before, reverted_at) = approval::standing(tx.conn(), &release, environment.id).await?;
+    let own = Person::of(&ctx.actor().subject);
+    before.retain(|one| Person::of(&one.actor.subject) == own);
     let named = |approval: Approval| Named {
         approval,
         service: about.service.to_owned(),
@@ -99,13 +101,14 @@ async fn give_in(
         environment: about.environment.to_owned(),
     };
     let (rule, groups) = (&environment.policy.policy.approval, &ctx.principal.groups);
-    if let Some(stands) =
-        before.clone().filter(|one| one.covers(said, groups, rule, (image, reverted_at), now))
+    if let [stands] = before.as_slice()
+        && stands.covers(said, groups, rule, (image, reverted_at), now)
     {
-        return ctx.commit(tx, now, Given { named: named(stands), new: false }, render).await;
+        return ctx.commit(tx, now, Given { named: named(stands.clone()), new: false }, render).await;
     }
     let mut events = Vec::new();
-    if let Some(before) = before.clone().map(named) {
+    let replaces = before.last().map(|before| before.id);
+    for before in before.into_iter().map(named) {
         approval::withdraw(tx.conn(), before.approval.id, now).await?;
         events.push(withdrawn_event(ctx, &before));
     }
@@ -131,7 +134,7 @@ async fn give_in(
         "comment": said.comment,
         "groups": groups,
         "image": image,
-        "replaces": before.map(|before| before.id),
+        "replaces": replaces,
     });
     events.push(event_about(NewEvent::new(kind, ctx.actor(), data), &made));
     ctx.record(&tx, events, now).await?;
@@ -157,7 +160,7 @@ async fn withdraw_in(ctx: &Ctx, tx: Tx, service: &str, version: &str, id: Uuid) 
     let found = approval::find(tx.conn(), ctx.within(), (service, version), id).await?;
     let named = found.ok_or_else(|| Error::not_found("approval", &id))?;
     let Named { approval: Approval { actor, .. }, environment: environment_name, .. } = &named;
-    if actor.subject != ctx.actor().subject {
+    if Person::of(&actor.subject) != Person::of(&ctx.actor().subject) {
         return Err(Error::Forbidden(format!(
             "this is what {} said; one withdraws only what one has said oneself",
             actor.subject
@@ -217,6 +220,8 @@ pub struct Waiting {
     pub service: Option<String>,
     /// The environment's name.
     pub environment: Option<String>,
+    /// The subject that would deploy; nobody in particular where it is not given.
+    pub deployer: Option<String>,
 }
 
 /// Lists the releases that wait for approvals now, those that have waited for the shortest time first.
@@ -263,7 +268,6 @@ async fn waiting_in(
     let more = asked.len() > limit;
     asked.truncate(limit);
     let last = asked.last().map(AskedKey::of).filter(|_| more);
-    asked.retain(|one| only.group.as_deref().is_none_or(|group| is_asked(&one.policy.approval, group)));
     let releases: BTreeSet<Uuid> = asked.iter().map(|one| one.release_id).collect();
     if releases.is_empty() {
         return Ok((Vec::new(), last));
@@ -274,7 +278,8 @@ async fn waiting_in(
     let waiting = asked.into_iter().filter_map(|one| {
         let voices = said.iter().filter(|said| about(said, one.release_id, one.environment_id));
         let voices = voices.map(|said| said.fact(one.image.as_ref())).collect();
-        pending(one, voices, now)
+        pending(one, voices, only.deployer.as_deref(), now)
     });
-    Ok((waiting.collect(), last))
+    let of_group = |one: &Pending| only.group.as_deref().is_none_or(|group| one.asks(group));
+    Ok((waiting.filter(of_group).collect(), last))
 }

@@ -90,13 +90,13 @@ fn arrange(
         services.entry(service).or_default().insert(environment, Cell { current, running, behind: None });
     }
     for cells in services.values_mut() {
-        let numbers: Vec<(i64, i64)> = cells
+        let places: Vec<(i64, i64)> = cells
             .iter()
-            .filter_map(|(name, cell)| Some((*ranks.get(name.as_str())?, cell.current.as_ref()?.number)))
+            .filter_map(|(name, cell)| Some((*ranks.get(name.as_str())?, cell.current.as_ref()?.place)))
             .collect();
         for (name, cell) in cells {
             if let (Some(rank), Some(current)) = (ranks.get(name.as_str()), &cell.current) {
-                cell.behind = target::behind(*rank, current.number, numbers.iter().copied());
+                cell.behind = target::behind(*rank, current.place, places.iter().copied());
             }
         }
     }
@@ -132,12 +132,12 @@ pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Re
     let rollback_to = match choices(&history, artefact.as_deref(), 1).first() {
         None => None,
         Some(choice) => {
-            let (found, _) = release::read_for_start(conn, service.id, "", &[choice.release_id]).await?;
+            let found = release::get(conn, choice.release_id).await?;
             let named = deployment::find(conn, within, choice.deployment_id).await?;
-            found.into_iter().next().zip(named).map(|(release, named)| Occupant {
+            found.zip(named).map(|(release, named)| Occupant {
                 deployment_id: choice.deployment_id,
                 release: release.identity,
-                number: release.number,
+                place: release.place,
                 since: named.deployment.times.stay_started_at.unwrap_or(choice.finished_at),
                 actor: named.deployment.actor,
             })

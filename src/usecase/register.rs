@@ -1,23 +1,27 @@
 //! Registering in passing: what a deployment names and the ledger does not know yet.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     clock,
     domain::{
+        actor::Actor,
         environment::{Environment, EnvironmentSettings, default_rank, infer_tier},
         event::{EventKind, NewEvent},
         policy::InForce,
-        release::{Again, Identity, Release, ReleaseDescription, again},
+        release::{Gains, Identity, Release, ReleaseDescription, again},
+        release_order::ordered_at,
         scope::Narrowing,
         service::{Service, ServiceDescription},
         text::{CommitSha, Image, Name, Version},
     },
     store::{
         db::{self, Tx},
-        deployment, environment, release, service,
+        deployment, environment,
+        release::{self, Before},
+        service,
         target::{self, Locked},
     },
     usecase::{context::Ctx, error::Error},
@@ -123,7 +127,8 @@ fn unknown(what: &'static str, name: &Name) -> Error {
     ))
 }
 
-async fn make_service(
+/// Registers a service in passing, where the configuration lets a request do that, and gives its id.
+pub async fn make_service(
     ctx: &Ctx,
     tx: &Tx,
     name: &Name,
@@ -213,8 +218,8 @@ pub struct Slot<'a> {
     pub service: &'a Name,
     /// The version.
     pub version: &'a Version,
-    /// The highest number that the service has given to a release.
-    pub last_number: i64,
+    /// What it comes after if it is registered now.
+    pub before: &'a Before,
     /// The moment.
     pub now: DateTime<Utc>,
     /// Whether a release that is not on record may be put there.
@@ -257,19 +262,29 @@ async fn insert(
     given: &GivenRelease,
     events: &mut Vec<NewEvent>,
 ) -> Result<Registered, Error> {
+    let (identity, before) = (given.identity(slot.version), slot.before);
+    let ordered_at = ordered_at(&identity.commit_sha, &given.description, slot.now, &before.neighbours);
     let made = Release {
         id: clock::new_id(),
         service_id: slot.service_id,
-        number: slot.last_number + 1,
-        identity: given.identity(slot.version),
+        number: before.last_number + 1,
+        ordered_at,
+        place: release::make_room(tx.conn(), slot.service_id, ordered_at, before).await?,
+        identity,
         description: given.description.clone(),
         actor: ctx.actor().clone(),
         created_at: slot.now,
         image_added_by: None,
+        locations: Vec::new(),
     };
     release::insert(tx.conn(), &made).await.map_err(Error::raced)?;
     let initiated_by = &made.description.initiated_by;
-    let data = json!({ "identity": made.identity, "number": made.number, "initiated_by": initiated_by });
+    let data = json!({
+        "identity": made.identity,
+        "number": made.number,
+        "ordered_at": made.ordered_at,
+        "initiated_by": initiated_by,
+    });
     events.push(
         NewEvent::new(EventKind::ReleaseRegistered, ctx.actor(), data)
             .service(slot.service)
@@ -289,20 +304,35 @@ async fn compare(
     let identity = given.identity(slot.version);
     let gains_image = known.identity.image.is_none() && identity.image.is_some();
     let used = gains_image && release::is_used(tx.conn(), &known).await?;
-    let outcome = again(&known.identity, &identity, used).map_err(|fault| Error::Conflict(fault.detail))?;
-    if let Again::AddsImage(image) = outcome {
-        let data = json!({ "image": image });
-        known.identity.image = Some(image);
-        known.image_added_by = Some(ctx.actor().subject.clone());
-        release::add_image(tx.conn(), &known).await?;
-        events.push(
-            NewEvent::new(EventKind::ReleaseImageAdded, ctx.actor(), data)
-                .service(slot.service)
-                .version(slot.version),
-        );
+    let gains = again(&known, &identity, used).map_err(|fault| Error::Conflict(fault.detail))?;
+    if gains != Gains::default() {
+        for (kind, data) in take(&mut known, gains, ctx.actor()) {
+            let event = NewEvent::new(kind, ctx.actor(), data);
+            events.push(event.service(slot.service).version(slot.version));
+        }
+        release::update(tx.conn(), &known).await?;
     }
     let ignored = known.description.ignored(&given.description);
     Ok(Registered { release: known, new: false, ignored })
+}
+
+/// Gives a release what it gains, and tells each as an event.
+fn take(release: &mut Release, gains: Gains, actor: &Actor) -> Vec<(EventKind, Value)> {
+    let mut events = Vec::new();
+    if let Some(image) = gains.image {
+        events.push((EventKind::ReleaseImageAdded, json!({ "image": image })));
+        release.identity.image = Some(image);
+        release.image_added_by = Some(actor.subject.clone());
+    }
+    if let Some(commit_sha) = gains.commit_sha {
+        events.push((EventKind::ReleaseCommitCompleted, json!({ "commit_sha": commit_sha })));
+        release.identity.commit_sha = commit_sha;
+    }
+    if let Some(location) = gains.location {
+        release.locations.push(location);
+        events.push((EventKind::ReleaseLocated, json!({ "locations": release.locations })));
+    }
+    events
 }
 
 /// Fails when the deployment whose damage is repaired is none of the service's.

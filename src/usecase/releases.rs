@@ -2,12 +2,15 @@
 
 use crate::{
     domain::{
-        page::{Page, PageRequest, page},
+        page::{OrderKey, Page, PageRequest, page},
         release::Release,
         text::{Name, Version},
         vocabulary::Scope,
     },
-    store::{db::Tx, release, service},
+    store::{
+        db::{self, Tx},
+        release, service,
+    },
     usecase::{
         context::{Ctx, Render},
         error::Error,
@@ -15,7 +18,7 @@ use crate::{
     },
 };
 
-/// Registers a release of a service that is on record.
+/// Registers a release, and its service where that is not on record yet, as a deployment does.
 pub async fn create(
     ctx: &Ctx,
     service_name: &Name,
@@ -37,20 +40,22 @@ async fn create_in(
     render: Render<'_, Registered>,
 ) -> Result<Registered, Error> {
     let mut events = Vec::new();
-    let (service_id, now) = match service::lock(tx.conn(), service_name.as_str()).await? {
-        Some((service, now)) => {
+    let (service_id, now) =
+        if let Some((service, now)) = service::lock(tx.conn(), service_name.as_str()).await? {
             if service.archived_at.is_some() {
                 return Err(Error::Conflict(format!(
                     "service {service_name} is archived; it takes no new releases"
                 )));
             }
             (service.id, now)
-        }
-        None => return Err(Error::not_found("service", service_name)),
-    };
-    let (found, last_number) = release::read_for_start(tx.conn(), service_id, version.as_str(), &[]).await?;
-    let slot = Slot { service_id, service: service_name, version, last_number, now, may_register: true };
-    let known = found.into_iter().next();
+        } else {
+            let now = db::now(tx.conn()).await?;
+            (register::make_service(ctx, &tx, service_name, now, &mut events).await?, now)
+        };
+    let identity = given.identity(version);
+    let (known, before) =
+        release::find_or_before(tx.conn(), service_id, version.as_str(), Some(&identity)).await?;
+    let slot = Slot { service_id, service: service_name, version, before: &before, now, may_register: true };
     let registered = register::release(ctx, &tx, slot, known, Some(given), &mut events).await?;
     if !events.is_empty() {
         ctx.record(&tx, events, now).await?;
@@ -69,11 +74,15 @@ pub async fn get(ctx: &Ctx, service_name: &str, version: &str) -> Result<Release
 }
 
 /// Lists a service's releases, newest first.
-pub async fn list(ctx: &Ctx, service_name: &str, request: &PageRequest<i64>) -> Result<Page<Release>, Error> {
+pub async fn list(
+    ctx: &Ctx,
+    service_name: &str,
+    request: &PageRequest<OrderKey>,
+) -> Result<Page<Release>, Error> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
     let service = service::find(conn, ctx.within(), service_name).await?;
     let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
     let rows = release::list(conn, service.id, request).await?;
-    Ok(page(rows, request.limit, |release| release.number))
+    Ok(page(rows, request.limit, |release| OrderKey { at: release.ordered_at, number: release.number }))
 }

@@ -24,7 +24,7 @@ async fn ground(db: &crate::support::db::TestDb) -> Api {
     api.post("/services", json!({ "name": "shop" })).await.ok(201);
     for version in ["1", "2"] {
         let mut body = release(version);
-        body["version"] = json!(version);
+        (body["version"], body["initiated_by"]) = (json!(version), json!("somebody else"));
         api.post("/services/shop/releases", body).await.ok(201);
     }
     api

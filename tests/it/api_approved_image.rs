@@ -20,7 +20,8 @@ async fn ground(db: &TestDb) -> Api {
     api.post("/environments", json!({ "name": "prod" })).await.ok(201);
     api.put("/environments/prod/policy", json!({ "approval": { "required": 1 } })).await.ok(200);
     api.post("/services", json!({ "name": "shop" })).await.ok(201);
-    api.post(RELEASES, json!({ "version": "1", "commit_sha": commit("1") })).await.ok(201);
+    let first = json!({ "version": "1", "commit_sha": commit("1"), "initiated_by": "somebody else" });
+    api.post(RELEASES, first).await.ok(201);
     api
 }
 

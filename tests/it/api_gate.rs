@@ -387,6 +387,7 @@ db_test!(
         let mal = api.person("mal", &[Scope::Approve, Scope::Deploy, Scope::Read], &[]).await;
         let mut body = release("1");
         (body["version"], body["image"]) = (json!("1"), Value::Null);
+        body["initiated_by"] = json!("somebody else");
         api.post("/services/shop/releases", body.clone()).await.ok(201);
         body["image"] = json!(image('c'));
         mal.post("/services/shop/releases", body).await.ok(200);

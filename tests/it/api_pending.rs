@@ -62,7 +62,8 @@ db_test!(
         let since = waits[0]["waiting_since"].clone();
         let mut expected = json!({
             "service": "shop", "environment": "prod", "version": "1", "required": 2, "approved_by": [],
-            "missing": 2, "rejected_by": [], "not_counted": [], "groups": ["managers"],
+            "missing": 2, "rejected_by": [], "rejections": [], "not_counted": [], "groups": ["managers"],
+            "rules": [{ "groups": ["managers"], "required": 2, "approved_by": [], "missing": 2 }],
             "waiting_since": since, "asked_by": waits[0]["asked_by"], "decision_id": first["id"],
         });
         assert_eq!(waits, std::slice::from_ref(&expected));
@@ -75,7 +76,10 @@ db_test!(
         let rejection = say(&manager(&api, "eve").await, "shop/prod", "1", "rejected").await;
         expected["approved_by"] = json!(["ada"]);
         expected["missing"] = json!(1);
+        expected["rules"][0]["approved_by"] = json!(["ada"]);
+        expected["rules"][0]["missing"] = json!(1);
         expected["rejected_by"] = json!(["eve"]);
+        expected["rejections"] = json!([{ "subject": "eve", "comment": null }]);
         expected["not_counted"] = json!([
             { "subject": "ci", "why": "initiated, recorded or deploys it" },
             { "subject": "bob", "why": "is in none of the groups" },

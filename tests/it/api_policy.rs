@@ -54,7 +54,8 @@ db_test!(
         let set = answer.ok(200);
         assert_eq!((answer.header("etag"), &set["version"]), (Some("\"1\""), &json!(1)));
         let approval = json!({
-            "mode": "enforce", "required": 2, "groups": ["managers"], "allow_self": false,
+            "mode": "enforce", "required": 2, "groups": ["managers"], "rules": [], "allow_self": false,
+            "require_known_initiator": false,
             "expires_after_seconds": 604_800,
         });
         assert_eq!(set["policy"]["approval"], approval, "a section that is given is enforced");
@@ -113,7 +114,10 @@ db_test!(
         let policy = json!({
             "freeze": { "exempt_kinds": ["rollback", "rollback"] },
             "promotion": { "from": ["fresh", "old", "prod", "nowhere", "staging", "Staging", "staging"] },
-            "approval": { "groups": ["managers", "managers", "Man agers"] },
+            "approval": {
+                "groups": ["managers", "managers", "Man agers"],
+                "rules": [{ "groups": ["leads"] }, { "groups": ["leads", "Leads", "leads"] }],
+            },
             "vulnerabilities": { "scanners": ["", "trivy"] },
             "image": { "allowed_repositories": ["registry.example.com/**", "a@b"] },
         });
@@ -127,6 +131,8 @@ db_test!(
             ("/promotion/from/6", "duplicate"),
             ("/approval/groups/1", "duplicate"),
             ("/approval/groups/2", "invalid-name"),
+            ("/approval/rules/1/groups/1", "invalid-name"),
+            ("/approval/rules/1/groups/2", "duplicate"),
             ("/vulnerabilities/max", "required"),
             ("/vulnerabilities/scanners/0", "invalid-name"),
             ("/image/allowed_repositories/1", "invalid-repository"),
@@ -191,6 +197,12 @@ db_test!(
                 "/vulnerabilities/max/critical",
             ),
             (json!({ "approval": { "required": 1.5 } }), "/approval/required"),
+            (json!({ "approval": { "rules": [{ "required": 0 }] } }), "/approval/rules/0/required"),
+            (json!({ "approval": { "rules": [{}, { "required": 21 }] } }), "/approval/rules/1/required"),
+            (json!({ "approval": { "rules": [{ "groups": vec!["a"; 21] }] } }), "/approval/rules/0/groups"),
+            (json!({ "approval": { "rules": [{ "group": "a" }] } }), "/approval/rules/0/group"),
+            (json!({ "approval": { "rules": vec![json!({}); 11] } }), "/approval/rules"),
+            (json!({ "approval": { "require_known_initiator": 1 } }), "/approval/require_known_initiator"),
             (json!([]), ""),
         ] {
             assert_eq!(api.put(PROD, policy.clone()).await.faults()[0].0, pointer, "{policy}");

@@ -2,10 +2,14 @@
 
 use poem::http::Method;
 use serde_json::{Value, json};
+use waybill::{domain::vocabulary::Scope, usecase::upkeep};
 
 use crate::{
     db_test,
-    support::api::{Api, commit, image, start_body},
+    support::{
+        api::{Api, commit, image, start_body},
+        db::TestDb,
+    },
 };
 
 async fn release(api: &Api, body: Value) -> crate::support::api::Answer {
@@ -114,9 +118,62 @@ db_test!(
 );
 
 db_test!(
+    async fn a_release_registers_its_service_in_passing(db: TestDb) {
+        let api = Api::new(&db).await;
+        let body = json!({ "version": "1", "commit_sha": commit("1") });
+        release(&api, body.clone()).await.ok(201);
+        assert_eq!(api.get("/services/shop").await.ok(200)["name"], "shop");
+        assert_eq!(release(&api, body.clone()).await.status, 200);
+        let narrowed = api.token(&[Scope::Deploy], Some(&["other"]), None).await;
+        release(&narrowed, body.clone()).await.problem(403, "forbidden");
+        let another = TestDb::sqlite().await;
+        let strict = Api::with(&another, |config| config.ledger.auto_register = false).await;
+        let refused = release(&strict, body).await.problem(409, "conflict");
+        assert!(refused["detail"].as_str().unwrap().contains("auto_register"), "{refused}");
+    }
+);
+
+db_test!(
+    async fn a_commit_cut_short_and_an_image_elsewhere_are_no_other_release(db: TestDb) {
+        let api = Api::new(&db).await;
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let body = |sha: &str, place: &str| {
+            let image = format!("{place}@{digest}");
+            json!({ "version": "1", "commit_sha": sha, "image": image })
+        };
+        let full = commit("1");
+        let made = release(&api, body(&full[..7], "nginx")).await.ok(201);
+        assert_eq!(made["image"], format!("docker.io/library/nginx@{digest}"));
+        let again = release(&api, body(&full, "docker.io/library/nginx")).await.ok(200);
+        assert_eq!((&again["commit_sha"], &again["locations"]), (&json!(full), &json!([])));
+        let again = release(&api, body(&full[..9], "mirror.example.com/nginx")).await.ok(200);
+        assert_eq!(again["commit_sha"], full, "the longer one is kept");
+        assert_eq!(again["locations"], json!(["mirror.example.com/nginx"]));
+        release(&api, body(&full, "mirror.example.com/nginx")).await.ok(200);
+        release(&api, body(&commit("2"), "nginx")).await.problem(409, "conflict");
+        let policy =
+            json!({ "image": { "mode": "enforce", "allowed_repositories": ["mirror.example.com/**"] } });
+        api.post("/environments", json!({ "name": "prod" })).await.ok(201);
+        api.put("/environments/prod/policy", policy).await.ok(200);
+        let mut start = json!({ "service": "shop", "environment": "prod", "version": "1" });
+        api.post("/deployments", start.clone()).await.problem(409, "gate-denied");
+        start["release"] = body(&full, "mirror.example.com/nginx");
+        start["release"].as_object_mut().unwrap().remove("version");
+        api.post("/deployments", start).await.ok(201);
+        while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
+        let events = api.get("/events?limit=200").await.ok(200);
+        let kinds: Vec<_> =
+            events["items"].as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();
+        for kind in ["release.commit-completed", "release.located"] {
+            assert_eq!(kinds.iter().filter(|other| **other == kind).count(), 1, "{kinds:?}");
+        }
+        db.assert_sound().await;
+    }
+);
+
+db_test!(
     async fn a_release_keeps_its_identity_and_its_first_description(db: TestDb) {
         let api = Api::new(&db).await;
-        release(&api, json!({ "version": "1", "commit_sha": commit("1") })).await.problem(404, "not-found");
         api.post("/services", json!({ "name": "shop" })).await.ok(201);
         let body = json!({
             "version": "1", "commit_sha": commit("1"), "image": image('a'), "ref": "main",

@@ -180,8 +180,7 @@ db_test!(
             about(&["deploy"], &["--version", "1.1", "--commit", COMMIT, "--wait", "2h", "--", "true"]);
         let waiting = spawn(&server, &shell, &line).await;
         let shut = text(&shell.run(&gate("1.1", &[])).stdout);
-        let expected =
-            "  ✗ approval   approval-missing   0 of 2\n  ! promotion  promotion-missing  never in qa";
+        let expected = "  ✗ approval   approval-missing   0 of 2; nobody is known to have initiated it\n  ! promotion  promotion-missing  never in qa";
         let lines: Vec<_> = shut.lines().collect();
         assert_eq!(lines.len(), 3, "{shut}");
         assert!(expected.lines().all(|line| lines.iter().any(|found| found.starts_with(line))), "{shut}");

@@ -99,7 +99,7 @@ impl Walk {
             Some("redeploy"),
         ]);
         let preempt = kind == Some("rollback") && self.random.once_in(2);
-        let initiated_by = *self.random.pick(&[None, None, Some("ann"), Some("cyd")]);
+        let initiated_by = *self.random.pick(&[None, None, Some("ann"), Some("c\u{200d}yd")]);
         let mut body =
             json!({ "service": place.0, "environment": place.1, "version": version, "preempt": preempt });
         for (name, value) in [("kind", kind), ("initiated_by", initiated_by)] {
@@ -120,7 +120,7 @@ impl Walk {
             kind,
             preempt,
             initiated_by: initiated_by.map(str::to_owned),
-            subject: person.subject.to_owned(),
+            deployer: Some(person.subject.to_owned()),
             may_hotfix: person.may_hotfix,
             overrides,
             at: chrono::DateTime::UNIX_EPOCH,
@@ -133,9 +133,9 @@ impl Walk {
         };
         let mut given = None;
         if !is_known || self.random.once_in(4) {
-            let (release, image, makers) = self.release_of(&version, &person);
+            let (release, described) = self.release_of(&version, &person);
             body["release"] = release;
-            given = Some((image, makers));
+            given = Some(described);
         }
         let lease = *self.random.pick(&[1, 600]);
         body["lease_seconds"] = json!(lease);
@@ -145,13 +145,14 @@ impl Walk {
             assert!(asked.is_none_or(|asked| asked.is_none()) || given.is_some(), "{self}: {}", answer.text);
             return;
         };
-        if let Some((image, makers)) = given {
-            self.ledger.registered(place.0, &version, image, makers);
+        if let Some(described) = given {
+            self.ledger.registered(place.0, &version, described);
         }
         self.judge(&person, question, &answer, &decision, asked.flatten());
     }
 
-    /// What the gate says when it is only asked; nothing where it refuses to be asked that.
+    /// What the gate says when it is only asked, for the caller, for somebody else or for nobody in particular; nothing
+    /// where it refuses to be asked that.
     async fn check(
         &mut self,
         person: &Person,
@@ -160,15 +161,27 @@ impl Walk {
     ) -> Option<(rules::Answer, String)> {
         let mut body = body.clone();
         body["record"] = json!(self.random.once_in(4));
+        let deployer = match self.random.below(4) {
+            0 => None,
+            1 => Some(*self.random.pick(&["Ann", "BEN", "somebody"])),
+            _ => Some(person.subject),
+        };
+        if deployer == Some(person.subject) {
+            body["for_caller"] = json!(true);
+        } else if let Some(deployer) = deployer {
+            body["deployer"] = json!(deployer);
+        }
         let answer = person.api.post("/gate/check", body).await;
         if !self.counts(&answer, &[200, 409, 422], "a check") {
             return None;
         }
         let said = answer.json();
-        let question = Question { at: time(&said["evaluated_at"]), ..question.clone() };
+        assert_eq!(said["deployer"], json!(deployer), "{self}: {said}");
+        let deployer = deployer.map(str::to_owned);
+        let question = Question { at: time(&said["evaluated_at"]), deployer, ..question.clone() };
         let right = rules::answer(&self.ledger, &question);
         assert_eq!(heard(&said), right, "{self}, a check of {question:?}: {said}");
-        Some((right, said["state"].as_str().unwrap().to_owned()))
+        (said["deployer"] == person.subject).then(|| (right, said["state"].as_str().unwrap().to_owned()))
     }
 
     /// Compares the gate's answer with the model's, and carries on with what it was.
@@ -293,7 +306,7 @@ fn decision_of(answer: &Answer) -> Option<Value> {
 
 /// What a decision says, in the model's words.
 pub fn heard(decision: &Value) -> rules::Answer {
-    const WORDS: [&str; 16] = [
+    const WORDS: [&str; 17] = [
         "enforce",
         "report",
         "off",
@@ -305,6 +318,7 @@ pub fn heard(decision: &Value) -> rules::Answer {
         "promotion-source-invalid",
         "approval-missing",
         "approval-rejected",
+        "initiator-unknown",
         "vulnerability-budget",
         "scan-missing",
         "scan-stale",
@@ -374,7 +388,7 @@ async fn connected(db: &TestDb) -> Api {
 }
 
 /// Every reason that a rule can give; each must have come up.
-const CODES: [&str; 14] = [
+const CODES: [&str; 15] = [
     "concurrent-deployment",
     "lockdown",
     "freeze-window",
@@ -383,6 +397,7 @@ const CODES: [&str; 14] = [
     "promotion-source-invalid",
     "approval-missing",
     "approval-rejected",
+    "initiator-unknown",
     "vulnerability-budget",
     "scan-missing",
     "scan-stale",

@@ -76,18 +76,20 @@ impl Traffic {
     async fn new(servers: [&ServerProcess; 2]) -> Self {
         let admin = servers[0].client();
         let urls = servers.map(|server| server.at("/api/v1"));
-        let token = async |subject: &str, scopes: &[&str]| {
-            let body = json!({ "name": format!("{subject}-{}", scopes.len()), "subject": subject, "scopes": scopes });
+        let spelled = async |name: &str, subject: &str, scopes: &[&str]| {
+            let body =
+                json!({ "name": format!("{name}-{}", scopes.len()), "subject": subject, "scopes": scopes });
             let made = admin.post(format!("{}/tokens", urls[0])).json(&body).send().await.unwrap();
             let made: Value = made.json().await.unwrap();
             ServerProcess::client_of(&text(&made["token"]))
         };
+        let token = async |subject: &str, scopes: &[&str]| spelled(subject, subject, scopes).await;
         let scanner = token("scanner", &["read", "attest"]).await;
         let deployers =
             vec![token("eve", &["read", "deploy"]).await, token("hank", &["read", "deploy"]).await];
         let mut approvers = Vec::new();
-        for subject in ["ann", "ben", "eve"] {
-            approvers.push(token(subject, &["read", "approve", "record"]).await);
+        for (name, subject) in [("ann", "ann"), ("ann-again", "Ann"), ("ben", "ben"), ("eve", "ＥＶＥ")] {
+            approvers.push(spelled(name, subject, &["read", "approve", "record"]).await);
         }
         Self { urls, admin, scanner, deployers, approvers, shared: Mutex::default() }
     }

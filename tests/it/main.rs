@@ -33,6 +33,8 @@ mod api_model;
 #[cfg(test)]
 mod api_narrowing;
 #[cfg(test)]
+mod api_order;
+#[cfg(test)]
 mod api_pages;
 #[cfg(test)]
 mod api_pending;
@@ -60,6 +62,8 @@ mod api_start;
 mod api_tokens;
 #[cfg(test)]
 mod api_upkeep;
+#[cfg(test)]
+mod api_voices;
 #[cfg(test)]
 mod api_vulnerabilities;
 #[cfg(test)]

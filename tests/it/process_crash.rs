@@ -131,7 +131,7 @@ db_test!(
 
 db_test!(
     async fn a_stop_under_load_fails_no_request(db: TestDb) {
-        let env = [UNLIMITED[0], UNLIMITED[1], ("WAYBILL__SERVER__DRAIN_DELAY", "1s")];
+        let env = [UNLIMITED[0], UNLIMITED[1], ("WAYBILL__SERVER__DRAIN_DELAY", "3s")];
         let mut server = ServerProcess::start_with(&db, &env).await;
         let log = Arc::new(Log::default());
         let writers = writers(&server, &log);

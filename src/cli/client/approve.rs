@@ -74,6 +74,10 @@ pub struct PendingArgs {
     /// For this environment only.
     #[arg(long)]
     environment: Option<String>,
+    /// Judged for this subject as the one that would deploy, whose own approval does not count; for nobody in particular
+    /// when not given.
+    #[arg(long = "for", value_name = "SUBJECT")]
+    deployer: Option<String>,
     /// How many to list at most.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -139,7 +143,11 @@ struct Pending {
     #[serde(default)]
     rejected_by: Vec<String>,
     #[serde(default)]
+    rejections: Vec<Rejection>,
+    #[serde(default)]
     not_counted: Vec<NotCounted>,
+    #[serde(default)]
+    rules: Vec<Standing>,
     #[serde(default)]
     groups: Vec<String>,
     waiting_since: DateTime<Utc>,
@@ -154,14 +162,58 @@ struct NotCounted {
     why: String,
 }
 
+/// A rejection.
+#[derive(Debug, Deserialize)]
+struct Rejection {
+    subject: String,
+    #[serde(default)]
+    comment: Option<String>,
+}
+
+/// How far one of several rules is.
+#[derive(Debug, Deserialize)]
+struct Standing {
+    #[serde(default)]
+    groups: Vec<String>,
+    required: u32,
+    #[serde(default)]
+    approved_by: Vec<String>,
+}
+
+/// As `1 of 2 (ada)`.
+fn count(approved_by: &[String], required: u32) -> String {
+    let names = if approved_by.is_empty() { String::new() } else { format!(" ({})", approved_by.join(", ")) };
+    format!("{} of {required}{names}", approved_by.len())
+}
+
+impl Standing {
+    /// As `leads or managers: 1 of 2 (ada)`.
+    fn in_words(&self) -> String {
+        let who = if self.groups.is_empty() { "anybody".to_owned() } else { self.groups.join(" or ") };
+        format!("{who}: {}", count(&self.approved_by, self.required))
+    }
+}
+
+impl Rejection {
+    fn in_words(&self) -> String {
+        match &self.comment {
+            Some(comment) => format!("{}: {comment}", self.subject),
+            None => self.subject.clone(),
+        }
+    }
+}
+
 impl Pending {
     /// Where it stands: `1 of 2 (ada); not counted: bob: expired`.
     fn standing(&self) -> String {
-        let names =
-            |list: &[String]| if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) };
-        let mut text = format!("{} of {}{}", self.approved_by.len(), self.required, names(&self.approved_by));
-        if !self.rejected_by.is_empty() {
-            text = format!("rejected by {}; {text}", self.rejected_by.join(", "));
+        let mut text = match self.rules.as_slice() {
+            [] | [_] => count(&self.approved_by, self.required),
+            several => several.iter().map(Standing::in_words).collect::<Vec<_>>().join("; "),
+        };
+        let rejections: Vec<_> = self.rejections.iter().map(Rejection::in_words).collect();
+        let rejections = if rejections.is_empty() { &self.rejected_by } else { &rejections };
+        if !rejections.is_empty() {
+            text = format!("rejected by {}; {text}", rejections.join(", "));
         }
         if !self.not_counted.is_empty() {
             let why: Vec<_> =
@@ -271,7 +323,8 @@ async fn pending(session: &Session, args: &PendingArgs) -> Result<Exit, Error> {
     let call = Call::get(&["approvals", "pending"])
         .query("group", args.group.clone())
         .query("service", args.service.clone())
-        .query("environment", args.environment.clone());
+        .query("environment", args.environment.clone())
+        .query("deployer", args.deployer.clone());
     let (items, next_cursor) = history::collect(session, &call, args.limit).await?;
     if session.format == Format::Json {
         output::print_json(&json!({"items": items, "next_cursor": next_cursor}))?;
@@ -356,5 +409,15 @@ mod tests {
             "waiting_since": "2026-03-04T12:00:00.000000Z", "new_field": 1});
         let standing = Pending::deserialize(&value).map(|pending| pending.standing()).unwrap_or_default();
         assert_eq!(standing, "rejected by eve; 1 of 2 (ada); not counted: bob: expired");
+        let value = json!({"service": "shop", "environment": "prod", "version": "1", "required": 2, "approved_by": ["ada"],
+            "rejected_by": ["eve"], "rejections": [{"subject": "eve", "comment": "the\ncheckout\u{202e} breaks"}],
+            "rules": [{"groups": ["leads", "managers"], "required": 2, "approved_by": ["ada"], "missing": 1},
+                {"groups": [], "required": 1, "approved_by": [], "missing": 1}],
+            "waiting_since": "2026-03-04T12:00:00.000000Z"});
+        let standing = Pending::deserialize(&value).map(|pending| pending.standing()).unwrap_or_default();
+        assert_eq!(
+            standing,
+            "rejected by eve: the checkout\\u{202e} breaks; leads or managers: 1 of 2 (ada); anybody: 0 of 1"
+        );
     }
 }

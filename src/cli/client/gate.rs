@@ -31,6 +31,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   waybill gate --service shop --environment prod --version 1.4.2
   waybill gate --service shop --environment prod --version 1.4.2 --wait 2h
+  waybill gate --service shop --environment prod --version 1.4.2 --for gitlab:acme/shop
   waybill gate --service shop --environment prod --version 1.4.2 --output json
 
 Exit codes: 0 the gate is open, 5 it is not.";
@@ -50,6 +51,10 @@ pub struct GateArgs {
     /// What kind of deployment it would be; without it, the server tells deploy and redeploy apart.
     #[arg(long, value_parser = ["deploy", "rollback", "hotfix", "redeploy"])]
     kind: Option<String>,
+    /// The subject that would deploy it, whose own approval does not count; when not given, it is asked for nobody in
+    /// particular.
+    #[arg(long = "for", value_name = "SUBJECT")]
+    deployer: Option<String>,
     /// How long to wait for the gate to open, like 2h.
     #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true, value_parser = humantime::parse_duration)]
     wait: Duration,
@@ -75,6 +80,12 @@ pub struct Question {
     /// On whose behalf.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initiated_by: Option<String>,
+    /// Who would deploy it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployer: Option<String>,
+    /// Whether that is whoever asks.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub for_caller: bool,
     /// Why the rules would be lifted: all but concurrency.
     #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
     pub override_: Option<Override>,
@@ -121,6 +132,8 @@ impl Question {
             .query("kind", self.kind.clone())
             .query("preempt", self.preempt.then(|| "true".to_owned()))
             .query("initiated_by", self.initiated_by.clone())
+            .query("deployer", self.deployer.clone())
+            .query("for_caller", self.for_caller.then(|| "true".to_owned()))
             .query("timeout", Some(seconds.to_string()))
             .query("seen", seen.map(str::to_owned))
             .patience(PATIENCE)
@@ -168,6 +181,8 @@ pub(super) async fn run(session: &Session, args: GateArgs) -> Result<Exit, Error
         kind: args.kind,
         preempt: false,
         initiated_by: source.initiated_by().map(str::to_owned),
+        deployer: args.deployer,
+        for_caller: false,
         override_: None,
     };
     let mut announcer = Announcer::default();

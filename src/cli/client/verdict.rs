@@ -1,21 +1,29 @@
 //! How the gate's answers look: a line for each rule that stands in the way, and one for all that hold.
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use serde_json::Value;
 
 use super::{
     output::{BAD, DIM, GOOD, WARN, plain},
     view::{Check, Decision},
 };
 
-/// Every rule that counts: those that fail or do not apply, each with its reason, and in a last line those that hold.
+/// Every rule that counts: those that fail, do not apply or hold with a reservation, each with its reason, and in a last
+/// line those that just hold.
 pub fn lines(decision: &Decision) -> Vec<String> {
-    let mut lines = table(decision, |check| check.outcome != "pass" && check.mode != "off");
-    let held = decision.checks.iter().filter(|check| check.outcome == "pass");
+    let mut lines = table(decision, |check| !just_holds(check) && check.mode != "off");
+    let held = decision.checks.iter().filter(|check| just_holds(check));
     let held: Vec<_> = held.map(|check| format!("{GOOD}✓{GOOD:#} {}", plain(&check.rule))).collect();
     if !held.is_empty() {
         lines.push(format!("  {}", held.join("  ")));
     }
     lines
+}
+
+/// Whether a rule holds and there is no more to say: where nobody is known to have initiated it, four eyes are not proved.
+fn just_holds(check: &Check) -> bool {
+    let initiator = check.details.get("initiator").and_then(Value::as_str);
+    check.outcome == "pass" && initiator != Some("unknown")
 }
 
 /// The rules that stand in the way.
@@ -106,6 +114,19 @@ mod tests {
         assert_eq!(shown(&lines(&decision())), expected);
         assert_eq!(shown(&denials(&decision())), expected[..2]);
         assert_eq!(shown(&failures(&decision())).len(), 3);
+    }
+
+    #[test]
+    fn what_holds_with_a_reservation_says_which() {
+        let value = json!({"checks": [
+            {"rule": "approval", "mode": "enforce", "outcome": "pass", "code": "pass", "details": {"initiator": "unknown"},
+             "message": "1 of 1 (ada); nobody is known to have initiated it"},
+            {"rule": "image", "mode": "enforce", "outcome": "pass", "code": "pass", "message": "by digest"},
+        ]});
+        let decision = Decision::deserialize(value).unwrap_or_default();
+        let expected =
+            ["  ✓ approval  pass  1 of 1 (ada); nobody is known to have initiated it", "  ✓ image"];
+        assert_eq!(shown(&lines(&decision)), expected);
     }
 
     #[test]

@@ -137,14 +137,18 @@ impl Told {
             self.made_by(event);
             self.about.insert("created_at", event.at);
             self.copy(data, &["number", "initiated_by"]);
+            self.carry("ordered_at", data.get("ordered_at"));
             let identity = data.get("identity").unwrap_or(&Value::Null);
             self.copy(identity, &["commit_sha", "image"]);
             self.set("image_added_by", Value::Null);
+            self.set("locations", json!([]));
             self.set("artefact", artefact(event, identity.get("image")));
-        } else {
+        } else if what == "image-added" {
             self.copy(data, &["image"]);
             self.set("image_added_by", event.actor.subject.clone());
             self.set("artefact", artefact(event, data.get("image")));
+        } else {
+            self.copy(data, &["commit_sha", "locations"]);
         }
     }
 

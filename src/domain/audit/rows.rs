@@ -119,8 +119,9 @@ impl From<&(String, Release, String)> for Row {
     fn from((service, row, artefact): &(String, Release, String)) -> Self {
         let members = json!({
             "commit_sha": row.identity.commit_sha, "image": row.identity.image, "artefact": artefact,
-            "number": row.number, "actor": row.actor, "created_at": row.created_at,
+            "number": row.number, "ordered_at": row.ordered_at, "actor": row.actor, "created_at": row.created_at,
             "initiated_by": row.description.initiated_by, "image_added_by": row.image_added_by,
+            "locations": row.locations,
         });
         Self::new(Key::Release(service.clone(), row.identity.version.to_string()), members)
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::domain::{
     actor::Actor,
     environment::Lockdown,
+    person::Person,
     vocabulary::{Kind, Severity, Voice},
 };
 
@@ -38,8 +39,15 @@ pub struct Facts {
     pub sources: Vec<Source>,
     /// What people say about the release going to this environment; nothing that was withdrawn.
     pub approvals: Vec<ApprovalFact>,
-    /// The subjects that initiated or recorded the release, or start the deployment.
+    /// Those who initiated or recorded the release, added its image or initiated the deployment. In decisions of before
+    /// the deployer was told apart, the deployer too.
     pub insiders: BTreeSet<String>,
+    /// The subject that deploys it; none where it is judged for nobody in particular.
+    #[serde(default)]
+    pub deployer: Option<String>,
+    /// Whether somebody is known to have initiated the release or the deployment.
+    #[serde(default)]
+    pub initiator: Initiator,
     /// When the artefact was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
     /// The latest scan of the artefact by each scanner.
@@ -48,13 +56,47 @@ pub struct Facts {
     pub within_budget: Option<String>,
 }
 
+impl Facts {
+    /// Whose name this is, as names were compared when this was decided.
+    pub fn person(&self, name: &str) -> Person {
+        match self.initiator {
+            Initiator::Untold => Person::verbatim(name),
+            Initiator::Unknown | Initiator::Known => Person::of(name),
+        }
+    }
+}
+
+/// Whether somebody is known to have initiated a release or its deployment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initiator {
+    /// A decision of before this was looked at; names were compared as they stood then.
+    #[default]
+    Untold,
+    /// Nobody is.
+    Unknown,
+    /// Somebody is.
+    Known,
+}
+
+impl Initiator {
+    /// Known where one of the names says something.
+    pub fn among<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let known = names.into_iter().any(|name| !Person::of(name).is_nobody());
+        if known { Self::Known } else { Self::Unknown }
+    }
+}
+
 /// What the rules know of the release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseFact {
     /// Its version.
     pub version: String,
-    /// Its place in the order of registration.
+    /// Its place in the order of the service's releases; in decisions without a moment, in that of registration.
     pub number: i64,
+    /// Its moment in that order.
+    #[serde(default)]
+    pub ordered_at: Option<DateTime<Utc>>,
     /// The image it was built into.
     pub image: Option<String>,
 }
@@ -64,8 +106,11 @@ pub struct ReleaseFact {
 pub struct CurrentFact {
     /// Its version.
     pub version: String,
-    /// Its place in the order of registration.
+    /// Its place in the order of the service's releases; in decisions without a moment, in that of registration.
     pub number: i64,
+    /// Its moment in that order.
+    #[serde(default)]
+    pub ordered_at: Option<DateTime<Utc>>,
 }
 
 /// What the rules know of a deployment under way.
@@ -149,6 +194,9 @@ pub struct ApprovalFact {
     pub groups: BTreeSet<String>,
     /// When.
     pub at: DateTime<Utc>,
+    /// Why, of a rejection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// Whether it was said for the image that the release has; not so when that was added later. Decisions of before
     /// this was told are of a time when no image was.
     #[serde(default = "for_image")]
@@ -157,6 +205,16 @@ pub struct ApprovalFact {
 
 fn for_image() -> bool {
     true
+}
+
+/// So many characters of a rejection's comment are told with the reason; all of it stands with the approvals.
+const COMMENT_MAX: usize = 500;
+
+/// What is told of a comment with the reason: why somebody rejects. Nobody is kept from anything by an approval's.
+pub fn told(decision: Voice, comment: Option<&str>) -> Option<String> {
+    let comment = comment.filter(|_| decision == Voice::Rejected)?;
+    let cut = comment.char_indices().nth(COMMENT_MAX).and_then(|(end, _)| comment.get(..end));
+    Some(cut.map_or_else(|| comment.to_owned(), |cut| format!("{cut}…")))
 }
 
 /// What the rules know of a scan.

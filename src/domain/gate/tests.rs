@@ -1,6 +1,7 @@
 //! What holds for every policy and all facts.
 
 mod examples;
+mod voices;
 
 use std::collections::BTreeSet;
 
@@ -49,6 +50,7 @@ prop_compose! {
         critical in prop::option::of(0_u32..3), high in prop::option::of(0_u32..3), scanners in some_of(&["trivy", "grype"]),
         (require_scan, age, require_digest, repositories) in
             (any::<bool>(), prop::option::of(60_i64..7200), any::<bool>(), some_of(&REPOSITORIES)),
+        rules in prop::collection::vec((some_of(&GROUPS), 1_u32..3), 0..3), require_known_initiator in prop::bool::weighted(0.2),
     ) -> Policy {
         let [freeze, promotion, approval, vulnerabilities, image, outdated] = modes;
         Policy {
@@ -56,6 +58,8 @@ prop_compose! {
             promotion: PromotionRule { mode: promotion, from: vec!["staging".into(), "qa".into()], require, soak_seconds },
             approval: ApprovalRule {
                 mode: approval, required, groups: groups.into_iter().collect(), allow_self, expires_after_seconds: expires,
+                rules: rules.into_iter().map(|(groups, required)| GroupRule { groups: groups.into_iter().collect(), required }).collect(),
+                require_known_initiator,
             },
             vulnerabilities: VulnerabilitiesRule {
                 mode: vulnerabilities,
@@ -95,9 +99,11 @@ prop_compose! {
 prop_compose! {
     fn voice()(
         decision in select(vec![Voice::Approved, Voice::Approved, Voice::Approved, Voice::Rejected]),
-        subject in select(PEOPLE.to_vec()), groups in some_of(&GROUPS), at in past(),
+        subject in select([PEOPLE.as_slice(), &["Ada", "bob ", "ｃleo"]].concat()), groups in some_of(&GROUPS), at in past(),
     ) -> ApprovalFact {
-        ApprovalFact { id: Uuid::nil(), decision, subject: subject.to_owned(), groups, at, for_image: true }
+        ApprovalFact {
+            id: Uuid::nil(), decision, subject: subject.to_owned(), groups, at, comment: None, for_image: true,
+        }
     }
 }
 
@@ -108,6 +114,10 @@ prop_compose! {
         let counts = Counts { critical, high, ..Counts::default() };
         ScanFact { id: Uuid::nil(), scanner: scanner.to_owned(), scanned_at, counts }
     }
+}
+
+fn past_of(number: i64) -> DateTime<Utc> {
+    now() - TimeDelta::days(10 - number)
 }
 
 fn running() -> RunningFact {
@@ -132,6 +142,8 @@ prop_compose! {
         current in prop::option::of(1_i64..5), busy in prop::bool::weighted(0.2), locked in prop::bool::weighted(0.2),
         freezes in prop::collection::vec(period(), 0..4), sources in (source("staging"), source("qa")),
         approvals in prop::collection::vec(voice(), 0..5), insiders in some_of(&PEOPLE),
+        deployer in prop::option::of(select(PEOPLE.to_vec())),
+        initiator in select(vec![Initiator::Untold, Initiator::Unknown, Initiator::Known]),
         reverted_at in prop::option::of(past()), scans in prop::collection::vec(scan(), 0..4),
     ) -> Facts {
         Facts {
@@ -139,14 +151,16 @@ prop_compose! {
             hotfix,
             verified: verified && kind == Kind::Rollback,
             preempt: preempt && kind == Kind::Rollback,
-            release: ReleaseFact { version: "1.0".into(), number, image: image.map(ToOwned::to_owned) },
-            current: current.map(|number| CurrentFact { version: format!("{number}.0"), number }),
+            release: ReleaseFact { version: "1.0".into(), number, ordered_at: Some(past_of(number)), image: image.map(ToOwned::to_owned) },
+            current: current.map(|number| CurrentFact { version: format!("{number}.0"), number, ordered_at: Some(past_of(number)) }),
             running: busy.then(running),
             lockdown: locked.then(lockdown),
             freezes,
             sources: vec![sources.0, sources.1],
             approvals,
             insiders,
+            deployer: deployer.map(ToOwned::to_owned),
+            initiator,
             reverted_at,
             scans,
             within_budget: None,
@@ -186,11 +200,14 @@ fn worse() -> impl Strategy<Value = fn(&mut Facts)> {
                 subject: "zoe".into(),
                 groups: BTreeSet::new(),
                 at: now() - TimeDelta::seconds(1),
+                comment: Some("no".into()),
                 for_image: true,
             };
             facts.approvals.push(no);
         },
         |facts| facts.insiders.extend(PEOPLE.map(ToOwned::to_owned)),
+        |facts| facts.deployer = Some("Bob".into()),
+        |facts| facts.initiator = Initiator::Unknown,
         |facts| facts.reverted_at = Some(now()),
         |facts| facts.scans.iter_mut().for_each(|scan| scan.counts.critical += 1),
         |facts| facts.scans.iter_mut().for_each(|scan| scan.scanned_at -= TimeDelta::days(1)),
@@ -198,7 +215,7 @@ fn worse() -> impl Strategy<Value = fn(&mut Facts)> {
         |facts| facts.release.image = None,
         |facts| {
             facts.release.number = 1;
-            facts.current = Some(CurrentFact { version: "9.0".into(), number: 9 });
+            facts.current = Some(CurrentFact { version: "9.0".into(), number: 9, ordered_at: None });
         },
         |facts| facts.verified = false,
         |facts| facts.hotfix = false,

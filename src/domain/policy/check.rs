@@ -6,7 +6,7 @@ use crate::domain::{
     environment::Environment,
     fault::{Faults, Malformed},
     policy::{Budget, ImageRule, Policy, PromotionRule, VulnerabilitiesRule},
-    repository::{REPOSITORY_MAX, is_canonical},
+    repository::{REPOSITORY_MAX, parse},
     text::Name,
     vocabulary::Mode,
 };
@@ -18,7 +18,10 @@ impl Policy {
         let kinds = self.freeze.exempt_kinds.iter().map(|kind| kind.as_str());
         each(&mut faults, "/freeze/exempt_kinds", kinds, |_| Ok(()));
         check_promotion(&mut faults, &self.promotion, environment, known);
-        each(&mut faults, "/approval/groups", &self.approval.groups, |name| Name::parse(name).map(drop));
+        check_groups(&mut faults, "/approval/groups", &self.approval.groups);
+        for (index, rule) in self.approval.rules.iter().enumerate() {
+            check_groups(&mut faults, &format!("/approval/rules/{index}/groups"), &rule.groups);
+        }
         check_vulnerabilities(&mut faults, &self.vulnerabilities);
         check_image(&mut faults, &self.image);
         faults.finish(Some(()))
@@ -40,6 +43,10 @@ fn each(
             faults.add(&pointer, "duplicate", "must not be named twice");
         }
     }
+}
+
+fn check_groups(faults: &mut Faults, pointer: &str, groups: &[String]) {
+    each(faults, pointer, groups, |name| Name::parse(name).map(drop));
 }
 
 fn check_promotion(faults: &mut Faults, rule: &PromotionRule, own: &Name, known: &[Environment]) {
@@ -104,8 +111,9 @@ fn is_repository_pattern(pattern: &str) -> bool {
     let whole = |part: &str| part == "**" || !part.contains("**");
     // Brackets belong to IPv6 addresses, and mean something else in a pattern.
     let plain = !pattern.contains(['[', ']']);
+    let small = !pattern.contains(|c: char| c.is_ascii_uppercase());
     let example = pattern.replace("**", "a").replace(":*", ":1").replace('*', "a");
-    plain && pattern.split('/').all(whole) && is_canonical(&example)
+    plain && pattern.split('/').all(whole) && small && parse(&example).is_ok()
 }
 
 #[cfg(test)]
@@ -117,7 +125,7 @@ pub(super) mod tests {
     use super::*;
     use crate::domain::{
         environment::EnvironmentSettings,
-        policy::InForce,
+        policy::{GroupRule, InForce},
         vocabulary::{Kind, Tier},
     };
 
@@ -163,6 +171,8 @@ pub(super) mod tests {
         policy.promotion.mode = Mode::Report;
         policy.promotion.from = names(&["dev", "old", "prod", "nowhere", "staging", "staging", "A", "A"]);
         policy.approval.groups = names(&["managers", "Managers", "managers"]);
+        let rule = |groups: &[&str]| GroupRule { groups: names(groups), required: 1 };
+        policy.approval.rules = vec![rule(&["security"]), rule(&["leads", "Leads", "leads"])];
         policy.vulnerabilities.mode = Mode::Enforce;
         policy.vulnerabilities.scanners = names(&["trivy", "Trivy", "", "a\u{0}", "trivy"]);
         policy.image.mode = Mode::Report;
@@ -178,6 +188,8 @@ pub(super) mod tests {
             ("/promotion/from/7", "invalid-name"),
             ("/approval/groups/1", "invalid-name"),
             ("/approval/groups/2", "duplicate"),
+            ("/approval/rules/1/groups/1", "invalid-name"),
+            ("/approval/rules/1/groups/2", "duplicate"),
             ("/vulnerabilities/max", "required"),
             ("/vulnerabilities/scanners/1", "invalid-name"),
             ("/vulnerabilities/scanners/2", "invalid-name"),

@@ -1,5 +1,7 @@
 //! How many scanners may have a say about one artefact.
 
+use crate::domain::person::Person;
+
 /// For how many scanners one subject may report about one artefact.
 const SCANNERS_OF_ONE: usize = 20;
 /// How many scanners may have a say about one artefact, beside those that policies name.
@@ -28,10 +30,11 @@ const REMEDY: &str = "report for one of these again, or have a policy name the s
 /// Whether another scanner gets a say about an artefact, by the subjects whose reports count there. What is there is
 /// never displaced: so anybody could wipe away what others have found.
 pub fn room<'a>(reporters: impl IntoIterator<Item = &'a str>, sender: &str) -> Result<(), Full> {
+    let sender = Person::of(sender);
     let (mut all, mut own) = (0, 0);
     for reporter in reporters {
         all += 1;
-        own += usize::from(reporter == sender);
+        own += usize::from(Person::of(reporter) == sender);
     }
     match (own >= SCANNERS_OF_ONE, all >= SCANNERS_MAX) {
         (true, _) => Err(Full::Own),
@@ -49,6 +52,7 @@ mod tests {
         let by = |subject: &'static str, count: usize| std::iter::repeat_n(subject, count);
         assert_eq!(room(by("mal", 19), "mal"), Ok(()));
         assert_eq!(room(by("mal", 20), "mal"), Err(Full::Own));
+        assert_eq!(room(by("mal", 20), "Mal\u{200b}"), Err(Full::Own));
         assert_eq!(room(by("mal", 20), "ci"), Ok(()));
         assert_eq!(room(by("mal", 199), "ci"), Ok(()));
         assert_eq!(room(by("mal", 200), "ci"), Err(Full::All));

@@ -160,7 +160,7 @@ pub struct Kept {
 pub const KEPT: [Kept; 7] = [
     Kept { table: "environment", name: "name", columns: &["policy"] },
     Kept { table: "service", name: "name", columns: &["labels"] },
-    Kept { table: "release", name: "version", columns: &["changes", "labels"] },
+    Kept { table: "release", name: "version", columns: &["changes", "labels", "locations"] },
     Kept { table: "decision", name: "id", columns: &["checks", "inputs"] },
     Kept { table: "approval", name: "id", columns: &["groups"] },
     Kept { table: "token", name: "name", columns: &["scopes", "groups", "services", "environments"] },

@@ -23,6 +23,9 @@ pub struct Model {
     pub actor_subject: String,
     pub created_at: DateTimeUtc,
     pub image_added_by: Option<String>,
+    pub ordered_at: DateTimeUtc,
+    pub place: i64,
+    pub locations: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

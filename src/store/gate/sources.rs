@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{Wanted, objects};
+use super::Wanted;
 use crate::{
     domain::gate::{
         facts::{Source, SourceStanding},
         rules,
     },
-    store::sql::Sql,
+    store::sql::{Sql, objects},
 };
 
 /// A stay of the artefact in an environment, or an environment without any, as the database writes it into JSON.

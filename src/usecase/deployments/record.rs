@@ -107,14 +107,15 @@ async fn record_in(
         finished_at: asked.finished_at.min(now),
         ..asked.clone()
     };
-    let (found, last_number) =
-        release::read_for_start(tx.conn(), target.service_id, asked.version.as_str(), &[]).await?;
-    let known = found.into_iter().next();
+    let identity = asked.release.as_ref().map(|given| given.identity(&asked.version));
+    let (known, before) =
+        release::find_or_before(tx.conn(), target.service_id, asked.version.as_str(), identity.as_ref())
+            .await?;
     let slot = Slot {
         service_id: target.service_id,
         service: &asked.service,
         version: &asked.version,
-        last_number,
+        before: &before,
         now,
         may_register: ctx.app.config.ledger.auto_register,
     };

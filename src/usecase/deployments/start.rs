@@ -174,14 +174,14 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<Found, Error> {
     let pair = (&asked.service, &asked.environment);
     let locked = register::lock_target(ctx, tx, pair, asked.release.is_some(), &mut events).await?;
     let (mut target, now) = (locked.target, locked.now);
-    let artefact = asked.release.as_ref().map(|given| given.identity(&asked.version).artefact());
+    let given = asked.release.as_ref().map(|given| given.identity(&asked.version));
     let mut evidence = gate::evidence(
         tx.conn(),
         &Wanted {
             service_id: target.service_id,
             environment: &locked.environment,
             version: asked.version.as_str(),
-            artefact: artefact.as_deref(),
+            given: given.as_ref(),
             current: target.current.as_ref().map(|current| current.release_id),
             now,
         },
@@ -191,12 +191,16 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<Found, Error> {
         service_id: target.service_id,
         service: &asked.service,
         version: &asked.version,
-        last_number: evidence.last_number,
+        before: &evidence.before,
         now,
         may_register: ctx.app.config.ledger.auto_register,
     };
     let (known, given) = (evidence.release.take(), asked.release.as_ref());
-    let release = register::release(ctx, tx, slot, known, given, &mut events).await?.release;
+    let registered = register::release(ctx, tx, slot, known, given, &mut events).await?;
+    let release = registered.release;
+    if registered.new {
+        evidence.make_room(release.place);
+    }
     register::check_remediates(ctx, tx, asked.remediates, &asked.service).await?;
     let mut ended = Vec::new();
     let running = running_of(tx, &mut target, &mut ended, &mut events).await?;
@@ -204,12 +208,14 @@ async fn find_out(ctx: &Ctx, tx: &Tx, asked: &Start) -> Result<Found, Error> {
         kind: asked.kind,
         preempt: asked.preempt,
         initiated_by: asked.initiated_by.as_deref(),
+        deployer: Some(&ctx.actor().subject),
         lifted: asked.override_reason.is_some(),
     };
     let scene = Scene {
         target: &target,
         environment: &locked.environment,
         release: &release,
+        named: asked.release.as_ref().and_then(|given| given.image.as_ref()),
         running: running.as_ref().map(|running| running_fact(&running.named)),
         evidence,
         now,

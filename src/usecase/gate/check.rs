@@ -6,7 +6,11 @@ use uuid::Uuid;
 use crate::{
     clock,
     domain::{
-        gate::{Decision, Inputs, evaluate, facts::RunningFact, redact::redacted},
+        gate::{
+            Decision, Inputs, evaluate,
+            facts::{Facts, RunningFact},
+            redact::redacted,
+        },
         scope::Narrowing,
         target::Target,
         text::{Name, Version},
@@ -42,8 +46,32 @@ pub struct Question {
     pub preempt: bool,
     /// The person who would set it off.
     pub initiated_by: Option<String>,
+    /// Who would deploy it.
+    pub deployer: Deployer,
     /// Why the gate's rules would be lifted.
     pub override_reason: Option<String>,
+}
+
+/// For whom the gate is asked. Whoever asks need not be who deploys: an approver looks whether their voice is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deployer {
+    /// For nobody in particular.
+    Anybody,
+    /// For whoever asks.
+    Caller,
+    /// For this subject.
+    Named(String),
+}
+
+impl Deployer {
+    /// The subject, where it is for one.
+    pub fn subject<'a>(&'a self, ctx: &'a Ctx) -> Option<&'a str> {
+        match self {
+            Self::Anybody => None,
+            Self::Caller => Some(&ctx.actor().subject),
+            Self::Named(subject) => Some(subject),
+        }
+    }
 }
 
 /// What a start would be told now.
@@ -53,6 +81,8 @@ pub struct Answer {
     pub question: Question,
     /// What it would be for.
     pub kind: Kind,
+    /// The subject that it was judged for; none where it was nobody in particular.
+    pub deployer: Option<String>,
     /// The decision, as far as the caller may see it.
     pub decision: Decision,
     /// Whether the decision is kept.
@@ -111,7 +141,7 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         service_id: target.service_id,
         environment: &environment,
         version: question.version.as_str(),
-        artefact: None,
+        given: None,
         current: target.current.as_ref().map(|current| current.release_id),
         now,
     };
@@ -125,10 +155,18 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         kind: question.kind,
         preempt: question.preempt,
         initiated_by: question.initiated_by.as_deref(),
+        deployer: question.deployer.subject(ctx),
         lifted: question.override_reason.is_some(),
     };
-    let scene =
-        Scene { target: &target, environment: &environment, release: &release, running, evidence, now };
+    let scene = Scene {
+        target: &target,
+        environment: &environment,
+        release: &release,
+        named: None,
+        running,
+        evidence,
+        now,
+    };
     let Case { inputs, now, .. } = facts::gather(ctx, conn, asked, scene).await?;
     let decision = Decision {
         id: clock::new_id(),
@@ -137,7 +175,9 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         policy_version: inputs.policy_version,
         override_reason: question.override_reason.clone(),
     };
-    let answer = Answer { question: question.clone(), kind: inputs.facts.kind, decision, kept: false };
+    let Facts { kind, deployer, .. } = &inputs.facts;
+    let (kind, deployer) = (*kind, deployer.clone());
+    let answer = Answer { question: question.clone(), kind, deployer, decision, kept: false };
     Ok(Judged { answer, inputs, target, release_id: release.id })
 }
 

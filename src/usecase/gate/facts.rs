@@ -11,12 +11,14 @@ use crate::{
         environment::Environment,
         gate::{
             Inputs,
-            facts::{Facts, ReleaseFact, RunningFact},
+            facts::{Facts, Initiator, ReleaseFact, RunningFact},
             rules,
         },
+        person::Person,
         release::Release,
         rollback::{Return, back_to},
         target::Target,
+        text::Image,
         vocabulary::{Kind, Mode, Scope},
     },
     store::{deployment, gate::Evidence, scan},
@@ -35,6 +37,8 @@ pub struct Asked<'a> {
     pub preempt: bool,
     /// The person who sets it off.
     pub initiated_by: Option<&'a str>,
+    /// The subject that deploys it; none where it is asked for nobody in particular.
+    pub deployer: Option<&'a str>,
     /// Whether an override lifts the rules.
     pub lifted: bool,
 }
@@ -48,6 +52,8 @@ pub struct Scene<'a> {
     pub environment: &'a Environment,
     /// The release.
     pub release: &'a Release,
+    /// Its image where the request has named one, which may be in another place than the one on record.
+    pub named: Option<&'a Image>,
     /// What is under way in the target.
     pub running: Option<RunningFact>,
     /// What is on record about the release.
@@ -74,7 +80,7 @@ pub async fn gather(
     asked: Asked<'_>,
     scene: Scene<'_>,
 ) -> Result<Case, Error> {
-    let Scene { target, environment, release, running, evidence, now } = scene;
+    let Scene { target, environment, release, named, running, evidence, now } = scene;
     let policy = &environment.policy.policy;
     let artefact = release.identity.artefact();
     let is_current = target.current.as_ref().is_some_and(|current| current.release_id == release.id);
@@ -106,8 +112,9 @@ pub async fn gather(
         preempt: asked.preempt,
         release: ReleaseFact {
             version: release.identity.version.to_string(),
-            number: release.number,
-            image: image.map(ToString::to_string),
+            number: release.place,
+            ordered_at: Some(release.ordered_at),
+            image: named.or(image).map(ToString::to_string),
         },
         current: evidence.current,
         running,
@@ -115,7 +122,11 @@ pub async fn gather(
         freezes,
         sources: evidence.sources,
         approvals: evidence.approvals.into_iter().map(|said| said.of(image)).collect(),
-        insiders: insiders(ctx, release, asked.initiated_by),
+        insiders: insiders(release, asked.initiated_by),
+        deployer: asked.deployer.map(ToOwned::to_owned),
+        initiator: Initiator::among(
+            release.description.initiated_by.as_deref().into_iter().chain(asked.initiated_by),
+        ),
         reverted_at: evidence.reverted_at,
         scans: evidence.scans,
         within_budget,
@@ -150,12 +161,12 @@ async fn rollback(
     })
 }
 
-/// Those whose approval would be their own release's or deployment's. Whoever added the image decided what runs.
-fn insiders(ctx: &Ctx, release: &Release, initiated_by: Option<&str>) -> BTreeSet<String> {
-    let made = [release.description.initiated_by.as_deref(), release.image_added_by.as_deref()];
-    let named = made.into_iter().flatten().chain(initiated_by);
-    let acting = [release.actor.subject.as_str(), ctx.actor().subject.as_str()];
-    named.chain(acting).map(ToOwned::to_owned).collect()
+/// Those whose approval would be their own release's or deployment's, beside the deployer. Whoever added the image decided
+/// what runs.
+fn insiders(release: &Release, initiated_by: Option<&str>) -> BTreeSet<String> {
+    let made = [release.description.initiated_by.as_deref(), release.image_added_by.as_deref(), initiated_by];
+    let named = made.into_iter().flatten().filter(|name| !Person::of(name).is_nobody());
+    named.chain([release.actor.subject.as_str()]).map(ToOwned::to_owned).collect()
 }
 
 /// What the rules know of a deployment under way.

@@ -70,7 +70,10 @@ async fn fill_registry(api: &Api) {
     api.post("/services/shop/releases", late.clone()).await.ok(201);
     late["image"] = json!(image('f'));
     api.post("/services/shop/releases", late).await.ok(200);
-    api.post("/services/shop/releases", release).await.ok(201);
+    api.post("/services/shop/releases", release.clone()).await.ok(201);
+    let mut elsewhere = release;
+    elsewhere["image"] = json!(image('a').replace(".com", ".org"));
+    api.post("/services/shop/releases", elsewhere).await.ok(200);
     let token = json!({
         "name": "ci", "subject": TEXT.split('\n').next(), "scopes": ["read", "deploy"],
         "services": ["shop"], "environments": ["dev"], "expires_at": "2099-12-31T23:59:59.999999Z",

@@ -135,7 +135,7 @@ async fn a_thousand_failed_writes_of_sqlite_lose_nothing() {
     .await;
     let (there, refused) = (known.count(true), known.count(false));
     println!("{there} acknowledged, {refused} refused");
-    assert!(there > 100 && refused > 100, "{there} acknowledged, {refused} refused");
+    assert!(there > 50 && refused > 50, "{there} acknowledged, {refused} refused");
     known.assert_true_of(&server, "at once").await;
     assert_goes_on(&server).await;
     server.kill9();
@@ -156,7 +156,7 @@ async fn a_thousand_cut_connections_to_postgres_lose_nothing() {
     wire.mend();
     let (there, refused) = (known.count(true), known.count(false));
     println!("{there} acknowledged, {refused} refused");
-    assert!(there > 100 && refused > 100, "{there} acknowledged, {refused} refused");
+    assert!(there > 50 && refused > 50, "{there} acknowledged, {refused} refused");
     known.assert_true_of(&server, "at once").await;
     assert_goes_on(&server).await;
     let server = ServerProcess::start_with(&db, &UNLIMITED).await;

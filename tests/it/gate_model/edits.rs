@@ -1,13 +1,13 @@
 //! The steps of the walk that change what the gate reads.
 
-use chrono::{DateTime, TimeDelta, Timelike as _};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _};
 use serde_json::{Value, json};
 use waybill::clock;
 
 use super::{
     SERVICES, VERSIONS, Walk,
-    ledger::{Environment, Scan, Success, Time, Voice, When, Window},
-    people::Person,
+    ledger::{Described, Environment, Scan, Success, Time, Voice, When, Window},
+    people::{Person, who},
     policy::{ENFORCE, OFF, Policy, REPORT, SEVERITIES},
 };
 use crate::support::{
@@ -51,6 +51,10 @@ fn policy(random: &mut Random, environment: &str) -> Policy {
     policy.approval.mode = mode(random);
     policy.approval.required = *random.pick(&[1, 1, 2]);
     policy.approval.groups = random.some(&GROUPS);
+    if random.once_in(3) {
+        policy.approval.rules = vec![(random.some(&GROUPS), *random.pick(&[1, 2])), (vec!["security"], 1)];
+    }
+    policy.approval.require_known_initiator = random.once_in(5);
     policy.approval.allow_self = random.once_in(4);
     policy.vulnerabilities.mode = mode(random);
     policy.vulnerabilities.max[0] = Some(0);
@@ -181,7 +185,7 @@ impl Walk {
         let (service, version) = self.any_release();
         let Some(artefact) = self.known(service, &version) else { return };
         let counts: [u32; 5] = std::array::from_fn(|_| u32::try_from(self.random.below(4) / 2 * 3).unwrap());
-        let back = *self.random.pick(&[0, 60, 3700, 9000]);
+        let back = *self.random.pick(&[0, 60, 3700, 3700, 9000]);
         let at = clock::now() - TimeDelta::seconds(back);
         let scanner = *self.random.pick(&SCANNERS);
         let counted = SEVERITIES.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), json!(count)));
@@ -214,8 +218,11 @@ impl Walk {
         }
         let (made, about) = (answer.json(), (service, version, environment));
         let (subject, groups) = (person.subject.to_owned(), person.groups);
-        self.ledger.voices.retain(|_, (other, voice)| *other != about || voice.subject != subject);
-        let voice = Voice { subject, groups, approves, at: time(&made["created_at"]) };
+        self.ledger
+            .voices
+            .retain(|_, (other, voice)| *other != about || who(&voice.subject) != who(&subject));
+        let image = self.ledger.releases[&(service, about.1.clone())].image.clone();
+        let voice = Voice { subject, groups, approves, at: time(&made["created_at"]), image };
         self.ledger.voices.insert(id_of(&made), (about, voice));
     }
 
@@ -223,7 +230,8 @@ impl Walk {
         let ((service, version, _), voice) = self.ledger.voices[id].clone();
         let path = format!("/services/{service}/releases/{version}/approvals/{id}");
         let answer = person.api.delete(&path).await;
-        assert_eq!(answer.status, if voice.subject == person.subject { 204 } else { 403 }, "{}", answer.text);
+        let own = who(&voice.subject) == who(person.subject);
+        assert_eq!(answer.status, if own { 204 } else { 403 }, "{}", answer.text);
         if answer.status == 204 {
             self.ledger.voices.remove(id);
         }
@@ -233,12 +241,11 @@ impl Walk {
     pub async fn register(&mut self) {
         let (service, version) = self.any_release();
         let person = self.random.pick(&self.people.deployers).clone();
-        let (release, image, makers) = self.release_of(&version, &person);
-        let mut body = release;
+        let (mut body, described) = self.release_of(&version, &person);
         body["version"] = json!(version);
         let answer = person.api.post(&format!("/services/{service}/releases"), body).await;
         if self.counts(&answer, &[201, 200, 409], "a registration") {
-            self.ledger.registered(service, &version, image, makers);
+            self.ledger.registered(service, &version, described);
         }
     }
 
@@ -246,7 +253,7 @@ impl Walk {
     pub async fn record(&mut self, person: &Person, credited: bool) {
         let place = self.any_place();
         let (_, version) = self.any_release();
-        let (release, image, makers) = self.release_of(&version, person);
+        let (release, described) = self.release_of(&version, person);
         let kind = *self.random.pick(&["deploy", "deploy", "hotfix", "rollback"]);
         let back = TimeDelta::milliseconds(i64::try_from(self.random.below(7_200_000)).unwrap());
         let at = if self.random.once_in(3) { clock::now() } else { clock::now() - back };
@@ -258,7 +265,7 @@ impl Walk {
         if !self.counts(&answer, &[201, 409], "a record") {
             return;
         }
-        self.ledger.registered(place.0, &version, image, makers);
+        self.ledger.registered(place.0, &version, described);
         let (at, artefact) = (time(&answer.json()["finished_at"]), self.ledger.artefact(place.0, &version));
         for run in self.ledger.runs.values_mut().filter(|run| run.place == place) {
             run.recorded_since |= at > run.started_at;
@@ -269,11 +276,7 @@ impl Walk {
     }
 
     /// The release that everybody means by a version, as this person describes it, and the adversary at times otherwise.
-    pub fn release_of(
-        &mut self,
-        version: &str,
-        person: &Person,
-    ) -> (Value, Option<String>, std::collections::BTreeSet<String>) {
+    pub fn release_of(&mut self, version: &str, person: &Person) -> (Value, Described) {
         let number = VERSIONS.iter().position(|other| *other == version).unwrap();
         // Two versions share a digest; the last one has none to begin with, and another one comes from elsewhere.
         let digit = ['a', 'a', 'b', 'c', 'd', 'e'][number];
@@ -288,12 +291,16 @@ impl Walk {
             named = Some(image('f'));
         }
         let initiated_by =
-            self.random.pick(&[None, Some("ann"), Some("ben"), Some("eve")]).map(str::to_owned);
-        let body = json!({ "commit_sha": commit(version), "image": named, "initiated_by": initiated_by });
+            self.random.pick(&[None, Some("Ann"), Some("BEN"), Some(" Eve")]).map(str::to_owned);
+        let ago = TimeDelta::days(1 + i64::try_from(self.random.below(5)).unwrap());
+        let committed =
+            self.random.once_in(2).then(|| clock::now().duration_trunc(TimeDelta::days(1)).unwrap() - ago);
+        let body = json!({ "commit_sha": commit(version), "image": named, "initiated_by": initiated_by,
+            "committed_at": committed });
         let body: serde_json::Map<_, _> =
             body.as_object().unwrap().clone().into_iter().filter(|(_, value)| !value.is_null()).collect();
-        let makers = initiated_by.into_iter().chain([person.subject.to_owned()]).collect();
-        (Value::Object(body), named, makers)
+        let by = person.subject.to_owned();
+        (Value::Object(body), Described { image: named, by, initiated_by, committed })
     }
 
     pub fn any_release(&mut self) -> (&'static str, String) {

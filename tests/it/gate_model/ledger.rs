@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::policy::Policy;
+use super::{people::who, policy::Policy};
 
 pub type Time = DateTime<Utc>;
 /// A service and an environment.
@@ -14,9 +14,23 @@ pub type Place = (&'static str, &'static str);
 pub struct Release {
     /// Its place in the order of registration.
     pub number: usize,
+    /// When its commit was made, days before anything here was registered.
+    pub committed: Option<Time>,
     pub image: Option<String>,
-    /// Who initiated or recorded it.
+    /// Who initiated or recorded it, or added its image.
     pub makers: BTreeSet<String>,
+    /// Whether somebody is known to have initiated it.
+    pub initiated: bool,
+}
+
+/// A release as somebody describes it.
+#[derive(Clone, Debug)]
+pub struct Described {
+    pub image: Option<String>,
+    /// Who records it.
+    pub by: String,
+    pub initiated_by: Option<String>,
+    pub committed: Option<Time>,
 }
 
 /// A success of a target.
@@ -79,6 +93,8 @@ pub struct Voice {
     pub groups: BTreeSet<String>,
     pub approves: bool,
     pub at: Time,
+    /// The image that the release had.
+    pub image: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -123,6 +139,11 @@ pub struct Ledger {
 }
 
 impl Release {
+    /// "`least(committed_at, created_at)` where a commit time came with it, else `created_at`; ties by number."
+    pub fn order(&self) -> (bool, Option<Time>, usize) {
+        (self.committed.is_none(), self.committed, self.number)
+    }
+
     /// "The image digest where both releases have one, else the version."
     pub fn artefact(&self, version: &str) -> String {
         let digest = self.image.as_ref().map(|image| image.split('@').nth(1).unwrap());
@@ -145,13 +166,22 @@ impl Ledger {
         &mut self,
         service: &'static str,
         version: &str,
-        image: Option<String>,
-        makers: BTreeSet<String>,
+        Described { image, by, initiated_by, committed }: Described,
     ) {
         let number = self.releases.keys().filter(|(other, _)| *other == service).count();
         let release = self.releases.entry((service, version.to_owned()));
-        let release = release.or_insert(Release { number, image: None, makers });
-        release.image = release.image.take().or(image);
+        let by = who(&by).to_owned();
+        let release = release.or_insert_with(|| Release {
+            number,
+            committed,
+            image: image.clone(),
+            makers: initiated_by.iter().map(|name| who(name).to_owned()).chain([by.clone()]).collect(),
+            initiated: initiated_by.is_some(),
+        });
+        if release.image.is_none() && image.is_some() {
+            release.image = image;
+            release.makers.insert(by);
+        }
     }
 
     pub fn started(&mut self, id: String, run: Run) {

@@ -36,6 +36,22 @@ pub struct People {
     pub reporters: Vec<Person>,
 }
 
+/// The spellings that occur beside the plain one, and whose each is.
+const SPELLINGS: [(&str, &str); 7] = [
+    ("Ann", "ann"),
+    ("ann\u{a0}", "ann"),
+    ("BEN", "ben"),
+    ("c\u{200d}yd", "cyd"),
+    ("ＥＶＥ", "eve"),
+    (" Eve", "eve"),
+    ("Hank", "hank"),
+];
+
+/// "`Ada`, `ada ` and `ada` are one": whose name this is.
+pub fn who(name: &str) -> &str {
+    SPELLINGS.iter().find(|(spelling, _)| *spelling == name).map_or(name, |(_, person)| *person)
+}
+
 async fn person(api: &Api, subject: &'static str, scopes: &[Scope], groups: &[&str]) -> Person {
     Person {
         api: api.person(subject, scopes, groups).await,
@@ -49,10 +65,10 @@ impl People {
     pub async fn new(api: &Api) -> Self {
         let eve = person(api, "eve", &[Read, Deploy], &[]).await;
         let eve_again = person(api, "eve", &[Read, Deploy], &["managers"]).await;
-        let eve_approves = person(api, "eve", &[Read, Approve], &["managers", "security"]).await;
+        let eve_approves = person(api, "ＥＶＥ", &[Read, Approve], &["managers", "security"]).await;
         let eve_reports = person(api, "eve", &[Read, Deploy, Record], &[]).await;
         let hank = person(api, "hank", &[Read, Deploy, Hotfix], &[]).await;
-        let hank_approves = person(api, "hank", &[Read, Approve], &["managers"]).await;
+        let hank_approves = person(api, "Hank", &[Read, Approve], &["managers"]).await;
         Self {
             admin: person(api, "root", &[Admin], &[]).await,
             manager: person(api, "mona", &[Read, Deploy, Override], &[]).await,
@@ -62,7 +78,7 @@ impl People {
             adversary: vec![eve, eve_again, eve_approves.clone(), eve_reports.clone(), hank],
             approvers: vec![
                 person(api, "ann", &[Read, Approve], &["managers"]).await,
-                person(api, "ann", &[Read, Approve], &["security"]).await,
+                person(api, "ann\u{a0}", &[Read, Approve], &["security"]).await,
                 person(api, "ben", &[Read, Approve], &["managers", "security"]).await,
                 person(api, "cyd", &[Read, Approve], &["security"]).await,
                 person(api, "dan", &[Read, Approve], &[]).await,

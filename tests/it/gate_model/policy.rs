@@ -39,6 +39,9 @@ pub struct Approval {
     pub mode: &'static str,
     pub required: usize,
     pub groups: Vec<&'static str>,
+    /// The groups of each of more rules, and how many of them must approve.
+    pub rules: Vec<(Vec<&'static str>, usize)>,
+    pub require_known_initiator: bool,
     pub allow_self: bool,
     pub expires_after: TimeDelta,
 }
@@ -70,6 +73,8 @@ impl Default for Policy {
                 mode: OFF,
                 required: 1,
                 groups: vec![],
+                rules: vec![],
+                require_known_initiator: false,
                 allow_self: false,
                 expires_after: TimeDelta::days(7),
             },
@@ -92,6 +97,9 @@ impl Policy {
         let Self { freeze, promotion, approval, vulnerabilities, image, outdated } = self;
         let max = SEVERITIES.iter().zip(vulnerabilities.max).filter_map(|(name, max)| Some((*name, max?)));
         let max: serde_json::Map<_, _> = max.map(|(name, max)| (name.to_owned(), json!(max))).collect();
+        let more = approval.rules.iter();
+        let more: Vec<_> =
+            more.map(|(groups, required)| json!({ "groups": groups, "required": required })).collect();
         let mut body = json!({
             "freeze": { "mode": freeze.mode, "exempt_kinds": freeze.exempt_kinds },
             "promotion": {
@@ -104,6 +112,8 @@ impl Policy {
                 "mode": approval.mode,
                 "required": approval.required,
                 "groups": approval.groups,
+                "rules": more,
+                "require_known_initiator": approval.require_known_initiator,
                 "allow_self": approval.allow_self,
                 "expires_after_seconds": approval.expires_after.num_seconds(),
             },

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::{
     ledger::{Environment, Ledger, Release, Scan, Success, Target, Time, When, Window},
+    people::who,
     policy::{ENFORCE, OFF},
 };
 
@@ -21,8 +22,8 @@ pub struct Question {
     pub kind: &'static str,
     pub preempt: bool,
     pub initiated_by: Option<String>,
-    /// Who asked.
-    pub subject: String,
+    /// Who deploys it; nobody in particular where it is only asked for.
+    pub deployer: Option<String>,
     pub may_hotfix: bool,
     pub overrides: bool,
     pub at: Time,
@@ -210,32 +211,44 @@ fn source_of(case: &Case<'_>, source: &'static str, soak: TimeDelta) -> Finding 
     }
 }
 
-/// "One voice per subject, never the subjects that initiated or recorded the release or start the deployment unless
+/// "`rules: [{groups, required}]`, all must hold; the flat form stays as one rule"; "subjects of tokens and given names are
+/// compared after NFKC and case folding, trimmed, without invisible characters"; "where nobody is known to have initiated a
+/// release, `require_known_initiator` makes it fail"; "one voice per subject, never the subjects that initiated or recorded the release or start the deployment unless
 /// `allow_self`, and is void once the release is reverted in that environment"; "rejection blocks until withdrawn";
 /// "a verified rollback is exempt".
 fn approval(case: &Case<'_>) -> Finding {
     if is_verified(case) {
         return Exempt;
     }
-    let Question { service, environment, version, initiated_by, subject, at, .. } = case.asked;
+    let Question { service, environment, version, initiated_by, deployer, at, .. } = case.asked;
     let rule = &case.environment.policy.approval;
     if case.ledger.voices(service, version, environment).any(|voice| !voice.approves) {
         return Fails("approval-rejected", None);
     }
+    if rule.require_known_initiator && !case.release.initiated && initiated_by.is_none() {
+        return Fails("initiator-unknown", None);
+    }
     let reverted_at = case.target.reverted_at(&case.artefact);
-    let approvers: BTreeSet<&str> = case
+    let own = |name: &Option<String>, person: &str| name.as_deref().is_some_and(|name| who(name) == person);
+    let approvals: Vec<_> = case
         .ledger
         .voices(service, version, environment)
-        .filter(|voice| {
-            rule.groups.is_empty() || rule.groups.iter().any(|group| voice.groups.contains(*group))
-        })
         .filter(|voice| voice.at + rule.expires_after > *at)
         .filter(|voice| reverted_at.is_none_or(|reverted| voice.at > reverted))
-        .map(|voice| voice.subject.as_str())
-        .filter(|who| rule.allow_self || !case.release.makers.contains(*who))
-        .filter(|who| rule.allow_self || who != subject && Some(*who) != initiated_by.as_deref())
+        .filter(|voice| voice.image == case.release.image)
+        .map(|voice| (who(&voice.subject), &voice.groups))
+        .filter(|(person, _)| rule.allow_self || !case.release.makers.contains(*person))
+        .filter(|(person, _)| rule.allow_self || !own(deployer, person) && !own(initiated_by, person))
         .collect();
-    if approvers.len() < rule.required { Fails("approval-missing", None) } else { Holds }
+    let holds = |groups: &[&str], required: usize| {
+        let of_groups = approvals.iter().filter(|(_, spoke_for)| {
+            groups.is_empty() || groups.iter().any(|group| spoke_for.contains(*group))
+        });
+        of_groups.map(|(person, _)| *person).collect::<BTreeSet<_>>().len() >= required
+    };
+    let all = holds(&rule.groups, rule.required)
+        && rule.rules.iter().all(|(groups, required)| holds(groups, *required));
+    if all { Holds } else { Fails("approval-missing", None) }
 }
 
 /// "`max: {critical, high, …}`, `scanners` accepted, `require_scan`, `max_scan_age_seconds`"; "the latest per scanner
@@ -306,14 +319,18 @@ fn part_fits(pattern: &str, part: &str) -> bool {
     }
 }
 
-/// "`outdated` (kind `deploy` of a release registered before the current one: the retried old job)".
+/// "`outdated` (kind `deploy` of a release older than the current one: the retried old job, the slower build)".
 fn outdated(case: &Case<'_>) -> Finding {
     if case.asked.kind != "deploy" {
         return Exempt;
     }
     let current = case.target.current().map(|current| current.version.clone());
-    let number = current.map(|version| case.ledger.releases[&(case.asked.service, version)].number);
-    if number.is_some_and(|number| case.release.number < number) { Fails("outdated", None) } else { Holds }
+    let current = current.map(|version| case.ledger.releases[&(case.asked.service, version)].order());
+    if current.is_some_and(|current| case.release.order() < current) {
+        Fails("outdated", None)
+    } else {
+        Holds
+    }
 }
 
 /// "Verified when that artefact succeeded here through the gate, is not current, was not itself reverted here, and is

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::gate_model::{
     edits::time,
-    ledger::{Environment, Ledger, Run, Scan, Time, Voice, When, Window},
+    ledger::{Described, Environment, Ledger, Run, Scan, Time, Voice, When, Window},
     policy::{Policy, SEVERITIES},
     rules::Question,
 };
@@ -91,9 +91,13 @@ impl History {
                 self.ledger.scans.entry((service, artefact)).or_default().push(scan);
             }
             "release" => {
-                let makers = BTreeSet::from([text(&event["actor"]["subject"])]);
-                let image = data["identity"]["image"].as_str().map(str::to_owned);
-                self.ledger.registered(name(&event["service"]), &text(&event["version"]), image, makers);
+                let described = Described {
+                    image: data["identity"]["image"].as_str().map(str::to_owned),
+                    by: text(&event["actor"]["subject"]),
+                    initiated_by: data["initiated_by"].as_str().map(str::to_owned),
+                    committed: None,
+                };
+                self.ledger.registered(name(&event["service"]), &text(&event["version"]), described);
             }
             "deployment" if what == "started" => self.started(event, at),
             "deployment" => {
@@ -142,8 +146,9 @@ impl History {
         }
         let about = (name(&event["service"]), text(&event["version"]), name(&event["environment"]));
         let subject = text(&event["actor"]["subject"]);
-        let voice =
-            Voice { subject, groups: BTreeSet::new(), approves: what == "approved", at: time(&event["at"]) };
+        let image = event["data"]["image"].as_str().map(str::to_owned);
+        let (approves, at) = (what == "approved", time(&event["at"]));
+        let voice = Voice { subject, groups: BTreeSet::new(), approves, at, image };
         self.ledger.voices.insert(id, (about, voice));
     }
 
@@ -181,7 +186,7 @@ pub fn question(stored: &Value) -> Question {
         kind: word(&KINDS, &stored["kind"]),
         preempt: stored["inputs"]["facts"]["preempt"].as_bool().unwrap(),
         initiated_by: None,
-        subject: text(&stored["actor"]["subject"]),
+        deployer: Some(text(&stored["actor"]["subject"])),
         may_hotfix: false,
         overrides: false,
         at: time(&stored["evaluated_at"]),

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         gate::{
             Inputs,
-            facts::{Facts, Source, SourceStanding},
+            facts::{Facts, Initiator, Source, SourceStanding},
         },
         vocabulary::Severity,
     },
@@ -141,12 +141,19 @@ fn people(facts: &Facts, lines: &mut Vec<String>) {
     lines.extend(facts.approvals.iter().map(|voice| {
         let groups = voice.groups.iter().cloned().collect::<Vec<_>>().join(", ");
         let groups = if groups.is_empty() { String::new() } else { format!(" for {groups}") };
-        format!("{}: by {}{groups}, {}", voice.decision, voice.subject, time(voice.at))
+        let why = voice.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+        format!("{}: by {}{groups}, {}{why}", voice.decision, voice.subject, time(voice.at))
     }));
     if !facts.insiders.is_empty() {
         let insiders = facts.insiders.iter().cloned().collect::<Vec<_>>().join(", ");
-        lines.push(format!("initiated, recorded or deployed by: {insiders}"));
+        let what = match facts.initiator {
+            Initiator::Untold => "initiated, recorded or deployed by",
+            Initiator::Unknown => "nobody is known to have initiated it; recorded by",
+            Initiator::Known => "initiated or recorded by",
+        };
+        lines.push(format!("{what}: {insiders}"));
     }
+    lines.extend(facts.deployer.as_ref().map(|deployer| format!("deployed by: {deployer}")));
     lines.extend(facts.reverted_at.map(|at| format!("last reverted here {}", time(at))));
 }
 

@@ -41,7 +41,7 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// The same as a question, which starts nothing.
+    /// The same as a question, which starts nothing; it is this token that would.
     pub fn question(&self, preempt: bool, override_reason: Option<&str>) -> Question {
         Question {
             service: self.service.clone(),
@@ -50,6 +50,8 @@ impl Intent {
             kind: self.kind.map(|kind| kind.word().to_owned()),
             preempt,
             initiated_by: self.source.initiated_by().map(str::to_owned),
+            deployer: None,
+            for_caller: true,
             override_: override_reason.map(|reason| Override { reason: reason.to_owned() }),
         }
     }

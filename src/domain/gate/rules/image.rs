@@ -22,9 +22,8 @@ pub fn image(facts: &Facts, rule: &ImageRule) -> Check {
         return Check::fail(Rule::Image, "image-not-pinned", message);
     };
     let repository = image.split_once('@').map_or(image.as_str(), |(repository, _)| repository);
-    // One that was stored before names were parsed may resolve to another repository than the one that it looks like.
-    let proper = repository::is_canonical(repository);
-    let allowed = |pattern: &String| proper && fast_glob::glob_match(pattern, repository);
+    let proper = repository::parse(repository).is_ok();
+    let allowed = |pattern: &String| repository::matches(pattern, repository);
     if rule.allowed_repositories.is_empty() || rule.allowed_repositories.iter().any(allowed) {
         return Check::pass(Rule::Image, format!("{repository}, by digest"));
     }

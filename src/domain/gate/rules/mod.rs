@@ -8,7 +8,7 @@ mod vulnerabilities;
 mod windows;
 
 pub use self::{
-    approval::{approval, counted, no_more},
+    approval::{Count, Standing, approval, counted, no_more},
     promotion::{promotion, source},
     vulnerabilities::{accepted, over, vulnerabilities},
 };

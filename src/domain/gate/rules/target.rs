@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use crate::domain::{
-    gate::{Check, facts::Facts, for_people, time},
+    gate::{
+        Check,
+        facts::{CurrentFact, Facts},
+        for_people, time,
+    },
     vocabulary::{Kind, Rule},
 };
 
@@ -56,7 +60,8 @@ pub fn lockdown(facts: &Facts) -> Check {
     }))
 }
 
-/// A release that was registered before the current one goes back in time, as a retried old job does.
+/// A release that is older than the current one goes back in time, as a retried old job does, or the slower build of an
+/// older commit.
 pub fn outdated(facts: &Facts) -> Check {
     if facts.kind != Kind::Deploy {
         let message = format!("a {} may be older than what is current", facts.kind);
@@ -64,14 +69,29 @@ pub fn outdated(facts: &Facts) -> Check {
     }
     match &facts.current {
         Some(current) if facts.release.number < current.number => {
-            let message = format!("was registered before {}, which is current", current.version);
+            let message = older(facts, current);
             Check::fail(Rule::Outdated, "outdated", message).about(json!(current.version)).with_details(
                 json!({
                     "current_version": current.version,
+                    "ordered_at": facts.release.ordered_at.map(time),
+                    "current_ordered_at": current.ordered_at.map(time),
                     "releases_between": current.number - facts.release.number,
                 }),
             )
         }
         Some(_) | None => Check::pass(Rule::Outdated, "not older than what is current"),
     }
+}
+
+fn older(facts: &Facts, current: &CurrentFact) -> String {
+    let version = &current.version;
+    let (Some(at), Some(current)) = (facts.release.ordered_at, current.ordered_at) else {
+        return format!("was registered before {version}, which is current");
+    };
+    format!(
+        "was committed or registered at {}, and {version}, which is current, at {}; a patch of an older line goes as kind \
+         `hotfix` or by an override",
+        for_people(at),
+        for_people(current)
+    )
 }

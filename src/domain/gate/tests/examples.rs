@@ -13,7 +13,7 @@ use crate::domain::{
     vocabulary::{Kind, Require, Severity, Voice},
 };
 /// A release that nothing stands in the way of.
-fn fine() -> Inputs {
+pub(super) fn fine() -> Inputs {
     let facts = Facts {
         kind: Kind::Deploy,
         hotfix: false,
@@ -22,15 +22,18 @@ fn fine() -> Inputs {
         release: ReleaseFact {
             version: "2.0".into(),
             number: 2,
+            ordered_at: None,
             image: Some("registry.example.com/shop/web@sha256:0".into()),
         },
-        current: Some(CurrentFact { version: "1.0".into(), number: 1 }),
+        current: Some(CurrentFact { version: "1.0".into(), number: 1, ordered_at: None }),
         running: None,
         lockdown: None,
         freezes: Vec::new(),
         sources: Vec::new(),
         approvals: Vec::new(),
         insiders: BTreeSet::from(["ada".to_owned()]),
+        deployer: None,
+        initiator: Initiator::Known,
         reverted_at: None,
         scans: Vec::new(),
         within_budget: None,
@@ -38,7 +41,7 @@ fn fine() -> Inputs {
     Inputs { facts, policy: Policy::default(), policy_version: 0, lifted: false }
 }
 
-fn check(inputs: &Inputs, rule: Rule) -> Check {
+pub(super) fn check(inputs: &Inputs, rule: Rule) -> Check {
     evaluate(inputs, now()).checks.into_iter().find(|check| check.rule == rule).unwrap()
 }
 
@@ -164,6 +167,7 @@ fn approvals_count_one_voice_for_each_subject_and_none_of_insiders() {
             subject: subject.into(),
             groups: BTreeSet::from([group.to_owned()]),
             at: now() - TimeDelta::minutes(minutes),
+            comment: None,
             for_image: true,
         });
         check(&inputs, Rule::Approval)
