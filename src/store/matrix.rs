@@ -113,11 +113,11 @@ pub async fn as_of(
 ) -> Result<Vec<Occupied>, StoreError> {
     let current = latest(conn, "c", "d.status = 'succeeded' AND d.finished_at <= $1", "d.finished_at DESC");
     let running = latest(conn, "r", "NOT d.recorded AND d.started_at <= $1", "d.started_at DESC, d.id DESC");
-    // What was registered later took no place then.
+    // What was registered later took no place then, unless all of it was put on record later.
     let releases = releases(|r| {
         format!(
             "(SELECT COUNT(*) FROM release n WHERE n.service_id = {r}.service_id AND n.place <= {r}.place \
-             AND n.created_at <= $1)"
+             AND (n.created_at <= $1 OR n.created_at <= {r}.created_at))"
         )
     });
     let text = format!(

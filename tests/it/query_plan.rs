@@ -17,10 +17,10 @@ SELECT md5('s' || s)::uuid, 'service-' || s, '{}', 1, '2020-01-01Z', '2020-01-01
 INSERT INTO environment (id, name, tier, rank, unconfirmed, revision, created_at, updated_at)
 SELECT md5('e' || e)::uuid, 'environment-' || e, 'other', e, false, 1, '2020-01-01Z', '2020-01-01Z'
 FROM generate_series(1, 5) e;
-INSERT INTO release (id, service_id, version, number, commit_sha, artefact, changes, labels, actor_token,
-    actor_subject, created_at)
-SELECT md5('r' || s || '/' || n)::uuid, md5('s' || s)::uuid, '1.0.' || n, n, md5(s || '/' || n), '1.0.' || n, '[]',
-    '{}', 'ci', 'ci', timestamptz '2020-01-01Z' + n * interval '1 day'
+INSERT INTO release (id, service_id, version, number, place, commit_sha, artefact, changes, labels, actor_token,
+    actor_subject, created_at, ordered_at)
+SELECT md5('r' || s || '/' || n)::uuid, md5('s' || s)::uuid, '1.0.' || n, n, n, md5(s || '/' || n), '1.0.' || n, '[]',
+    '{}', 'ci', 'ci', timestamptz '2020-01-01Z' + n * interval '1 day', timestamptz '2020-01-01Z' + n * interval '1 day'
 FROM generate_series(1, 200) s, generate_series(1, 100) n;
 INSERT INTO deployment (id, service_id, environment_id, release_id, artefact, status, kind, strategy, actor_token,
     actor_subject, started_at, finished_at, lease_seconds, stay_started_at, superseded_at, superseded_by, recorded,

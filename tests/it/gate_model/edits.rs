@@ -54,7 +54,7 @@ fn policy(random: &mut Random, environment: &str) -> Policy {
     if random.once_in(3) {
         policy.approval.rules = vec![(random.some(&GROUPS), *random.pick(&[1, 2])), (vec!["security"], 1)];
     }
-    policy.approval.require_known_initiator = random.once_in(5);
+    policy.approval.require_known_initiator = random.once_in(2);
     policy.approval.allow_self = random.once_in(4);
     policy.vulnerabilities.mode = mode(random);
     policy.vulnerabilities.max[0] = Some(0);
@@ -291,7 +291,7 @@ impl Walk {
             named = Some(image('f'));
         }
         let initiated_by =
-            self.random.pick(&[None, Some("Ann"), Some("BEN"), Some(" Eve")]).map(str::to_owned);
+            self.random.pick(&[None, None, Some("Ann"), Some("BEN"), Some(" Eve")]).map(str::to_owned);
         let ago = TimeDelta::days(1 + i64::try_from(self.random.below(5)).unwrap());
         let committed =
             self.random.once_in(2).then(|| clock::now().duration_trunc(TimeDelta::days(1)).unwrap() - ago);
