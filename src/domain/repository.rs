@@ -52,9 +52,11 @@ pub fn matches(pattern: &str, repository: &str) -> bool {
     let Ok(repository) = parse(repository) else { return false };
     let (first, rest) = pattern.split_once('/').map_or((pattern, None), |(first, rest)| (first, Some(rest)));
     let is_short = !is_domain(first) && !first.contains(['*', '?', '{', '[']);
+    let is_hub = matches!(first, "docker.io" | "index.docker.io");
     let pattern = match rest {
         _ if is_short => in_full(None, pattern),
-        Some(path) if first == "index.docker.io" => in_full(Some(first), path),
+        Some("**") if is_hub => "docker.io/**".to_owned(),
+        Some(path) if is_hub => in_full(Some(first), path),
         Some(_) | None => pattern.to_owned(),
     };
     fast_glob::glob_match(&pattern, &repository)
@@ -117,8 +119,6 @@ mod tests {
     #[test]
     fn what_the_grammar_allows() {
         for right in [
-            "shop",
-            "library/nginx",
             "localhost/shop",
             "registry.example.com/a/b.c/d_e/f__g/h---i",
             "registry.example.com:5000/shop",
