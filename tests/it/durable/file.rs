@@ -219,6 +219,8 @@ async fn a_log_without_its_file_is_not_thrown_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_cannot_be_looked_at_is_not_called_damaged() {
     let mut ledger = Ledger::new().await;
+    // A commit under way would take the change for its own.
+    ledger.sealed().await;
     let pid = Some(ledger.server.pid());
     let before = getrlimit(Resource::Nofile);
     let none = Rlimit { current: Some(3), ..before };
