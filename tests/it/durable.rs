@@ -191,7 +191,9 @@ async fn wherever_a_connection_to_postgres_is_cut_nothing_is_half_done() {
                 let again = api.post_once(&format!("key-{number}"), &path, body).await;
                 assert!(again.status < 300, "{operation:?} {cut:?} {nth}: {}", again.text);
                 let replayed = again.header("idempotency-replayed").is_some();
-                assert_eq!(replayed, before != after, "{operation:?} {cut:?} {nth}: one effect, whole");
+                // What was seen before may have been a moment too early to see the commit.
+                assert!(replayed || before == after, "{operation:?} {cut:?} {nth}: two effects");
+                assert!(!replayed || cut == Cut::Answer, "{operation:?} {cut:?} {nth}: refused and done");
             }
             assert!((4..MOST_QUESTIONS).contains(&refused), "{operation:?} {cut:?}: {refused} cuts");
         }
