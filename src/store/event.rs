@@ -20,14 +20,19 @@ use crate::{
 
 fn from_row(row: &QueryResult) -> Result<Event, StoreError> {
     let model = Model::from_query_result(row, "")?;
-    let seal = match (model.seq, model.prev_hash, model.hash) {
-        (Some(seq), Some(prev_hash), Some(hash)) => Some(Seal { seq, prev_hash, hash }),
-        (None, None, None) => None,
-        _ => return Err(StoreError::Corrupt("seal")),
-    };
-    Ok(Event {
+    let there = [model.seq.is_some(), model.prev_hash.is_some(), model.hash.is_some()];
+    if there.contains(&true) && there.contains(&false) {
+        return Err(StoreError::Corrupt("seal"));
+    }
+    Ok(from_model(model))
+}
+
+/// The event of a row; its seal is there only where all of it is.
+pub(super) fn from_model(model: Model) -> Event {
+    let seal = model.seq.zip(model.prev_hash).zip(model.hash);
+    Event {
         id: model.id,
-        seal,
+        seal: seal.map(|((seq, prev_hash), hash)| Seal { seq, prev_hash, hash }),
         at: model.occurred_at,
         kind: model.kind,
         actor: Actor { token: model.actor_token, subject: model.actor_subject },
@@ -37,7 +42,7 @@ fn from_row(row: &QueryResult) -> Result<Event, StoreError> {
         deployment_id: model.deployment_id,
         request_id: model.request_id,
         data: model.data,
-    })
+    }
 }
 
 /// Writes the events of one change.

@@ -10,13 +10,11 @@ use uuid::Uuid;
 
 use self::unread::{Cursor, Unread, id, shown, told_apart};
 use crate::{
-    domain::{
-        actor::Actor,
-        event::{Event, Seal},
-    },
+    domain::event::Event,
     store::{
         entity::event::{Entity, Model},
         error::StoreError,
+        event::from_model,
         sql::{Sql, columns},
     },
 };
@@ -31,25 +29,8 @@ pub struct Logged {
 }
 
 fn logged(row: &QueryResult) -> Result<Logged, StoreError> {
-    let event = Model::from_query_result(row, "").map(event).map_err(StoreError::from);
+    let event = Model::from_query_result(row, "").map(from_model).map_err(StoreError::from);
     Ok(Logged { event: told_apart(row, "id", event)?, seq: row.try_get("", "seq").ok() })
-}
-
-fn event(model: Model) -> Event {
-    let seal = model.seq.zip(model.prev_hash).zip(model.hash);
-    Event {
-        id: model.id,
-        seal: seal.map(|((seq, prev_hash), hash)| Seal { seq, prev_hash, hash }),
-        at: model.occurred_at,
-        kind: model.kind,
-        actor: Actor { token: model.actor_token, subject: model.actor_subject },
-        service: model.service,
-        environment: model.environment,
-        version: model.version,
-        deployment_id: model.deployment_id,
-        request_id: model.request_id,
-        data: model.data,
-    }
 }
 
 /// What a reading of the log is confined to; an empty list confines nothing.
