@@ -35,9 +35,16 @@ struct Left {
 
 /// How the file and its log were last changed; nobody but the holder of the permit changes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct State {
+struct State {
     file: Stamp,
     log: Option<Stamp>,
+}
+
+/// What a look at the file finds, where nothing is wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    state: State,
+    companions: Option<Companions>,
 }
 
 /// Length and time of the last change.
@@ -95,7 +102,7 @@ impl LedgerFile {
     }
 
     /// What is wrong with the file, as far as a look at it tells.
-    pub(super) fn look(&self) -> Result<State, Unwritable> {
+    pub(super) fn look(&self) -> Result<Found, Unwritable> {
         let metadata = fs::metadata(&self.path).map_err(|error| fault(&error, Unwritable::Deleted))?;
         if identity(&metadata) != self.identity {
             return Err(Unwritable::Replaced);
@@ -107,8 +114,8 @@ impl LedgerFile {
         if overwritten || state.is_some_and(|state| metadata.len() < state.file.length) {
             return Err(Unwritable::Overwritten);
         }
-        let beside = self.companions()?;
-        if companions.is_some() && beside.map(|(found, _)| found) != companions {
+        let (found, stamp) = self.companions()?.unzip();
+        if companions.is_some() && found != companions {
             return Err(Unwritable::LogDeleted);
         }
         let [log, _] = &self.companions;
@@ -120,12 +127,12 @@ impl LedgerFile {
         {
             return Err(Unwritable::ReadOnly);
         }
-        Ok(State { file: Stamp::of(&metadata), log: beside.map(|(_, log)| log) })
+        Ok(Found { state: State { file: Stamp::of(&metadata), log: stamp }, companions: found })
     }
 
     /// Looks at the file with the permit in hand.
     pub(super) fn changed(&self, _permit: &Permit) -> Result<Changed, Unwritable> {
-        let now = self.look()?;
+        let now = self.look()?.state;
         Ok(match self.left().state {
             Some(left) if left.log != now.log => Changed::Log,
             Some(left) if left.file != now.file => Changed::File,
@@ -135,8 +142,7 @@ impl LedgerFile {
 
     /// Looks at the file after a commit, and keeps how that has left it. The commit counts only if this succeeds.
     pub(super) fn settle(&self, _permit: &Permit) -> Result<(), Unwritable> {
-        let state = self.look()?;
-        let companions = self.companions()?.map(|(found, _)| found);
+        let Found { state, companions } = self.look()?;
         let mut left = self.left();
         left.state = Some(state);
         left.companions = companions;
