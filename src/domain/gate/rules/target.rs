@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::domain::{
     gate::{
         Check,
-        facts::{CurrentFact, Facts},
+        facts::{CurrentFact, Facts, ReleaseFact},
         for_people, time,
     },
     vocabulary::{Kind, Rule},
@@ -68,30 +68,28 @@ pub fn outdated(facts: &Facts) -> Check {
         return Check::exempt(Rule::Outdated, message);
     }
     match &facts.current {
-        Some(current) if facts.release.number < current.number => {
-            let message = older(facts, current);
-            Check::fail(Rule::Outdated, "outdated", message).about(json!(current.version)).with_details(
-                json!({
-                    "current_version": current.version,
-                    "ordered_at": facts.release.ordered_at.map(time),
-                    "current_ordered_at": current.ordered_at.map(time),
-                    "releases_between": current.number - facts.release.number,
-                }),
-            )
-        }
+        Some(current) if facts.release.number < current.number => older(&facts.release, current),
         Some(_) | None => Check::pass(Rule::Outdated, "not older than what is current"),
     }
 }
 
-fn older(facts: &Facts, current: &CurrentFact) -> String {
+fn older(release: &ReleaseFact, current: &CurrentFact) -> Check {
     let version = &current.version;
-    let (Some(at), Some(current)) = (facts.release.ordered_at, current.ordered_at) else {
-        return format!("was registered before {version}, which is current");
+    let between = current.number - release.number;
+    let (message, details) = if let (Some(at), Some(current_at)) = (release.ordered_at, current.ordered_at) {
+        let message = format!(
+            "was committed or registered at {}, and {version}, which is current, at {}; a patch of an older line goes as \
+             kind `hotfix` or by an override",
+            for_people(at),
+            for_people(current_at)
+        );
+        let details = json!({ "current_version": version, "releases_between": between,
+            "ordered_at": time(at), "current_ordered_at": time(current_at) });
+        (message, details)
+    } else {
+        // A decision of before comes out as it was.
+        let details = json!({ "current_version": version, "releases_between": between });
+        (format!("was registered before {version}, which is current"), details)
     };
-    format!(
-        "was committed or registered at {}, and {version}, which is current, at {}; a patch of an older line goes as kind \
-         `hotfix` or by an override",
-        for_people(at),
-        for_people(current)
-    )
+    Check::fail(Rule::Outdated, "outdated", message).about(json!(version)).with_details(details)
 }
