@@ -16,6 +16,7 @@ mod m20261121_000003_create_audit;
 mod m20261121_000004_create_gate;
 mod m20261127_000005_add_approval_image;
 mod m20261128_000006_extend_releases;
+mod m20261128_000007_contract_scans;
 mod schema;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000004_create_gate::Migration),
             Box::new(m20261127_000005_add_approval_image::Migration),
             Box::new(m20261128_000006_extend_releases::Migration),
+            Box::new(m20261128_000007_contract_scans::Migration),
         ]
     }
 }

@@ -24,9 +24,9 @@ use crate::{
         fault::Faults,
         gate::facts::Counts,
         idempotency::Answer,
-        scan::Scan,
+        scan::{Part, Scan},
         text::{Name, Version},
-        vocabulary::ScanFormat,
+        vocabulary::{PackageClass, ScanFormat},
     },
     usecase::scans::{self, Upload, Uploaded},
 };
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ScansApi;
 
-/// How many vulnerabilities of each severity, each counted once for each package.
+/// How many vulnerabilities of each severity, each counted once for each version of each package.
 #[derive(Clone, Debug, Object)]
 #[oai(rename = "Counts")]
 pub struct CountsView {
@@ -57,6 +57,29 @@ impl From<Counts> for CountsView {
     }
 }
 
+/// A part of a scan.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "ScanPart")]
+pub struct PartView {
+    /// The packages that it is of: those of the operating system (`os`), those of languages (`language`), or `all`; `any`
+    /// of a scan that was put on record before they were told apart.
+    pub class: PackageClass,
+    /// How many vulnerabilities were found in them.
+    pub counts: CountsView,
+    /// How many findings are kept of it, one for each vulnerability in each version of a package: none of a plain report,
+    /// and none once it counts no longer.
+    pub findings: u32,
+    /// Whether it counts: nothing of its scanner that was made later has looked at the same packages of the same platform.
+    pub latest: bool,
+}
+
+impl From<&Part> for PartView {
+    fn from(part: &Part) -> Self {
+        let Part { class, counts, findings, latest } = *part;
+        Self { class, counts: counts.into(), findings, latest }
+    }
+}
+
 /// A scan.
 #[derive(Clone, Debug, Object)]
 #[oai(rename = "Scan")]
@@ -74,14 +97,18 @@ pub struct ScanView {
     pub scanner: String,
     /// In which form it came.
     pub format: ScanFormat,
+    /// The platform of the image, such as `linux/arm64`; null where the report does not tell, and of a plain report, which
+    /// is of every platform.
+    pub platform: Nullable<String>,
     /// When it was made.
     pub scanned_at: Time,
-    /// How many vulnerabilities it found.
+    /// What it is of. Each part counts on its own until its scanner has looked at the same again.
+    pub parts: Vec<PartView>,
+    /// How many vulnerabilities it found, in all its parts.
     pub counts: CountsView,
-    /// How many findings are kept of it, one for each vulnerability and package: none of a plain report, and none once
-    /// the scanner has reported anew.
+    /// How many findings are kept of it, in all its parts.
     pub findings: u32,
-    /// Whether it is the latest of its scanner, and so the one that the gate counts.
+    /// Whether any part of it counts at the gate.
     pub latest: bool,
     /// Who put it on record.
     pub actor: ActorView,
@@ -90,6 +117,7 @@ pub struct ScanView {
 }
 
 fn view(service: &str, scan: Scan) -> ScanView {
+    let (counts, findings, latest) = (scan.counts().into(), scan.findings(), scan.latest());
     ScanView {
         id: scan.id,
         service: service.to_owned(),
@@ -97,10 +125,12 @@ fn view(service: &str, scan: Scan) -> ScanView {
         artefact: scan.artefact,
         scanner: scan.scanner,
         format: scan.format,
+        platform: scan.platform.into(),
         scanned_at: Time(scan.scanned_at),
-        counts: scan.counts.into(),
-        findings: scan.findings,
-        latest: scan.latest,
+        parts: scan.parts.iter().map(Into::into).collect(),
+        counts,
+        findings,
+        latest,
         actor: scan.actor.into(),
         created_at: Time(scan.created_at),
     }
@@ -142,8 +172,12 @@ impl ScansApi {
     ///
     /// Takes what `trivy image --format json` or `grype --output json` wrote, as it is, or the plain form for any other
     /// scanner. Of a release with an image, Trivy's and Grype's reports must name its digest, and a plain report none
-    /// but it. Each vulnerability counts once for each package, at its worst severity. Of each scanner, the report that
-    /// was made last counts, whenever it arrives. The very same again answers 200. Needs the scope `attest`.
+    /// but it. Each vulnerability counts once for each version of each package, at its worst severity.
+    ///
+    /// Of each scanner, platform and class of packages, the report that was made last counts, whenever it arrives: it
+    /// replaces what it is of, and nothing else. A report that is of no packages, because it lists none or is of secrets,
+    /// configuration or licences alone, is refused: it says nothing about vulnerabilities. The very same again answers 200.
+    /// Needs the scope `attest`.
     #[oai(path = "/services/:service/releases/:version/scans", method = "post", operation_id = "upload_scan")]
     async fn upload_scan(
         &self,

@@ -9,11 +9,10 @@ use crate::{
         auth::Auth,
         problem::Problem,
         types::{Nullable, Time},
-        view::bad_path,
     },
     domain::{
-        scan::{ExposedPackage, ExposedRelease, ExposedTarget, ID_MAX},
-        vocabulary::Severity,
+        scan::{ExposedPackage, ExposedRelease, ExposedTarget, UnscannedTarget},
+        vocabulary::{Severity, Tier},
     },
     usecase::scans,
 };
@@ -28,7 +27,7 @@ pub struct VulnerabilitiesApi;
 pub struct PackageView {
     /// Its name.
     pub name: String,
-    /// The version that was found, or several.
+    /// The version that was found.
     pub installed_version: Nullable<String>,
     /// The version in which it is mended, or several.
     pub fixed_version: Nullable<String>,
@@ -115,6 +114,40 @@ impl From<ExposedRelease> for ReleaseView {
     }
 }
 
+/// A target of which nobody can tell: no scan that names vulnerabilities has looked at its current release.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "UnscannedTarget")]
+pub struct UnscannedView {
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// The environment's tier.
+    pub tier: Tier,
+    /// The release's version.
+    pub version: String,
+    /// Its image.
+    pub image: Nullable<String>,
+    /// The deployment that put it there.
+    pub deployment_id: Uuid,
+    /// Since when it is there.
+    pub since: Time,
+}
+
+impl From<UnscannedTarget> for UnscannedView {
+    fn from(target: UnscannedTarget) -> Self {
+        Self {
+            service: target.service,
+            environment: target.environment,
+            tier: target.tier,
+            version: target.version,
+            image: target.image.into(),
+            deployment_id: target.deployment_id,
+            since: Time(target.since),
+        }
+    }
+}
+
 /// Where a vulnerability is.
 #[derive(Clone, Debug, Object)]
 #[oai(rename = "Vulnerability")]
@@ -127,14 +160,20 @@ pub struct VulnerabilityView {
     pub releases: Vec<ReleaseView>,
     /// Whether there are more such releases.
     pub more_releases: bool,
+    /// The targets of which nobody can tell, because no scan that names vulnerabilities has looked at their current release:
+    /// the first hundred, those of production first. A plain report names none.
+    pub unscanned: Vec<UnscannedView>,
+    /// How many such targets there are.
+    pub unscanned_count: u64,
 }
 
 #[OpenApi(tag = "Tags::Gate")]
 impl VulnerabilitiesApi {
     /// Find where a vulnerability is
     ///
-    /// By the latest scan of each scanner. CVE and GHSA ids are found in any spelling, and by either where a report names
-    /// both; other ids as the scanner writes them. An id that no scan names is nowhere: the lists are empty.
+    /// By what counts of the scans. A vulnerability is found by every id that a report gives it: CVE and GHSA ids in any
+    /// spelling, others as the scanner writes them. Whatever is found, `unscanned` names the targets of which the scans
+    /// cannot tell. What cannot be an id is refused.
     #[oai(path = "/vulnerabilities/:id", method = "get", operation_id = "get_vulnerability")]
     async fn get_vulnerability(
         &self,
@@ -142,15 +181,14 @@ impl VulnerabilitiesApi {
         /// Its id, such as `CVE-2021-44228`.
         id: Path<String>,
     ) -> Result<Json<VulnerabilityView>, Problem> {
-        if id.0.chars().count() > ID_MAX {
-            return Err(bad_path("id", "too-long", &format!("it must be at most {ID_MAX} characters")));
-        }
         let (id, exposure) = scans::exposure(&auth.ctx(), &id.0).await?;
         Ok(Json(VulnerabilityView {
             id,
             targets: exposure.targets.into_iter().map(Into::into).collect(),
             releases: exposure.releases.into_iter().map(Into::into).collect(),
             more_releases: exposure.more_releases,
+            unscanned: exposure.unscanned.into_iter().map(Into::into).collect(),
+            unscanned_count: exposure.unscanned_count,
         }))
     }
 }

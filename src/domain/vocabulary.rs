@@ -218,6 +218,20 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// The packages that a part of a scan is of.
+    PackageClass {
+        /// Those of the operating system.
+        Os = "os",
+        /// Those of programming languages.
+        Language = "language",
+        /// All of them.
+        All = "all",
+        /// Put on record before they were told apart.
+        Any = "any",
+    }
+}
+
+vocabulary! {
     /// Policies to begin with.
     Preset {
         /// Promotion with soak, an approval and a digest are demanded; vulnerabilities are reported.

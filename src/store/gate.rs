@@ -15,12 +15,13 @@ use crate::{
         gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source, told},
         release::{Identity, Release},
         text::Image,
-        vocabulary::{Mode, Voice},
+        vocabulary::{Mode, PackageClass, Voice},
     },
     store::{
         entity::release::Entity as ReleaseEntity,
         error::StoreError,
         release::{self, Before},
+        scan,
         sql::{Sql, columns, objects},
     },
 };
@@ -29,7 +30,7 @@ use crate::{
 
 /// So many voices about a release in an environment are looked at, rejections first.
 const APPROVALS_MAX: i64 = 500;
-/// The latest scans of so many scanners are; more than may have a say, with those that policies name.
+/// So many parts of scans are; more than may have a say, with those of scanners that policies name.
 const SCANS_MAX: i64 = 1000;
 
 /// Whose evidence is asked for.
@@ -71,7 +72,7 @@ pub struct Evidence {
     pub before: Before,
     /// What people say about it, the oldest first.
     pub approvals: Vec<Said>,
-    /// The latest scan by each scanner.
+    /// What counts of the scans of its artefact.
     pub scans: Vec<ScanFact>,
     /// When its artefact was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
@@ -158,10 +159,13 @@ fn approvals(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
 }
 
 fn scans(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
-    let fields = ["id", "scanner", "scanned_at", "critical", "high", "medium", "low", "unknown"];
-    sql.push(", ").push(&objects(postgres, &fields)).push("SELECT ").push(&fields.join(", "));
-    sql.push(" FROM scan WHERE latest AND service_id = ").bind(wanted.service_id);
-    sql.push(&format!(" AND artefact = asked.sought ORDER BY scanner LIMIT {SCANS_MAX}) AS o) AS scans"));
+    let fields =
+        ["id", "scanner", "platform", "class", "scanned_at", "critical", "high", "medium", "low", "unknown"];
+    sql.push(", ").push(&objects(postgres, &fields)).push("SELECT ").push(scan::FACT);
+    sql.push(" FROM scan_part p JOIN scan c ON c.id = p.scan_id WHERE p.latest AND p.service_id = ");
+    sql.bind(wanted.service_id)
+        .push(" AND p.artefact = asked.sought ORDER BY p.scanner, p.platform, p.class");
+    sql.push(&format!(" LIMIT {SCANS_MAX}) AS o) AS scans"));
 }
 
 /// What somebody says, as the database writes it into JSON.
@@ -176,14 +180,22 @@ struct ApprovalRow {
     comment: Option<String>,
 }
 
-/// A scan as the database writes it into JSON.
+/// A part of a scan as the database writes it into JSON.
 #[derive(Deserialize)]
 struct ScanRow {
     id: Uuid,
     scanner: String,
+    platform: Option<String>,
+    class: PackageClass,
     scanned_at: DateTime<Utc>,
     #[serde(flatten)]
     counts: Counts,
+}
+
+impl From<ScanRow> for ScanFact {
+    fn from(ScanRow { id, scanner, platform, class, scanned_at, counts }: ScanRow) -> Self {
+        Self { id, scanner, platform, class, scanned_at, counts }
+    }
 }
 
 /// The rows of a column of JSON, which is there only where a rule looks at them.
@@ -206,8 +218,8 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let approvals = rows(row, "approvals", looked_at(policy.approval.mode))?.into_iter().map(approval);
     let mut approvals: Vec<Said> = approvals.collect::<Result<_, StoreError>>()?;
     approvals.sort_by_key(|said| (said.fact.at, said.fact.id));
-    let scan = |ScanRow { id, scanner, scanned_at, counts }| ScanFact { id, scanner, scanned_at, counts };
-    let scans = rows(row, "scans", looked_at(policy.vulnerabilities.mode))?.into_iter().map(scan).collect();
+    let scans: Vec<ScanRow> = rows(row, "scans", looked_at(policy.vulnerabilities.mode))?;
+    let scans = scans.into_iter().map(Into::into).collect();
     let stays: Vec<StayRow> = rows(row, "sources", !wanted.places().is_empty())?;
     let here = stays.iter().find(|stay| stay.name == wanted.environment.name.as_str());
     let sources = if looked_at(policy.promotion.mode) {

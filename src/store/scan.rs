@@ -1,6 +1,10 @@
-//! Scans and their findings. Of each scanner one scan of an artefact is the latest, and only its findings are kept.
+//! Scans, their parts and their findings. Of each scanner one part counts for a platform and a class of packages, and only
+//! the findings of what counts are kept.
 
-use sea_orm::{ConnectionTrait, QueryResult};
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait, DatabaseBackend, QueryResult};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
@@ -9,18 +13,42 @@ use crate::{
         gate::facts::{Counts, ScanFact},
         page::{PageRequest, TimeKey},
         policy::VulnerabilitiesRule,
-        scan::{Finding, Scan, within},
-        vocabulary::Severity,
+        scan::{Finding, Held, Part, Place, Report, ReportPart, Scan, within},
+        vocabulary::{PackageClass, ScanFormat, Severity},
     },
-    store::{error::StoreError, sql::Sql},
+    store::{
+        error::StoreError,
+        sql::{Sql, objects},
+    },
 };
 
 /// How many findings one statement writes. SQLite looks each placeholder up among all of them.
 const FINDINGS_PER_STATEMENT: usize = 250;
+/// So many scans of the same moment are looked through for one that says the very same.
+const TWINS_MAX: i64 = 100;
 
-pub(super) const COLUMNS: &str = "c.id, c.service_id, c.release_id, r.version, c.artefact, c.scanner, c.format, c.scanned_at, \
-    c.critical, c.high, c.medium, c.low, c.unknown, c.latest, c.actor_token, c.actor_subject, c.created_at, \
-    (SELECT COUNT(*) FROM finding f WHERE f.scan_id = c.id) AS findings";
+/// What is read of a scan; its parts come as one column of JSON.
+pub(super) fn columns(postgres: bool) -> String {
+    let fields = ["class", "critical", "high", "medium", "low", "unknown", "counting", "findings"];
+    format!(
+        "c.id, c.service_id, c.release_id, r.version, c.artefact, c.scanner, c.format, c.platform, c.scanned_at, \
+         c.actor_token, c.actor_subject, c.created_at, {}SELECT p.class, p.critical, p.high, p.medium, p.low, p.unknown, \
+         CASE WHEN p.latest THEN 1 ELSE 0 END AS counting, \
+         (SELECT COUNT(*) FROM finding f WHERE f.scan_id = p.scan_id AND f.class = p.class) AS findings \
+         FROM scan_part p WHERE p.scan_id = c.id) AS o) AS parts",
+        objects(postgres, &fields)
+    )
+}
+
+/// A part as the database writes it into JSON.
+#[derive(Deserialize)]
+struct PartRow {
+    class: PackageClass,
+    #[serde(flatten)]
+    counts: Counts,
+    counting: u8,
+    findings: u32,
+}
 
 fn counts(row: &QueryResult) -> Result<Counts, StoreError> {
     let count = |severity: Severity| {
@@ -36,9 +64,21 @@ fn counts(row: &QueryResult) -> Result<Counts, StoreError> {
     })
 }
 
+fn format(row: &QueryResult) -> Result<ScanFormat, StoreError> {
+    row.try_get::<String>("", "format")?.parse().map_err(|_| StoreError::Corrupt("format of a scan"))
+}
+
 pub(super) fn from_row(row: &QueryResult) -> Result<Scan, StoreError> {
-    let format: String = row.try_get("", "format")?;
-    let findings: i64 = row.try_get("", "findings")?;
+    let parts: String = row.try_get("", "parts")?;
+    let mut parts: Vec<PartRow> =
+        serde_json::from_str(&parts).map_err(|_| StoreError::Corrupt("parts of a scan"))?;
+    parts.sort_by_key(|part| part.class);
+    let part = |PartRow { class, counts, counting, findings }| Part {
+        class,
+        counts,
+        findings,
+        latest: counting == 1,
+    };
     Ok(Scan {
         id: row.try_get("", "id")?,
         service_id: row.try_get("", "service_id")?,
@@ -46,93 +86,146 @@ pub(super) fn from_row(row: &QueryResult) -> Result<Scan, StoreError> {
         version: row.try_get("", "version")?,
         artefact: row.try_get("", "artefact")?,
         scanner: row.try_get("", "scanner")?,
-        format: format.parse().map_err(|_| StoreError::Corrupt("format of a scan"))?,
+        format: format(row)?,
+        platform: row.try_get("", "platform")?,
         scanned_at: row.try_get("", "scanned_at")?,
-        counts: counts(row)?,
-        findings: u32::try_from(findings).map_err(|_| StoreError::Corrupt("number of findings"))?,
-        latest: row.try_get("", "latest")?,
+        parts: parts.into_iter().map(part).collect(),
         actor: Actor { token: row.try_get("", "actor_token")?, subject: row.try_get("", "actor_subject")? },
         created_at: row.try_get("", "created_at")?,
     })
 }
 
+/// What [`fact`] reads of a part `p` and its scan `c`.
+pub(super) const FACT: &str =
+    "c.id, c.scanner, c.platform, p.class, c.scanned_at, p.critical, p.high, p.medium, p.low, p.unknown";
+
 fn fact(row: &QueryResult) -> Result<ScanFact, StoreError> {
+    let class: String = row.try_get("", "class")?;
     Ok(ScanFact {
         id: row.try_get("", "id")?,
         scanner: row.try_get("", "scanner")?,
+        platform: row.try_get("", "platform")?,
+        class: class.parse().map_err(|_| StoreError::Corrupt("class of a scan"))?,
         scanned_at: row.try_get("", "scanned_at")?,
         counts: counts(row)?,
     })
 }
 
-/// Writes a scan down with its findings. Fails with [`StoreError::Unique`] when another of the scanner is the latest.
-pub async fn insert(
-    conn: &impl ConnectionTrait,
-    scan: &Scan,
-    findings: &[Finding],
-) -> Result<(), StoreError> {
+/// Writes a scan down with its parts and the findings of those that count. Fails with [`StoreError::Unique`] when another
+/// of the scanner counts for the same.
+pub async fn insert(conn: &impl ConnectionTrait, scan: &Scan, report: &Report) -> Result<(), StoreError> {
     let mut sql = Sql::new(
-        "INSERT INTO scan (id, service_id, release_id, artefact, scanner, format, scanned_at, critical, high, medium, \
-         low, unknown, latest, actor_token, actor_subject, created_at) VALUES (",
+        "INSERT INTO scan (id, service_id, release_id, artefact, scanner, format, platform, scanned_at, actor_token, \
+         actor_subject, created_at) VALUES (",
     );
     sql.bind(scan.id).push(", ").bind(scan.service_id).push(", ").bind(scan.release_id);
     sql.push(", ").bind(scan.artefact.as_str()).push(", ").bind(scan.scanner.as_str());
-    sql.push(", ").bind(scan.format.as_str()).push(", ").bind(scan.scanned_at);
-    for severity in Severity::ALL {
-        sql.push(", ").bind(i64::from(scan.counts.of(*severity)));
-    }
-    sql.push(", ").bind(scan.latest).push(", ").bind(scan.actor.token.as_str());
+    sql.push(", ").bind(scan.format.as_str()).push(", ").bind(scan.platform.as_deref());
+    sql.push(", ").bind(scan.scanned_at).push(", ").bind(scan.actor.token.as_str());
     sql.push(", ").bind(scan.actor.subject.as_str()).push(", ").bind(scan.created_at);
     sql.push(")").run(conn).await?;
-    for chunk in findings.chunks(FINDINGS_PER_STATEMENT) {
-        insert_findings(conn, scan.id, chunk).await?;
+    insert_parts(conn, scan).await?;
+    let counting = |part: &&ReportPart| scan.parts.iter().any(|kept| kept.class == part.class && kept.latest);
+    for ReportPart { class, findings, .. } in report.parts.iter().filter(counting) {
+        for chunk in findings.chunks(FINDINGS_PER_STATEMENT) {
+            insert_findings(conn, (scan.id, *class), chunk).await?;
+        }
+        let aliases: BTreeSet<(&str, &str)> = findings.iter().flat_map(aliases).collect();
+        let aliases: Vec<_> = aliases.into_iter().collect();
+        for chunk in aliases.chunks(FINDINGS_PER_STATEMENT) {
+            insert_aliases(conn, (scan.id, *class), chunk).await?;
+        }
     }
+    Ok(())
+}
+
+/// The other ids of a finding's vulnerability, each with its own.
+fn aliases(finding: &Finding) -> impl Iterator<Item = (&str, &str)> {
+    finding.aliases.iter().map(|alias| (alias.as_str(), finding.vulnerability.as_str()))
+}
+
+async fn insert_parts(conn: &impl ConnectionTrait, scan: &Scan) -> Result<(), StoreError> {
+    let mut sql = Sql::new(
+        "INSERT INTO scan_part (scan_id, service_id, artefact, scanner, platform, class, latest, critical, high, medium, \
+         low, unknown) VALUES (",
+    );
+    for (index, part) in scan.parts.iter().enumerate() {
+        sql.push(if index == 0 { "" } else { "), (" }).bind(scan.id).push(", ").bind(scan.service_id);
+        sql.push(", ").bind(scan.artefact.as_str()).push(", ").bind(scan.scanner.as_str());
+        sql.push(", ").bind(scan.platform.as_deref().unwrap_or_default());
+        sql.push(", ").bind(part.class.as_str()).push(", ").bind(part.latest);
+        for severity in Severity::ALL {
+            sql.push(", ").bind(i64::from(part.counts.of(*severity)));
+        }
+    }
+    sql.push(")").run(conn).await?;
     Ok(())
 }
 
 async fn insert_findings(
     conn: &impl ConnectionTrait,
-    scan_id: Uuid,
+    (scan_id, class): (Uuid, PackageClass),
     findings: &[Finding],
 ) -> Result<(), StoreError> {
     let mut sql = Sql::new(
-        "INSERT INTO finding (scan_id, vulnerability, alias, package, severity, installed_version, fixed_version) VALUES (",
+        "INSERT INTO finding (scan_id, class, vulnerability, package, version, severity, fixed_version) VALUES (",
     );
-    sql.bind(scan_id);
+    sql.bind(scan_id).push(", ").bind(class.as_str());
     for (index, finding) in findings.iter().enumerate() {
-        sql.push(if index == 0 { ", " } else { "), ($1, " }).bind(finding.vulnerability.as_str());
-        sql.push(", ").bind(finding.alias.as_deref()).push(", ").bind(finding.package.as_str());
+        sql.push(if index == 0 { ", " } else { "), ($1, $2, " }).bind(finding.vulnerability.as_str());
+        sql.push(", ").bind(finding.package.as_str());
+        sql.push(", ").bind(finding.installed_version.as_deref().unwrap_or_default());
         sql.push(", ").bind(finding.severity.as_str());
-        sql.push(", ").bind(finding.installed_version.as_deref());
         sql.push(", ").bind(finding.fixed_version.as_deref());
     }
     sql.push(")").run(conn).await?;
     Ok(())
 }
 
-/// Lets a scan be the latest no longer; its findings go.
-pub async fn supersede(conn: &impl ConnectionTrait, id: Uuid) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE scan SET latest = FALSE WHERE id = ");
-    sql.bind(id).run(conn).await?;
-    let mut sql = Sql::new("DELETE FROM finding WHERE scan_id = ");
-    sql.bind(id).run(conn).await?;
+async fn insert_aliases(
+    conn: &impl ConnectionTrait,
+    (scan_id, class): (Uuid, PackageClass),
+    aliases: &[(&str, &str)],
+) -> Result<(), StoreError> {
+    let mut sql = Sql::new("INSERT INTO vulnerability_alias (scan_id, class, alias, vulnerability) VALUES (");
+    sql.bind(scan_id).push(", ").bind(class.as_str());
+    for (index, (alias, vulnerability)) in aliases.iter().enumerate() {
+        sql.push(if index == 0 { ", " } else { "), ($1, $2, " }).bind(*alias);
+        sql.push(", ").bind(*vulnerability);
+    }
+    sql.push(")").run(conn).await?;
+    Ok(())
+}
+
+/// Lets a part of a scan count no longer; its findings go.
+pub async fn supersede(
+    conn: &impl ConnectionTrait,
+    (scan_id, class): (Uuid, PackageClass),
+) -> Result<(), StoreError> {
+    for statement in
+        ["UPDATE scan_part SET latest = FALSE", "DELETE FROM finding", "DELETE FROM vulnerability_alias"]
+    {
+        let mut sql = Sql::new(format!("{statement} WHERE scan_id = "));
+        sql.bind(scan_id).push(" AND class = ").bind(class.as_str()).run(conn).await?;
+    }
     Ok(())
 }
 
 /// Finds the scan of an artefact that says the very same.
 pub async fn twin(conn: &impl ConnectionTrait, of: &Scan) -> Result<Option<Scan>, StoreError> {
-    let mut sql = select(of.service_id, &of.artefact);
+    let mut sql = select(conn, of.service_id, &of.artefact);
     sql.push(" AND c.scanner = ").bind(of.scanner.as_str()).push(" AND c.scanned_at = ").bind(of.scanned_at);
     sql.push(" AND c.format = ").bind(of.format.as_str());
-    for severity in Severity::ALL {
-        sql.push(&format!(" AND c.{severity} = ")).bind(i64::from(of.counts.of(*severity)));
-    }
-    sql.push(" ORDER BY c.created_at, c.id LIMIT 1").one(conn).await?.as_ref().map(from_row).transpose()
+    sql.push(" ORDER BY c.created_at, c.id LIMIT ").bind(TWINS_MAX);
+    let said = |scan: &Scan| -> Vec<_> { scan.parts.iter().map(|part| (part.class, part.counts)).collect() };
+    let scans = sql.all(conn).await?.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+    Ok(scans.into_iter().find(|scan| scan.platform == of.platform && said(scan) == said(of)))
 }
 
-fn select(service_id: Uuid, artefact: &str) -> Sql {
+fn select(conn: &impl ConnectionTrait, service_id: Uuid, artefact: &str) -> Sql {
+    let columns = columns(conn.get_database_backend() == DatabaseBackend::Postgres);
     let mut sql = Sql::new(format!(
-        "SELECT {COLUMNS} FROM scan c JOIN release r ON r.id = c.release_id WHERE c.service_id = "
+        "SELECT {columns} FROM scan c JOIN release r ON r.id = c.release_id WHERE c.service_id = "
     ));
     sql.bind(service_id).push(" AND c.artefact = ").bind(artefact);
     sql
@@ -145,23 +238,49 @@ pub async fn list(
     artefact: &str,
     page: &PageRequest<TimeKey>,
 ) -> Result<Vec<Scan>, StoreError> {
-    let mut sql = select(service_id, artefact);
+    let mut sql = select(conn, service_id, artefact);
     sql.newest_first(("c.scanned_at", "c.id"), page);
     sql.all(conn).await?.iter().map(from_row).collect()
 }
 
-/// The scans of an artefact that count: the latest of each scanner, by the scanner's name, and whose report each is.
-pub async fn latest(
+/// A part of a scan that counts.
+#[derive(Clone, Debug)]
+pub struct Counting {
+    /// What the gate sees of it.
+    pub fact: ScanFact,
+    /// What it is of.
+    pub place: Place,
+    /// Whose report it is.
+    pub reporter: String,
+}
+
+impl Counting {
+    /// Whose word it is, and of what platform.
+    pub fn held(&self) -> Held<'_> {
+        let ScanFact { scanner, platform, .. } = &self.fact;
+        Held { scanner, platform: platform.as_deref(), reporter: &self.reporter }
+    }
+}
+
+/// The parts of scans of an artefact that count, by the scanner's name.
+pub async fn counting(
     conn: &impl ConnectionTrait,
     service_id: Uuid,
     artefact: &str,
-) -> Result<Vec<(ScanFact, String)>, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT id, scanner, scanned_at, critical, high, medium, low, unknown, actor_subject FROM scan \
-         WHERE latest AND service_id = ",
-    );
-    sql.bind(service_id).push(" AND artefact = ").bind(artefact).push(" ORDER BY scanner");
-    sql.all(conn).await?.iter().map(|row| Ok((fact(row)?, row.try_get("", "actor_subject")?))).collect()
+) -> Result<Vec<Counting>, StoreError> {
+    let mut sql = Sql::new(format!(
+        "SELECT {FACT}, c.format, c.actor_subject FROM scan_part p JOIN scan c ON c.id = p.scan_id \
+         WHERE p.latest AND p.service_id = "
+    ));
+    sql.bind(service_id).push(" AND p.artefact = ").bind(artefact);
+    sql.push(" ORDER BY p.scanner, p.platform, p.class");
+    let read = |row: &QueryResult| {
+        let fact = fact(row)?;
+        let ScanFact { platform, class, scanned_at, .. } = fact.clone();
+        let place = Place { format: format(row)?, platform, class, scanned_at };
+        Ok(Counting { fact, place, reporter: row.try_get("", "actor_subject")? })
+    };
+    sql.all(conn).await?.iter().map(read).collect()
 }
 
 /// The newest release of the service that has scans which count and is within the budget, among its `limit` newest.
@@ -171,14 +290,13 @@ pub async fn newest_within(
     rule: &VulnerabilitiesRule,
     limit: i64,
 ) -> Result<Option<String>, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT r.version, c.id, c.scanner, c.scanned_at, c.critical, c.high, c.medium, c.low, c.unknown FROM \
-         (SELECT version, place, artefact FROM release WHERE service_id = ",
-    );
+    let mut sql = Sql::new(format!(
+        "SELECT r.version, {FACT} FROM (SELECT version, place, artefact FROM release WHERE service_id = "
+    ));
     sql.bind(service_id).push(" ORDER BY ordered_at DESC, number DESC LIMIT ").bind(limit);
     sql.push(
-        ") AS r JOIN scan c ON c.service_id = $1 AND c.artefact = r.artefact AND c.latest \
-         ORDER BY r.place DESC, c.scanner",
+        ") AS r JOIN scan_part p ON p.service_id = $1 AND p.artefact = r.artefact AND p.latest \
+         JOIN scan c ON c.id = p.scan_id ORDER BY r.place DESC, p.scanner",
     );
     let mut candidate: Option<(String, Vec<ScanFact>)> = None;
     for row in sql.all(conn).await? {

@@ -7,21 +7,28 @@ use crate::{
     clock,
     domain::{
         event::{EventKind, NewEvent},
-        moment::is_ahead,
         page::{Page, PageRequest, TimeKey, page},
-        scan::{Exposure, Report, Scan, room, spelled},
+        scan::{
+            self, Exposure, Filed, Full, Held, Part, Place, Report, ReportPart, Scan, can_be_id, room,
+            spelled,
+        },
         text::{Name, Version},
         vocabulary::Scope,
     },
-    store::{db::Tx, policy, release, scan, service, vulnerability},
+    store::{
+        db::Tx,
+        policy, release,
+        scan::{self as store, Counting},
+        service, vulnerability,
+    },
     usecase::{
         context::{Ctx, Render},
         error::Error,
     },
 };
 
-/// How many releases that are in no target are told of.
-const RELEASES_MAX: usize = 100;
+/// How many releases that are in no target are told of, and how many targets that were never scanned.
+const LISTED_MAX: usize = 100;
 
 /// A report about a release.
 #[derive(Clone, Debug)]
@@ -84,49 +91,53 @@ async fn upload_in(
         artefact: release.identity.artefact(),
         scanner: report.scanner.clone(),
         format: report.format,
+        platform: report.platform.clone(),
         scanned_at,
-        counts: report.counts,
-        findings: 0,
-        latest: true,
+        parts: report.parts.iter().map(new_part).collect(),
         actor: ctx.actor().clone(),
         created_at: now,
     };
-    if let Some(scan) = scan::twin(tx.conn(), &made).await? {
+    if let Some(scan) = store::twin(tx.conn(), &made).await? {
         return ctx.commit(tx, now, Uploaded { scan, new: false }, render).await;
     }
     file(&tx, &mut made, report).await?;
+    let part = |part: &Part| json!({ "class": part.class, "counts": part.counts, "latest": part.latest });
     let data = json!({
-        "scanner": made.scanner, "format": made.format, "scanned_at": made.scanned_at, "counts": made.counts,
-        "latest": made.latest,
+        "scanner": made.scanner, "format": made.format, "platform": made.platform, "scanned_at": made.scanned_at,
+        "counts": made.counts(), "latest": made.latest(), "parts": made.parts.iter().map(part).collect::<Vec<_>>(),
     });
     let event = NewEvent::new(EventKind::ScanRecorded, ctx.actor(), data).service(name).version(version);
     ctx.record(&tx, vec![event], now).await?;
     ctx.commit(tx, now, Uploaded { scan: made, new: true }, render).await
 }
 
-/// Files a scan among those of its artefact. One that is older than the latest of its scanner does not count, unless that
-/// one is from the future; of two that were made at the same moment, the one that arrives last does.
+fn new_part(part: &ReportPart) -> Part {
+    Part { class: part.class, counts: part.counts, findings: 0, latest: true }
+}
+
+/// Files the parts of a scan among those of its artefact.
 async fn file(tx: &Tx, made: &mut Scan, report: &Report) -> Result<(), Error> {
-    let counting = scan::latest(tx.conn(), made.service_id, &made.artefact).await?;
-    match counting.iter().map(|(fact, _)| fact).find(|fact| fact.scanner == made.scanner) {
-        Some(latest)
-            if latest.scanned_at > made.scanned_at && !is_ahead(latest.scanned_at, made.created_at) =>
-        {
-            made.latest = false;
-        }
-        Some(latest) => scan::supersede(tx.conn(), latest.id).await?,
-        None => {
-            let reporters = counting.iter().map(|(_, reporter)| reporter.as_str());
-            if let Err(full) = room(reporters, &made.actor.subject)
-                && !policy::names_scanner(tx.conn(), &made.scanner).await?
-            {
-                return Err(Error::Conflict(full.to_string()));
-            }
-        }
+    let counting = store::counting(tx.conn(), made.service_id, &made.artefact).await?;
+    let held: Vec<Held<'_>> = counting.iter().map(Counting::held).collect();
+    let (platform, reporter) = (made.platform.as_deref(), made.actor.subject.as_str());
+    if let Err(full) = room(&held, Held { scanner: &made.scanner, platform, reporter })
+        && (full == Full::Platforms || !policy::names_scanner(tx.conn(), &made.scanner).await?)
+    {
+        return Err(Error::Conflict(full.to_string()));
     }
-    let findings = if made.latest { report.findings.as_slice() } else { &[] };
-    made.findings = u32::try_from(findings.len()).unwrap_or(u32::MAX);
-    scan::insert(tx.conn(), made, findings).await.map_err(Error::raced)
+    let of_scanner: Vec<&Counting> =
+        counting.iter().filter(|counting| counting.fact.scanner == made.scanner).collect();
+    let places: Vec<Place> = of_scanner.iter().map(|counting| counting.place.clone()).collect();
+    let new: Vec<Place> = made.parts.iter().map(|part| made.place(part.class)).collect();
+    let Filed { count, superseded } = scan::file(&new, &places, made.created_at);
+    for gone in superseded.iter().filter_map(|index| of_scanner.get(*index)) {
+        store::supersede(tx.conn(), (gone.fact.id, gone.fact.class)).await?;
+    }
+    for ((part, count), of_report) in made.parts.iter_mut().zip(count).zip(&report.parts) {
+        part.latest = count;
+        part.findings = if count { u32::try_from(of_report.findings.len()).unwrap_or(u32::MAX) } else { 0 };
+    }
+    store::insert(tx.conn(), made, report).await.map_err(Error::raced)
 }
 
 /// Lists the scans of a release's artefact, newest first.
@@ -143,20 +154,27 @@ pub async fn list(
     let release = release::find(conn, service.id, version).await?;
     let release =
         release.ok_or_else(|| Error::not_found("release", &format!("{version} of {service_name}")))?;
-    let rows = scan::list(conn, service.id, &release.identity.artefact(), request).await?;
+    let rows = store::list(conn, service.id, &release.identity.artefact(), request).await?;
     Ok(page(rows, request.limit, |scan| TimeKey { at: scan.scanned_at, id: scan.id }))
 }
 
-/// Tells where a vulnerability is, by the latest scans. One that nobody has heard of is nowhere.
+/// Tells where a vulnerability is, by the latest scans, and of which targets nobody can tell. What cannot be an id, and is
+/// none that a scanner gave, is refused.
 pub async fn exposure(ctx: &Ctx, id: &str) -> Result<(String, Exposure), Error> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
     let id = spelled(id.trim());
     let ids = vulnerability::ids(conn, &id).await?;
     let targets = vulnerability::targets(conn, ctx.within(), &ids).await?;
-    let limit = i64::try_from(RELEASES_MAX).unwrap_or(i64::MAX);
+    let limit = i64::try_from(LISTED_MAX).unwrap_or(i64::MAX);
     let mut releases = vulnerability::releases(conn, ctx.within(), &ids, limit).await?;
-    let more_releases = releases.len() > RELEASES_MAX;
-    releases.truncate(RELEASES_MAX);
-    Ok((id, Exposure { targets, releases, more_releases }))
+    if targets.is_empty() && releases.is_empty() && !can_be_id(&id) {
+        let detail = "must be the id of a vulnerability, such as CVE-2021-44228, GHSA-jfh8-c2jp-5v3q, DSA-5000-1 or \
+                      RHSA-2021:5127";
+        return Err(Error::invalid("/path/id", "invalid-vulnerability-id", detail));
+    }
+    let more_releases = releases.len() > LISTED_MAX;
+    releases.truncate(LISTED_MAX);
+    let (unscanned, unscanned_count) = vulnerability::unscanned(conn, ctx.within(), limit).await?;
+    Ok((id, Exposure { targets, releases, more_releases, unscanned, unscanned_count }))
 }

@@ -202,8 +202,16 @@ const TAMPERED: &[(&str, &str)] = &[
         "UPDATE target SET last_started_at = '2099-01-01T00:00:00+00:00' WHERE current_artefact IS NOT NULL",
         "target shop in dev: its last_started_at and last_at are not",
     ),
-    ("UPDATE scan SET artefact = 'sha256:bbb' WHERE latest", ": its artefact is not that of its release"),
-    ("UPDATE scan SET critical = 0 WHERE latest", ": its counts is "),
+    (
+        "UPDATE scan SET artefact = 'sha256:bbb'; UPDATE scan_part SET artefact = 'sha256:bbb'",
+        ": its artefact is not that of its release",
+    ),
+    (
+        "UPDATE scan_part SET platform = 'linux/amd64' WHERE latest",
+        ": a part of it says that it is of something else",
+    ),
+    ("UPDATE scan_part SET critical = 0 WHERE latest", ": its counts is "),
+    ("UPDATE scan_part SET latest = FALSE", ": its latest does not follow from when the scans"),
     ("UPDATE approval SET comment = 'fine' WHERE decision = 'approved'", ": its comment is \"fine\""),
     ("UPDATE approval SET image = 'evil@sha256:1' WHERE decision = 'approved'", ": its image is "),
     ("UPDATE approval SET actor_subject = 'eve' WHERE decision = 'approved'", ": its actor is "),
@@ -279,7 +287,10 @@ const UNREADABLE: &[(&str, &str)] = &[
         "UPDATE approval SET created_at = 'garbage' WHERE decision = 'approved'",
         ": it holds an unreadable created_at",
     ),
-    ("UPDATE scan SET created_at = 'garbage' WHERE latest", ": it holds an unreadable created_at"),
+    (
+        "UPDATE scan SET created_at = 'garbage' WHERE id IN (SELECT scan_id FROM scan_part WHERE latest)",
+        ": it holds an unreadable created_at",
+    ),
     ("UPDATE freeze_window SET created_at = 'garbage'", ": it holds an unreadable created_at"),
     ("UPDATE token SET id = x'0102' WHERE name = 'ci'", "token 0102: it holds an unreadable id"),
     (

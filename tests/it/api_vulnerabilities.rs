@@ -67,10 +67,141 @@ db_test!(
         api.post(&scans("1"), trivy('a', "2026-01-21T10:00:00Z", &[])).await.ok(201);
         let rescanned = ask("CVE-2026-1").await;
         assert_eq!(rescanned["targets"][0]["scanners"], json!(["grype"]), "Trivy no longer says so");
-        let unheard = ask("CVE-1999-1").await;
+        let unheard = ask("CVE-1999-0001").await;
         assert_eq!((&unheard["targets"], &unheard["releases"]), (&json!([]), &json!([])));
         api.delete("/environments/dev").await.ok(200);
         assert_eq!(ask("CVE-2026-1").await["targets"], json!([]), "archived");
+    }
+);
+
+db_test!(
+    async fn a_vulnerability_is_known_by_every_id_that_a_report_gives_it(db: TestDb) {
+        let api = with_releases(&db, &[("1", 'a'), ("2", 'b')]).await;
+        let matched = |id: &str, related: &[&str], package: &str| {
+            let related: Vec<_> = related.iter().map(|id| json!({ "id": id })).collect();
+            json!({ "vulnerability": { "id": id, "severity": "High" }, "relatedVulnerabilities": related,
+                "artifact": { "name": package, "version": "1" } })
+        };
+        let mut grype: Value = serde_json::from_str(GRYPE).unwrap();
+        grype["matches"] = json!([
+            matched("GHSA-w62r-7c53-fmc5", &["CVE-2025-41115"], "grafana"),
+            matched("GO-2025-4153", &["CVE-2025-41115", "ghsa-W62R-7c53-fmc5"], "grafana"),
+            matched("GO-2024-0001", &["GHSA-aaaa-bbbb-cccc"], "p"),
+            matched("CVE-2024-90002", &["GHSA-2222-2222-2222", "GHSA-3333-3333-3333"], "q"),
+            matched("ALAS2023-2026-1234", &["CVE-2026-10001", "CVE-2026-10007"], "r"),
+        ]);
+        let made = api.post(&scans("1"), grype).await.ok(201);
+        assert_eq!(made["findings"], 5, "the two ids of one vulnerability are one finding");
+        let mut trivy = trivy('a', "2026-01-20T10:00:00Z", &[("CVE-2024-90009", "libc", "HIGH")]);
+        trivy["Results"][0]["Vulnerabilities"][0]["VendorIDs"] = json!(["DSA-5000-1", "RHSA-2021:1234"]);
+        api.post(&scans("1"), trivy).await.ok(201);
+        // Another report knows one of these by an id of its own alone.
+        let mut other: Value = serde_json::from_str(GRYPE).unwrap();
+        other["source"]["target"] = json!({ "repoDigests": [image('b')] });
+        other["matches"] = json!([matched("GHSA-2222-2222-2222", &[], "q")]);
+        api.post(&scans("2"), other).await.ok(201);
+        api.deployed("shop/prod", "1").await;
+        let ask = async |id: &str| {
+            let answer = api.get(&format!("/vulnerabilities/{id}")).await.ok(200);
+            let packages =
+                answer["targets"].as_array().unwrap().first().map_or(json!([]), |t| t["packages"].clone());
+            let packages = texts(&packages, "name").join(" ");
+            (packages, answer["releases"].as_array().unwrap().len())
+        };
+        for (id, packages, elsewhere) in [
+            ("CVE-2025-41115", "grafana", 0),
+            ("GHSA-W62R-7C53-FMC5", "grafana", 0),
+            ("GO-2025-4153", "grafana", 0),
+            ("GO-2024-0001", "p", 0),
+            ("GHSA-aaaa-bbbb-cccc", "p", 0),
+            ("CVE-2024-90002", "q", 1),
+            ("GHSA-2222-2222-2222", "q", 1),
+            ("GHSA-3333-3333-3333", "q", 0),
+            ("ALAS2023-2026-1234", "r", 0),
+            ("CVE-2026-10007", "r", 0),
+            ("CVE-2024-90009", "libc", 0),
+            ("DSA-5000-1", "libc", 0),
+            ("RHSA-2021:1234", "libc", 0),
+        ] {
+            assert_eq!(ask(id).await, (packages.to_owned(), elsewhere), "{id}");
+        }
+    }
+);
+
+db_test!(
+    async fn what_was_never_scanned_is_told_beside_every_answer(db: TestDb) {
+        let api = with_releases(&db, &[("1", 'a'), ("2", 'b'), ("3", 'c')]).await;
+        for (name, tier, rank) in
+            [("dev", "development", 1), ("prod", "production", 3), ("staging", "staging", 2)]
+        {
+            api.post("/environments", json!({ "name": name, "tier": tier, "rank": rank })).await.ok(201);
+        }
+        api.post(&scans("1"), trivy('a', "2026-01-20T10:00:00Z", &[("CVE-2026-1", "p", "LOW")]))
+            .await
+            .ok(201);
+        // A plain report names nothing that could be asked for.
+        api.post(&scans("2"), plain("snyk", "2026-01-20T10:00:00Z", 0)).await.ok(201);
+        for (target, version) in [("shop/dev", "2"), ("shop/prod", "3"), ("shop/staging", "1")] {
+            api.deployed(target, version).await;
+        }
+        for id in ["CVE-2021-44228", "CVE-2026-1"] {
+            let answer = api.get(&format!("/vulnerabilities/{id}")).await.ok(200);
+            assert_eq!(texts(&answer["unscanned"], "environment"), ["prod", "dev"], "{answer}");
+            assert_eq!(
+                (&answer["unscanned_count"], &answer["unscanned"][0]["version"]),
+                (&json!(2), &json!("3"))
+            );
+        }
+        let narrow = api.token(&[Scope::Read], None, Some(&["dev"])).await;
+        let answer = narrow.get("/vulnerabilities/CVE-2021-44228").await.ok(200);
+        assert_eq!(
+            (texts(&answer["unscanned"], "environment"), &answer["unscanned_count"]),
+            (vec!["dev"], &json!(1))
+        );
+        api.post(&scans("3"), trivy('c', "2026-01-20T10:00:00Z", &[])).await.ok(201);
+        api.delete("/environments/dev").await.ok(200);
+        let answer = api.get("/vulnerabilities/CVE-2021-44228").await.ok(200);
+        assert_eq!((&answer["unscanned"], &answer["unscanned_count"]), (&json!([]), &json!(0)));
+    }
+);
+
+db_test!(
+    async fn what_cannot_be_an_id_is_refused_unless_a_scanner_gave_it(db: TestDb) {
+        let api = with_releases(&db, &[("1", 'a')]).await;
+        api.post(&scans("1"), trivy('a', "2026-01-20T10:00:00Z", &[("CVE-7", "p", "LOW")])).await.ok(201);
+        api.get("/vulnerabilities/CVE-7").await.ok(200);
+        let long = "CVE-2021-".to_owned() + &"1".repeat(200);
+        for id in [
+            "CVE-2021",
+            "CVE-21-44228",
+            "CVE-2021-44x",
+            "GHSA-1234",
+            "log4j",
+            "44228",
+            "CVE%202021",
+            "x%27y1",
+            "%C3%A91",
+            &long,
+        ] {
+            let faults = api.get(&format!("/vulnerabilities/{id}")).await.faults();
+            assert_eq!(faults, [("/path/id".to_owned(), "invalid-vulnerability-id".to_owned())], "{id}");
+        }
+        for id in [
+            "CVE-2021-44228",
+            "cve-2021-44228",
+            "GHSA-jfh8-c2jp-5v3q",
+            "GO-2025-4153",
+            "RHSA-2021:5127",
+            "ALAS2-2021-1732",
+            "DSA-5000-1",
+            "SNYK-JS-LODASH-567746",
+            "TEMP-0841856-B18BAF",
+            "openSUSE-SU-2021:1234-1",
+            "RUSTSEC-2020-0071",
+            "MAL-2022-1",
+        ] {
+            api.get(&format!("/vulnerabilities/{id}")).await.ok(200);
+        }
     }
 );
 
@@ -79,13 +210,13 @@ db_test!(
         let api = with_releases(&db, &[("1", 'a'), ("2", 'b')]).await;
         let at = "2026-01-20T10:00:00Z";
         for (version, digit) in [("1", 'a'), ("2", 'b')] {
-            let report = trivy(digit, at, &[("CVE-1", "p", "HIGH")]);
+            let report = trivy(digit, at, &[("CVE-2026-0001", "p", "HIGH")]);
             api.post(&scans(version), report).await.ok(201);
         }
         api.deployed("shop/prod", "1").await;
         api.deployed("shop/dev", "1").await;
         let ask = async |api: Api| {
-            let answer = api.get("/vulnerabilities/CVE-1").await.ok(200);
+            let answer = api.get("/vulnerabilities/CVE-2026-0001").await.ok(200);
             let environments: BTreeSet<_> =
                 texts(&answer["targets"], "environment").into_iter().map(str::to_owned).collect();
             (environments.into_iter().collect::<Vec<_>>(), answer["releases"].as_array().unwrap().len())
@@ -122,9 +253,9 @@ db_test!(
         assert_eq!(newest(rule(&["trivy"], None), 50).await.as_deref(), Some("4"), "5 has no scan");
         assert_eq!(newest(rule(&["trivy"], Some(0)), 3).await, None, "as far as it looks");
         let artefact: String = row.try_get("", "artefact").unwrap();
-        let facts = scan::latest(&sql, service, &artefact).await.unwrap();
-        let facts: Vec<_> =
-            facts.iter().map(|(fact, _)| (fact.scanner.as_str(), fact.counts.critical)).collect();
+        let counting = scan::counting(&sql, service, &artefact).await.unwrap();
+        let facts: Vec<_> = counting.iter().map(|part| &part.fact).collect();
+        let facts: Vec<_> = facts.iter().map(|fact| (fact.scanner.as_str(), fact.counts.critical)).collect();
         assert_eq!(facts, [("grype", 1), ("trivy", 0)]);
         sql.close().await.unwrap();
     }

@@ -55,6 +55,8 @@ mod api_rights;
 #[cfg(test)]
 mod api_rollback;
 #[cfg(test)]
+mod api_scan_parts;
+#[cfg(test)]
 mod api_scans;
 #[cfg(test)]
 mod api_start;

@@ -24,7 +24,8 @@ use super::{
 pub enum ScanCommand {
     /// Put a report of Trivy or Grype on record, or one in the plain form.
     ///
-    /// The same report again is fine. Of each scanner, the report that was made last counts, whenever it arrives.
+    /// The same report again is fine. Of each scanner, platform and class of packages, the report that was made last counts,
+    /// whenever it arrives: reports of several platforms, or of one class each, stand beside each other.
     #[command(after_help = UPLOAD_EXAMPLES)]
     Upload(UploadArgs),
     /// List the scans of a release, newest first.
@@ -35,11 +36,12 @@ pub enum ScanCommand {
 /// The examples of `waybill scan upload --help`.
 pub const UPLOAD_EXAMPLES: &str = "\
 Examples:
-  trivy image --format json --output report.json registry.example.com/shop@sha256:…
+  trivy image --list-all-pkgs --format json --output report.json registry.example.com/shop@sha256:…
   waybill scan upload --service shop --version 1.4.2 report.json
   grype registry.example.com/shop@sha256:… --output json | waybill scan upload --service shop --version 1.4.2 -
 
-Where the release has an image, the report must name its digest; scanning by digest makes it so.";
+Where the release has an image, the report must name its digest; scanning by digest makes it so. A report that lists no
+packages, or is of secrets, configuration or licences alone, says nothing about vulnerabilities and is refused.";
 
 /// The examples of `waybill scan list --help`.
 pub const LIST_EXAMPLES: &str = "\
@@ -83,10 +85,28 @@ struct Scan {
     service: String,
     version: String,
     scanner: String,
+    #[serde(default)]
+    platform: Option<String>,
     scanned_at: DateTime<Utc>,
     counts: Counts,
     #[serde(default)]
+    parts: Vec<Part>,
+}
+
+/// A part of a scan, as far as the client shows it.
+#[derive(Debug, Clone, Deserialize)]
+struct Part {
+    class: String,
+    counts: Counts,
+    #[serde(default)]
     latest: bool,
+}
+
+impl Part {
+    /// What it is of, for people.
+    fn packages(&self) -> String {
+        plain(if self.class == "any" { "all" } else { &self.class }).into_owned()
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -131,12 +151,21 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 fn sentence(scan: &Scan) -> String {
     let Counts { critical, high, medium, low, unknown } = &scan.counts;
+    let classes = scan.parts.iter().map(Part::packages).collect::<Vec<_>>().join(" and ");
+    let platform = scan.platform.as_deref().map(|platform| format!(" for {}", plain(platform)));
+    let old: Vec<_> = scan.parts.iter().filter(|part| !part.latest).map(Part::packages).collect();
+    let later = match old.len() {
+        0 => String::new(),
+        of if of == scan.parts.len() => "; a later scan counts".to_owned(),
+        _ => format!("; of {} a later scan counts", old.join(" and ")),
+    };
     format!(
-        "{} {}: {} found {critical} critical, {high} high, {medium} medium, {low} low, {unknown} unknown{}",
+        "{} {}: {} found {critical} critical, {high} high, {medium} medium, {low} low, {unknown} unknown in {classes} \
+         packages{}{later}",
         plain(&scan.service),
         plain(&scan.version),
         plain(&scan.scanner),
-        if scan.latest { "" } else { "; a later scan counts" },
+        platform.unwrap_or_default(),
     )
 }
 
@@ -152,23 +181,40 @@ async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
         output::say("No scans.");
         return Ok(Exit::DONE);
     }
-    let header =
-        ["SCANNED (UTC)", "SCANNER", "VERSION", "CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN", "COUNTS"];
-    let rows: Vec<_> = scans.iter().map(row).collect();
+    let header = [
+        "SCANNED (UTC)",
+        "SCANNER",
+        "VERSION",
+        "PLATFORM",
+        "PACKAGES",
+        "CRITICAL",
+        "HIGH",
+        "MEDIUM",
+        "LOW",
+        "UNKNOWN",
+        "COUNTS",
+    ];
+    let rows: Vec<_> = scans.iter().flat_map(rows).collect();
     output::print(output::table(&header.map(str::to_owned), &rows, output::width()))?;
     Ok(Exit::DONE)
 }
 
-fn row(scan: &Scan) -> Vec<String> {
-    let Counts { critical, high, medium, low, unknown } = &scan.counts;
-    let mut cells = vec![
-        scan.scanned_at.format("%Y-%m-%d %H:%M:%S").to_string(),
-        plain(&scan.scanner).into_owned(),
-        plain(&scan.version).into_owned(),
-    ];
-    cells.extend([critical, high, medium, low, unknown].map(ToString::to_string));
-    cells.push(if scan.latest { "yes" } else { "no" }.to_owned());
-    cells
+/// A row for each part: each counts on its own.
+fn rows(scan: &Scan) -> Vec<Vec<String>> {
+    let row = |part: &Part| {
+        let Counts { critical, high, medium, low, unknown } = &part.counts;
+        let mut cells = vec![
+            scan.scanned_at.format("%Y-%m-%d %H:%M:%S").to_string(),
+            plain(&scan.scanner).into_owned(),
+            plain(&scan.version).into_owned(),
+            plain(scan.platform.as_deref().unwrap_or("-")).into_owned(),
+            part.packages(),
+        ];
+        cells.extend([critical, high, medium, low, unknown].map(ToString::to_string));
+        cells.push(if part.latest { "yes" } else { "no" }.to_owned());
+        cells
+    };
+    scan.parts.iter().map(row).collect()
 }
 
 #[cfg(test)]
@@ -176,14 +222,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scan_is_told_in_one_line_and_listed_in_one_row() {
-        let value = json!({"service": "shop", "version": "1.4.2", "scanner": "trivy", "latest": false, "new_field": 1,
-            "scanned_at": "2026-01-20T08:30:15.123456Z", "counts": {"critical": 1, "high": 2, "low": 4}});
+    fn a_scan_is_told_in_one_line_and_listed_by_its_parts() {
+        let mut value = json!({"service": "shop", "version": "1.4.2", "scanner": "trivy", "platform": "linux/arm64",
+            "scanned_at": "2026-01-20T08:30:15.123456Z", "counts": {"critical": 1, "high": 2, "low": 4}, "new_field": 1,
+            "parts": [{"class": "language", "counts": {"high": 2}, "latest": true},
+                {"class": "os", "counts": {"critical": 1, "low": 4}, "latest": false}]});
         let Ok(scan) = Scan::deserialize(&value) else { unreachable!("the scan is whole") };
+        let found = "shop 1.4.2: trivy found 1 critical, 2 high, 0 medium, 4 low, 0 unknown";
         assert_eq!(
             sentence(&scan),
-            "shop 1.4.2: trivy found 1 critical, 2 high, 0 medium, 4 low, 0 unknown; a later scan counts"
+            format!("{found} in language and os packages for linux/arm64; of os a later scan counts")
         );
-        assert_eq!(row(&scan), ["2026-01-20 08:30:15", "trivy", "1.4.2", "1", "2", "0", "4", "0", "no"]);
+        let cells = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
+        let expected = [
+            cells("2026-01-20 08:30:15|trivy|1.4.2|linux/arm64|language|0|2|0|0|0|yes"),
+            cells("2026-01-20 08:30:15|trivy|1.4.2|linux/arm64|os|1|0|0|4|0|no"),
+        ];
+        assert_eq!(rows(&scan), expected);
+        value["platform"] = json!(null);
+        value["parts"] = json!([{"class": "any", "counts": {}, "latest": false}]);
+        let Ok(scan) = Scan::deserialize(&value) else { unreachable!("the scan is whole") };
+        assert_eq!(sentence(&scan), format!("{found} in all packages; a later scan counts"));
     }
 }

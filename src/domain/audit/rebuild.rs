@@ -264,7 +264,12 @@ impl Told {
 
     fn scan(&mut self, event: &Event, data: &Value) {
         self.made_by(event);
-        self.copy(data, &["format", "scanned_at", "counts"]);
+        self.copy(data, &["format", "platform", "scanned_at", "counts"]);
+        for part in data.get("parts").and_then(Value::as_array).into_iter().flatten() {
+            if let Some(class) = part.get("class").and_then(Value::as_str) {
+                self.carry(class, part.get("counts"));
+            }
+        }
         // One that counted at first may have been superseded since; one that did not never counts.
         self.carry("latest", data.get("latest").filter(|latest| **latest == Value::Bool(false)));
     }

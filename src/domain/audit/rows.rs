@@ -186,10 +186,12 @@ impl From<&Token> for Row {
 impl From<&(String, Scan)> for Row {
     fn from((service, row): &(String, Scan)) -> Self {
         let members = json!({
-            "format": row.format, "scanned_at": row.scanned_at, "counts": row.counts, "latest": row.latest,
-            "actor": row.actor,
+            "format": row.format, "platform": row.platform, "scanned_at": row.scanned_at, "counts": row.counts(),
+            "latest": row.latest(), "actor": row.actor,
         });
         let (version, scanner) = (row.version.clone(), row.scanner.clone());
-        Self::new(Key::Scan(service.clone(), version, scanner, row.created_at), members)
+        let mut told = Self::new(Key::Scan(service.clone(), version, scanner, row.created_at), members);
+        told.members.extend(row.parts.iter().map(|part| (part.class.to_string(), json!(part.counts))));
+        told
     }
 }

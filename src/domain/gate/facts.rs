@@ -10,7 +10,7 @@ use crate::domain::{
     actor::Actor,
     environment::Lockdown,
     person::Person,
-    vocabulary::{Kind, Severity, Voice},
+    vocabulary::{Kind, PackageClass, Severity, Voice},
 };
 
 /// Everything the rules look at. What a rule that is off would look at is not loaded.
@@ -50,7 +50,7 @@ pub struct Facts {
     pub initiator: Initiator,
     /// When the artefact was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
-    /// The latest scan of the artefact by each scanner.
+    /// What counts of the scans of the artefact: of each scanner the latest of each platform and class of packages.
     pub scans: Vec<ScanFact>,
     /// The newest release of the service that is within the vulnerability budget; looked for when this one is not.
     pub within_budget: Option<String>,
@@ -217,20 +217,35 @@ pub fn told(decision: Voice, comment: Option<&str>) -> Option<String> {
     Some(cut.map_or_else(|| comment.to_owned(), |cut| format!("{cut}…")))
 }
 
-/// What the rules know of a scan.
+/// What the rules know of a part of a scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanFact {
     /// The scan.
     pub id: Uuid,
     /// Who made it.
     pub scanner: String,
+    /// The platform of the image that it is of; none where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The packages that it is of.
+    #[serde(default = "any_class", skip_serializing_if = "is_any")]
+    pub class: PackageClass,
     /// When.
     pub scanned_at: DateTime<Utc>,
     /// What it found.
     pub counts: Counts,
 }
 
-/// How many vulnerabilities of each severity a scan found, each counted once for each package.
+fn any_class() -> PackageClass {
+    PackageClass::Any
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_any(class: &PackageClass) -> bool {
+    *class == PackageClass::Any
+}
+
+/// How many vulnerabilities of each severity a scan found, each counted once for each version of a package.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Critical ones.
@@ -246,6 +261,29 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Of each severity as many as `counted` makes of both.
+    fn with(self, other: Self, counted: impl Fn(u32, u32) -> u32) -> Self {
+        Self {
+            critical: counted(self.critical, other.critical),
+            high: counted(self.high, other.high),
+            medium: counted(self.medium, other.medium),
+            low: counted(self.low, other.low),
+            unknown: counted(self.unknown, other.unknown),
+        }
+    }
+
+    /// As many as both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.with(other, u32::saturating_add)
+    }
+
+    /// As many as the one that has more.
+    #[must_use]
+    pub fn or_more(self, other: Self) -> Self {
+        self.with(other, u32::max)
+    }
+
     /// How many of this severity.
     pub fn of(&self, severity: Severity) -> u32 {
         match severity {

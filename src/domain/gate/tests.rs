@@ -13,7 +13,7 @@ use crate::domain::{
     actor::Actor,
     environment::Lockdown,
     policy::*,
-    vocabulary::{Kind, Require, Voice},
+    vocabulary::{Kind, PackageClass, Require, Voice},
 };
 
 const PEOPLE: [&str; 4] = ["ada", "bob", "cleo", "dan"];
@@ -108,11 +108,15 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn scan()(scanner in select(vec!["trivy", "grype", "other"]), scanned_at in past(), critical in 0_u32..4, high in 0_u32..4)
+    fn scan()(
+        scanner in select(vec!["trivy", "grype", "other"]), platform in prop::option::of(select(vec!["linux/amd64", "linux/arm64"])),
+        class in select(PackageClass::ALL), scanned_at in past(), critical in 0_u32..4, high in 0_u32..4
+    )
         -> ScanFact
     {
         let counts = Counts { critical, high, ..Counts::default() };
-        ScanFact { id: Uuid::nil(), scanner: scanner.to_owned(), scanned_at, counts }
+        let platform = platform.map(str::to_owned);
+        ScanFact { id: Uuid::nil(), scanner: scanner.to_owned(), platform, class, scanned_at, counts }
     }
 }
 

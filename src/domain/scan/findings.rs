@@ -1,45 +1,55 @@
-//! Findings: what a report names, once for each vulnerability and package.
+//! Findings: what a report names, once for each vulnerability in a version of a package.
 //!
-//! Neither the order nor the repetition of what a report says changes the outcome: the worst severity wins, versions
-//! are kept in their order.
+//! Neither the order nor the repetition of what a report says changes the outcome: the worst severity wins, names and
+//! versions are kept in their order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::{fault::Faults, gate::facts::Counts, vocabulary::Severity};
+use crate::domain::{
+    fault::Faults,
+    gate::facts::Counts,
+    vocabulary::{PackageClass, Severity},
+};
 
 /// The most findings that one scan may have.
 pub const FINDINGS_MAX: usize = 20_000;
 /// The longest id of a vulnerability, in characters.
 pub const ID_MAX: usize = 128;
-/// The longest name of a package, and the longest version that is kept, in characters.
+/// The longest name of a package, and the longest list of versions that is kept, in characters.
 const PACKAGE_MAX: usize = 300;
-/// So many CVEs may one advisory stand for.
-const CVES_MAX: usize = 100;
-/// How many versions of one package are kept.
+/// The longest version that is kept, in characters: it tells findings apart, and an index has room for so much.
+const VERSION_MAX: usize = 100;
+/// So many CVEs may one advisory stand for, and so many other names may a vulnerability have in one report.
+const NAMES_MAX: usize = 100;
+/// How many names beside their own the vulnerabilities of one report may have.
+const ALIASES_MAX: usize = 60_000;
+/// How many versions that mend a finding are kept.
 const VERSIONS_MAX: usize = 20;
 /// How many faults of one report are named.
 const FAULTS_MAX: usize = 50;
 
-/// A vulnerability in a package.
+/// A vulnerability in a version of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The vulnerability: its CVE where it has one.
     pub vulnerability: String,
-    /// Another id that the report gives it.
-    pub alias: Option<String>,
+    /// The other ids that the report gives it.
+    pub aliases: BTreeSet<String>,
     /// The package.
     pub package: String,
+    /// The version of the package that was found.
+    pub installed_version: Option<String>,
     /// How bad it is.
     pub severity: Severity,
-    /// The versions of the package that were found.
-    pub installed_version: Option<String>,
     /// The versions in which it is mended.
     pub fixed_version: Option<String>,
 }
 
 /// What a report says of one vulnerability in one package.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Said<'a> {
+    /// The packages that this one is among.
+    pub class: PackageClass,
     /// The id of the vulnerability.
     pub id: Option<&'a str>,
     /// Its other ids.
@@ -48,6 +58,8 @@ pub(super) struct Said<'a> {
     pub package: Option<&'a str>,
     /// The severity, as the tool writes it.
     pub severity: Option<&'a str>,
+    /// The worst that others say whom the tool quotes, for when it gives none of its own.
+    pub quoted: Option<Severity>,
     /// The version that was found.
     pub installed: Option<&'a str>,
     /// The versions in which it is mended.
@@ -64,17 +76,21 @@ pub(super) struct Places {
     pub severity: &'static str,
 }
 
+/// What tells findings apart: the packages it is among, the vulnerability, the package and its version.
+type Key = (PackageClass, String, String, Option<String>);
+
 struct Kept {
-    alias: Option<String>,
     severity: Severity,
-    installed: BTreeSet<String>,
     fixed: BTreeSet<String>,
 }
 
 /// Collects the findings of a report, and its faults.
 #[derive(Default)]
 pub(super) struct Findings {
-    kept: BTreeMap<(String, String), Kept>,
+    kept: BTreeMap<Key, Kept>,
+    /// The other names of each vulnerability.
+    aliases: BTreeMap<String, BTreeSet<String>>,
+    count_of_aliases: usize,
     faults: Faults,
     found_faults: usize,
     too_many: bool,
@@ -89,11 +105,18 @@ impl Findings {
         }
     }
 
+    /// Notes that what lies at this pointer is of the wrong type.
+    pub(super) fn wrong(&mut self, pointer: &str, what: &'static str) {
+        self.fault(pointer, "type", format!("must be {what}"));
+    }
+
     /// Takes a finding, which lies at this pointer.
     pub(super) fn add(&mut self, said: &Said<'_>, pointer: &str, places: &Places) {
         let id = self.name(said.id, ID_MAX, || format!("{pointer}/{}", places.id));
         let package = self.name(said.package, PACKAGE_MAX, || format!("{pointer}/{}", places.package));
         let severity = severity(said.severity.unwrap_or_default());
+        let severity =
+            severity.map(|own| if own == Severity::Unknown { said.quoted.unwrap_or(own) } else { own });
         if severity.is_none() {
             let words = "critical, high, medium, low, negligible or unknown";
             self.fault(
@@ -103,26 +126,36 @@ impl Findings {
             );
         }
         let (Some(id), Some(package), Some(severity)) = (id, package, severity) else { return };
-        let (mut installed, mut fixed) = (BTreeSet::new(), BTreeSet::new());
-        keep(&mut installed, said.installed);
+        let version =
+            said.installed.map(|version| cut(version, VERSION_MAX)).filter(|version| !version.is_empty());
+        let mut fixed = BTreeSet::new();
         keep(&mut fixed, said.fixed.iter().map(String::as_str));
-        for (vulnerability, alias) in names(&id, &said.others) {
-            let key = (vulnerability, package.clone());
+        for (vulnerability, aliases) in names(&id, &said.others) {
+            let key = (said.class, vulnerability.clone(), package.clone(), version.clone());
             if self.kept.len() >= FINDINGS_MAX && !self.kept.contains_key(&key) {
                 self.too_many = true;
                 return;
             }
-            let kept = self.kept.entry(key).or_insert_with(|| Kept {
-                alias: alias.clone(),
-                severity,
-                installed: BTreeSet::new(),
-                fixed: BTreeSet::new(),
-            });
+            let kept = self.kept.entry(key).or_insert_with(|| Kept { severity, fixed: BTreeSet::new() });
             kept.severity = kept.severity.min(severity);
-            kept.alias = [kept.alias.take(), alias].into_iter().flatten().min();
-            keep(&mut kept.installed, installed.iter().map(String::as_str));
             keep(&mut kept.fixed, fixed.iter().map(String::as_str));
+            self.call(vulnerability, aliases);
         }
+    }
+
+    /// Keeps the first names that a vulnerability has beside its own, whatever order they come in.
+    fn call(&mut self, vulnerability: String, aliases: BTreeSet<String>) {
+        if aliases.is_empty() {
+            return;
+        }
+        let kept = self.aliases.entry(vulnerability).or_default();
+        let before = kept.len();
+        kept.extend(aliases);
+        while kept.len() > NAMES_MAX {
+            kept.pop_last();
+        }
+        self.count_of_aliases += kept.len() - before;
+        self.too_many |= self.count_of_aliases > ALIASES_MAX;
     }
 
     fn name(&mut self, text: Option<&str>, max: usize, pointer: impl Fn() -> String) -> Option<String> {
@@ -141,26 +174,27 @@ impl Findings {
         Some(text.to_owned())
     }
 
-    /// The findings, in order, unless there was any fault; `list` is where they lie in the report.
-    pub(super) fn finish(mut self, list: &str) -> Result<Vec<Finding>, Faults> {
+    /// The findings of each class of packages, in order, unless there was any fault; `list` is where they lie in the report.
+    pub(super) fn finish(mut self, list: &str) -> Result<BTreeMap<PackageClass, Vec<Finding>>, Faults> {
         if self.too_many {
-            let detail =
-                format!("must name at most {FINDINGS_MAX} vulnerabilities, counted for each package");
-            self.found_faults += 1;
-            self.faults.add(list, "too-many", detail);
+            let detail = format!(
+                "must name at most {FINDINGS_MAX} vulnerabilities, counted for each version of each package, and at most \
+                 {ALIASES_MAX} other names of them"
+            );
+            self.fault(list, "too-many", detail);
         }
         if self.found_faults > 0 {
             return Err(self.faults);
         }
-        let finding = |((vulnerability, package), kept): ((String, String), Kept)| Finding {
-            vulnerability,
-            alias: kept.alias,
-            package,
-            severity: kept.severity,
-            installed_version: joined(&kept.installed),
-            fixed_version: joined(&kept.fixed),
-        };
-        Ok(self.kept.into_iter().map(finding).collect())
+        let mut findings: BTreeMap<PackageClass, Vec<Finding>> = BTreeMap::new();
+        for ((class, vulnerability, package, installed_version), Kept { severity, fixed }) in self.kept {
+            let aliases = self.aliases.get(&vulnerability).cloned().unwrap_or_default();
+            let fixed_version = joined(&fixed);
+            let finding =
+                Finding { vulnerability, aliases, package, installed_version, severity, fixed_version };
+            findings.entry(class).or_default().push(finding);
+        }
+        Ok(findings)
     }
 }
 
@@ -182,7 +216,7 @@ pub fn counts(findings: &[Finding]) -> Counts {
 
 /// The severity that a tool's word stands for; none for a word that no tool is known to write, because what it means for
 /// a budget is anybody's guess.
-fn severity(word: &str) -> Option<Severity> {
+pub(super) fn severity(word: &str) -> Option<Severity> {
     Some(match word.to_ascii_lowercase().as_str() {
         "critical" => Severity::Critical,
         "high" => Severity::High,
@@ -207,24 +241,53 @@ pub fn spelled(id: &str) -> String {
     }
 }
 
-/// The names of a vulnerability, each with its alias. An advisory that stands for CVEs counts as each of them, as it
-/// does in reports that name the CVEs: people ask for those, and so what two tools call by two names is one.
-fn names(id: &str, others: &[String]) -> Vec<(String, Option<String>)> {
-    let id = spelled(id);
-    let fits = |other: &String| !other.chars().any(char::is_control) && other.chars().count() <= ID_MAX;
-    let others: BTreeSet<String> = others.iter().map(|other| spelled(other)).filter(fits).collect();
-    let of_kind = |kind: &'static str| others.iter().filter(move |other| other.starts_with(kind)).cloned();
-    if id.starts_with("CVE-") {
-        return vec![(id, of_kind("GHSA-").next())];
+/// Whether a vulnerability can have this id at all: a word and a number with a hyphen between, as databases give them. A CVE and a GHSA
+/// have the form that theirs gives them.
+pub fn can_be_id(id: &str) -> bool {
+    let digits = |text: &str, counts: std::ops::RangeInclusive<usize>| {
+        counts.contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
+    };
+    if let Some(rest) = id.strip_prefix("CVE-") {
+        return rest
+            .split_once('-')
+            .is_some_and(|(year, number)| digits(year, 4..=4) && digits(number, 4..=19));
     }
-    let cves: Vec<_> = of_kind("CVE-").map(|cve| (cve, Some(id.clone()))).take(CVES_MAX).collect();
-    if cves.is_empty() { vec![(id, None)] } else { cves }
+    if let Some(rest) = id.strip_prefix("GHSA-") {
+        let group = |group: &str| group.len() == 4 && group.chars().all(|c| c.is_ascii_alphanumeric());
+        return rest.split('-').count() == 3 && rest.split('-').all(group);
+    }
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
+    id.len() <= ID_MAX
+        && id.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && id.chars().all(inner)
+        && id.contains('-')
+        && id.contains(|c: char| c.is_ascii_digit())
+        && id.contains(|c: char| c.is_ascii_alphabetic())
 }
 
-/// Keeps the first versions in their order, whatever order they come in: no more than can be shown.
+/// The names of a vulnerability, each with its other ones. An advisory that stands for CVEs counts as each of them, as it
+/// does in reports that name the CVEs: people ask for those, and so what two tools call by two names is one.
+fn names(id: &str, others: &[String]) -> Vec<(String, BTreeSet<String>)> {
+    let id = spelled(id);
+    let fits = |other: &String| {
+        !other.is_empty() && !other.chars().any(char::is_control) && other.chars().count() <= ID_MAX
+    };
+    let others: BTreeSet<String> = others.iter().map(|other| spelled(other.trim())).filter(fits).collect();
+    let is_cve = |name: &String| name.starts_with("CVE-");
+    let cves: Vec<&String> = others.iter().filter(|other| is_cve(other)).take(NAMES_MAX).collect();
+    if is_cve(&id) || cves.is_empty() {
+        let others = others.into_iter().filter(|other| *other != id).take(NAMES_MAX).collect();
+        return vec![(id, others)];
+    }
+    let advisories = others.iter().filter(|other| !is_cve(other)).take(NAMES_MAX);
+    let advisories: BTreeSet<String> = advisories.cloned().chain([id]).collect();
+    cves.into_iter().map(|cve| (cve.clone(), advisories.clone())).collect()
+}
+
+/// Keeps the first versions that mend a finding, whatever order they come in: no more than can be shown.
 fn keep<'a>(versions: &mut BTreeSet<String>, more: impl IntoIterator<Item = &'a str>) {
     for version in more {
-        let version: String = version.chars().filter(|c| !c.is_control()).take(PACKAGE_MAX).collect();
+        let version = cut(version, PACKAGE_MAX);
         if version.is_empty() || !versions.insert(version) {
             continue;
         }
@@ -232,6 +295,10 @@ fn keep<'a>(versions: &mut BTreeSet<String>, more: impl IntoIterator<Item = &'a 
             versions.pop_last();
         }
     }
+}
+
+fn cut(text: &str, max: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(max).collect()
 }
 
 fn chars_but_last(versions: &BTreeSet<String>) -> usize {

@@ -117,6 +117,19 @@ impl<T: Shape> Shape for Vec<Given<T>> {
     }
 }
 
+/// A table of numbers, without what is none: its first entries.
+impl Shape for Vec<u64> {
+    const WHAT: &'static str = "an object of numbers";
+
+    fn of_members<'de, A: MapAccess<'de>>(mut members: A) -> Result<Option<Self>, A::Error> {
+        let mut numbers = Self::new();
+        while let Some((IgnoredAny, number)) = members.next_entry::<IgnoredAny, Given<u64>>()? {
+            numbers.extend(number.right().filter(|_| numbers.len() < LIST_MAX));
+        }
+        Ok(Some(numbers))
+    }
+}
+
 /// An object with the members of `T`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Object<T>(pub(super) T);

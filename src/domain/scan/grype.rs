@@ -1,12 +1,17 @@
 //! Reports as Grype writes them: `grype --output json`.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 
-use crate::domain::scan::{
-    Subject, digest_of,
-    findings::{Findings, Places, Said},
-    given::{Given, Object},
-    walk::{Step, walk},
+use crate::domain::{
+    scan::{
+        Subject, digest_of,
+        findings::{Findings, Places, Said, severity},
+        given::{Given, Object},
+        platform::platform,
+        walk::{Sink, Step, walk},
+    },
+    vocabulary::{PackageClass, Severity},
 };
 
 /// What was scanned.
@@ -23,6 +28,19 @@ struct Target {
     user_input: Given<String>,
     manifest_digest: Given<String>,
     repo_digests: Given<Vec<Given<String>>>,
+    os: Given<String>,
+    architecture: Given<String>,
+    variant: Given<String>,
+    config: Given<String>,
+}
+
+/// The image's own configuration.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    os: Given<String>,
+    architecture: Given<String>,
+    variant: Given<String>,
 }
 
 /// Which Grype it was, and when.
@@ -59,6 +77,7 @@ struct Fix {
 #[serde(default)]
 struct Related {
     id: Given<String>,
+    severity: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,36 +88,60 @@ struct Artifact {
 }
 
 /// Where the findings are.
-pub(super) const FINDINGS: &str = "/matches";
+pub(super) const MATCHES: &str = "/matches";
 const STEPS: &[Step] = &[Step::Member("matches"), Step::Items];
 const PLACES: Places =
     Places { id: "vulnerability/id", package: "artifact/name", severity: "vulnerability/severity" };
 
 /// Reads the findings.
 pub(super) fn findings(report: &[u8], findings: &mut Findings) -> Result<(), serde_json::Error> {
-    walk(report, STEPS, take, findings)
+    walk(report, STEPS, findings)
 }
 
-fn take(found: Match, pointer: &str, findings: &mut Findings) {
-    let Object(vulnerability) = found.vulnerability.right().unwrap_or_default();
-    let Object(artifact) = found.artifact.right().unwrap_or_default();
-    let related = found.related_vulnerabilities.values();
-    let severity =
-        if vulnerability.severity == Given::Wrong { Some("?") } else { vulnerability.severity.text() };
-    let said = Said {
-        id: vulnerability.id.text(),
-        others: related.filter_map(|Object(related)| related.id.right()).collect(),
-        package: artifact.name.text(),
-        severity,
-        installed: artifact.version.text(),
-        fixed: vulnerability.fix.right().unwrap_or_default().0.versions.values().collect(),
-    };
-    findings.add(&said, pointer, &PLACES);
+impl Sink<Match> for Findings {
+    fn take(&mut self, found: Match, pointer: &str) {
+        let Object(vulnerability) = found.vulnerability.right().unwrap_or_default();
+        let Object(artifact) = found.artifact.right().unwrap_or_default();
+        let related: Vec<Related> =
+            found.related_vulnerabilities.values().map(|Object(related)| related).collect();
+        let quoted = related.iter().filter_map(|related| severity(related.severity.text()?));
+        let quoted = quoted.filter(|severity| *severity != Severity::Unknown).min();
+        let own = &vulnerability.severity;
+        let said = Said {
+            class: PackageClass::All,
+            id: vulnerability.id.text(),
+            severity: if *own == Given::Wrong { Some("?") } else { own.text() },
+            quoted,
+            others: related.into_iter().filter_map(|related| related.id.right()).collect(),
+            package: artifact.name.text(),
+            installed: artifact.version.text(),
+            fixed: vulnerability.fix.right().unwrap_or_default().0.versions.values().collect(),
+        };
+        self.add(&said, pointer, &PLACES);
+    }
+
+    fn wrong(&mut self, pointer: &str, what: &'static str) {
+        Self::wrong(self, pointer, what);
+    }
+}
+
+impl Source {
+    /// The platform that the image is for: as the report has it, or in older ones the image's own configuration.
+    pub(super) fn platform(&self) -> Option<String> {
+        let Given::Right(Object(target)) = &self.target else { return None };
+        let configured = || {
+            let bytes = BASE64_STANDARD.decode(target.config.text()?).ok()?;
+            let Config { os, architecture, variant } = serde_json::from_slice(&bytes).ok()?;
+            platform(os.text(), architecture.text(), variant.text())
+        };
+        let told = platform(target.os.text(), target.architecture.text(), target.variant.text());
+        told.or_else(configured)
+    }
 }
 
 /// What the report is of.
-pub(super) fn subject(source: Given<Object<Source>>) -> Subject {
-    let target = source.right().unwrap_or_default().0.target;
+pub(super) fn subject(source: Source) -> Subject {
+    let target = source.target;
     let remedy = "names no image by its digest, and the release has one; scan the image by its digest, as in `grype \
                   REPOSITORY@sha256:… --output json`";
     let Given::Right(Object(target)) = target else {

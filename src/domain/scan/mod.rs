@@ -5,12 +5,14 @@
 mod findings;
 mod given;
 mod grype;
+mod part;
 mod plain;
+mod platform;
 mod room;
 mod trivy;
 mod walk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::{Deserialize, de::IgnoredAny};
@@ -21,8 +23,9 @@ use self::{
     given::{Given, Object},
 };
 pub use self::{
-    findings::{FINDINGS_MAX, Finding, ID_MAX, counts, spelled},
-    room::{Full, room},
+    findings::{FINDINGS_MAX, Finding, ID_MAX, can_be_id, counts, spelled},
+    part::{Filed, Part, Place, file},
+    room::{Full, Held, room},
 };
 use crate::domain::{
     actor::Actor,
@@ -34,7 +37,7 @@ use crate::domain::{
     moment::is_ahead,
     policy::VulnerabilitiesRule,
     text::Image,
-    vocabulary::{ScanFormat, Severity},
+    vocabulary::{PackageClass, ScanFormat, Severity, Tier},
 };
 
 /// How old a report may be: ten years.
@@ -57,18 +60,38 @@ pub struct Scan {
     pub scanner: String,
     /// In which form it came.
     pub format: ScanFormat,
+    /// The platform of the image that it is of; none where its report does not tell.
+    pub platform: Option<String>,
     /// When it was made.
     pub scanned_at: DateTime<Utc>,
-    /// How many vulnerabilities it found.
-    pub counts: Counts,
-    /// How many findings are kept of it.
-    pub findings: u32,
-    /// Whether it is the one of its scanner that counts.
-    pub latest: bool,
+    /// What it is of, by class.
+    pub parts: Vec<Part>,
     /// Who put it on record.
     pub actor: Actor,
     /// When.
     pub created_at: DateTime<Utc>,
+}
+
+impl Scan {
+    /// How many vulnerabilities it found.
+    pub fn counts(&self) -> Counts {
+        self.parts.iter().fold(Counts::default(), |sum, part| sum.plus(part.counts))
+    }
+
+    /// What its part of this class is of.
+    pub fn place(&self, class: PackageClass) -> Place {
+        Place { format: self.format, platform: self.platform.clone(), class, scanned_at: self.scanned_at }
+    }
+
+    /// How many findings are kept of it.
+    pub fn findings(&self) -> u32 {
+        self.parts.iter().map(|part| part.findings).sum()
+    }
+
+    /// Whether any of it counts.
+    pub fn latest(&self) -> bool {
+        self.parts.iter().any(|part| part.latest)
+    }
 }
 
 /// A report, read and in order.
@@ -82,9 +105,20 @@ pub struct Report {
     pub scanned_at: Option<DateTime<Utc>>,
     /// What it is of.
     pub subject: Subject,
-    /// How many vulnerabilities it found.
+    /// The platform of the image, if it says so.
+    pub platform: Option<String>,
+    /// What it found, for each class of packages that it is of.
+    pub parts: Vec<ReportPart>,
+}
+
+/// What a report found in packages of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportPart {
+    /// The packages.
+    pub class: PackageClass,
+    /// How many vulnerabilities.
     pub counts: Counts,
-    /// What it found, once for each vulnerability and package; nothing in a plain report.
+    /// Which, once for each version of each package; nothing in a plain report.
     pub findings: Vec<Finding>,
 }
 
@@ -159,6 +193,30 @@ pub struct Exposure {
     pub releases: Vec<ExposedRelease>,
     /// Whether there are more such releases than these.
     pub more_releases: bool,
+    /// The targets of which nobody can tell: no scan that names vulnerabilities has looked at what is current there.
+    /// Those of production first.
+    pub unscanned: Vec<UnscannedTarget>,
+    /// How many such targets there are.
+    pub unscanned_count: u64,
+}
+
+/// A target whose current release was never looked at by a scanner that names what it finds.
+#[derive(Clone, Debug)]
+pub struct UnscannedTarget {
+    /// The service.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// The environment's tier.
+    pub tier: Tier,
+    /// The release's version.
+    pub version: String,
+    /// Its image.
+    pub image: Option<String>,
+    /// The deployment that put it there.
+    pub deployment_id: Uuid,
+    /// Since when it is there.
+    pub since: DateTime<Utc>,
 }
 
 /// A target with a release that has a vulnerability.
@@ -191,7 +249,7 @@ pub struct ExposedTarget {
 pub struct ExposedPackage {
     /// Its name.
     pub name: String,
-    /// The versions that were found.
+    /// The version that was found.
     pub installed_version: Option<String>,
     /// The versions in which it is mended.
     pub fixed_version: Option<String>,
@@ -214,7 +272,7 @@ pub struct ExposedRelease {
 
 /// Whether nothing in the latest scans of a release is over the budget, and at least one of them counts.
 pub fn within(rule: &VulnerabilitiesRule, scans: &[ScanFact]) -> bool {
-    rules::accepted(rule, scans).next().is_some() && rules::over(rule, scans).next().is_none()
+    rules::accepted(rule, scans).next().is_some() && rules::over(rule, scans).is_empty()
 }
 
 /// Why a report could not be read.
@@ -288,34 +346,66 @@ fn read_trivy(head: Head, report: &[u8]) -> Result<Report, Unreadable> {
         faults.add("/SchemaVersion", "unknown-value", "must be 2; use Trivy 0.20 or newer");
     }
     let scanned_at = moment(head.created_at, "/CreatedAt", &mut faults);
+    let results = trivy::Results::read(report)?;
     let mut found = Findings::default();
-    trivy::findings(report, &mut found)?;
-    let findings = found.finish(trivy::FINDINGS).map_err(|inner| faults.nest("", inner)).ok();
-    let report = findings.map(|findings| Report {
+    trivy::findings(report, &results, &mut found)?;
+    let findings = found.finish(trivy::RESULTS).map_err(|inner| faults.nest("", inner)).ok();
+    let Object(metadata) = head.metadata.right().unwrap_or_default();
+    let mut covered = results.covered();
+    if metadata.is_empty() {
+        covered.insert(PackageClass::All);
+    }
+    let parts = findings.map(|findings| parts(&covered, findings)).filter(|parts| {
+        if parts.is_empty() {
+            let (code, detail) = results.why_nothing();
+            faults.add(trivy::RESULTS, code, detail);
+        }
+        !parts.is_empty()
+    });
+    let report = parts.map(|parts| Report {
         format: ScanFormat::Trivy,
         scanner: "trivy".to_owned(),
         scanned_at,
-        subject: trivy::subject(&head.artifact_name, &head.artifact_type, head.metadata),
-        counts: counts(&findings),
-        findings,
+        platform: metadata.platform(),
+        subject: trivy::subject(&head.artifact_name, &head.artifact_type, metadata),
+        parts,
     });
     faults.finish(report).map_err(Unreadable::Faulty)
 }
 
+/// What was found in each class of packages that was looked at, or in which anything was found.
+fn parts(
+    covered: &BTreeSet<PackageClass>,
+    mut findings: BTreeMap<PackageClass, Vec<Finding>>,
+) -> Vec<ReportPart> {
+    for class in covered {
+        findings.entry(*class).or_default();
+    }
+    let part =
+        |(class, findings): (_, Vec<Finding>)| ReportPart { class, counts: counts(&findings), findings };
+    findings.into_iter().map(part).collect()
+}
+
 fn read_grype(head: Head, report: &[u8]) -> Result<Report, Unreadable> {
     let mut faults = Faults::default();
+    if head.matches.is_none() {
+        let detail = "is required: without it nobody can tell whether anything was found; use what `grype --output json` \
+                      writes, as it is";
+        faults.add(grype::MATCHES, "required", detail);
+    }
     let Object(descriptor) = head.descriptor.take("/descriptor", &mut faults).unwrap_or_default();
     let scanned_at = moment(descriptor.timestamp, "/descriptor/timestamp", &mut faults);
     let mut found = Findings::default();
     grype::findings(report, &mut found)?;
-    let findings = found.finish(grype::FINDINGS).map_err(|inner| faults.nest("", inner)).ok();
+    let findings = found.finish(grype::MATCHES).map_err(|inner| faults.nest("", inner)).ok();
+    let Object(source) = head.source.right().unwrap_or_default();
     let report = findings.map(|findings| Report {
         format: ScanFormat::Grype,
         scanner: "grype".to_owned(),
         scanned_at,
-        subject: grype::subject(head.source),
-        counts: counts(&findings),
-        findings,
+        platform: source.platform(),
+        subject: grype::subject(source),
+        parts: parts(&BTreeSet::from([PackageClass::All]), findings),
     });
     faults.finish(report).map_err(Unreadable::Faulty)
 }
@@ -331,8 +421,8 @@ fn read_plain(head: Head) -> Result<Report, Faults> {
         scanner,
         scanned_at,
         subject,
-        counts,
-        findings: Vec::new(),
+        platform: None,
+        parts: vec![ReportPart { class: PackageClass::All, counts, findings: Vec::new() }],
     });
     faults.finish(report)
 }

@@ -1,4 +1,4 @@
-//! Walks down a report to its findings and hands over one after the other, so that however long a report is, no more of
+//! Walks down a report to what is wanted of it and hands over one after the other, so that however long a report is, no more of
 //! it is in memory than what is kept.
 
 use std::marker::PhantomData;
@@ -8,10 +8,7 @@ use serde::{
     de::{DeserializeOwned, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::domain::scan::{
-    findings::Findings,
-    given::{Given, Object},
-};
+use crate::domain::scan::given::{Given, Object};
 
 /// A step down.
 #[derive(Clone, Copy)]
@@ -22,32 +19,36 @@ pub(super) enum Step {
     Items,
 }
 
-/// What is done with a finding, which lies at this pointer.
-pub(super) type Take<T> = fn(T, &str, &mut Findings);
+/// Who takes what lies at the end of the steps.
+pub(super) trait Sink<T> {
+    /// Takes one, which lies at this pointer.
+    fn take(&mut self, found: T, pointer: &str);
 
-/// Reads the findings that lie at the end of these steps.
-pub(super) fn walk<T: DeserializeOwned>(
+    /// Hears that what lies at this pointer is not what it must be.
+    fn wrong(&mut self, pointer: &str, what: &'static str);
+}
+
+/// Reads what lies at the end of these steps.
+pub(super) fn walk<T: DeserializeOwned, S: Sink<T>>(
     report: &[u8],
     steps: &'static [Step],
-    take: Take<T>,
-    findings: &mut Findings,
+    sink: &mut S,
 ) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(report);
-    Walk { steps, pointer: String::new(), take, findings, kind: PhantomData }.deserialize(&mut deserializer)
+    Walk { steps, pointer: String::new(), sink, kind: PhantomData }.deserialize(&mut deserializer)
 }
 
-struct Walk<'a, T> {
+struct Walk<'a, T, S> {
     steps: &'static [Step],
     pointer: String,
-    take: Take<T>,
-    findings: &'a mut Findings,
-    kind: PhantomData<fn(T)>,
+    sink: &'a mut S,
+    kind: PhantomData<T>,
 }
 
-impl<T> Walk<'_, T> {
-    fn below(&mut self, steps: &'static [Step], name: impl std::fmt::Display) -> Walk<'_, T> {
+impl<T, S: Sink<T>> Walk<'_, T, S> {
+    fn below(&mut self, steps: &'static [Step], name: impl std::fmt::Display) -> Walk<'_, T, S> {
         let pointer = format!("{}/{name}", self.pointer);
-        Walk { steps, pointer, take: self.take, findings: self.findings, kind: PhantomData }
+        Walk { steps, pointer, sink: self.sink, kind: PhantomData }
     }
 
     fn wrong(self) {
@@ -55,11 +56,11 @@ impl<T> Walk<'_, T> {
             Some(Step::Items) => "an array",
             Some(Step::Member(_)) | None => "an object",
         };
-        self.findings.fault(&self.pointer, "type", format!("must be {what}"));
+        self.sink.wrong(&self.pointer, what);
     }
 }
 
-impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Walk<'_, T> {
+impl<'de, T: DeserializeOwned, S: Sink<T>> DeserializeSeed<'de> for Walk<'_, T, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -67,14 +68,14 @@ impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Walk<'_, T> {
             return deserializer.deserialize_any(self);
         }
         match Given::deserialize(deserializer)? {
-            Given::Right(Object(found)) => (self.take)(found, &self.pointer, self.findings),
+            Given::Right(Object(found)) => self.sink.take(found, &self.pointer),
             Given::Absent | Given::Wrong => self.wrong(),
         }
         Ok(())
     }
 }
 
-impl<'de, T: DeserializeOwned> Visitor<'de> for Walk<'_, T> {
+impl<'de, T: DeserializeOwned, S: Sink<T>> Visitor<'de> for Walk<'_, T, S> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -40,9 +40,28 @@ const TARGETS: &str = "SELECT s.name AS service_name, e.name AS environment_name
      MAX(COALESCE(x.finished_at, x.started_at)) AS at FROM deployment x GROUP BY x.service_id, x.environment_id) l \
      ON l.service_id = t.service_id AND l.environment_id = t.environment_id WHERE ";
 
-const SCANS: &str = "SELECT q.id FROM (SELECT c.id, c.latest, ROW_NUMBER() OVER \
-     (PARTITION BY c.service_id, c.artefact, c.scanner ORDER BY c.scanned_at DESC, c.created_at DESC, c.id DESC) \
-     AS place FROM scan c) q WHERE q.latest <> (q.place = 1)";
+/// The parts of scans for which what counts does not follow from what their scanner looked at later: all packages of the
+/// platform, the same ones, or one class of them after the other. A plain report is of every platform, and gives way to
+/// another alone; one of before parts were told apart gives way to whatever comes next.
+const PARTS: &str = "SELECT q.id FROM (SELECT p.scan_id AS id, p.class, p.latest, c.format, COUNT(*) OVER later AS later, \
+     COUNT(CASE c.format WHEN 'plain' THEN CASE p.class WHEN 'all' THEN 1 END END) OVER later AS plain, \
+     COUNT(CASE p.class WHEN 'all' THEN 1 END) OVER there AS whole, \
+     COUNT(CASE p.class WHEN 'os' THEN 1 END) OVER there AS os, \
+     COUNT(CASE p.class WHEN 'language' THEN 1 END) OVER there AS language, \
+     COUNT(*) OVER same AS same FROM scan_part p JOIN scan c ON c.id = p.scan_id WINDOW \
+     later AS (PARTITION BY p.service_id, p.artefact, p.scanner \
+     ORDER BY c.scanned_at, c.created_at, c.id ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING), \
+     there AS (PARTITION BY p.service_id, p.artefact, p.scanner, p.platform \
+     ORDER BY c.scanned_at, c.created_at, c.id ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING), \
+     same AS (PARTITION BY p.service_id, p.artefact, p.scanner, p.platform, p.class \
+     ORDER BY c.scanned_at, c.created_at, c.id ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)) q \
+     WHERE q.latest = (CASE WHEN q.class = 'any' THEN q.later > 0 WHEN q.plain > 0 THEN TRUE \
+     WHEN q.format = 'plain' THEN FALSE \
+     ELSE q.whole > 0 OR q.same > 0 OR q.class = 'all' AND q.os > 0 AND q.language > 0 END)";
+
+/// A part says itself what its scan is of.
+const OF_SCAN: &str = "SELECT p.scan_id AS id FROM scan_part p JOIN scan c ON c.id = p.scan_id WHERE p.service_id <> c.service_id \
+     OR p.artefact <> c.artefact OR p.scanner <> c.scanner OR p.platform <> COALESCE(c.platform, '')";
 
 /// A release is scanned as what it is: its image cannot change afterwards.
 const SCANNED: &str = "SELECT c.id FROM scan c JOIN release r ON r.id = c.release_id WHERE c.artefact IS DISTINCT FROM r.artefact";
@@ -85,7 +104,10 @@ pub async fn contradicted(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec
     let wrong = "the decision that let it start is missing, or is another's";
     found.extend(by_id(conn, decisions, ("deployment", wrong), limit).await?);
     let wrong = "its latest does not follow from when the scans of its artefact were made";
-    found.extend(by_id(conn, SCANS, ("scan", wrong), limit).await?);
+    found.extend(by_id(conn, PARTS, ("scan", wrong), limit).await?);
+    found.extend(
+        by_id(conn, OF_SCAN, ("scan", "a part of it says that it is of something else"), limit).await?,
+    );
     found.extend(by_id(conn, SCANNED, ("scan", "its artefact is not that of its release"), limit).await?);
     found.extend(targets(conn, limit).await?);
     Ok(found)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr, QueryResult};
 use uuid::Uuid;
 
 use super::{
@@ -98,7 +98,7 @@ impl Table {
         only
     }
 
-    fn select(self) -> Sql {
+    fn select(self, postgres: bool) -> Sql {
         match self {
             Self::Service => plain("service", "", &columns::<entity::service::Entity>("k", "")),
             Self::Environment => plain("environment", "", &columns::<entity::environment::Entity>("k", "")),
@@ -123,7 +123,7 @@ impl Table {
             Self::Scan => Sql::new(format!(
                 "SELECT {}, s.name AS service_name FROM scan c JOIN release r ON r.id = c.release_id \
                  JOIN service s ON s.id = c.service_id WHERE 1 = 1",
-                scan::COLUMNS
+                scan::columns(postgres)
             )),
         }
     }
@@ -166,7 +166,7 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<Result<Row, Unread>>, StoreError> {
     let (column, name) = table.id();
-    let mut sql = table.select();
+    let mut sql = table.select(conn.get_database_backend() == DatabaseBackend::Postgres);
     place.seek(&mut sql, column, limit);
     let rows = sql.all(conn).await?;
     place.pass(rows.iter().map(|row| id(row, name)));

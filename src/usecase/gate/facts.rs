@@ -98,7 +98,7 @@ pub async fn gather(
         Mode::Enforce | Mode::Report => freezes::periods(ctx, conn, environment, now).await?,
     };
     let budget = &policy.vulnerabilities;
-    let is_over = budget.mode != Mode::Off && rules::over(budget, &evidence.scans).next().is_some();
+    let is_over = budget.mode != Mode::Off && !rules::over(budget, &evidence.scans).is_empty();
     let within_budget = if is_over && !back.verified {
         scan::newest_within(conn, target.service_id, budget, ALTERNATIVES_MAX).await?
     } else {

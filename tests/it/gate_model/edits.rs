@@ -18,6 +18,7 @@ use crate::support::{
 pub const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
 const GROUPS: [&str; 2] = ["managers", "security"];
 const SCANNERS: [&str; 2] = ["trivy", "other"];
+const PLATFORMS: [&str; 2] = ["amd64", "arm64"];
 const TIERS: [&str; 3] = ["production", "staging", "development"];
 const REPOSITORIES: [&str; 5] = [
     "registry.example.com/shop",
@@ -67,6 +68,23 @@ fn policy(random: &mut Random, environment: &str) -> Policy {
     policy.image.require_digest = policy.image.allowed.is_empty() || random.once_in(2);
     policy.outdated = *random.pick(&[ENFORCE, ENFORCE, REPORT, OFF]);
     policy
+}
+
+/// Counts by the names of the severities.
+fn named(counts: [u32; 5]) -> serde_json::Map<String, Value> {
+    SEVERITIES.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
+}
+
+/// A result of Trivy with so many vulnerabilities of each severity.
+fn result((class, counts): &(&str, [u32; 5])) -> Value {
+    let of = |(severity, count): (&'static str, u32)| {
+        (0..count).map(move |number| {
+            let id = format!("CVE-2026-{number:04}-{severity}");
+            json!({ "VulnerabilityID": id, "PkgName": "p", "Severity": severity.to_uppercase() })
+        })
+    };
+    let found: Vec<Value> = SEVERITIES.into_iter().zip(*counts).flat_map(of).collect();
+    json!({ "Class": if *class == "os" { "os-pkgs" } else { "lang-pkgs" }, "Vulnerabilities": found })
 }
 
 impl Walk {
@@ -184,17 +202,31 @@ impl Walk {
     pub async fn scan(&mut self) {
         let (service, version) = self.any_release();
         let Some(artefact) = self.known(service, &version) else { return };
-        let counts: [u32; 5] = std::array::from_fn(|_| u32::try_from(self.random.below(4) / 2 * 3).unwrap());
         let back = *self.random.pick(&[0, 60, 3700, 3700, 9000]);
         let at = clock::now() - TimeDelta::seconds(back);
         let scanner = *self.random.pick(&SCANNERS);
-        let counted = SEVERITIES.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), json!(count)));
-        let counted: serde_json::Map<String, Value> = counted.collect();
-        let body = json!({ "scanner": scanner, "scanned_at": at, "counts": counted });
+        let platform = (scanner == "trivy" && !self.random.once_in(4)).then(|| *self.random.pick(&PLATFORMS));
+        let classes: &[&str] = match (platform, self.random.below(3)) {
+            (None, _) => &["all"],
+            (Some(_), 0) => &["os"],
+            (Some(_), 1) => &["language"],
+            (Some(_), _) => &["os", "language"],
+        };
+        let mut counts = || std::array::from_fn(|_| u32::try_from(self.random.below(4) / 2 * 3).unwrap());
+        let parts: Vec<(&'static str, [u32; 5])> = classes.iter().map(|class| (*class, counts())).collect();
+        let body = match platform {
+            None => json!({ "scanner": scanner, "scanned_at": at, "counts": named(parts[0].1) }),
+            Some(platform) => {
+                let image = self.ledger.releases[&(service, version.clone())].image.clone();
+                json!({ "SchemaVersion": 2, "CreatedAt": at, "Results": parts.iter().map(result).collect::<Vec<_>>(),
+                    "Metadata": { "RepoDigests": image.as_slice(), "ImageConfig": { "architecture": platform } } })
+            }
+        };
         let path = format!("/services/{service}/releases/{version}/scans");
         let answer = self.people.scanner.api.post(&path, body).await;
         if self.counts(&answer, &[201], "a scan") {
-            let scan = Scan { scanner: scanner.to_owned(), at: time(&answer.json()["scanned_at"]), counts };
+            let at = time(&answer.json()["scanned_at"]);
+            let scan = Scan { scanner: scanner.to_owned(), at, platform, parts };
             self.ledger.scans.entry((service, artefact)).or_default().push(scan);
         }
     }

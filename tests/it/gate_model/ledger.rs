@@ -101,8 +101,10 @@ pub struct Voice {
 pub struct Scan {
     pub scanner: String,
     pub at: Time,
-    /// In the order of the severities.
-    pub counts: [u32; 5],
+    /// None of a plain report, which is of every one.
+    pub platform: Option<&'static str>,
+    /// For each class of packages how many, in the order of the severities; a plain report is of all packages.
+    pub parts: Vec<(&'static str, [u32; 5])>,
 }
 
 #[derive(Clone, Debug)]

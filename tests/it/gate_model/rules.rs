@@ -251,34 +251,60 @@ fn approval(case: &Case<'_>) -> Finding {
     if all { Holds } else { Fails("approval-missing", None) }
 }
 
-/// "`max: {critical, high, …}`, `scanners` accepted, `require_scan`, `max_scan_age_seconds`"; "the latest per scanner
-/// counts"; "a verified rollback is exempt".
+/// "`max: {critical, high, …}`, `scanners` accepted, `require_scan`, `max_scan_age_seconds`"; "a report replaces the classes
+/// that it covers, for its platform, and nothing else; the gate judges all of them together, the worst platform counting";
+/// "plain reports cover everything of their scanner"; "a verified rollback is exempt".
 fn vulnerabilities(case: &Case<'_>) -> Finding {
     if is_verified(case) {
         return Exempt;
     }
     let rule = &case.environment.policy.vulnerabilities;
-    let mut latest: BTreeMap<&str, &Scan> = BTreeMap::new();
     let scans = case.ledger.scans.get(&(case.asked.service, case.artefact.clone()));
-    for scan in scans.into_iter().flatten() {
-        let is_accepted = rule.scanners.is_empty() || rule.scanners.contains(&scan.scanner.as_str());
-        if is_accepted && latest.get(scan.scanner.as_str()).is_none_or(|other| other.at <= scan.at) {
-            latest.insert(&scan.scanner, scan);
+    let mut alive: BTreeMap<&str, Vec<(&Scan, usize)>> = BTreeMap::new();
+    for (place, scan) in scans.into_iter().flatten().enumerate() {
+        let scanner = scan.scanner.as_str();
+        let is_accepted = rule.scanners.is_empty() || rule.scanners.contains(&scanner);
+        let later: Vec<&Scan> = scans
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .filter(|(other, later)| later.scanner == scanner && (later.at, *other) > (scan.at, place))
+            .map(|(_, later)| later)
+            .collect();
+        for (part, (class, _)) in scan.parts.iter().enumerate() {
+            if is_accepted && !is_looked_at_again(scan.platform, class, &later) {
+                alive.entry(scanner).or_default().push((scan, part));
+            }
         }
     }
-    let Some(newest) = latest.values().map(|scan| scan.at).max() else {
+    if alive.is_empty() {
         return if rule.require_scan { Fails("scan-missing", None) } else { Holds };
+    }
+    let is_over = |parts: &Vec<(&Scan, usize)>| {
+        let platforms: BTreeSet<_> = parts.iter().map(|(scan, _)| scan.platform).collect();
+        platforms.into_iter().any(|platform| {
+            let here = parts.iter().filter(|(scan, _)| scan.platform == platform);
+            let counts: Vec<[u32; 5]> = here.map(|(scan, part)| scan.parts[*part].1).collect();
+            let sum = |severity: usize| counts.iter().map(|counts| counts[severity]).sum::<u32>();
+            (0..5).any(|severity| rule.max[severity].is_some_and(|max| sum(severity) > max))
+        })
     };
-    let is_over = |scan: &&Scan| {
-        scan.counts.iter().zip(rule.max).any(|(count, max)| max.is_some_and(|max| *count > max))
-    };
-    if latest.values().any(is_over) {
+    if alive.values().any(is_over) {
         return Fails("vulnerability-budget", None);
     }
+    let oldest = |parts: &Vec<(&Scan, usize)>| parts.iter().map(|(scan, _)| scan.at).min().unwrap();
+    let newest = alive.values().map(oldest).max().unwrap();
     if rule.max_age.is_some_and(|age| newest + age < case.asked.at) {
         return Fails("scan-stale", None);
     }
     Holds
+}
+
+/// Whether a scanner has later looked at the same packages for the same platform; a plain report is of all of them, and is
+/// only outdone by another.
+fn is_looked_at_again(platform: Option<&str>, class: &str, later: &[&Scan]) -> bool {
+    let mut same = later.iter().filter(|scan| scan.platform == platform).flat_map(|scan| &scan.parts);
+    later.iter().any(|scan| scan.platform.is_none()) || same.any(|(other, _)| *other == class)
 }
 
 /// "`require_digest`, `allowed_repositories` (globs)"; "a verified rollback is exempt".

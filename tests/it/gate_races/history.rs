@@ -87,7 +87,8 @@ impl History {
                 let artefact = self.ledger.artefact(service, &version);
                 let counts = SEVERITIES
                     .map(|severity| u32::try_from(data["counts"][severity].as_u64().unwrap()).unwrap());
-                let scan = Scan { scanner: text(&data["scanner"]), at: time(&data["scanned_at"]), counts };
+                let (scanner, at) = (text(&data["scanner"]), time(&data["scanned_at"]));
+                let scan = Scan { scanner, at, platform: None, parts: vec![("all", counts)] };
                 self.ledger.scans.entry((service, artefact)).or_default().push(scan);
             }
             "release" => {

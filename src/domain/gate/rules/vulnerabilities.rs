@@ -1,34 +1,37 @@
 //! The rule about known vulnerabilities.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::{
     gate::{
         Check,
-        facts::{Facts, ScanFact},
+        facts::{Counts, Facts, ScanFact},
         for_people, time,
     },
     moment::is_ahead,
     policy::VulnerabilitiesRule,
-    vocabulary::{Rule, Severity},
+    vocabulary::{PackageClass, Rule, Severity},
 };
 
-/// The latest scan of every accepted scanner is within the budget, and the newest of them is not too old.
+/// What every accepted scanner found on every platform is within the budget, and what the newest of them says is not too
+/// old.
 pub fn vulnerabilities(facts: &Facts, rule: &VulnerabilitiesRule, now: DateTime<Utc>) -> Check {
     if facts.verified {
         return Check::exempt(Rule::Vulnerabilities, "a verified rollback is better than what it reverts");
     }
     let scans: Vec<&ScanFact> = accepted(rule, &facts.scans).collect();
     let details = |more: Value| {
-        let scan = |scan: &&ScanFact| json!({ "id": scan.id, "scanner": scan.scanner, "scanned_at": time(scan.scanned_at), "counts": scan.counts });
-        let mut details = json!({ "scans": scans.iter().map(scan).collect::<Vec<_>>(), "max": rule.max });
+        let mut details =
+            json!({ "scans": scans.iter().map(|scan| told(scan)).collect::<Vec<_>>(), "max": rule.max });
         if let (Some(details), Value::Object(more)) = (details.as_object_mut(), more) {
             details.extend(more);
         }
         details
     };
-    let Some(newest) = scans.iter().max_by_key(|scan| scan.scanned_at) else {
+    let Some(newest) = newest(&scans) else {
         if !rule.require_scan {
             return Check::pass(Rule::Vulnerabilities, "no scan, and none is demanded");
         }
@@ -40,16 +43,9 @@ pub fn vulnerabilities(facts: &Facts, rule: &VulnerabilitiesRule, now: DateTime<
         return Check::fail(Rule::Vulnerabilities, "scan-missing", format!("no scan{by} is on record"))
             .with_details(details(json!({})));
     };
-    let over: Vec<(&ScanFact, Severity)> = over(rule, &facts.scans).collect();
+    let over = over(rule, &facts.scans);
     if !over.is_empty() {
-        let mut counts = Map::new();
-        for (scan, severity) in &over {
-            let found = json!({ "found": scan.counts.of(*severity), "max": rule.max.of(*severity) });
-            let per_scanner = counts.entry(scan.scanner.as_str()).or_insert_with(|| json!({}));
-            if let Some(per_scanner) = per_scanner.as_object_mut() {
-                per_scanner.insert(severity.to_string(), found);
-            }
-        }
+        let counts = counts_by_scanner(rule, &over);
         let instead = facts.within_budget.as_ref();
         let instead = instead.map(|version| format!("; {version} is within it")).unwrap_or_default();
         let message = format!("over the budget: {}{instead}", in_words(rule, &over));
@@ -62,11 +58,33 @@ pub fn vulnerabilities(facts: &Facts, rule: &VulnerabilitiesRule, now: DateTime<
     let stale = |age: i64| ahead || newest.scanned_at < now - TimeDelta::seconds(age);
     if rule.max_scan_age_seconds.is_some_and(stale) {
         let hint = if ahead { ", which is ahead of the clock; upload a new one" } else { "" };
-        let message =
-            format!("the newest scan, by {}, is of {}{hint}", newest.scanner, for_people(newest.scanned_at));
+        let by = by(&newest.scanner, newest.platform.as_deref());
+        let message = format!("the newest scan, by {by}, is of {}{hint}", for_people(newest.scanned_at));
         return Check::fail(Rule::Vulnerabilities, "scan-stale", message).with_details(details(json!({})));
     }
     Check::pass(Rule::Vulnerabilities, "within the budget").with_details(details(json!({})))
+}
+
+fn told(scan: &ScanFact) -> Value {
+    let ScanFact { id, scanner, platform, class, scanned_at, counts } = scan;
+    let scanned_at = time(*scanned_at);
+    if *class == PackageClass::Any {
+        return json!({ "id": id, "scanner": scanner, "scanned_at": scanned_at, "counts": counts });
+    }
+    json!({ "id": id, "scanner": scanner, "platform": platform, "class": class, "scanned_at": scanned_at, "counts": counts })
+}
+
+/// The part that tells how old what a scanner says is, of the scanner whose word is the newest: all that counts of a
+/// scanner is as old as the oldest part of it, and one that is of the future is none to go by.
+fn newest<'a>(scans: &[&'a ScanFact]) -> Option<&'a ScanFact> {
+    let mut oldest: BTreeMap<&str, &ScanFact> = BTreeMap::new();
+    for scan in scans {
+        let kept = oldest.entry(&scan.scanner).or_insert(scan);
+        if scan.scanned_at < kept.scanned_at {
+            *kept = scan;
+        }
+    }
+    oldest.into_values().max_by_key(|scan| scan.scanned_at)
 }
 
 /// The scans whose scanner counts.
@@ -77,22 +95,77 @@ pub fn accepted<'a>(
     scans.iter().filter(|scan| rule.scanners.is_empty() || rule.scanners.contains(&scan.scanner))
 }
 
-/// Which scans that count have more of which severity than the budget has room for.
-pub fn over<'a>(
-    rule: &'a VulnerabilitiesRule,
-    scans: &'a [ScanFact],
-) -> impl Iterator<Item = (&'a ScanFact, Severity)> {
-    accepted(rule, scans).flat_map(|scan| {
-        let too_many =
-            |severity: &Severity| rule.max.of(*severity).is_some_and(|max| scan.counts.of(*severity) > max);
-        Severity::ALL.iter().copied().filter(too_many).map(move |severity| (scan, severity))
-    })
+/// More of a severity than the budget has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Over<'a> {
+    /// The scanner that says so.
+    scanner: &'a str,
+    /// The platform that has the most.
+    platform: Option<&'a str>,
+    severity: Severity,
+    found: u32,
 }
 
-fn in_words(rule: &VulnerabilitiesRule, over: &[(&ScanFact, Severity)]) -> String {
-    let words = over.iter().map(|(scan, severity)| {
+/// Which scanners that count name more of which severity than the budget has room for, on their worst platform.
+pub fn over<'a>(rule: &'a VulnerabilitiesRule, scans: &'a [ScanFact]) -> Vec<Over<'a>> {
+    let mut over: BTreeMap<(&str, Severity), Over<'a>> = BTreeMap::new();
+    for ((scanner, platform), counts) in by_platform(rule, scans) {
+        for severity in Severity::ALL.iter().copied() {
+            let found = counts.of(severity);
+            let new = Over { scanner, platform, severity, found };
+            if rule.max.of(severity).is_some_and(|max| found > max) {
+                let worst = over.entry((scanner, severity)).or_insert(new);
+                if found > worst.found {
+                    *worst = new;
+                }
+            }
+        }
+    }
+    over.into_values().collect()
+}
+
+/// What each scanner that counts found on each platform. Where some packages were looked at again since all of them were,
+/// the greater number counts: some may be in both.
+fn by_platform<'a>(
+    rule: &'a VulnerabilitiesRule,
+    scans: &'a [ScanFact],
+) -> BTreeMap<(&'a str, Option<&'a str>), Counts> {
+    let mut found: BTreeMap<_, (Counts, Counts)> = BTreeMap::new();
+    for scan in accepted(rule, scans) {
+        let (whole, parts) = found.entry((scan.scanner.as_str(), scan.platform.as_deref())).or_default();
+        match scan.class {
+            PackageClass::All | PackageClass::Any => *whole = whole.or_more(scan.counts),
+            PackageClass::Os | PackageClass::Language => *parts = parts.plus(scan.counts),
+        }
+    }
+    found.into_iter().map(|(of, (whole, parts))| (of, whole.or_more(parts))).collect()
+}
+
+/// What is over the budget, as clients read it.
+fn counts_by_scanner(rule: &VulnerabilitiesRule, over: &[Over<'_>]) -> Map<String, Value> {
+    let mut counts = Map::new();
+    for Over { scanner, platform, severity, found } in over {
+        let max = rule.max.of(*severity);
+        let told = match platform {
+            Some(platform) => json!({ "found": found, "max": max, "platform": platform }),
+            None => json!({ "found": found, "max": max }),
+        };
+        let of_scanner = counts.entry(*scanner).or_insert_with(|| json!({}));
+        if let Some(of_scanner) = of_scanner.as_object_mut() {
+            of_scanner.insert(severity.to_string(), told);
+        }
+    }
+    counts
+}
+
+fn in_words(rule: &VulnerabilitiesRule, over: &[Over<'_>]) -> String {
+    let words = over.iter().map(|Over { scanner, platform, severity, found }| {
         let max = rule.max.of(*severity).unwrap_or_default();
-        format!("{} {severity} of {max} ({})", scan.counts.of(*severity), scan.scanner)
+        format!("{found} {severity} of {max} ({})", by(scanner, *platform))
     });
     words.collect::<Vec<_>>().join(", ")
+}
+
+fn by(scanner: &str, platform: Option<&str>) -> String {
+    platform.map_or_else(|| scanner.to_owned(), |platform| format!("{scanner}, {platform}"))
 }

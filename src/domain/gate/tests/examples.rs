@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{
     policy::*,
-    vocabulary::{Kind, Require, Severity, Voice},
+    vocabulary::{Kind, PackageClass, Require, Voice},
 };
 /// A release that nothing stands in the way of.
 pub(super) fn fine() -> Inputs {
@@ -203,6 +203,8 @@ fn the_budget_is_each_scanners_and_an_old_scan_is_no_scan() {
     let mut scan = ScanFact {
         id: Uuid::nil(),
         scanner: "grype".into(),
+        platform: None,
+        class: PackageClass::Any,
         scanned_at: now(),
         counts: Counts { critical: 1, ..Counts::default() },
     };
@@ -211,10 +213,8 @@ fn the_budget_is_each_scanners_and_an_old_scan_is_no_scan() {
     scan.scanner = "trivy".into();
     inputs.facts.scans.push(scan.clone());
     assert_eq!(code(&inputs), "vulnerability-budget");
-    assert_eq!(
-        rules::over(&inputs.policy.vulnerabilities, &inputs.facts.scans).next().unwrap().1,
-        Severity::Critical
-    );
+    let found = check(&inputs, Rule::Vulnerabilities);
+    assert_eq!(found.message, "over the budget: 1 critical of 0 (trivy)");
     scan.counts.critical = 0;
     scan.scanned_at = now() - TimeDelta::hours(2);
     inputs.facts.scans = vec![scan];

@@ -1,0 +1,171 @@
+//! The parts of scans: a report counts for its platform and for the packages that it is of, until these have been
+//! looked at again by the same scanner.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{
+    gate::facts::Counts,
+    moment::is_ahead,
+    vocabulary::{PackageClass, ScanFormat},
+};
+
+/// A part of a scan on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The packages that it is of.
+    pub class: PackageClass,
+    /// How many vulnerabilities were found in them.
+    pub counts: Counts,
+    /// How many findings are kept of it.
+    pub findings: u32,
+    /// Whether it counts: nothing of its scanner that was made later has looked at the same.
+    pub latest: bool,
+}
+
+/// What a part of a scan is of, for one scanner and one artefact, and when that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In which form its report came. A plain one speaks for all that its scanner knows.
+    pub format: ScanFormat,
+    /// The platform; none where the report does not tell.
+    pub platform: Option<String>,
+    /// The packages.
+    pub class: PackageClass,
+    /// When the report was made.
+    pub scanned_at: DateTime<Utc>,
+}
+
+impl Place {
+    /// Whether it is of what `earlier` is of, as far as platforms go: only another plain report is of all that a plain one is of.
+    fn meets(&self, earlier: &Self) -> bool {
+        self.format == ScanFormat::Plain
+            || earlier.format != ScanFormat::Plain && self.platform == earlier.platform
+    }
+}
+
+/// Whether all that a part is of has been looked at again in later ones. Where a report tells no platform, nothing but
+/// another that tells none is of the same. What is of before parts were told apart gives way to whatever comes next.
+fn is_covered(earlier: &Place, later: &[&Place]) -> bool {
+    let again = |class: PackageClass| later.iter().any(|place| place.meets(earlier) && place.class == class);
+    match earlier.class {
+        PackageClass::Any => !later.is_empty(),
+        PackageClass::All => {
+            again(PackageClass::All) || again(PackageClass::Os) && again(PackageClass::Language)
+        }
+        class @ (PackageClass::Os | PackageClass::Language) => again(PackageClass::All) || again(class),
+    }
+}
+
+/// What becomes of the parts of a scanner's reports about an artefact when another report comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filed {
+    /// Which parts of the new report count, in their order.
+    pub count: Vec<bool>,
+    /// Which of those that counted until now no longer do, by their places.
+    pub superseded: Vec<usize>,
+}
+
+/// Files the parts of a new report among those that count: one that was made before what counts does not, unless that is
+/// from the future; of two that were made at the same moment, the one that arrives last does.
+pub fn file(new: &[Place], counting: &[Place], now: DateTime<Utc>) -> Filed {
+    let made = new.first().map_or(now, |place| place.scanned_at);
+    let is_later = |place: &Place| place.scanned_at > made && !is_ahead(place.scanned_at, now);
+    let later: Vec<&Place> = counting.iter().filter(|place| is_later(place)).collect();
+    let count: Vec<bool> = new.iter().map(|place| !is_covered(place, &later)).collect();
+    let kept: Vec<&Place> =
+        new.iter().zip(&count).filter(|(_, count)| **count).map(|(place, _)| place).collect();
+    // What counts beside a part that is of all packages came after it: it would have been covered otherwise.
+    let beside: Vec<&Place> = kept
+        .iter()
+        .copied()
+        .chain(counting.iter().filter(|place| place.class != PackageClass::All))
+        .collect();
+    let is_superseded = |place: &Place| {
+        let since = if place.class == PackageClass::All { &beside } else { &kept };
+        !is_later(place) && is_covered(place, since)
+    };
+    let places = counting.iter().enumerate();
+    let superseded = places.filter(|(_, place)| is_superseded(place)).map(|(index, _)| index).collect();
+    Filed { count, superseded }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    const NOW: DateTime<Utc> = DateTime::from_timestamp_nanos(1_800_000_000_000_000_000);
+
+    /// `minute:platform:classes`; the platform `*` is a plain report, `?` one that tells none.
+    fn places(text: &str) -> Vec<Place> {
+        let mut parts = text.split(':');
+        let (minute, platform) = (parts.next().unwrap(), parts.next().unwrap());
+        let place = |class: &str| Place {
+            format: if platform == "*" { ScanFormat::Plain } else { ScanFormat::Trivy },
+            platform: Some(platform.to_owned()).filter(|platform| !matches!(platform.as_str(), "*" | "?")),
+            class: class.parse().unwrap(),
+            scanned_at: NOW + TimeDelta::minutes(minute.parse().unwrap()),
+        };
+        parts.next().unwrap().split('+').map(place).collect()
+    }
+
+    /// Files the reports one after the other, and gives what counts in the end.
+    fn counting(reports: &str) -> String {
+        let mut counting: Vec<(Place, String)> = Vec::new();
+        for report in reports.split(' ') {
+            let new = places(report);
+            let held: Vec<Place> = counting.iter().map(|(place, _)| place.clone()).collect();
+            let filed = file(&new, &held, NOW);
+            for index in filed.superseded.into_iter().rev() {
+                counting.remove(index);
+            }
+            let kept = new.into_iter().zip(filed.count).filter(|(_, count)| *count);
+            let of = report.rsplit_once(':').unwrap().0;
+            counting.extend(kept.map(|(place, _)| (place.clone(), format!("{of}:{}", place.class))));
+        }
+        counting.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_report_replaces_what_it_is_of_and_nothing_else() {
+        for (reports, expected) in [
+            ("-9:amd:os -8:arm:os", "-9:amd:os -8:arm:os"),
+            ("-9:amd:os -8:amd:language", "-9:amd:os -8:amd:language"),
+            ("-9:amd:os+language -8:amd:os", "-9:amd:language -8:amd:os"),
+            ("-9:amd:os+language -8:amd:os+language", "-8:amd:os -8:amd:language"),
+            ("-9:amd:all -8:amd:os", "-9:amd:all -8:amd:os"),
+            ("-9:amd:all -8:amd:os -7:amd:language", "-8:amd:os -7:amd:language"),
+            ("-9:amd:all -8:amd:os -7:arm:language", "-9:amd:all -8:amd:os -7:arm:language"),
+            ("-9:amd:os -8:amd:all", "-8:amd:all"),
+            ("-9:amd:os -8:?:os", "-9:amd:os -8:?:os"),
+            ("-9:?:os -8:amd:os", "-9:?:os -8:amd:os"),
+            ("-9:?:os -8:?:os", "-8:?:os"),
+            ("-9:amd:os -8:arm:language -7:*:all", "-7:*:all"),
+            ("-9:*:all -8:amd:os", "-9:*:all -8:amd:os"),
+            ("-9:*:all -8:amd:os+language", "-9:*:all -8:amd:os -8:amd:language"),
+            ("-9:*:all -8:amd:all -7:*:all", "-7:*:all"),
+            ("-9:?:any -8:amd:os", "-8:amd:os"),
+        ] {
+            assert_eq!(counting(reports), expected, "{reports}");
+        }
+    }
+
+    #[test]
+    fn what_was_made_before_does_not_count_whenever_it_arrives() {
+        for (reports, expected) in [
+            ("-8:amd:os -9:amd:os", "-8:amd:os"),
+            ("-8:amd:os -9:amd:os+language", "-8:amd:os -9:amd:language"),
+            ("-8:amd:os -9:amd:all", "-8:amd:os -9:amd:all"),
+            ("-7:amd:os -8:amd:language -9:amd:all", "-7:amd:os -8:amd:language"),
+            ("-8:amd:all -9:amd:language", "-8:amd:all"),
+            ("-8:*:all -9:amd:os", "-8:*:all"),
+            ("-8:?:any -9:amd:os", "-8:?:any -9:amd:os"),
+            ("-8:amd:os -8:amd:os", "-8:amd:os"),
+            ("90:amd:os -9:amd:os", "-9:amd:os"),
+            ("90:amd:os -9:arm:os", "90:amd:os -9:arm:os"),
+        ] {
+            assert_eq!(counting(reports), expected, "{reports}");
+        }
+    }
+}
