@@ -109,6 +109,8 @@ mod http_server;
 #[cfg(test)]
 mod http_shell;
 #[cfg(test)]
+mod ledger_before;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod process;

@@ -47,6 +47,7 @@ struct Config {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Descriptor {
+    pub(super) name: Given<String>,
     pub(super) timestamp: Given<String>,
 }
 

@@ -393,7 +393,17 @@ fn read_grype(head: Head, report: &[u8]) -> Result<Report, Unreadable> {
                       writes, as it is";
         faults.add(grype::MATCHES, "required", detail);
     }
+    if !head.descriptor.is_given() {
+        faults.add("/descriptor", "required", "is required: it tells that Grype made the report, and when");
+    }
     let Object(descriptor) = head.descriptor.take("/descriptor", &mut faults).unwrap_or_default();
+    if descriptor.name.text().is_some_and(|name| name != "grype") {
+        faults.add(
+            "/descriptor/name",
+            "unknown-value",
+            "must be grype; send reports of other tools in the plain form",
+        );
+    }
     let scanned_at = moment(descriptor.timestamp, "/descriptor/timestamp", &mut faults);
     let mut found = Findings::default();
     grype::findings(report, &mut found)?;
