@@ -73,7 +73,7 @@ pub struct Evidence {
     pub approvals: Vec<Said>,
     /// The latest scan by each scanner.
     pub scans: Vec<ScanFact>,
-    /// When its artefact was last reverted in this environment.
+    /// When it, or its artefact, was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
     /// The environments that the policy promotes from.
     pub sources: Vec<Source>,

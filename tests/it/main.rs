@@ -55,6 +55,8 @@ mod api_rights;
 #[cfg(test)]
 mod api_rollback;
 #[cfg(test)]
+mod api_rollback_releases;
+#[cfg(test)]
 mod api_scans;
 #[cfg(test)]
 mod api_start;
@@ -82,6 +84,8 @@ mod cli_freeze;
 mod cli_gate;
 #[cfg(test)]
 mod cli_people;
+#[cfg(test)]
+mod cli_rollback;
 #[cfg(test)]
 mod cli_running;
 #[cfg(test)]
