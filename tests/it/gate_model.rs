@@ -291,6 +291,21 @@ impl Walk {
         self.beat(id).await;
     }
 
+    /// Starts and finishes until something runs that will soon have been silent for too long.
+    async fn get_busy(&mut self) {
+        for _ in 0..STEPS / 8 {
+            let soon = waybill::clock::now() + Duration::from_secs(2);
+            let mut running = self.ledger.targets.values().filter_map(|target| target.running.as_ref());
+            if running.any(|id| self.ledger.runs[id].lease_ends < soon) {
+                return;
+            }
+            self.start().await;
+            if self.random.once_in(4) {
+                self.finish().await;
+            }
+        }
+    }
+
     /// Has the server find out which leases have run out, and has the pipelines of most go on.
     async fn find_silent(&mut self) {
         let eve = self.people.deployers[0].api.clone();
@@ -398,6 +413,7 @@ async fn walk(api: &Api, seed: u64, codes: &mut BTreeMap<String, u32>) {
         }
     }
     for round in 1..=ROUNDS_OF_SILENCE {
+        walk.get_busy().await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
         walk.find_silent().await;
         for step in 0..STEPS / 20 {
