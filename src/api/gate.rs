@@ -8,7 +8,7 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        deployments::body::{OverrideBody, override_reason, preempts},
+        deployments::body::{OverrideBody, override_reason},
         problem::Problem,
         reply::{Changed, Reply, answer},
         types::{Nullable, Text, Time},
@@ -16,6 +16,7 @@ use crate::{
     },
     domain::{
         fault::Faults,
+        gate::rules::preempts,
         idempotency,
         text::{self, Name, SHORT_TEXT_MAX, Version},
         vocabulary::Kind,
@@ -40,7 +41,7 @@ pub struct GateQuestion {
     /// What the deployment would be for; when absent `redeploy` if the release is current, else `deploy`.
     #[oai(skip_serializing_if_is_none)]
     pub kind: Option<Kind>,
-    /// Whether a rollback would cancel what is running.
+    /// Whether it would cancel what is running. Only a rollback may (`not-a-rollback`).
     #[oai(default)]
     pub preempt: bool,
     /// The person who would set it off, at most 200 characters.
@@ -88,15 +89,15 @@ impl GateQuestion {
         let initiated_by = faults.take_optional("/initiated_by", initiated_by);
         let named = self.deployer.as_deref();
         let deployer = deployer("/deployer", named, self.for_caller, &mut faults);
-        preempts("/preempt", self.preempt, self.kind, &mut faults);
+        let preempt = faults.take("/preempt", preempts(self.kind, self.preempt));
         let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
-        let asked = service.zip(environment).zip(version);
-        faults.finish(asked.map(|((service, environment), version)| Question {
+        let asked = service.zip(environment).zip(version).zip(preempt);
+        faults.finish(asked.map(|(((service, environment), version), preempt)| Question {
             service,
             environment,
             version,
             kind: self.kind,
-            preempt: self.preempt,
+            preempt,
             initiated_by,
             deployer,
             override_reason,
@@ -132,6 +133,9 @@ pub struct AnswerView {
     pub kind: Kind,
     /// The subject that it was judged for; null for nobody in particular, whose approval would not count.
     pub deployer: Nullable<String>,
+    /// For a rollback: what became current after this moment is what it would revert, unless it is of the same release or
+    /// was reverted before; null for anything else.
+    pub reverts_since: Nullable<Time>,
     /// Whether it might start.
     pub allowed: bool,
     /// When the rules were evaluated.
@@ -149,7 +153,7 @@ pub struct AnswerView {
 }
 
 impl From<Answer> for AnswerView {
-    fn from(Answer { question, kind, deployer, decision, kept }: Answer) -> Self {
+    fn from(Answer { question, kind, deployer, reverts_since, decision, kept }: Answer) -> Self {
         let DecisionView { id, allowed, evaluated_at, checks, retry_at, r#override, policy_version, state } =
             decision.into();
         Self {
@@ -159,6 +163,7 @@ impl From<Answer> for AnswerView {
             version: question.version.to_string(),
             kind,
             deployer: deployer.into(),
+            reverts_since: Nullable(reverts_since.map(Time)),
             allowed,
             evaluated_at,
             policy_version,

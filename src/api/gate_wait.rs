@@ -9,12 +9,12 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        deployments::body::preempts,
         gate::{AnswerView, deployer as deployer_of},
         problem::{Code, FieldError, Problem},
     },
     domain::{
         fault::{Faults, Malformed},
+        gate::rules::preempts,
         text::{self, Name, SHORT_TEXT_MAX, Version},
         vocabulary::Kind,
     },
@@ -105,7 +105,7 @@ impl GateWaitApi {
         version: Query<String>,
         /// What the deployment would be for; when absent `redeploy` if the release is current, else `deploy`.
         kind: Query<Option<Kind>>,
-        /// Whether a rollback would cancel what is running.
+        /// Whether it would cancel what is running. Only a rollback may (`not-a-rollback`).
         preempt: Query<Option<bool>>,
         /// The person who would set it off, at most 200 characters.
         initiated_by: Query<Option<String>>,
@@ -128,10 +128,10 @@ impl GateWaitApi {
         let deployer = deployer_of("/query/deployer", deployer.0.as_deref(), for_caller, &mut faults);
         let timeout = faults.take("/query/timeout", seconds(timeout.0));
         let seen = faults.take_optional("/query/seen", seen.0.map(state));
-        let preempt = preempt.0.unwrap_or(false);
-        preempts("/query/preempt", preempt, kind.0, &mut faults);
-        let named = service.zip(environment).zip(version).zip(timeout);
-        let waiting = named.map(|(((service, environment), version), timeout)| Waiting {
+        let preempt = preempts(kind.0, preempt.0.unwrap_or(false));
+        let preempt = faults.take("/query/preempt", preempt);
+        let named = service.zip(environment).zip(version).zip(preempt).zip(timeout);
+        let waiting = named.map(|((((service, environment), version), preempt), timeout)| Waiting {
             question: Question {
                 service,
                 environment,

@@ -155,7 +155,7 @@ pub struct TargetView {
     pub current: Nullable<OccupantView>,
     /// What is being deployed there.
     pub running: Nullable<OccupantView>,
-    /// The newest verified choice for a rollback: the deployment that last succeeded with it.
+    /// The newest verified choice for a rollback, which is a release: the deployment that last succeeded with it.
     pub rollback_to: Nullable<OccupantView>,
 }
 

@@ -129,7 +129,7 @@ pub struct LedgerConfig {
     /// The longest lease a start may ask for.
     #[serde(with = "duration")]
     pub max_lease: Duration,
-    /// How many of the last good artefacts of a target a verified rollback may return to.
+    /// How many of the last good releases of a target a verified rollback may return to.
     pub rollback_depth: u32,
 }
 

@@ -147,7 +147,7 @@ pub struct Asked {
     pub initiator: Initiator,
     /// The image that the release has now.
     pub image: Option<Image>,
-    /// When the artefact was last reverted there.
+    /// When the release, or its artefact, was last reverted there.
     pub reverted_at: Option<DateTime<Utc>>,
     /// The release's place in the order of registration, after the one that is current there now.
     pub outdated: bool,

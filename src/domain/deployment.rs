@@ -115,7 +115,8 @@ pub struct Times {
     pub stay_started_at: Option<DateTime<Utc>>,
     /// When another took its place.
     pub superseded_at: Option<DateTime<Utc>>,
-    /// For a rollback: when the stay it returns to had last begun; what came after is reverted.
+    /// For a rollback: when the release it returns to had last become current; what came after is reverted (see
+    /// [`crate::domain::rollback::reverts_since`]).
     pub reverts_since: Option<DateTime<Utc>>,
 }
 
@@ -138,7 +139,7 @@ pub struct Standing {
     pub preempted: bool,
     /// The deployment that took its place.
     pub superseded_by: Option<Uuid>,
-    /// The rollback that reverted it.
+    /// The rollback that reverted it: its release; and its artefact, unless the rollback returned to the same one.
     pub reverted_by: Option<Uuid>,
     /// A result that came too late to count.
     pub late_status: Option<Outcome>,

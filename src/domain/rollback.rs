@@ -1,11 +1,9 @@
-//! Rolling back: which releases a target may return to as a verified choice.
+//! Rolling back: which releases a target may return to as a verified choice, and what each return takes away.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
-
-use crate::domain::target::Current;
 
 /// How many of a target's successes are looked at for choices; older ones are out of reach.
 pub const HISTORY_MAX: u64 = 200;
@@ -15,34 +13,39 @@ pub const HISTORY_MAX: u64 = 200;
 pub struct Success {
     /// The deployment.
     pub deployment_id: Uuid,
-    /// The release it put there.
+    /// The release it put there: what choices are told apart by.
     pub release_id: Uuid,
-    /// What choices are told apart by.
+    /// What stays are measured by; several releases may share it.
     pub artefact: String,
     /// When it became current.
     pub finished_at: DateTime<Utc>,
+    /// The start of the stay that it began or went on with.
+    pub stay_started_at: DateTime<Utc>,
     /// Whether it counts as having gone through the gate.
     pub credited: bool,
-    /// Whether a rollback has reverted it.
-    pub reverted: bool,
+    /// What a rollback has taken away with it.
+    pub reverted: Option<Reverted>,
 }
 
-/// The verified choices of a target, newest first: artefacts that succeeded here through the gate, are not current and
+/// What a rollback takes away with a success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reverted {
+    /// Its release: the rollback returned to another one of the same artefact.
+    Release,
+    /// Its release and its artefact: the rollback returned to another artefact.
+    Artefact,
+}
+
+/// The verified choices of a target, newest first: releases that succeeded here through the gate, are not current and
 /// were not reverted here since, the `depth` of them that went through the gate last. `history` is newest first. What
 /// went past the gate counts for nothing: it neither clears what was reverted nor brings back what is out of reach.
-pub fn choices<'a>(history: &'a [Success], current: Option<&str>, depth: usize) -> Vec<&'a Success> {
+pub fn choices(history: &[Success], current: Option<Uuid>, depth: usize) -> Vec<&Success> {
     let mut choices: Vec<(&Success, DateTime<Utc>)> = Vec::new();
-    let mut seen: Vec<&str> = Vec::new();
-    for (place, success) in history.iter().enumerate() {
-        let artefact = success.artefact.as_str();
-        if current == Some(artefact) || seen.contains(&artefact) {
-            continue;
+    let mut seen: BTreeSet<Uuid> = current.into_iter().collect();
+    for success in history {
+        if seen.insert(success.release_id) {
+            choices.extend(credited_at(history, success).map(|at| (success, at)));
         }
-        seen.push(artefact);
-        let mut past = history.iter().skip(place).filter(|other| other.artefact == artefact);
-        let decisive = past.find(|other| other.credited || other.reverted);
-        choices
-            .extend(decisive.filter(|past| !past.reverted).map(|credited| (success, credited.finished_at)));
     }
     choices.sort_by_key(|(_, credited_at)| Reverse(*credited_at));
     choices.truncate(depth);
@@ -50,7 +53,18 @@ pub fn choices<'a>(history: &'a [Success], current: Option<&str>, depth: usize) 
     choices.into_iter().map(|(success, _)| success).collect()
 }
 
-/// What going back to an artefact means in a target.
+/// When the release of a success last went through the gate, unless it was reverted since, or its artefact was and has not
+/// gone through the gate again as any release.
+fn credited_at(history: &[Success], of: &Success) -> Option<DateTime<Utc>> {
+    let mut of_release = history.iter().filter(|other| other.release_id == of.release_id);
+    let mut of_artefact = history.iter().filter(|other| other.artefact == of.artefact);
+    let release = of_release.find(|other| other.credited || other.reverted.is_some())?;
+    let artefact = of_artefact.find(|other| other.credited || other.reverted == Some(Reverted::Artefact))?;
+    let stands = release.reverted.is_none() && artefact.reverted != Some(Reverted::Artefact);
+    stands.then_some(release.finished_at)
+}
+
+/// What going back to a release means in a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Return {
     /// Whether it is a verified choice.
@@ -59,82 +73,148 @@ pub struct Return {
     pub reverts_since: Option<DateTime<Utc>>,
 }
 
-/// What going back to `artefact` means where `current` runs. None when that very artefact is current: a rollback returns
-/// to another.
+/// What going back to `release`, which is of this artefact, means where the release `current` runs. None when that very
+/// release is current: a rollback returns to another.
 pub fn back_to(
     history: &[Success],
-    current: Option<&Current>,
-    artefact: &str,
+    current: Option<Uuid>,
+    (release, artefact): (Uuid, &str),
     depth: usize,
 ) -> Option<Return> {
-    let Some(current) = current else { return Some(Return::default()) };
-    if current.artefact == artefact {
+    if current.is_none() {
+        return Some(Return::default());
+    }
+    if current == Some(release) {
         return None;
     }
-    let choices = choices(history, Some(&current.artefact), depth);
-    let last_there = history.iter().find(|success| success.artefact == artefact);
-    Some(Return {
-        verified: choices.iter().any(|choice| choice.artefact == artefact),
-        reverts_since: Some(reverts_since(last_there.map(|success| success.finished_at), current.since)),
-    })
+    let verified = choices(history, current, depth).iter().any(|choice| choice.release_id == release);
+    Some(Return { verified, reverts_since: reverts_since(history, (release, artefact)) })
 }
 
-/// Since when a rollback reverts: since its artefact last became current, or else the whole stay that it ends.
-pub fn reverts_since(last_there: Option<DateTime<Utc>>, stay_started_at: DateTime<Utc>) -> DateTime<Utc> {
-    last_there.unwrap_or(stay_started_at - TimeDelta::microseconds(1))
+/// Since when a rollback to a release reverts, where it ends the newest stay of `history`: since that release last became
+/// current, or else its artefact; or else all of the stay that it ends, which is the release's where the artefact goes on.
+pub fn reverts_since(history: &[Success], (release, artefact): (Uuid, &str)) -> Option<DateTime<Utc>> {
+    let ended = history.first()?;
+    let goes_on = ended.artefact == artefact;
+    let there = history.iter().find(|success| success.release_id == release);
+    let there = there.or_else(|| history.iter().find(|success| !goes_on && success.artefact == artefact));
+    if let Some(there) = there {
+        return Some(there.finished_at);
+    }
+    let stay = history.iter().take_while(|success| success.release_id == ended.release_id);
+    let began = if goes_on { stay.last()?.finished_at } else { ended.stay_started_at };
+    Some(began - TimeDelta::microseconds(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A history of successes, oldest first: an artefact's letter, `!` when reverted, `?` when not credited.
+    fn release(name: &str) -> Uuid {
+        Uuid::from_u128(name.bytes().fold(0, |sum, byte| sum * 256 + u128::from(byte)))
+    }
+
+    fn at(second: usize) -> DateTime<Utc> {
+        DateTime::from_timestamp(i64::try_from(second).unwrap(), 0).unwrap()
+    }
+
+    /// A history of successes, one a second, oldest first: `b2` is the second release of the artefact b. A word ends with
+    /// `!` where release and artefact were reverted, with `-` where the release alone was, with `?` when not credited.
     fn history(text: &str) -> Vec<Success> {
-        let mut list: Vec<_> = text
-            .split(' ')
-            .enumerate()
-            .map(|(second, word)| Success {
+        let mut list: Vec<Success> = Vec::new();
+        for (second, word) in text.split(' ').enumerate() {
+            let artefact = word[..1].to_owned();
+            let before = list.last().filter(|before| before.artefact == artefact);
+            list.push(Success {
                 deployment_id: Uuid::from_u128(second as u128),
-                release_id: Uuid::nil(),
-                artefact: word[..1].to_owned(),
-                finished_at: DateTime::from_timestamp(i64::try_from(second).unwrap(), 0).unwrap(),
+                release_id: release(word.trim_end_matches(['!', '-', '?'])),
+                stay_started_at: before.map_or(at(second), |before| before.stay_started_at),
+                artefact,
+                finished_at: at(second),
                 credited: !word.contains('?'),
-                reverted: word.contains('!'),
-            })
-            .collect();
+                reverted: match word {
+                    word if word.contains('!') => Some(Reverted::Artefact),
+                    word if word.contains('-') => Some(Reverted::Release),
+                    _ => None,
+                },
+            });
+        }
         list.reverse();
         list
     }
 
-    fn verified(text: &str, current: &str, depth: usize) -> String {
+    /// The seconds at which the choices succeeded, newest first.
+    fn verified(text: &str, current: &str, depth: usize) -> Vec<i64> {
         let history = history(text);
-        choices(&history, Some(current), depth).iter().map(|success| success.artefact.as_str()).collect()
+        let choices = choices(&history, Some(release(current)), depth);
+        choices.iter().map(|success| success.finished_at.timestamp()).collect()
     }
 
     #[test]
     fn choices_are_the_newest_that_went_well() {
-        assert_eq!(verified("a b c", "c", 5), "ba");
-        assert_eq!(verified("a b c", "c", 1), "b");
-        assert_eq!(verified("a b a", "a", 5), "b", "the current artefact is no choice, however often it ran");
-        assert_eq!(verified("a b! a c", "c", 5), "a", "what was reverted is no choice");
-        assert_eq!(verified("a b! a b c", "c", 5), "ba", "unless it was deployed again since");
-        assert_eq!(verified("a b? c", "c", 5), "a", "what went past the gate is no choice");
-        assert_eq!(verified("b a b? c", "c", 5), "ba", "unless it went through the gate another time");
-        assert_eq!(
-            verified("a b! a b? c", "c", 5),
-            "a",
-            "what was reverted is not cleared by what went past the gate"
-        );
-        assert_eq!(
-            verified("a b a! b a? c", "c", 5),
-            "b",
-            "nor by that, when it had gone through the gate long before"
-        );
+        assert_eq!(verified("a b c", "c", 5), [1, 0]);
+        assert_eq!(verified("a b c", "c", 1), [1]);
+        assert_eq!(verified("a b a", "a", 5), [1], "the current release is no choice, however often it ran");
+        assert_eq!(verified("a b! a c", "c", 5), [2], "what was reverted is no choice");
+        assert_eq!(verified("a b! a b c", "c", 5), [3, 2], "unless it was deployed again since");
+        assert_eq!(verified("a b? c", "c", 5), [0], "what went past the gate is no choice");
+        assert_eq!(verified("b a b? c", "c", 5), [2, 1], "unless it went through the gate another time");
+        assert_eq!(verified("a b! a b? c", "c", 5), [2], "what was reverted stays so past the gate");
+        assert_eq!(verified("a b a! b a? c", "c", 5), [3], "though it had gone through the gate long before");
         assert_eq!(
             verified("a b a? c", "c", 1),
-            "b",
+            [1],
             "what is out of reach is not brought back past the gate"
         );
-        assert_eq!(verified("a", "a", 5), "");
+        assert!(verified("a", "a", 5).is_empty());
+    }
+
+    #[test]
+    fn releases_of_one_artefact_are_choices_of_their_own() {
+        assert_eq!(verified("a b1 b2", "b2", 5), [1, 0]);
+        assert_eq!(verified("a b1 b2 b3", "b3", 2), [2, 1], "and each counts for the depth");
+        assert_eq!(verified("a b1 b2 b3", "b1", 5), [3, 2, 0]);
+        assert_eq!(verified("a b1 b2?", "b1", 5), [0], "what went past the gate has no share in the other's");
+    }
+
+    #[test]
+    fn a_release_is_reverted_alone_where_its_artefact_stays() {
+        assert_eq!(verified("a b1 b2- b1 c", "c", 5), [3, 0]);
+        assert_eq!(verified("a b1 b2- b1", "b1", 5), [0]);
+        assert_eq!(verified("a b1 b2- b1 b2 c", "c", 5), [4, 3, 0], "deployed again, it is a choice again");
+        assert_eq!(verified("a b1 b2- b1 b2? c", "c", 5), [3, 0]);
+    }
+
+    #[test]
+    fn an_artefact_is_reverted_with_all_its_releases() {
+        assert_eq!(verified("b1 a b2! a c", "c", 5), [3], "also with the one that ran before");
+        assert_eq!(verified("b1 a b2! a b3 c", "c", 5), [4, 3, 0], "until it goes through the gate again");
+        assert_eq!(verified("a b1! b2- b1! a c", "c", 5), [4]);
+    }
+
+    #[test]
+    fn the_current_release_alone_is_nothing_to_return_to() {
+        let history = history("a b1 b2");
+        let back = |name: &str| back_to(&history, Some(release("b2")), (release(name), &name[..1]), 5);
+        assert_eq!(back("b2"), None);
+        assert_eq!(back("b1"), Some(Return { verified: true, reverts_since: Some(at(1)) }));
+        assert_eq!(back("a"), Some(Return { verified: true, reverts_since: Some(at(0)) }));
+        assert!(!back("b3").unwrap().verified, "it never ran here, though its artefact did");
+        assert_eq!(back_to(&[], None, (release("a"), "a"), 5), Some(Return::default()));
+    }
+
+    #[test]
+    fn a_rollback_reverts_what_came_after_what_it_returns_to() {
+        let since = |text: &str, name: &str| {
+            let since = reverts_since(&history(text), (release(name), &name[..1])).unwrap();
+            history(text).iter().filter(|success| success.finished_at > since).count()
+        };
+        assert_eq!(since("a b1 b2", "b1"), 1);
+        assert_eq!(since("a b1 b2", "a"), 2);
+        assert_eq!(since("a b1 b2 b1 c", "b2"), 2);
+        assert_eq!(since("a b1 c d", "b2"), 2, "where the release never ran, since its artefact did");
+        assert_eq!(since("a b1 b2 b2", "b3"), 2, "or the stay of the release, where the artefact goes on");
+        assert_eq!(since("a b1 b2", "c"), 2, "or that of the artefact");
+        assert_eq!(reverts_since(&[], (release("a"), "a")), None);
     }
 }

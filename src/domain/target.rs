@@ -93,6 +93,11 @@ impl Target {
         }
     }
 
+    /// The ids of its service and its environment.
+    pub fn place(&self) -> (Uuid, Uuid) {
+        (self.service_id, self.environment_id)
+    }
+
     /// Gives the target back to a deployment of its own whose lease had run out, as if it had never been free. Nothing else
     /// has happened in it since that one started.
     pub fn resume(&mut self, deployment: &Deployment) {

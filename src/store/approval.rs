@@ -63,10 +63,10 @@ pub(super) fn named() -> Sql {
     ))
 }
 
-/// When the artefact of the release `r` was last reverted in the environment `e`.
+/// When the release `r`, or its artefact, was last reverted in the environment `e`.
 const REVERTED_AT: &str = "(SELECT MAX(b.finished_at) FROM deployment x JOIN deployment b ON b.id = x.reverted_by \
      WHERE x.service_id = r.service_id AND x.environment_id = e.id AND x.artefact = r.artefact \
-     AND x.status = 'succeeded')";
+     AND (b.artefact <> x.artefact OR x.release_id = r.id) AND x.status = 'succeeded')";
 
 /// Inserts an approval. Fails with [`StoreError::Unique`] when its subject, written the same, has a voice that stands.
 pub async fn insert(conn: &impl ConnectionTrait, approval: &Approval) -> Result<(), StoreError> {
@@ -94,7 +94,7 @@ pub async fn withdraw(conn: &impl ConnectionTrait, id: Uuid, at: DateTime<Utc>) 
     Ok(sql.run(conn).await? > 0)
 }
 
-/// All that people say that stands, the oldest first, and when the release's artefact was last reverted in the environment.
+/// All that people say that stands, the oldest first, and when the release or its artefact was last reverted in the environment.
 /// Whose it is, the database cannot tell: it compares names as they stand.
 pub async fn standing(
     conn: &impl ConnectionTrait,

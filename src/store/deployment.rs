@@ -10,7 +10,7 @@ use crate::{
         deployment::{Deployment, Filter, Named, Plan, Progress, Standing, Times},
         page::{PageRequest, TimeKey},
         release::Identity,
-        rollback::{HISTORY_MAX, Success},
+        rollback::{HISTORY_MAX, Reverted, Success},
         scope::Narrowing,
         target::Target,
         text::{CommitSha, Image, Version},
@@ -214,7 +214,7 @@ pub async fn renew(conn: &impl ConnectionTrait, deployment: &Deployment) -> Resu
 }
 
 /// Ends a deployment. When it succeeded, the one before it (`superseded`) gives way, and where it is a rollback, what
-/// came after the stay it returns to is marked as reverted: one statement for all of them.
+/// came after the release it returns to is marked as reverted: one statement for all of them.
 pub async fn end(
     conn: &impl ConnectionTrait,
     deployment: &Deployment,
@@ -241,8 +241,8 @@ pub async fn end(
         sql.push(" THEN $1 ELSE superseded_by END");
     }
     if let Some(since) = reverts {
-        sql.push(", reverted_by = CASE WHEN reverted_by IS NULL AND artefact <> ")
-            .bind(deployment.artefact.as_str())
+        sql.push(", reverted_by = CASE WHEN reverted_by IS NULL AND release_id <> ")
+            .bind(deployment.release_id)
             .push(" AND finished_at > ")
             .bind(since);
         sql.push(" THEN $1 ELSE reverted_by END");
@@ -322,26 +322,34 @@ pub async fn running_in(
     sql.all(conn).await?.iter().map(|row| named_from_row(row, "")).collect()
 }
 
-/// The successes of a target, newest first, as far back as a rollback may reach.
+/// The successes of a target, before a moment if one is given, newest first, as far back as a rollback may reach.
 pub async fn successes(
     conn: &impl ConnectionTrait,
-    service_id: Uuid,
-    environment_id: Uuid,
+    (service_id, environment_id): (Uuid, Uuid),
+    before: Option<DateTime<Utc>>,
 ) -> Result<Vec<Success>, StoreError> {
     let mut sql = Sql::new(
-        "SELECT id, release_id, artefact, finished_at, credited, reverted_by FROM deployment \
-         WHERE status = 'succeeded' AND service_id = ",
+        "SELECT d.id, d.release_id, d.artefact, d.finished_at, d.stay_started_at, d.credited, d.reverted_by, \
+         b.artefact AS returned_to FROM deployment d LEFT JOIN deployment b ON b.id = d.reverted_by \
+         WHERE d.status = 'succeeded' AND d.service_id = ",
     );
-    sql.bind(service_id).push(" AND environment_id = ").bind(environment_id);
-    sql.push(" ORDER BY finished_at DESC LIMIT ").bind(i64::try_from(HISTORY_MAX).unwrap_or(i64::MAX));
+    sql.bind(service_id).push(" AND d.environment_id = ").bind(environment_id);
+    if let Some(before) = before {
+        sql.push(" AND d.finished_at < ").bind(before);
+    }
+    sql.push(" ORDER BY d.finished_at DESC LIMIT ").bind(i64::try_from(HISTORY_MAX).unwrap_or(i64::MAX));
     let success = |row: &QueryResult| {
+        let artefact: String = row.try_get("", "artefact")?;
+        let stays = row.try_get::<Option<String>>("", "returned_to")?.as_ref() == Some(&artefact);
+        let reverted_by: Option<Uuid> = row.try_get("", "reverted_by")?;
         Ok(Success {
             deployment_id: row.try_get("", "id")?,
             release_id: row.try_get("", "release_id")?,
-            artefact: row.try_get("", "artefact")?,
+            artefact,
             finished_at: row.try_get("", "finished_at")?,
+            stay_started_at: row.try_get("", "stay_started_at")?,
             credited: row.try_get("", "credited")?,
-            reverted: row.try_get::<Option<Uuid>>("", "reverted_by")?.is_some(),
+            reverted: reverted_by.map(|_| if stays { Reverted::Release } else { Reverted::Artefact }),
         })
     };
     sql.all(conn).await?.iter().map(success).collect()

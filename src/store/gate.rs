@@ -74,7 +74,7 @@ pub struct Evidence {
     pub approvals: Vec<Said>,
     /// What counts of the scans of its artefact.
     pub scans: Vec<ScanFact>,
-    /// When its artefact was last reverted in this environment.
+    /// When it, or its artefact, was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
     /// The environments that the policy promotes from.
     pub sources: Vec<Source>,

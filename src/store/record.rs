@@ -108,21 +108,7 @@ pub async fn twin(
     sql.one(conn).await?.map(|row| Ok(row.try_get("", "id")?)).transpose()
 }
 
-/// When the deployment's artefact had last become current before the moment.
-pub async fn last_of(
-    conn: &impl ConnectionTrait,
-    of: &Deployment,
-    at: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT MAX(finished_at) AS last FROM deployment WHERE status = 'succeeded' AND service_id = ",
-    );
-    sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
-    sql.push(" AND artefact = ").bind(of.artefact.as_str()).push(" AND finished_at < ").bind(at);
-    sql.one(conn).await?.map_or(Ok(None), |row| Ok(row.try_get("", "last")?))
-}
-
-/// The rollback that reverted the span in which the moment lies, unless it returned to the deployment's own artefact.
+/// The rollback that reverted the span in which the moment lies, unless it returned to the deployment's own release.
 pub async fn reverter_of(
     conn: &impl ConnectionTrait,
     of: &Deployment,
@@ -133,7 +119,7 @@ pub async fn reverter_of(
     );
     sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
     sql.push(" AND finished_at > ").bind(at).push(" AND reverts_since < ").bind(at);
-    sql.push(" AND artefact <> ").bind(of.artefact.as_str()).push(" ORDER BY finished_at LIMIT 1");
+    sql.push(" AND release_id <> ").bind(of.release_id).push(" ORDER BY finished_at LIMIT 1");
     sql.one(conn).await?.map(|row| Ok(row.try_get("", "id")?)).transpose()
 }
 
@@ -147,7 +133,7 @@ pub async fn revert(
     let mut sql = Sql::new("UPDATE deployment SET reverted_by = ");
     sql.bind(rollback.id).push(" WHERE reverted_by IS NULL AND status = 'succeeded' AND service_id = ");
     sql.bind(rollback.service_id).push(" AND environment_id = ").bind(rollback.environment_id);
-    sql.push(" AND artefact <> ").bind(rollback.artefact.as_str());
+    sql.push(" AND release_id <> ").bind(rollback.release_id);
     sql.push(" AND finished_at > ").bind(since).push(" AND finished_at < ").bind(until).run(conn).await?;
     Ok(())
 }

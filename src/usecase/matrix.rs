@@ -127,9 +127,10 @@ pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Re
         current: None,
         running: None,
     });
-    let history = deployment::successes(conn, service.id, environment.id).await?;
-    let artefact = occupied.current.as_ref().map(|current| current.release.artefact());
-    let rollback_to = match choices(&history, artefact.as_deref(), 1).first() {
+    let history = deployment::successes(conn, (service.id, environment.id), None).await?;
+    let current = occupied.current.as_ref().map(|current| current.deployment_id);
+    let current = history.iter().find(|success| Some(success.deployment_id) == current);
+    let rollback_to = match choices(&history, current.map(|current| current.release_id), 1).first() {
         None => None,
         Some(choice) => {
             let found = release::get(conn, choice.release_id).await?;

@@ -98,7 +98,7 @@ impl Walk {
             Some("hotfix"),
             Some("redeploy"),
         ]);
-        let preempt = kind == Some("rollback") && self.random.once_in(2);
+        let preempt = self.random.once_in(if kind == Some("rollback") { 2 } else { 20 });
         let initiated_by = *self.random.pick(&[None, None, Some("ann"), Some("c\u{200d}yd")]);
         let mut body =
             json!({ "service": place.0, "environment": place.1, "version": version, "preempt": preempt });
@@ -141,14 +141,24 @@ impl Walk {
         body["lease_seconds"] = json!(lease);
         let answer = person.api.post("/deployments", body).await;
         assert!([201, 409, 422].contains(&answer.status), "{self}: {} {}", answer.status, answer.text);
-        let Some(decision) = decision_of(&answer) else {
-            assert!(asked.is_none_or(|asked| asked.is_none()) || given.is_some(), "{self}: {}", answer.text);
-            return;
-        };
+        if given.is_none() {
+            self.answered(&question, &answer);
+        }
+        let Some(decision) = decision_of(&answer) else { return };
         if let Some(described) = given {
             self.ledger.registered(place.0, &version, described);
         }
         self.judge(&person, question, &answer, &decision, asked.flatten());
+    }
+
+    /// A start is refused without a decision when it is no question for the gate, and only then.
+    fn answered(&mut self, question: &Question, answer: &Answer) {
+        let refused = decision_of(answer).is_none().then_some(answer.status);
+        let refusal = rules::refusal(&self.ledger, question);
+        assert_eq!(refused, refusal, "{self}, a start of {question:?}: {}", answer.text);
+        if refusal.is_some() {
+            *self.seen.entry(format!("refused a {}", question.kind)).or_default() += 1;
+        }
     }
 
     /// What the gate says when it is only asked, for the caller, for somebody else or for nobody in particular; nothing
@@ -172,7 +182,9 @@ impl Walk {
             body["deployer"] = json!(deployer);
         }
         let answer = person.api.post("/gate/check", body).await;
-        if !self.counts(&answer, &[200, 409, 422], "a check") {
+        let refusal = rules::refusal(&self.ledger, question);
+        assert_eq!(answer.status, refusal.unwrap_or(200), "{self}, a check of {question:?}: {}", answer.text);
+        if refusal.is_some() {
             return None;
         }
         let said = answer.json();
@@ -181,6 +193,9 @@ impl Walk {
         let question = Question { at: time(&said["evaluated_at"]), deployer, ..question.clone() };
         let right = rules::answer(&self.ledger, &question);
         assert_eq!(heard(&said), right, "{self}, a check of {question:?}: {said}");
+        let reverts_after = self.reverts_after(&question);
+        let told = &said["reverts_since"];
+        assert_eq!((!told.is_null()).then(|| time(told)), reverts_after, "{self}: {question:?}");
         (said["deployer"] == person.subject).then(|| (right, said["state"].as_str().unwrap().to_owned()))
     }
 
@@ -219,9 +234,7 @@ impl Walk {
         let started = &answer.json()["deployment"];
         let place = (question.service, question.environment);
         let artefact = self.ledger.artefact(place.0, &question.version);
-        let reverts_after = (question.kind == "rollback")
-            .then(|| self.ledger.target(place).reverts_after(&artefact, question.at))
-            .flatten();
+        let reverts_after = self.reverts_after(&question);
         let run = Run {
             place,
             version: question.version,
@@ -233,6 +246,14 @@ impl Walk {
             reverts_after,
         };
         self.ledger.started(id_of(started), run);
+    }
+
+    /// Since when what a rollback would take back became current.
+    fn reverts_after(&self, question: &Question) -> Option<ledger::Time> {
+        let target = self.ledger.target((question.service, question.environment));
+        let artefact = self.ledger.artefact(question.service, &question.version);
+        let is_rollback = question.kind == "rollback";
+        is_rollback.then(|| target.reverts_after(&question.version, &artefact, question.at)).flatten()
     }
 
     /// Finishes something, also what has expired or was cancelled.
@@ -251,7 +272,11 @@ impl Walk {
             let again = self.ledger.target(self.ledger.runs[&id].place).running.as_ref() != Some(&id)
                 && ended["status"] == "canceled";
             let at = (ended["status"] == "succeeded" && !again).then(|| time(&ended["finished_at"]));
+            let place = self.ledger.runs[&id].place;
             self.ledger.finished(&id, at);
+            let shown = self.people.admin.api.target(&format!("{}/{}", place.0, place.1)).await;
+            let choice = self.ledger.target(place).choices().first().copied();
+            assert_eq!(shown["rollback_to"]["version"].as_str(), choice, "{self}: {shown}");
         } else {
             self.ledger.given_up(&id);
         }
@@ -264,6 +289,21 @@ impl Walk {
         }
         let id = self.random.pick(&ids).clone();
         self.beat(id).await;
+    }
+
+    /// Starts and finishes until something runs that will soon have been silent for too long.
+    async fn get_busy(&mut self) {
+        for _ in 0..STEPS / 8 {
+            let soon = waybill::clock::now() + Duration::from_secs(2);
+            let mut running = self.ledger.targets.values().filter_map(|target| target.running.as_ref());
+            if running.any(|id| self.ledger.runs[id].lease_ends < soon) {
+                return;
+            }
+            self.start().await;
+            if self.random.once_in(4) {
+                self.finish().await;
+            }
+        }
     }
 
     /// Has the server find out which leases have run out, and has the pipelines of most go on.
@@ -373,6 +413,7 @@ async fn walk(api: &Api, seed: u64, codes: &mut BTreeMap<String, u32>) {
         }
     }
     for round in 1..=ROUNDS_OF_SILENCE {
+        walk.get_busy().await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
         walk.find_silent().await;
         for step in 0..STEPS / 20 {
@@ -420,6 +461,7 @@ db_test!(
         for code in CODES {
             assert!(often(code) > 0, "no start failed by {code}: {seen:?}");
         }
+        assert!(often("refused a rollback") > 0, "none was to what is current: {seen:?}");
         assert!(often("resumed") > 0, "nothing that had expired went on: {seen:?}");
         assert!(often("allowed") > 100 && often("denied") > 100 && often("Exempt") > 10, "{seen:?}");
     }

@@ -54,6 +54,7 @@ mod api_resume;
 mod api_rights;
 #[cfg(test)]
 mod api_rollback;
+mod api_rollback_releases;
 #[cfg(test)]
 mod api_scan_parts;
 #[cfg(test)]
@@ -84,6 +85,8 @@ mod cli_freeze;
 mod cli_gate;
 #[cfg(test)]
 mod cli_people;
+#[cfg(test)]
+mod cli_rollback;
 #[cfg(test)]
 mod cli_running;
 #[cfg(test)]

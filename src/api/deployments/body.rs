@@ -12,6 +12,7 @@ use crate::{
     domain::{
         deployment::Progress,
         fault::{Faults, Malformed},
+        gate::rules::preempts,
         text::{self, Name, SHORT_TEXT_MAX, TEXT_MAX, Version},
         vocabulary::{Kind, Outcome, Strategy},
     },
@@ -51,7 +52,7 @@ pub struct StartDeployment {
     /// What it is for; when absent `redeploy` if the release is current, else `deploy`.
     #[oai(skip_serializing_if_is_none)]
     pub kind: Option<Kind>,
-    /// True lets a rollback cancel what is running in the target, in the same step.
+    /// True lets a rollback cancel what is running in the target, in the same step. Only a rollback may (`not-a-rollback`).
     #[oai(default)]
     pub preempt: bool,
     /// The deployment whose damage it repairs.
@@ -245,17 +246,17 @@ impl StartDeployment {
         short(&mut faults, "/initiated_by", self.initiated_by.as_deref());
         long(&mut faults, "/reason", self.reason.as_deref());
         faults.take_optional("/pipeline_url", self.pipeline_url.as_deref().map(text::web_url));
-        preempts("/preempt", self.preempt, self.kind, &mut faults);
+        let preempt = faults.take("/preempt", preempts(self.kind, self.preempt));
         let lease_seconds = faults.take("/lease_seconds", lease(self.lease_seconds, ledger));
         let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
-        let start = target.zip(lease_seconds).map(|(named, lease_seconds)| Start {
+        let start = target.zip(preempt).zip(lease_seconds).map(|((named, preempt), lease_seconds)| Start {
             service: named.service,
             environment: named.environment,
             version: named.version,
             release: named.release,
             strategy: self.strategy.unwrap_or(Strategy::Rolling),
             kind: self.kind,
-            preempt: self.preempt,
+            preempt,
             remediates: self.remediates,
             initiated_by: owned(self.initiated_by.as_ref()),
             reason: owned(self.reason.as_ref()),
@@ -275,13 +276,6 @@ fn lease(asked: Option<i64>, ledger: &LedgerConfig) -> Result<i64, Malformed> {
         return Ok(asked);
     }
     Err(Malformed::new("out-of-range", format!("must be from 1 to {max} seconds")))
-}
-
-/// Refuses to preempt for anything but a rollback.
-pub fn preempts(pointer: &str, preempt: bool, kind: Option<Kind>, faults: &mut Faults) {
-    if preempt && kind != Some(Kind::Rollback) {
-        faults.add(pointer, "not-a-rollback", "only a deployment of kind rollback may preempt");
-    }
 }
 
 /// Why the gate's rules are to be lifted, if they are.

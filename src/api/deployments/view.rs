@@ -72,7 +72,7 @@ pub struct DeploymentView {
     pub superseded_at: Nullable<Time>,
     /// The deployment that took its place.
     pub superseded_by: Nullable<Uuid>,
-    /// The rollback that reverted it.
+    /// The rollback that reverted it: its release; and its image, unless the rollback returned to the same one.
     pub reverted_by: Nullable<Uuid>,
     /// A result that came too late to count.
     pub late_status: Nullable<Outcome>,
@@ -82,7 +82,7 @@ pub struct DeploymentView {
     pub ungated: bool,
     /// Counts as having gone through the gate: for soak, for promotion, and as a place to roll back to.
     pub credited: bool,
-    /// A rollback to a verified choice.
+    /// A rollback to a verified choice, which is a release.
     pub verified: bool,
     /// Cancelled by a rollback that took its place.
     pub preempted: bool,

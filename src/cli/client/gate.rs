@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
@@ -32,6 +33,7 @@ Examples:
   waybill gate --service shop --environment prod --version 1.4.2
   waybill gate --service shop --environment prod --version 1.4.2 --wait 2h
   waybill gate --service shop --environment prod --version 1.4.2 --for gitlab:acme/shop
+  waybill gate --service shop --environment prod --version 1.4.1 --kind rollback --preempt
   waybill gate --service shop --environment prod --version 1.4.2 --output json
 
 Exit codes: 0 the gate is open, 5 it is not.";
@@ -51,6 +53,9 @@ pub struct GateArgs {
     /// What kind of deployment it would be; without it, the server tells deploy and redeploy apart.
     #[arg(long, value_parser = ["deploy", "rollback", "hotfix", "redeploy"])]
     kind: Option<String>,
+    /// Whether it would cancel what is running; only a rollback may.
+    #[arg(long)]
+    preempt: bool,
     /// The subject that would deploy it, whose own approval does not count; when not given, it is asked for nobody in
     /// particular.
     #[arg(long = "for", value_name = "SUBJECT")]
@@ -98,6 +103,13 @@ pub struct Answer {
     pub raw: Value,
     /// What it says.
     pub decision: Decision,
+}
+
+impl Answer {
+    /// For a rollback: what became current after this moment is what it would revert.
+    pub fn reverts_since(&self) -> Option<DateTime<Utc>> {
+        self.raw.get("reverts_since").and_then(|at| DateTime::deserialize(at).ok())
+    }
 }
 
 impl Question {
@@ -179,7 +191,7 @@ pub(super) async fn run(session: &Session, args: GateArgs) -> Result<Exit, Error
         environment: args.environment,
         version: args.version,
         kind: args.kind,
-        preempt: false,
+        preempt: args.preempt,
         initiated_by: source.initiated_by().map(str::to_owned),
         deployer: args.deployer,
         for_caller: false,

@@ -1,7 +1,11 @@
 //! `waybill rollback`: shows what it returns to and what it reverts, then does as `deploy`.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    cmp::Reverse,
+    io::{self, IsTerminal as _},
+};
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize as _;
 use serde_json::json;
 
@@ -32,6 +36,8 @@ Examples:
 
   The command finds the version to return to in WAYBILL_VERSION.
 
+Releases of one image, of which only the configuration differs, are different releases to return to.
+
 A release that proved itself here is let through by promotion, approval, vulnerabilities and image;
 freeze windows let it through unless the policy says otherwise. Any other is judged like a deployment.
 
@@ -47,7 +53,7 @@ pub struct RollbackArgs {
     /// The environment to roll back in.
     #[arg(long)]
     environment: String,
-    /// The version to return to, instead of the newest one that proved itself here.
+    /// The version to return to, instead of the newest one that proved itself here; any but the current one.
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
     /// Cancel the deployment that is running in the target, rather than wait for it.
@@ -67,8 +73,8 @@ struct Prospect {
     target: Target,
     to: String,
     reverts: Vec<Deployment>,
-    /// What the gate would say; asked when that is all that is to be done.
-    gate: Option<Answer>,
+    /// What the gate would say.
+    gate: Answer,
 }
 
 pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, Error> {
@@ -76,7 +82,7 @@ pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, E
         (Ok(prospect), _) => {
             show(session, &args, &prospect)?;
             if args.wrap.dry_run() {
-                let open = prospect.gate.is_none_or(|answer| answer.decision.allowed);
+                let open = prospect.gate.decision.allowed;
                 return Ok(if open { Exit::DONE } else { Exit::REFUSED });
             }
             if !confirmed(&args, &prospect)? {
@@ -131,22 +137,18 @@ async fn prospect(session: &Session, args: &RollbackArgs) -> Result<Prospect, Er
         .query("status", Some("succeeded".into()));
     let (items, _) = history::collect(session, &call, DEPTH).await?;
     let succeeded = items.iter().map(Deployment::deserialize).collect::<Result<Vec<_>, _>>()?;
-    let reverts = reverts(succeeded, &to);
-    let gate = if args.wrap.dry_run() { Some(args.question(&to).ask(&session.client).await?) } else { None };
+    let gate = args.question(&to).ask(&session.client).await?;
+    let reverts = reverts(succeeded, gate.reverts_since(), &to);
     Ok(Prospect { target, to, reverts, gate })
 }
 
-/// The deployments that became current after the version last did, and that no rollback has reverted since, newest first;
-/// none where it never was.
-fn reverts(mut succeeded: Vec<Deployment>, to: &str) -> Vec<Deployment> {
-    succeeded.sort_by_key(|deployment| std::cmp::Reverse(deployment.finished_at));
-    if let Some(index) = succeeded.iter().position(|deployment| deployment.version == to) {
-        succeeded.truncate(index);
-        succeeded.retain(|deployment| deployment.reverted_by.is_none());
-        succeeded
-    } else {
-        Vec::new()
-    }
+/// The deployments of other releases that became current after the moment, and that no rollback has reverted since, newest
+/// first.
+fn reverts(mut succeeded: Vec<Deployment>, since: Option<DateTime<Utc>>, to: &str) -> Vec<Deployment> {
+    succeeded.retain(|one| one.version != to && one.reverted_by.is_none());
+    succeeded.retain(|one| since.is_some_and(|since| one.finished_at > Some(since)));
+    succeeded.sort_by_key(|one| Reverse(one.finished_at));
+    succeeded
 }
 
 fn show(session: &Session, args: &RollbackArgs, prospect: &Prospect) -> Result<(), Error> {
@@ -157,9 +159,8 @@ fn show(session: &Session, args: &RollbackArgs, prospect: &Prospect) -> Result<(
         let version =
             |occupant: &Option<Occupant>| occupant.as_ref().map(|occupant| occupant.version.clone());
         let (current, running) = (version(&target.current), version(&target.running));
-        let gate = gate.as_ref().map(|answer| &answer.raw);
         output::print_json(
-            &json!({"to": to, "current": current, "running": running, "reverts": reverts, "gate": gate}),
+            &json!({"to": to, "current": current, "running": running, "reverts": reverts, "gate": gate.raw}),
         )?;
         return Ok(());
     }
@@ -194,10 +195,10 @@ fn lines(args: &RollbackArgs, Prospect { target, to, reverts, gate }: &Prospect)
             if args.preempt { "it will be canceled" } else { "--preempt cancels it, --wait waits for it" };
         lines.push(format!("  {version} is being deployed by {actor}: {outlook}"));
     }
-    if let Some(answer) = gate {
-        let verdict = if answer.decision.allowed { "lets it through" } else { "refuses it" };
+    if args.wrap.dry_run() {
+        let verdict = if gate.decision.allowed { "lets it through" } else { "refuses it" };
         lines.push(format!("the gate {verdict} as things stand:"));
-        lines.extend(verdict::lines(&answer.decision));
+        lines.extend(verdict::lines(&gate.decision));
     }
     lines
 }
@@ -216,29 +217,36 @@ fn confirmed(args: &RollbackArgs, prospect: &Prospect) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
-    fn succeeded(versions: &[(&str, &str)]) -> Vec<Deployment> {
-        let deployment = |(version, at): &(&str, &str)| {
-            let value = json!({"id": version, "service": "shop", "environment": "prod", "version": version,
-                "status": "succeeded", "started_at": "2026-03-01T00:00:00Z", "finished_at": at});
-            Deployment::deserialize(&value).ok()
-        };
-        versions.iter().filter_map(deployment).collect()
+    fn at(day: u32) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(i64::from(day))
     }
 
     #[test]
-    fn what_became_current_later_is_reverted() {
-        let history = [
-            ("1.2", "2026-03-03T00:00:00Z"),
-            ("1.3", "2026-03-04T00:00:00Z"),
-            ("1.1", "2026-03-02T00:00:00Z"),
-            ("1.0", "2026-03-01T00:00:00Z"),
-        ];
-        let versions =
-            |to| reverts(succeeded(&history), to).into_iter().map(|gone| gone.version).collect::<Vec<_>>();
-        assert_eq!(versions("1.1"), ["1.3", "1.2"]);
-        assert!(versions("1.3").is_empty());
-        assert!(versions("0.9").is_empty());
+    fn what_became_current_after_the_moment_is_reverted() {
+        let succeeded = || {
+            let deployment = |(version, day, reverted_by): (&str, u32, Option<&str>)| {
+                let value = json!({"id": version, "service": "shop", "environment": "prod", "version": version,
+                    "status": "succeeded", "started_at": at(0), "finished_at": at(day), "reverted_by": reverted_by});
+                Deployment::deserialize(&value).ok()
+            };
+            let history = [
+                ("1.2", 3, None),
+                ("1.3", 4, None),
+                ("1.1", 2, None),
+                ("1.0", 1, None),
+                ("1.4", 5, Some("1")),
+            ];
+            history.into_iter().filter_map(deployment).collect::<Vec<_>>()
+        };
+        let versions = |since, to| {
+            reverts(succeeded(), since, to).into_iter().map(|gone| gone.version).collect::<Vec<_>>()
+        };
+        assert_eq!(versions(Some(at(2)), "1.1"), ["1.3", "1.2"]);
+        assert_eq!(versions(Some(at(1)), "1.2"), ["1.3", "1.1"]);
+        assert!(versions(None, "1.1").is_empty());
     }
 }

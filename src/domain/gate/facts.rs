@@ -48,7 +48,7 @@ pub struct Facts {
     /// Whether somebody is known to have initiated the release or the deployment.
     #[serde(default)]
     pub initiator: Initiator,
-    /// When the artefact was last reverted in this environment.
+    /// When the release, or its artefact, was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
     /// What counts of the scans of the artefact: of each scanner the latest of each platform and class of packages.
     pub scans: Vec<ScanFact>,
@@ -154,7 +154,7 @@ pub struct Source {
     pub longest: Option<Stay>,
     /// The stay of the artefact there that goes on and counts, since this time.
     pub current_since: Option<DateTime<Utc>>,
-    /// When the artefact was last reverted there.
+    /// When the release, or its artefact, was last reverted there.
     pub reverted_at: Option<DateTime<Utc>>,
 }
 

@@ -27,7 +27,7 @@ const REVERTS: &str = "SELECT d.id FROM deployment d WHERE d.status = 'succeeded
 /// What makes a success reverted by `r`.
 const REVERTED: &str = "r.status = 'succeeded' AND r.service_id = d.service_id \
      AND r.environment_id = d.environment_id AND r.reverts_since < d.finished_at \
-     AND r.finished_at > d.finished_at AND r.artefact <> d.artefact";
+     AND r.finished_at > d.finished_at AND r.release_id <> d.release_id";
 
 const TARGETS: &str = "SELECT s.name AS service_name, e.name AS environment_name FROM target t \
      JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
@@ -85,7 +85,12 @@ pub async fn contradicted(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec
     }
     for (condition, wrong) in [
         (
-            format!("d.reverted_by IS NULL AND EXISTS (SELECT 1 FROM deployment r WHERE {REVERTED})"),
+            // What was put on record between a rollback and its artefact was left as it was, when releases of one
+            // artefact were not told apart.
+            format!(
+                "d.reverted_by IS NULL AND EXISTS (SELECT 1 FROM deployment r WHERE {REVERTED} \
+                 AND (r.artefact <> d.artefact OR NOT d.recorded))"
+            ),
             "its reverted_by names no rollback, although one reverted it",
         ),
         (

@@ -208,9 +208,9 @@ async fn place(tx: &Tx, target: &mut Target, deployment: &mut Deployment) -> Res
     deployment.standing.superseded_by = next.as_ref().map(|next| next.id);
     deployment.standing.reverted_by = record::reverter_of(conn, deployment, at).await?;
     if deployment.plan.kind == Kind::Rollback {
-        let last_there = record::last_of(conn, deployment, at).await?;
-        let since = before.as_ref().map(|before| reverts_since(last_there, before.stay_started_at));
-        deployment.times.reverts_since = since;
+        let history = deployment::successes(conn, target.place(), Some(at)).await?;
+        let to = (deployment.release_id, deployment.artefact.as_str());
+        deployment.times.reverts_since = reverts_since(&history, to);
     }
     deployment::insert(conn, deployment).await?;
     if let Some(before) = &before {

@@ -48,7 +48,7 @@ pub struct Start {
     pub strategy: Strategy,
     /// What it is for; told by what is current when it is not given.
     pub kind: Option<Kind>,
-    /// Whether a rollback cancels what is running.
+    /// Whether what is running is to be cancelled, which only a rollback may.
     pub preempt: bool,
     /// The deployment whose damage it repairs.
     pub remediates: Option<Uuid>,

@@ -42,7 +42,7 @@ pub struct Question {
     pub version: Version,
     /// What it would be for; told by what is current when it is not given.
     pub kind: Option<Kind>,
-    /// Whether a rollback would cancel what is running.
+    /// Whether what is running is to be cancelled, which only a rollback may.
     pub preempt: bool,
     /// The person who would set it off.
     pub initiated_by: Option<String>,
@@ -83,6 +83,8 @@ pub struct Answer {
     pub kind: Kind,
     /// The subject that it was judged for; none where it was nobody in particular.
     pub deployer: Option<String>,
+    /// For a rollback: what became current after this moment is what it would revert.
+    pub reverts_since: Option<DateTime<Utc>>,
     /// The decision, as far as the caller may see it.
     pub decision: Decision,
     /// Whether the decision is kept.
@@ -167,7 +169,7 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
         evidence,
         now,
     };
-    let Case { inputs, now, .. } = facts::gather(ctx, conn, asked, scene).await?;
+    let Case { inputs, back, now } = facts::gather(ctx, conn, asked, scene).await?;
     let decision = Decision {
         id: clock::new_id(),
         evaluated_at: now,
@@ -177,7 +179,8 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Judged, Error> {
     };
     let Facts { kind, deployer, .. } = &inputs.facts;
     let (kind, deployer) = (*kind, deployer.clone());
-    let answer = Answer { question: question.clone(), kind, deployer, decision, kept: false };
+    let (question, reverts_since) = (question.clone(), back.reverts_since);
+    let answer = Answer { question, kind, deployer, reverts_since, decision, kept: false };
     Ok(Judged { answer, inputs, target, release_id: release.id })
 }
 

@@ -9,6 +9,7 @@ use crate::{
     domain::{
         deployment::Named,
         environment::Environment,
+        fault::Malformed,
         gate::{
             Inputs,
             facts::{Facts, Initiator, ReleaseFact, RunningFact},
@@ -33,7 +34,7 @@ const ALTERNATIVES_MAX: i64 = 50;
 pub struct Asked<'a> {
     /// What it is for; told by what is current when it is not given.
     pub kind: Option<Kind>,
-    /// Whether a rollback cancels what is running.
+    /// Whether what is running is to be cancelled, which only a rollback may.
     pub preempt: bool,
     /// The person who sets it off.
     pub initiated_by: Option<&'a str>,
@@ -85,6 +86,8 @@ pub async fn gather(
     let artefact = release.identity.artefact();
     let is_current = target.current.as_ref().is_some_and(|current| current.release_id == release.id);
     let kind = asked.kind.unwrap_or(if is_current { Kind::Redeploy } else { Kind::Deploy });
+    let preempt = rules::preempts(Some(kind), asked.preempt)
+        .map_err(|Malformed { code, detail }| Error::invalid("/preempt", code, detail))?;
     if kind == Kind::Redeploy && target.current.as_ref().is_none_or(|current| current.artefact != artefact) {
         let detail = "only what is current can be redeployed; leave the kind out, or give another";
         return Err(Error::invalid("/kind", "not-current", detail));
@@ -109,7 +112,7 @@ pub async fn gather(
         kind,
         hotfix: ctx.principal.holds(Scope::Hotfix),
         verified: back.verified,
-        preempt: asked.preempt,
+        preempt,
         release: ReleaseFact {
             version: release.identity.version.to_string(),
             number: release.place,
@@ -148,14 +151,15 @@ async fn rollback(
     release: &Release,
 ) -> Result<Return, Error> {
     let history = match &target.current {
-        Some(_) => deployment::successes(conn, target.service_id, target.environment_id).await?,
+        Some(_) => deployment::successes(conn, target.place(), None).await?,
         None => Vec::new(),
     };
     let depth = usize::try_from(ctx.app.config.ledger.rollback_depth).unwrap_or(usize::MAX);
     let artefact = release.identity.artefact();
-    back_to(&history, target.current.as_ref(), &artefact, depth).ok_or_else(|| {
+    let current = target.current.as_ref().map(|current| current.release_id);
+    back_to(&history, current, (release.id, &artefact), depth).ok_or_else(|| {
         Error::Conflict(format!(
-            "{} is current in {} already; a rollback returns to an earlier release",
+            "release {} is current in {} already; a rollback returns to another one",
             release.identity.version, environment.name
         ))
     })

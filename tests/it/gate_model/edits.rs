@@ -303,8 +303,8 @@ impl Walk {
             run.recorded_since |= at > run.started_at;
         }
         let target = self.ledger.targets.entry(place).or_default();
-        let after = (kind == "rollback").then(|| target.reverts_after(&artefact, at)).flatten();
-        target.succeeded(Success { at, version, artefact, credited, reverted_at: None }, after);
+        let after = (kind == "rollback").then(|| target.reverts_after(&version, &artefact, at)).flatten();
+        target.succeeded(Success { at, version, artefact, credited, reverted: None }, after);
     }
 
     /// The release that everybody means by a version, as this person describes it, and the adversary at times otherwise.

@@ -41,15 +41,17 @@ pub struct Success {
     pub artefact: String,
     /// Whether it went through the gate, or was put on record by somebody who may override.
     pub credited: bool,
-    pub reverted_at: Option<Time>,
+    /// The rollback that took it back.
+    pub reverted: Option<Reversal>,
 }
 
-/// What a rollback took back: what became current between two moments, but for what it returned to.
+/// What a rollback took back: what became current between two moments, but for the release that it returned to.
 #[derive(Clone, Debug)]
-struct Reversal {
+pub struct Reversal {
     after: Time,
-    at: Time,
-    to: String,
+    pub at: Time,
+    version: String,
+    artefact: String,
 }
 
 /// A deployment that was let start.
@@ -215,10 +217,8 @@ impl Ledger {
         }
         let Some(at) = succeeded_at else { return };
         let Run { version, artefact, .. } = run;
-        target.succeeded(
-            Success { at, version, artefact, credited: true, reverted_at: None },
-            run.reverts_after,
-        );
+        target
+            .succeeded(Success { at, version, artefact, credited: true, reverted: None }, run.reverts_after);
     }
 
     /// A deployment had ended otherwise, or its result came too late.
@@ -245,50 +245,98 @@ impl Target {
         self.successes.last()
     }
 
-    /// Since when what a rollback to this artefact takes back became current, if it starts or is put on record at `at`:
-    /// since the artefact was last put there, or else all of the stay that the rollback ends.
-    pub fn reverts_after(&self, artefact: &str, at: Time) -> Option<Time> {
-        let past: Vec<_> = self.successes.iter().filter(|success| success.at < at).collect();
-        let there = past.iter().rev().find(|success| success.artefact == artefact);
-        let ended = past.last()?;
-        let stay = past.iter().rev().take_while(|success| success.artefact == ended.artefact);
-        let before_stay = stay.last().unwrap().at - TimeDelta::microseconds(1);
-        Some(there.map_or(before_stay, |there| there.at))
+    /// Since when what a rollback to this release takes back became current, if it starts or is put on record at `at`:
+    /// since the release was last put there, or else its artefact, or else all of the stay that the rollback ends. That
+    /// is the stay of a release where the artefact goes on.
+    pub fn reverts_after(&self, version: &str, artefact: &str, at: Time) -> Option<Time> {
+        let past: Vec<_> = self.successes.iter().rev().filter(|success| success.at < at).collect();
+        let ended = past.first()?;
+        if let Some(there) = past.iter().find(|success| success.version == version) {
+            return Some(there.at);
+        }
+        let mut stay = past.clone();
+        if ended.artefact == artefact {
+            stay = stay.into_iter().take_while(|success| success.version == ended.version).collect();
+        } else if let Some(there) = past.iter().find(|success| success.artefact == artefact) {
+            return Some(there.at);
+        } else {
+            stay = stay.into_iter().take_while(|success| success.artefact == ended.artefact).collect();
+        }
+        Some(stay.last().unwrap().at - TimeDelta::microseconds(1))
     }
 
     /// Something succeeded here, now or, as it is put on record, before.
     pub fn succeeded(&mut self, mut success: Success, reverts_after: Option<Time>) {
-        let (at, to) = (success.at, success.artefact.clone());
+        let (at, version, artefact) = (success.at, success.version.clone(), success.artefact.clone());
         let takes_back =
-            |reversal: &&Reversal| reversal.after < at && at < reversal.at && reversal.to != success.artefact;
-        success.reverted_at = self.reversals.iter().filter(takes_back).map(|reversal| reversal.at).min();
+            |reversal: &&Reversal| reversal.after < at && at < reversal.at && reversal.version != version;
+        success.reverted =
+            self.reversals.iter().filter(takes_back).min_by_key(|reversal| reversal.at).cloned();
         let place = self.successes.partition_point(|other| other.at < at);
         self.successes.insert(place, success);
         let Some(after) = reverts_after else { return };
+        let reversal = Reversal { after, at, version, artefact };
         for past in &mut self.successes {
-            if after < past.at && past.at < at && past.artefact != to {
-                past.reverted_at.get_or_insert(at);
+            if after < past.at && past.at < at && past.version != reversal.version {
+                past.reverted.get_or_insert_with(|| reversal.clone());
             }
         }
-        self.reversals.push(Reversal { after, at, to });
+        self.reversals.push(reversal);
     }
 
-    /// When an artefact was last reverted here.
-    pub fn reverted_at(&self, artefact: &str) -> Option<Time> {
+    /// "A release is reverted when a rollback takes it away": when that last was here.
+    fn release_reverted_at(&self, version: &str) -> Option<Time> {
+        let same = self.successes.iter().filter(|success| success.version == version);
+        same.filter_map(|success| success.reverted.as_ref()).map(|reversal| reversal.at).max()
+    }
+
+    /// "Its artefact too, only if the rollback returns to another artefact": when that last was here.
+    fn artefact_reverted_at(&self, artefact: &str) -> Option<Time> {
         let same = self.successes.iter().filter(|success| success.artefact == artefact);
-        same.filter_map(|success| success.reverted_at).max()
+        let reversals = same.filter_map(|success| success.reverted.as_ref());
+        reversals.filter(|reversal| reversal.artefact != artefact).map(|reversal| reversal.at).max()
     }
 
-    /// The stays of an artefact here, each from when it first went through the gate, with the end of those that are over.
-    pub fn stays(&self, artefact: &str) -> Vec<(Time, Option<Time>)> {
+    /// When a release or its artefact was last reverted here.
+    pub fn reverted_at(&self, version: &str, artefact: &str) -> Option<Time> {
+        self.release_reverted_at(version).max(self.artefact_reverted_at(artefact))
+    }
+
+    /// The stays of an artefact here, each from when it first went through the gate, with the end of those that are over;
+    /// as they count for one of its releases. Once a rollback to another has taken that one back alone, it must have been put
+    /// there anew.
+    pub fn stays(&self, version: &str, artefact: &str) -> Vec<(Time, Option<Time>)> {
+        let own = self.successes.iter().filter(|success| success.version == version);
+        let alone = own.filter_map(|success| success.reverted.as_ref());
+        let alone = alone.filter(|reversal| reversal.artefact == artefact).map(|reversal| reversal.at).max();
+        let is_anew =
+            |success: &&Success| alone.is_none_or(|at| success.version == version && success.at > at);
         let mut stays = Vec::new();
         for stay in self.successes.chunk_by(|one, next| one.artefact == next.artefact) {
-            let credited = stay.iter().find(|success| success.credited);
+            let credited = stay.iter().filter(is_anew).find(|success| success.credited);
             if let Some(first) = credited.filter(|first| first.artefact == artefact) {
                 let last = stay.last().unwrap().at;
                 stays.push((first.at, self.successes.iter().map(|other| other.at).find(|at| *at > last)));
             }
         }
         stays
+    }
+
+    /// The versions that a rollback may return to as verified choices, those that went through the gate last before the
+    /// others: "when that release succeeded here through the gate, is not current, and was not itself reverted here".
+    pub fn choices(&self) -> Vec<&str> {
+        let mut choices = Vec::new();
+        let credited = || self.successes.iter().rev().filter(|success| success.credited);
+        for success in credited() {
+            let (version, artefact) = (success.version.as_str(), success.artefact.as_str());
+            let of_artefact = credited().find(|other| other.artefact == artefact).map(|other| other.at);
+            let is_reverted = self.release_reverted_at(version) > Some(success.at)
+                || self.artefact_reverted_at(artefact) > of_artefact;
+            let is_current = self.current().is_some_and(|current| current.version == version);
+            if !is_current && !is_reverted && !choices.contains(&version) {
+                choices.push(version);
+            }
+        }
+        choices
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 
 use super::{
-    ledger::{Environment, Ledger, Release, Scan, Success, Target, Time, When, Window},
+    ledger::{Environment, Ledger, Release, Scan, Target, Time, When, Window},
     people::who,
     policy::{ENFORCE, OFF},
 };
@@ -97,6 +97,22 @@ pub fn answer(ledger: &Ledger, asked: &Question) -> Answer {
     // "The latest of the failing enforced checks, null if one has none."
     let retry_at = if in_the_way.contains(&None) { None } else { in_the_way.iter().copied().max().flatten() };
     Answer { allowed: in_the_way.is_empty(), retry_at, rules }
+}
+
+/// What is no question for the gate: the status that it is refused with. "Only a rollback may preempt"; only what is current
+/// is redeployed; "a rollback goes to a *release*: two releases with one image are two choices", and only the very release
+/// that is current is none.
+pub fn refusal(ledger: &Ledger, asked: &Question) -> Option<u16> {
+    let current = ledger.target((asked.service, asked.environment)).current();
+    let is_there = current.is_some_and(|current| current.version == asked.version);
+    let artefact = ledger.artefact(asked.service, &asked.version);
+    match asked.kind {
+        kind if asked.preempt && kind != "rollback" => Some(422),
+        _ if ledger.environments[asked.environment].archived => Some(409),
+        "redeploy" if current.is_none_or(|current| current.artefact != artefact) => Some(422),
+        "rollback" if is_there => Some(409),
+        _ => None,
+    }
 }
 
 /// "At most one running deployment per target"; "`preempt: true` on a rollback cancels the running deployment"; "how long
@@ -196,8 +212,8 @@ fn source_of(case: &Case<'_>, source: &'static str, soak: TimeDelta) -> Finding 
         return Fails("promotion-source-invalid", None);
     }
     let target = case.ledger.target((case.asked.service, source));
-    let reverted_at = target.reverted_at(&case.artefact);
-    let stays = target.stays(&case.artefact).into_iter();
+    let reverted_at = target.reverted_at(&case.asked.version, &case.artefact);
+    let stays = target.stays(&case.asked.version, &case.artefact).into_iter();
     let counting = stays.filter(|(since, _)| reverted_at.is_none_or(|reverted| *since > reverted));
     let counting: Vec<_> = counting.collect();
     let length = |(since, until): &(Time, Option<Time>)| until.unwrap_or(case.asked.at) - *since;
@@ -228,7 +244,7 @@ fn approval(case: &Case<'_>) -> Finding {
     if rule.require_known_initiator && !case.release.initiated && initiated_by.is_none() {
         return Fails("initiator-unknown", None);
     }
-    let reverted_at = case.target.reverted_at(&case.artefact);
+    let reverted_at = case.target.reverted_at(version, &case.artefact);
     let own = |name: &Option<String>, person: &str| name.as_deref().is_some_and(|name| who(name) == person);
     let approvals: Vec<_> = case
         .ledger
@@ -359,20 +375,10 @@ fn outdated(case: &Case<'_>) -> Finding {
     }
 }
 
-/// "Verified when that artefact succeeded here through the gate, is not current, was not itself reverted here, and is
+/// "Verified when that release succeeded here through the gate, is not current, was not itself reverted here, and is
 /// among the last `rollback_depth` such."
 fn is_verified(case: &Case<'_>) -> bool {
-    let Some(current) = case.target.current() else { return false };
-    let mut choices: Vec<(Time, &str)> = Vec::new();
-    for success in case.target.successes.iter().rev().filter(|success| success.credited) {
-        let artefact = success.artefact.as_str();
-        let is_new = choices.iter().all(|(_, other)| *other != artefact);
-        let reverted_since = |other: &Success| other.reverted_at.is_some_and(|at| at > success.at);
-        let same = || case.target.successes.iter().filter(|other| other.artefact == artefact);
-        if artefact != current.artefact && is_new && !same().any(reverted_since) {
-            choices.push((success.at, artefact));
-        }
-    }
+    let choices = case.target.choices();
     let reach = choices.iter().take(DEPTH);
-    case.asked.kind == "rollback" && reach.into_iter().any(|(_, artefact)| *artefact == case.artefact)
+    case.asked.kind == "rollback" && reach.into_iter().any(|version| *version == case.asked.version)
 }

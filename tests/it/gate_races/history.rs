@@ -158,7 +158,7 @@ impl History {
         let (version, data) = (text(&event["version"]), &event["data"]);
         let artefact = self.ledger.artefact(place.0, &version);
         let reverts_after = (data["kind"] == "rollback")
-            .then(|| self.ledger.target(place).reverts_after(&artefact, at))
+            .then(|| self.ledger.target(place).reverts_after(&version, &artefact, at))
             .flatten();
         // A start that ended another deployment stands after that end, and its lease begins when it was decided.
         let lease_ends = self.decided[&text(&data["decision_id"])]

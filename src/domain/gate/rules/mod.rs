@@ -10,6 +10,7 @@ mod windows;
 pub use self::{
     approval::{Count, Standing, approval, counted, no_more},
     promotion::{promotion, source},
+    target::preempts,
     vulnerabilities::{accepted, over, vulnerabilities},
 };
 pub(super) use self::{

@@ -161,7 +161,8 @@ fn span(span: TimeDelta) -> String {
     if words.is_empty() { "0s".to_owned() } else { words.join(" ") }
 }
 
-/// What the rules know of a source: of the artefact's stays there, `(since, until)`, those since it was last reverted.
+/// What the rules know of a source: of the artefact's stays there, `(since, until)`, those since it or the release was last
+/// reverted.
 pub fn source(
     environment: String,
     standing: SourceStanding,

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::domain::{
+    fault::Malformed,
     gate::{
         Check,
         facts::{CurrentFact, Facts, ReleaseFact},
@@ -10,6 +11,15 @@ use crate::domain::{
     },
     vocabulary::{Kind, Rule},
 };
+
+/// Whether a deployment takes the place of what is running, when it asks to: only a rollback may.
+pub fn preempts(kind: Option<Kind>, asked: bool) -> Result<bool, Malformed> {
+    if !asked || kind == Some(Kind::Rollback) {
+        return Ok(asked);
+    }
+    let detail = "only a deployment of kind rollback may preempt; leave it out, and start once what is running has ended";
+    Err(Malformed::new("not-a-rollback", detail))
+}
 
 /// At most one deployment of a target is under way. No override lifts this; a rollback may take its place.
 pub fn concurrency(facts: &Facts) -> Check {
@@ -23,7 +33,7 @@ pub fn concurrency(facts: &Facts) -> Check {
         "since": time(running.since),
         "lease_expires_at": time(running.lease_expires_at),
     });
-    if facts.preempt {
+    if preempts(Some(facts.kind), facts.preempt) == Ok(true) {
         let message = format!("takes the place of {}, which is running", running.version);
         return Check { code: "preempts".to_owned(), ..Check::pass(Rule::Concurrency, message) }
             .with_details(details)

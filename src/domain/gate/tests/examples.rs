@@ -67,8 +67,21 @@ fn a_running_deployment_blocks_until_its_lease_ends_and_no_override_helps() {
     assert!(!verdict.allowed);
     assert_eq!(verdict.retry_at, Some(running().lease_expires_at));
     inputs.facts.preempt = true;
+    assert!(!evaluate(&inputs, now()).allowed, "only a rollback takes its place");
+    inputs.facts.kind = Kind::Rollback;
     assert!(evaluate(&inputs, now()).allowed);
     assert_eq!(check(&inputs, Rule::Concurrency).code, "preempts");
+}
+
+#[test]
+fn only_a_rollback_asks_to_preempt() {
+    for kind in Kind::ALL {
+        assert_eq!(rules::preempts(Some(*kind), true).is_ok(), *kind == Kind::Rollback, "{kind}");
+        assert_eq!(rules::preempts(Some(*kind), false), Ok(false));
+    }
+    let refused = rules::preempts(None, true).unwrap_err();
+    assert_eq!(refused.code, "not-a-rollback");
+    assert!(refused.detail.contains("kind rollback") && refused.detail.contains("leave it out"));
 }
 
 #[test]
