@@ -187,7 +187,8 @@ impl Db {
         file: Option<Arc<LedgerFile>>,
     ) -> Result<Tx, StoreError> {
         let (this, pool) = (self.clone(), pool.clone());
-        let begin = self.tasks.spawn(async move {
+        // Spawning moves what it is given about, and this is large.
+        let begin = self.tasks.spawn(Box::pin(async move {
             let file = match file {
                 Some(file) => {
                     let permit = this.permit(&file).await?;
@@ -198,7 +199,7 @@ impl Db {
             #[expect(clippy::disallowed_methods, reason = "the one place that begins")]
             let inner = pool.begin_with_options(options).await?;
             Ok(Tx::new(inner, file, this.writes, this.tasks))
-        });
+        }));
         let outcome = begin.await.map_err(|error| DbErr::Custom(format!("a begin ended early: {error}")))?;
         if let Err(error) = &outcome {
             self.writes.failed(error);

@@ -54,6 +54,7 @@ mod api_resume;
 mod api_rights;
 #[cfg(test)]
 mod api_rollback;
+#[cfg(test)]
 mod api_rollback_releases;
 #[cfg(test)]
 mod api_scan_parts;

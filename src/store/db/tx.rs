@@ -50,14 +50,14 @@ impl Tx {
     pub async fn commit<T>(self, value: T) -> Result<T, StoreError> {
         self.conn.enter()?;
         let Self { conn: TxConn { inner, writes, .. }, file, tasks } = self;
-        let end = tasks.spawn(async move {
+        let end = tasks.spawn(Box::pin(async move {
             let ended = end(inner, file.as_ref()).await;
             match &ended {
                 Ok(()) => writes.succeeded(),
                 Err(error) => writes.failed(error),
             }
             ended
-        });
+        }));
         end.await.map_err(|error| DbErr::Custom(format!("a commit ended early: {error}")))?.map(|()| value)
     }
 }
