@@ -112,7 +112,7 @@ db_test!(
             "Results": [{ "Class": "os-pkgs", "Vulnerabilities": [] }] });
         api.post(&scans("1.0"), report).await.ok(201);
         assert_eq!(parts(&api, "1.0").await[..2], ["trivy os true 0 0", "trivy any false 0 1"]);
-        api.deployed("shop/staging", "1.0").await;
+        api.deployed("shop/staging", "2.0").await;
         db.assert_sound().await;
     }
 );
