@@ -77,12 +77,12 @@ pub enum Saw {
 }
 
 impl Saw {
-    /// Whether it is the image that the release has.
+    /// Whether it is the image that the release has, in whichever place.
     pub fn is_still(&self, image: Option<&Image>) -> bool {
         match self {
             Self::Untold => true,
             Self::Nothing => image.is_none(),
-            Self::Image(seen) => image == Some(seen),
+            Self::Image(seen) => image.is_some_and(|image| image.digest() == seen.digest()),
         }
     }
 }
@@ -97,7 +97,7 @@ impl Approval {
             groups: self.groups.clone(),
             at: self.created_at,
             comment: told(self.voice, self.comment.as_deref()),
-            for_image: self.image.as_ref() == image,
+            for_image: self.image.as_ref().map(Image::digest) == image.map(Image::digest),
         }
     }
 
@@ -149,7 +149,7 @@ pub struct Asked {
     pub image: Option<Image>,
     /// When the release, or its artefact, was last reverted there.
     pub reverted_at: Option<DateTime<Utc>>,
-    /// The release's place in the order of registration, after the one that is current there now.
+    /// Whether it is older than the release that is current there now.
     pub outdated: bool,
     /// The first of those denials: since when it waits.
     pub since: DateTime<Utc>,

@@ -31,7 +31,7 @@ use crate::{
 /// So many voices about a release in an environment are looked at, rejections first.
 const APPROVALS_MAX: i64 = 500;
 /// So many parts of scans are; more than may have a say, with those of scanners that policies name.
-const SCANS_MAX: i64 = 1000;
+const SCANS_MAX: i64 = 2000;
 
 /// Whose evidence is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,9 @@ impl Evidence {
 impl Said {
     /// As the gate's rule sees it, of a release that has this image now: a start may add it.
     pub fn of(self, image: Option<&Image>) -> ApprovalFact {
-        let for_image = self.image.as_deref() == image.map(Image::as_str);
+        let digest =
+            self.image.as_deref().map(|image| image.rsplit_once('@').map_or(image, |(_, digest)| digest));
+        let for_image = digest == image.map(Image::digest);
         ApprovalFact { for_image, ..self.fact }
     }
 }
@@ -188,12 +190,17 @@ struct ScanRow {
     platform: Option<String>,
     class: PackageClass,
     scanned_at: DateTime<Utc>,
-    #[serde(flatten)]
-    counts: Counts,
+    critical: u32,
+    high: u32,
+    medium: u32,
+    low: u32,
+    unknown: u32,
 }
 
 impl From<ScanRow> for ScanFact {
-    fn from(ScanRow { id, scanner, platform, class, scanned_at, counts }: ScanRow) -> Self {
+    fn from(row: ScanRow) -> Self {
+        let ScanRow { id, scanner, platform, class, scanned_at, critical, high, medium, low, unknown } = row;
+        let counts = Counts { critical, high, medium, low, unknown };
         Self { id, scanner, platform, class, scanned_at, counts }
     }
 }

@@ -87,13 +87,17 @@ pub(super) fn before(
         sql.push("NULL AS neighbours");
         return;
     };
-    // A commit is listed in full, or as short as it may be.
-    let listed = |digits: &str| format!("\"sha\":\"{digits}");
-    let (full, short) = (commit_sha.as_str(), commit_sha.as_str().get(..COMMIT_MIN).unwrap_or_default());
+    // A commit is listed in full, or cut short; nearly no list has one that begins like it, and only there all are tried.
+    let listed =
+        |digits: usize| format!("\"sha\":\"{}", commit_sha.as_str().get(..digits).unwrap_or_default());
+    let all = commit_sha.as_str().len();
     let position = if postgres { "strpos" } else { "instr" };
     sql.push(&objects(postgres, &["ordered_at", "commit_sha", "names"]));
     sql.push(&format!("SELECT n.ordered_at, n.commit_sha, CASE WHEN {position}(n.changes, "));
-    sql.bind(listed(full)).push(&format!(") > 0 OR {position}(n.changes, ")).bind(listed(short) + "\"");
+    sql.bind(listed(COMMIT_MIN)).push(&format!(") = 0 THEN 0 WHEN {position}(n.changes, ")).bind(listed(all));
+    for digits in COMMIT_MIN..all {
+        sql.push(&format!(") > 0 OR {position}(n.changes, ")).bind(listed(digits) + "\"");
+    }
     sql.push(") > 0 THEN 1 ELSE 0 END AS names FROM release n WHERE n.service_id = ").bind(service_id);
     sql.push(" AND NOT EXISTS (SELECT 1 FROM release k WHERE k.service_id = n.service_id AND k.version = ");
     sql.bind(version).push(") ORDER BY n.ordered_at DESC, n.number DESC");

@@ -211,15 +211,63 @@ pub async fn supersede(
     Ok(())
 }
 
-/// Finds the scan of an artefact that says the very same.
-pub async fn twin(conn: &impl ConnectionTrait, of: &Scan) -> Result<Option<Scan>, StoreError> {
+/// Finds the scan of an artefact that says the very same as this one, whose findings are the report's. One that counts no
+/// longer is the same only where something later counts: what was said again at the same moment counts anew.
+pub async fn twin(
+    conn: &impl ConnectionTrait,
+    of: &Scan,
+    report: &Report,
+) -> Result<Option<Scan>, StoreError> {
     let mut sql = select(conn, of.service_id, &of.artefact);
     sql.push(" AND c.scanner = ").bind(of.scanner.as_str()).push(" AND c.scanned_at = ").bind(of.scanned_at);
     sql.push(" AND c.format = ").bind(of.format.as_str());
     sql.push(" ORDER BY c.created_at, c.id LIMIT ").bind(TWINS_MAX);
     let said = |scan: &Scan| -> Vec<_> { scan.parts.iter().map(|part| (part.class, part.counts)).collect() };
-    let scans = sql.all(conn).await?.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
-    Ok(scans.into_iter().find(|scan| scan.platform == of.platform && said(scan) == said(of)))
+    for scan in sql.all(conn).await?.iter().map(from_row) {
+        let scan = scan?;
+        if scan.platform != of.platform || said(&scan) != said(of) {
+            continue;
+        }
+        let is_same = if scan.latest() {
+            findings(conn, scan.id).await? == kept(&scan, report)
+        } else {
+            something_later(conn, of).await?
+        };
+        if is_same {
+            return Ok(Some(scan));
+        }
+    }
+    Ok(None)
+}
+
+/// What tells the findings of a scan apart: the class, the vulnerability, the package and its version.
+type Key = (String, String, String, String);
+
+/// What would be kept of a report, had a scan been made of it.
+fn kept(scan: &Scan, report: &Report) -> BTreeSet<Key> {
+    let counting = |part: &&ReportPart| scan.parts.iter().any(|kept| kept.class == part.class && kept.latest);
+    let key = |class: PackageClass, finding: &Finding| {
+        let version = finding.installed_version.clone().unwrap_or_default();
+        (class.to_string(), finding.vulnerability.clone(), finding.package.clone(), version)
+    };
+    let parts = report.parts.iter().filter(counting);
+    parts.flat_map(|part| part.findings.iter().map(move |finding| key(part.class, finding))).collect()
+}
+
+async fn findings(conn: &impl ConnectionTrait, scan_id: Uuid) -> Result<BTreeSet<Key>, StoreError> {
+    let mut sql = Sql::new("SELECT class, vulnerability, package, version FROM finding WHERE scan_id = ");
+    let key = |row: &QueryResult| {
+        let text = |column| row.try_get::<String>("", column);
+        Ok((text("class")?, text("vulnerability")?, text("package")?, text("version")?))
+    };
+    sql.bind(scan_id).all(conn).await?.iter().map(key).collect()
+}
+
+async fn something_later(conn: &impl ConnectionTrait, of: &Scan) -> Result<bool, StoreError> {
+    let mut sql = Sql::new("SELECT 1 AS there FROM scan c WHERE c.service_id = ");
+    sql.bind(of.service_id).push(" AND c.artefact = ").bind(of.artefact.as_str());
+    sql.push(" AND c.scanner = ").bind(of.scanner.as_str()).push(" AND c.scanned_at > ").bind(of.scanned_at);
+    Ok(sql.push(" LIMIT 1").one(conn).await?.is_some())
 }
 
 fn select(conn: &impl ConnectionTrait, service_id: Uuid, artefact: &str) -> Sql {

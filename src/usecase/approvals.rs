@@ -79,14 +79,8 @@ async fn give_in(
     let found = environment::lock(tx.conn(), about.environment).await?;
     let found = found.filter(|_| ctx.within().allows_environment(about.environment));
     let (environment, now) = found.ok_or_else(|| Error::no_environment(about.environment))?;
-    for (archived_at, what, name) in [
-        (service.archived_at, "service", about.service),
-        (environment.archived_at, "environment", about.environment),
-    ] {
-        if archived_at.is_some() {
-            return Err(Error::Conflict(format!("{what} {name} is archived; nothing is approved for it")));
-        }
-    }
+    not_archived(service.archived_at, "service", about.service)?;
+    not_archived(environment.archived_at, "environment", about.environment)?;
     let image = release.identity.image.as_ref();
     if !said.saw.is_still(image) {
         return Err(Error::Stale(other_image(about, image)));
@@ -139,6 +133,13 @@ async fn give_in(
     events.push(event_about(NewEvent::new(kind, ctx.actor(), data), &made));
     ctx.record(&tx, events, now).await?;
     ctx.commit(tx, now, Given { named: made, new: true }, render).await
+}
+
+fn not_archived(archived_at: Option<DateTime<Utc>>, what: &str, name: &str) -> Result<(), Error> {
+    if archived_at.is_some() {
+        return Err(Error::Conflict(format!("{what} {name} is archived; nothing is approved for it")));
+    }
+    Ok(())
 }
 
 /// What to say to who looked at another image than the release has.

@@ -97,7 +97,7 @@ async fn upload_in(
         actor: ctx.actor().clone(),
         created_at: now,
     };
-    if let Some(scan) = store::twin(tx.conn(), &made).await? {
+    if let Some(scan) = store::twin(tx.conn(), &made, report).await? {
         return ctx.commit(tx, now, Uploaded { scan, new: false }, render).await;
     }
     file(&tx, &mut made, report).await?;
@@ -169,7 +169,7 @@ pub async fn exposure(ctx: &Ctx, id: &str) -> Result<(String, Exposure), Error> 
     let limit = i64::try_from(LISTED_MAX).unwrap_or(i64::MAX);
     let mut releases = vulnerability::releases(conn, ctx.within(), &ids, limit).await?;
     if targets.is_empty() && releases.is_empty() && !can_be_id(&id) {
-        let detail = "must be the id of a vulnerability, such as CVE-2021-44228, GHSA-jfh8-c2jp-5v3q, DSA-5000-1 or \
+        let detail = "is in no scan, and no id of a vulnerability, such as CVE-2021-44228, GHSA-jfh8-c2jp-5v3q, DSA-5000-1 or \
                       RHSA-2021:5127";
         return Err(Error::invalid("/path/id", "invalid-vulnerability-id", detail));
     }

@@ -69,6 +69,17 @@ db_test!(
 );
 
 db_test!(
+    async fn an_image_is_the_same_in_every_place(db: TestDb) {
+        let api = ground(&db).await;
+        add_image(&api).await;
+        let ada = api.person("ada", &[Scope::Approve, Scope::Read], &[]).await;
+        let mirror = image('a').replace("registry.example.com", "mirror.example.org");
+        ada.post(APPROVALS, say("approved", Some(json!(mirror)))).await.ok(201);
+        assert_eq!(found(&api).await["outcome"], "pass");
+    }
+);
+
+db_test!(
     async fn an_image_that_is_added_voids_what_was_approved_before(db: TestDb) {
         let api = ground(&db).await;
         let ada = api.person("ada", &[Scope::Approve, Scope::Read], &[]).await;

@@ -117,9 +117,23 @@ db_test!(
         let three = register(&api, "3", release("3", None, &["3"])).await;
         assert_eq!(versions(&api).await, ["4", "2", "1", "3"]);
         assert!(three["ordered_at"].as_str().unwrap() < LATE, "{three}");
+        // A list may cut its commits short, at any length.
+        let sha = |text: &str| hex::encode(text).repeat(20)[..40].to_owned();
+        for digits in [7, 10, 12, 39] {
+            let (newer, older) = (format!("a{digits}"), format!("b{digits}"));
+            let listed = json!([{ "sha": sha(&older)[..digits], "committed_at": EARLY }]);
+            let body = json!({ "commit_sha": sha(&newer), "committed_at": EARLY, "changes": listed });
+            register(&api, &newer, body).await;
+            register(&api, &older, json!({ "commit_sha": sha(&older), "committed_at": LATE })).await;
+            let all = versions(&api).await;
+            let place = |version: &str| all.iter().position(|other| other == version).unwrap();
+            assert!(place(&newer) < place(&older), "{digits}: {all:?}");
+        }
         // A rebuild of the same commit comes after the first.
         register(&api, "4b", release("4", Some(LATE), &["4", "3"])).await;
-        assert_eq!(versions(&api).await[..2], ["4b", "4"]);
+        let all = versions(&api).await;
+        let place = |version: &str| all.iter().position(|other| other == version).unwrap();
+        assert_eq!(place("4b") + 1, place("4"), "{all:?}");
     }
 );
 

@@ -1,6 +1,7 @@
 //! Scans by part: what a report is of, what it replaces, and what the gate makes of all of them together.
 
 use serde_json::{Value, json};
+use waybill::domain::vocabulary::Scope;
 
 use crate::{
     api_scans::{GRYPE, plain, scans, with_releases},
@@ -276,15 +277,74 @@ db_test!(
 );
 
 db_test!(
-    async fn a_scanner_has_room_for_the_platforms_of_an_image_and_no_more(db: TestDb) {
+    async fn invented_platforms_shut_no_real_one_out(db: TestDb) {
         let api = guarded(&db).await;
-        for number in 0..16 {
-            send(&api, report(1, &format!("arch{number}"), &[("os-pkgs", &[])])).await;
+        let mal = api.person("mal", &[Scope::Attest], &[]).await;
+        for number in 0..40 {
+            send(&mal, report(1, &format!("junk{number}"), &[("os-pkgs", &[])])).await;
         }
-        let more = api.post(&scans("1"), report(1, "one-more", &[("os-pkgs", &[BAD])])).await;
+        let more = mal.post(&scans("1"), report(1, "amd64", &[("os-pkgs", &[])])).await;
         let problem = more.problem(409, "conflict");
-        assert!(problem["detail"].as_str().unwrap().contains("16 platforms"), "{problem}");
-        send(&api, report(2, "arch3", &[("os-pkgs", &[BAD])])).await;
-        assert_eq!(code(&api).await, OVER, "what has a say keeps it");
+        assert!(problem["detail"].as_str().unwrap().contains("40 platforms"), "{problem}");
+        let ci = api.person("ci", &[Scope::Attest], &[]).await;
+        send(&ci, report(1, "amd64", &[("os-pkgs", &[BAD])])).await;
+        assert_eq!(code(&api).await, OVER);
+    }
+);
+
+db_test!(
+    async fn a_result_that_lists_nothing_takes_nothing_away(db: TestDb) {
+        let api = guarded(&db).await;
+        let language = ("CVE-2024-1", "log4j", "2.14", "CRITICAL");
+        send(&api, report(1, "amd64", &[("os-pkgs", &[BAD]), ("lang-pkgs", &[language])])).await;
+        for results in [
+            json!([{}]),
+            json!([{ "Target": "x" }]),
+            json!([{ "Type": "dockerfile", "Misconfigurations": [{}] }]),
+        ] {
+            let mut nothing = report(2, "amd64", &[]);
+            nothing["Results"] = results;
+            let faults = api.post(&scans("1"), nothing).await.faults();
+            assert_eq!(faults, [("/Results".to_owned(), "nothing-scanned".to_owned())]);
+        }
+        let mut beside =
+            report(3, "amd64", &[("os-pkgs", &[]), ("custom", &[("CVE-2024-2", "p", "1", "LOW")])]);
+        beside["Results"].as_array_mut().unwrap().push(json!({ "Target": "y", "Secrets": [{}] }));
+        let made = send(&api, beside).await;
+        assert_eq!((&made["parts"][0]["class"], &made["counts"]["low"]), (&json!("os"), &json!(1)), "{made}");
+        assert_eq!(made["parts"].as_array().unwrap().len(), 1);
+        assert_eq!(gate(&api).await.1, "over the budget: 1 critical of 0 (trivy, linux/amd64)");
+    }
+);
+
+db_test!(
+    async fn packages_that_were_looked_at_again_are_counted_beside_all_of_them(db: TestDb) {
+        let api = guarded(&db).await;
+        let policy = json!({ "vulnerabilities": { "max": { "critical": 1 } } });
+        api.put("/environments/prod/policy", policy).await.ok(200);
+        let mut whole = report(1, "amd64", &[("", &[("CVE-2024-1", "log4j", "2.14", "CRITICAL")])]);
+        whole["Results"][0].as_object_mut().unwrap().remove("Class");
+        assert_eq!(send(&api, whole).await["parts"][0]["class"], "all");
+        send(&api, report(2, "amd64", &[("os-pkgs", &[BAD])])).await;
+        assert_eq!(code(&api).await, OVER, "two that are on record");
+    }
+);
+
+db_test!(
+    async fn what_is_said_at_the_same_moment_is_the_same_only_where_all_of_it_is(db: TestDb) {
+        let api = guarded(&db).await;
+        let other = ("CVE-2024-88888", "libc", "1", "CRITICAL");
+        let first = send(&api, report(1, "amd64", &[("os-pkgs", &[BAD])])).await;
+        let again = api.post(&scans("1"), report(1, "amd64", &[("os-pkgs", &[BAD])])).await.ok(200);
+        assert_eq!(first["id"], again["id"]);
+        send(&api, report(1, "amd64", &[("os-pkgs", &[other])])).await;
+        api.deployed("shop/dev", "1").await;
+        let found = api.get("/vulnerabilities/CVE-2024-88888").await.ok(200);
+        assert_eq!(found["targets"].as_array().unwrap().len(), 1);
+        // The last to arrive counts, though the same was said before at that moment.
+        send(&api, report(1, "amd64", &[("os-pkgs", &[])])).await;
+        assert_eq!(code(&api).await, "pass");
+        send(&api, report(1, "amd64", &[("os-pkgs", &[BAD])])).await;
+        assert_eq!(code(&api).await, OVER);
     }
 );

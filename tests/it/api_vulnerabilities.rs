@@ -87,11 +87,12 @@ db_test!(
             matched("GHSA-w62r-7c53-fmc5", &["CVE-2025-41115"], "grafana"),
             matched("GO-2025-4153", &["CVE-2025-41115", "ghsa-W62R-7c53-fmc5"], "grafana"),
             matched("GO-2024-0001", &["GHSA-aaaa-bbbb-cccc"], "p"),
+            matched("GO-2025-9999", &["GHSA-w62r-7c53-fmc5"], "loki"),
             matched("CVE-2024-90002", &["GHSA-2222-2222-2222", "GHSA-3333-3333-3333"], "q"),
             matched("ALAS2023-2026-1234", &["CVE-2026-10001", "CVE-2026-10007"], "r"),
         ]);
         let made = api.post(&scans("1"), grype).await.ok(201);
-        assert_eq!(made["findings"], 5, "the two ids of one vulnerability are one finding");
+        assert_eq!(made["findings"], 6, "the two ids of one vulnerability are one finding");
         let mut trivy = trivy('a', "2026-01-20T10:00:00Z", &[("CVE-2024-90009", "libc", "HIGH")]);
         trivy["Results"][0]["Vulnerabilities"][0]["VendorIDs"] = json!(["DSA-5000-1", "RHSA-2021:1234"]);
         api.post(&scans("1"), trivy).await.ok(201);
@@ -109,8 +110,10 @@ db_test!(
             (packages, answer["releases"].as_array().unwrap().len())
         };
         for (id, packages, elsewhere) in [
-            ("CVE-2025-41115", "grafana", 0),
-            ("GHSA-W62R-7C53-FMC5", "grafana", 0),
+            ("CVE-2025-41115", "grafana loki", 0),
+            ("GHSA-W62R-7C53-FMC5", "grafana loki", 0),
+            ("go-2025-9999", "loki", 0),
+            ("rhsa-2021:1234", "libc", 0),
             ("GO-2025-4153", "grafana", 0),
             ("GO-2024-0001", "p", 0),
             ("GHSA-aaaa-bbbb-cccc", "p", 0),
@@ -173,6 +176,10 @@ db_test!(
         let long = "CVE-2021-".to_owned() + &"1".repeat(200);
         for id in [
             "CVE-2021",
+            "CVE2021-44228",
+            "CVE:2021-44228",
+            "CVE-0000-44228",
+            "CVE-9999-44228",
             "CVE-21-44228",
             "CVE-2021-44x",
             "GHSA-1234",
@@ -199,6 +206,7 @@ db_test!(
             "openSUSE-SU-2021:1234-1",
             "RUSTSEC-2020-0071",
             "MAL-2022-1",
+            "KB5005566",
         ] {
             api.get(&format!("/vulnerabilities/{id}")).await.ok(200);
         }

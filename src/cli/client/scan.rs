@@ -16,8 +16,9 @@ use super::{
     exit::Exit,
     history::collect,
     http::Call,
-    output::{self, Format, plain},
+    output::{self, Format, age, plain},
 };
+use crate::clock;
 
 /// What can be done with scans.
 #[derive(Debug, clap::Subcommand)]
@@ -181,30 +182,20 @@ async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
         output::say("No scans.");
         return Ok(Exit::DONE);
     }
-    let header = [
-        "SCANNED (UTC)",
-        "SCANNER",
-        "VERSION",
-        "PLATFORM",
-        "PACKAGES",
-        "CRITICAL",
-        "HIGH",
-        "MEDIUM",
-        "LOW",
-        "UNKNOWN",
-        "COUNTS",
-    ];
-    let rows: Vec<_> = scans.iter().flat_map(rows).collect();
+    let header =
+        ["AGE", "SCANNER", "VERSION", "PLATFORM", "PACKAGES", "CRIT", "HIGH", "MED", "LOW", "UNK", "COUNTS"];
+    let now = clock::now();
+    let rows: Vec<_> = scans.iter().flat_map(|scan| rows(scan, now)).collect();
     output::print(output::table(&header.map(str::to_owned), &rows, output::width()))?;
     Ok(Exit::DONE)
 }
 
 /// A row for each part: each counts on its own.
-fn rows(scan: &Scan) -> Vec<Vec<String>> {
+fn rows(scan: &Scan, now: DateTime<Utc>) -> Vec<Vec<String>> {
     let row = |part: &Part| {
         let Counts { critical, high, medium, low, unknown } = &part.counts;
         let mut cells = vec![
-            scan.scanned_at.format("%Y-%m-%d %H:%M:%S").to_string(),
+            age(now - scan.scanned_at),
             plain(&scan.scanner).into_owned(),
             plain(&scan.version).into_owned(),
             plain(scan.platform.as_deref().unwrap_or("-")).into_owned(),
@@ -235,10 +226,10 @@ mod tests {
         );
         let cells = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
         let expected = [
-            cells("2026-01-20 08:30:15|trivy|1.4.2|linux/arm64|language|0|2|0|0|0|yes"),
-            cells("2026-01-20 08:30:15|trivy|1.4.2|linux/arm64|os|1|0|0|4|0|no"),
+            cells("3d|trivy|1.4.2|linux/arm64|language|0|2|0|0|0|yes"),
+            cells("3d|trivy|1.4.2|linux/arm64|os|1|0|0|4|0|no"),
         ];
-        assert_eq!(rows(&scan), expected);
+        assert_eq!(rows(&scan, scan.scanned_at + chrono::TimeDelta::days(3)), expected);
         value["platform"] = json!(null);
         value["parts"] = json!([{"class": "any", "counts": {}, "latest": false}]);
         let Ok(scan) = Scan::deserialize(&value) else { unreachable!("the scan is whole") };

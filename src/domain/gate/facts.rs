@@ -261,27 +261,16 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Of each severity as many as `counted` makes of both.
-    fn with(self, other: Self, counted: impl Fn(u32, u32) -> u32) -> Self {
-        Self {
-            critical: counted(self.critical, other.critical),
-            high: counted(self.high, other.high),
-            medium: counted(self.medium, other.medium),
-            low: counted(self.low, other.low),
-            unknown: counted(self.unknown, other.unknown),
-        }
-    }
-
     /// As many as both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        self.with(other, u32::saturating_add)
-    }
-
-    /// As many as the one that has more.
-    #[must_use]
-    pub fn or_more(self, other: Self) -> Self {
-        self.with(other, u32::max)
+        Self {
+            critical: self.critical.saturating_add(other.critical),
+            high: self.high.saturating_add(other.high),
+            medium: self.medium.saturating_add(other.medium),
+            low: self.low.saturating_add(other.low),
+            unknown: self.unknown.saturating_add(other.unknown),
+        }
     }
 
     /// How many of this severity.

@@ -8,19 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::{
     fault::Faults,
     gate::facts::Counts,
+    scan::ids::{ID_MAX, NAMES_MAX, names},
     vocabulary::{PackageClass, Severity},
 };
 
 /// The most findings that one scan may have.
 pub const FINDINGS_MAX: usize = 20_000;
-/// The longest id of a vulnerability, in characters.
-pub const ID_MAX: usize = 128;
 /// The longest name of a package, and the longest list of versions that is kept, in characters.
 const PACKAGE_MAX: usize = 300;
 /// The longest version that is kept, in characters: it tells findings apart, and an index has room for so much.
 const VERSION_MAX: usize = 100;
-/// So many CVEs may one advisory stand for, and so many other names may a vulnerability have in one report.
-const NAMES_MAX: usize = 100;
 /// How many names beside their own the vulnerabilities of one report may have.
 const ALIASES_MAX: usize = 60_000;
 /// How many versions that mend a finding are kept.
@@ -225,63 +222,6 @@ pub(super) fn severity(word: &str) -> Option<Severity> {
         "unknown" | "" => Severity::Unknown,
         _ => return None,
     })
-}
-
-/// An id in the spelling in which it is stored and looked for: CVE in capitals, GHSA with its letters small. Others are
-/// taken as they are.
-pub fn spelled(id: &str) -> String {
-    let begins =
-        |prefix: &str| id.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    if begins("CVE-") {
-        id.to_ascii_uppercase()
-    } else if begins("GHSA-") {
-        format!("GHSA-{}", id.get(5..).unwrap_or_default().to_ascii_lowercase())
-    } else {
-        id.to_owned()
-    }
-}
-
-/// Whether a vulnerability can have this id at all: a word and a number with a hyphen between, as databases give them. A CVE and a GHSA
-/// have the form that theirs gives them.
-pub fn can_be_id(id: &str) -> bool {
-    let digits = |text: &str, counts: std::ops::RangeInclusive<usize>| {
-        counts.contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
-    };
-    if let Some(rest) = id.strip_prefix("CVE-") {
-        return rest
-            .split_once('-')
-            .is_some_and(|(year, number)| digits(year, 4..=4) && digits(number, 4..=19));
-    }
-    if let Some(rest) = id.strip_prefix("GHSA-") {
-        let group = |group: &str| group.len() == 4 && group.chars().all(|c| c.is_ascii_alphanumeric());
-        return rest.split('-').count() == 3 && rest.split('-').all(group);
-    }
-    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
-    id.len() <= ID_MAX
-        && id.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && id.chars().all(inner)
-        && id.contains('-')
-        && id.contains(|c: char| c.is_ascii_digit())
-        && id.contains(|c: char| c.is_ascii_alphabetic())
-}
-
-/// The names of a vulnerability, each with its other ones. An advisory that stands for CVEs counts as each of them, as it
-/// does in reports that name the CVEs: people ask for those, and so what two tools call by two names is one.
-fn names(id: &str, others: &[String]) -> Vec<(String, BTreeSet<String>)> {
-    let id = spelled(id);
-    let fits = |other: &String| {
-        !other.is_empty() && !other.chars().any(char::is_control) && other.chars().count() <= ID_MAX
-    };
-    let others: BTreeSet<String> = others.iter().map(|other| spelled(other.trim())).filter(fits).collect();
-    let is_cve = |name: &String| name.starts_with("CVE-");
-    let cves: Vec<&String> = others.iter().filter(|other| is_cve(other)).take(NAMES_MAX).collect();
-    if is_cve(&id) || cves.is_empty() {
-        let others = others.into_iter().filter(|other| *other != id).take(NAMES_MAX).collect();
-        return vec![(id, others)];
-    }
-    let advisories = others.iter().filter(|other| !is_cve(other)).take(NAMES_MAX);
-    let advisories: BTreeSet<String> = advisories.cloned().chain([id]).collect();
-    cves.into_iter().map(|cve| (cve.clone(), advisories.clone())).collect()
 }
 
 /// Keeps the first versions that mend a finding, whatever order they come in: no more than can be shown.

@@ -5,10 +5,11 @@ use serde::Deserialize;
 
 use crate::domain::{
     scan::{
-        Subject, digest_of,
+        Subject,
         findings::{Findings, Places, Said, severity},
         given::{Given, Object},
         platform::platform,
+        read::digest_of,
         walk::{Sink, Step, walk},
     },
     vocabulary::{PackageClass, Severity},

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::domain::{
     scan::{
-        Subject, digest_of,
+        Subject,
         findings::{Findings, Places, Said},
         given::{Given, Object},
         platform::platform,
+        read::digest_of,
         walk::{Sink, Step, walk},
     },
     vocabulary::{PackageClass, Severity},
@@ -61,6 +62,8 @@ struct Kind {
     class: Given<String>,
     #[serde(rename = "Type")]
     of: Given<String>,
+    packages: Option<IgnoredAny>,
+    vulnerabilities: Option<IgnoredAny>,
 }
 
 /// One of a result's vulnerabilities.
@@ -134,6 +137,8 @@ impl Sink<Kind> for Results {
                 }
                 None
             }
+            // What tells no class says by its lists alone that packages were looked at.
+            (None, _) if kind.packages.is_none() && kind.vulnerabilities.is_none() => None,
             (None, Some(of)) if SYSTEMS.contains(&of.as_str()) => Some(PackageClass::Os),
             (None, Some(_)) => Some(PackageClass::Language),
             (None, None) => Some(PackageClass::All),
@@ -164,12 +169,16 @@ impl Results {
         self.classes.iter().copied().flatten().collect()
     }
 
-    /// The packages that a finding is among, which lies at this pointer. One that was found elsewhere is among those of
-    /// languages: so it is counted.
+    /// The packages that a finding is among, which lies at this pointer. One that was found elsewhere is counted among
+    /// packages that were looked at, those of languages first: it takes the place of no others.
     fn class_at(&self, pointer: &str) -> PackageClass {
         let index = pointer.split('/').nth(2).and_then(|index| index.parse::<usize>().ok());
         let class = index.and_then(|index| self.classes.get(index).copied().flatten());
-        class.unwrap_or(PackageClass::Language)
+        class
+            .or_else(|| {
+                self.classes.iter().copied().flatten().max_by_key(|class| *class == PackageClass::Language)
+            })
+            .unwrap_or(PackageClass::Any)
     }
 
     /// Why a report that is of no packages is no scan for vulnerabilities, and what to do.
@@ -182,7 +191,7 @@ impl Results {
         }
         let others = self.others.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let detail = format!(
-            "is of {others} alone, which is no scan for vulnerabilities and counts for none; make one, as in `trivy image \
+            "has results of class {others} alone, which say nothing about vulnerabilities; scan for these, as in `trivy image \
              --scanners vuln --list-all-pkgs --format json REPOSITORY@sha256:…`"
         );
         ("no-vulnerability-scan", detail)

@@ -126,6 +126,7 @@ async fn fill_scans(api: &Api) {
     for hour in ["09", "10"] {
         let report = json!({
             "SchemaVersion": 2, "CreatedAt": format!("2026-02-01T{hour}:00:00.000001Z"), "ArtifactName": image('a'),
+            "Metadata": { "ImageConfig": { "architecture": "arm64" } },
             "Results": [{ "Vulnerabilities": [
                 { "VulnerabilityID": "CVE-2026-1", "VendorIDs": ["GHSA-aaaa"], "PkgName": "it's \"quoted\"",
                   "InstalledVersion": "1", "FixedVersion": "2", "Severity": "HIGH" },

@@ -17,7 +17,8 @@ pub fn preempts(kind: Option<Kind>, asked: bool) -> Result<bool, Malformed> {
     if !asked || kind == Some(Kind::Rollback) {
         return Ok(asked);
     }
-    let detail = "only a deployment of kind rollback may preempt; leave it out, and start once what is running has ended";
+    let detail = "only a deployment of kind rollback may preempt; give that kind, or leave it out and start once what is \
+                  running has ended";
     Err(Malformed::new("not-a-rollback", detail))
 }
 
@@ -87,12 +88,18 @@ fn older(release: &ReleaseFact, current: &CurrentFact) -> Check {
     let version = &current.version;
     let between = current.number - release.number;
     let (message, details) = if let (Some(at), Some(current_at)) = (release.ordered_at, current.ordered_at) {
-        let message = format!(
-            "was committed or registered at {}, and {version}, which is current, at {}; a patch of an older line goes as \
-             kind `hotfix` or by an override",
-            for_people(at),
-            for_people(current_at)
-        );
+        let (own, other) = (for_people(at).to_string(), for_people(current_at).to_string());
+        // The moment is that of the commit or the registration, unless changes that name commits have moved it.
+        let compared = if own == other {
+            format!(
+                "is as old as {version}, which is current, at {own}, and was before it by its changes or its registration"
+            )
+        } else {
+            format!(
+                "is of {own}, and {version}, which is current, of {other}, by their commits, changes and registration"
+            )
+        };
+        let message = format!("{compared}; a patch of an older line goes as kind `hotfix` or by an override");
         let details = json!({ "current_version": version, "releases_between": between,
             "ordered_at": time(at), "current_ordered_at": time(current_at) });
         (message, details)

@@ -58,8 +58,12 @@ pub fn vulnerabilities(facts: &Facts, rule: &VulnerabilitiesRule, now: DateTime<
     let stale = |age: i64| ahead || newest.scanned_at < now - TimeDelta::seconds(age);
     if rule.max_scan_age_seconds.is_some_and(stale) {
         let hint = if ahead { ", which is ahead of the clock; upload a new one" } else { "" };
-        let by = by(&newest.scanner, newest.platform.as_deref());
-        let message = format!("the newest scan, by {by}, is of {}{hint}", for_people(newest.scanned_at));
+        let (by, at) = (by(&newest.scanner, newest.platform.as_deref()), for_people(newest.scanned_at));
+        let message = if newest.class == PackageClass::Any {
+            format!("the newest scan, by {by}, is of {at}{hint}")
+        } else {
+            format!("{} packages were last scanned ({by}) at {at}{hint}", newest.class)
+        };
         return Check::fail(Rule::Vulnerabilities, "scan-stale", message).with_details(details(json!({})));
     }
     Check::pass(Rule::Vulnerabilities, "within the budget").with_details(details(json!({})))
@@ -125,20 +129,17 @@ pub fn over<'a>(rule: &'a VulnerabilitiesRule, scans: &'a [ScanFact]) -> Vec<Ove
 }
 
 /// What each scanner that counts found on each platform. Where some packages were looked at again since all of them were,
-/// the greater number counts: some may be in both.
+/// what is in both counts twice rather than not at all.
 fn by_platform<'a>(
     rule: &'a VulnerabilitiesRule,
     scans: &'a [ScanFact],
 ) -> BTreeMap<(&'a str, Option<&'a str>), Counts> {
-    let mut found: BTreeMap<_, (Counts, Counts)> = BTreeMap::new();
+    let mut found: BTreeMap<_, Counts> = BTreeMap::new();
     for scan in accepted(rule, scans) {
-        let (whole, parts) = found.entry((scan.scanner.as_str(), scan.platform.as_deref())).or_default();
-        match scan.class {
-            PackageClass::All | PackageClass::Any => *whole = whole.or_more(scan.counts),
-            PackageClass::Os | PackageClass::Language => *parts = parts.plus(scan.counts),
-        }
+        let counts = found.entry((scan.scanner.as_str(), scan.platform.as_deref())).or_default();
+        *counts = counts.plus(scan.counts);
     }
-    found.into_iter().map(|(of, (whole, parts))| (of, whole.or_more(parts))).collect()
+    found
 }
 
 /// What is over the budget, as clients read it.
