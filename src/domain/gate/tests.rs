@@ -210,7 +210,8 @@ fn worse() -> impl Strategy<Value = fn(&mut Facts)> {
             facts.approvals.push(no);
         },
         |facts| facts.insiders.extend(PEOPLE.map(ToOwned::to_owned)),
-        |facts| facts.deployer = Some("Bob".into()),
+        // In place of another deployer, that one could approve.
+        |facts| facts.deployer = facts.deployer.take().or(Some("Bob".into())),
         |facts| facts.initiator = Initiator::Unknown,
         |facts| facts.reverted_at = Some(now()),
         |facts| facts.scans.iter_mut().for_each(|scan| scan.counts.critical += 1),
