@@ -90,16 +90,17 @@ fn older(release: &ReleaseFact, current: &CurrentFact) -> Check {
     let (message, details) = if let (Some(at), Some(current_at)) = (release.ordered_at, current.ordered_at) {
         let (own, other) = (for_people(at).to_string(), for_people(current_at).to_string());
         // The moment is that of the commit or the registration, unless changes that name commits have moved it.
-        let compared = if own == other {
+        let why = if own == other {
             format!(
-                "is as old as {version}, which is current, at {own}, and was before it by its changes or its registration"
+                "both are of {own}, and {version} was registered later or names its commit among its changes"
             )
         } else {
-            format!(
-                "is of {own}, and {version}, which is current, of {other}, by their commits, changes and registration"
-            )
+            format!("it is of {own} and {version} of {other}, by their commits, changes and registration")
         };
-        let message = format!("{compared}; a patch of an older line goes as kind `hotfix` or by an override");
+        let message = format!(
+            "is older than {version}, which is current: {why}; a patch of an older line goes as kind `hotfix` or by an \
+             override"
+        );
         let details = json!({ "current_version": version, "releases_between": between,
             "ordered_at": time(at), "current_ordered_at": time(current_at) });
         (message, details)
