@@ -1,5 +1,7 @@
 //! A scan counts for its platform and for the packages that it is of, and a vulnerability is known by every id that a
 //! report gives it. What is on record keeps what it says: it is of packages that were not told apart.
+//!
+//! It takes columns away at once, and not a release later, because no version that reads them has been released.
 
 use sea_orm_migration::prelude::*;
 
@@ -38,8 +40,9 @@ const UNFILL: [&str; 5] = [
      ORDER BY c.scanned_at DESC, c.created_at DESC, c.id DESC) AS place FROM scan c) AS q \
      WHERE q.id = scan.id AND q.place = 1",
     "INSERT INTO finding (scan_id, vulnerability, alias, package, severity, installed_version, fixed_version) \
-     SELECT f.scan_id, f.vulnerability, MIN(a.alias), f.package, MIN(f.severity), NULLIF(MIN(f.version), ''), \
-     MIN(f.fixed_version) FROM finding_before f JOIN scan c ON c.id = f.scan_id AND c.latest \
+     SELECT f.scan_id, f.vulnerability, MIN(a.alias), f.package, SUBSTR(MIN(CASE f.severity WHEN 'critical' THEN '0' \
+     WHEN 'high' THEN '1' WHEN 'medium' THEN '2' WHEN 'low' THEN '3' ELSE '4' END || f.severity), 2), \
+     NULLIF(MIN(f.version), ''), MIN(f.fixed_version) FROM finding_before f JOIN scan c ON c.id = f.scan_id AND c.latest \
      LEFT JOIN vulnerability_alias a ON a.scan_id = f.scan_id AND a.vulnerability = f.vulnerability \
      GROUP BY f.scan_id, f.vulnerability, f.package",
     "DROP TABLE finding_before",
