@@ -13,7 +13,7 @@ use crate::{
         gate::facts::{Counts, ScanFact},
         page::{PageRequest, TimeKey},
         policy::VulnerabilitiesRule,
-        scan::{Finding, Held, Part, Place, Report, ReportPart, Scan, within},
+        scan::{Coverage, Finding, FindingKey, Held, Part, Report, ReportPart, Scan, within},
         vocabulary::{PackageClass, ScanFormat, Severity},
     },
     store::{
@@ -24,8 +24,8 @@ use crate::{
 
 /// How many findings one statement writes. SQLite looks each placeholder up among all of them.
 const FINDINGS_PER_STATEMENT: usize = 250;
-/// So many scans of the same moment are looked through for one that says the very same.
-const TWINS_MAX: i64 = 100;
+/// So many scans of the same moment are looked through.
+const OF_MOMENT_MAX: i64 = 100;
 
 /// What is read of a scan; its parts come as one column of JSON.
 pub(super) fn columns(postgres: bool) -> String {
@@ -99,13 +99,16 @@ pub(super) fn from_row(row: &QueryResult) -> Result<Scan, StoreError> {
 pub(super) const FACT: &str =
     "c.id, c.scanner, c.platform, p.class, c.scanned_at, p.critical, p.high, p.medium, p.low, p.unknown";
 
+fn class(row: &QueryResult) -> Result<PackageClass, StoreError> {
+    row.try_get::<String>("", "class")?.parse().map_err(|_| StoreError::Corrupt("class of a scan"))
+}
+
 fn fact(row: &QueryResult) -> Result<ScanFact, StoreError> {
-    let class: String = row.try_get("", "class")?;
     Ok(ScanFact {
         id: row.try_get("", "id")?,
         scanner: row.try_get("", "scanner")?,
         platform: row.try_get("", "platform")?,
-        class: class.parse().map_err(|_| StoreError::Corrupt("class of a scan"))?,
+        class: class(row)?,
         scanned_at: row.try_get("", "scanned_at")?,
         counts: counts(row)?,
     })
@@ -211,63 +214,40 @@ pub async fn supersede(
     Ok(())
 }
 
-/// Finds the scan of an artefact that says the very same as this one, whose findings are the report's. One that counts no
-/// longer is the same only where something later counts: what was said again at the same moment counts anew.
-pub async fn twin(
-    conn: &impl ConnectionTrait,
-    of: &Scan,
-    report: &Report,
-) -> Result<Option<Scan>, StoreError> {
+/// The scans of an artefact that the same scanner made at the same moment, in the same form, in the order of arrival.
+pub async fn of_moment(conn: &impl ConnectionTrait, of: &Scan) -> Result<Vec<Scan>, StoreError> {
     let mut sql = select(conn, of.service_id, &of.artefact);
     sql.push(" AND c.scanner = ").bind(of.scanner.as_str()).push(" AND c.scanned_at = ").bind(of.scanned_at);
     sql.push(" AND c.format = ").bind(of.format.as_str());
-    sql.push(" ORDER BY c.created_at, c.id LIMIT ").bind(TWINS_MAX);
-    let said = |scan: &Scan| -> Vec<_> { scan.parts.iter().map(|part| (part.class, part.counts)).collect() };
-    for scan in sql.all(conn).await?.iter().map(from_row) {
-        let scan = scan?;
-        if scan.platform != of.platform || said(&scan) != said(of) {
-            continue;
-        }
-        let is_same = if scan.latest() {
-            findings(conn, scan.id).await? == kept(&scan, report)
-        } else {
-            something_later(conn, of).await?
-        };
-        if is_same {
-            return Ok(Some(scan));
-        }
-    }
-    Ok(None)
+    sql.push(" ORDER BY c.created_at, c.id LIMIT ").bind(OF_MOMENT_MAX);
+    sql.all(conn).await?.iter().map(from_row).collect()
 }
 
-/// What tells the findings of a scan apart: the class, the vulnerability, the package and its version.
-type Key = (String, String, String, String);
-
-/// What would be kept of a report, had a scan been made of it.
-fn kept(scan: &Scan, report: &Report) -> BTreeSet<Key> {
-    let counting = |part: &&ReportPart| scan.parts.iter().any(|kept| kept.class == part.class && kept.latest);
-    let key = |class: PackageClass, finding: &Finding| {
-        let version = finding.installed_version.clone().unwrap_or_default();
-        (class.to_string(), finding.vulnerability.clone(), finding.package.clone(), version)
-    };
-    let parts = report.parts.iter().filter(counting);
-    parts.flat_map(|part| part.findings.iter().map(move |finding| key(part.class, finding))).collect()
-}
-
-async fn findings(conn: &impl ConnectionTrait, scan_id: Uuid) -> Result<BTreeSet<Key>, StoreError> {
+/// What tells the findings that are kept of a scan apart.
+pub async fn finding_keys(
+    conn: &impl ConnectionTrait,
+    scan_id: Uuid,
+) -> Result<BTreeSet<FindingKey>, StoreError> {
     let mut sql = Sql::new("SELECT class, vulnerability, package, version FROM finding WHERE scan_id = ");
     let key = |row: &QueryResult| {
-        let text = |column| row.try_get::<String>("", column);
-        Ok((text("class")?, text("vulnerability")?, text("package")?, text("version")?))
+        let version: String = row.try_get("", "version")?;
+        Ok(FindingKey {
+            class: class(row)?,
+            vulnerability: row.try_get("", "vulnerability")?,
+            package: row.try_get("", "package")?,
+            installed_version: Some(version).filter(|version| !version.is_empty()),
+        })
     };
     sql.bind(scan_id).all(conn).await?.iter().map(key).collect()
 }
 
-async fn something_later(conn: &impl ConnectionTrait, of: &Scan) -> Result<bool, StoreError> {
+/// Whether the scanner has made a scan of the artefact later than this one.
+pub async fn has_later(conn: &impl ConnectionTrait, than: &Scan) -> Result<bool, StoreError> {
     let mut sql = Sql::new("SELECT 1 AS there FROM scan c WHERE c.service_id = ");
-    sql.bind(of.service_id).push(" AND c.artefact = ").bind(of.artefact.as_str());
-    sql.push(" AND c.scanner = ").bind(of.scanner.as_str()).push(" AND c.scanned_at > ").bind(of.scanned_at);
-    Ok(sql.push(" LIMIT 1").one(conn).await?.is_some())
+    sql.bind(than.service_id).push(" AND c.artefact = ").bind(than.artefact.as_str());
+    sql.push(" AND c.scanner = ").bind(than.scanner.as_str());
+    sql.push(" AND c.scanned_at > ").bind(than.scanned_at).push(" LIMIT 1");
+    Ok(sql.one(conn).await?.is_some())
 }
 
 fn select(conn: &impl ConnectionTrait, service_id: Uuid, artefact: &str) -> Sql {
@@ -297,7 +277,7 @@ pub struct Counting {
     /// What the gate sees of it.
     pub fact: ScanFact,
     /// What it is of.
-    pub place: Place,
+    pub coverage: Coverage,
     /// Whose report it is.
     pub reporter: String,
 }
@@ -325,8 +305,8 @@ pub async fn counting(
     let read = |row: &QueryResult| {
         let fact = fact(row)?;
         let ScanFact { platform, class, scanned_at, .. } = fact.clone();
-        let place = Place { format: format(row)?, platform, class, scanned_at };
-        Ok(Counting { fact, place, reporter: row.try_get("", "actor_subject")? })
+        let coverage = Coverage { format: format(row)?, platform, class, scanned_at };
+        Ok(Counting { fact, coverage, reporter: row.try_get("", "actor_subject")? })
     };
     sql.all(conn).await?.iter().map(read).collect()
 }

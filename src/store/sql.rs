@@ -122,7 +122,7 @@ pub(super) fn columns<E: EntityTrait>(alias: &str, prefix: &str) -> String {
             list.push_str(", ");
         }
         let name = column.as_str();
-        // Several lists stand in each statement, and formatting them takes longer than anything else of it here.
+        // Most statements have several such lists, and formatting them was a twentieth of a question to the gate.
         for part in [alias, ".\"", name, "\" AS \"", prefix, name, "\""] {
             list.push_str(part);
         }

@@ -9,7 +9,7 @@ use crate::{
         event::{EventKind, NewEvent},
         page::{Page, PageRequest, TimeKey, page},
         scan::{
-            self, Exposure, Filed, Full, Held, Part, Place, Report, ReportPart, Scan, can_be_id, room,
+            self, Coverage, Exposure, Filed, Full, Held, Part, Report, ReportPart, Scan, can_be_id, room,
             spelled,
         },
         text::{Name, Version},
@@ -97,7 +97,7 @@ async fn upload_in(
         actor: ctx.actor().clone(),
         created_at: now,
     };
-    if let Some(scan) = store::twin(tx.conn(), &made, report).await? {
+    if let Some(scan) = said_before(&tx, &made, report).await? {
         return ctx.commit(tx, now, Uploaded { scan, new: false }, render).await;
     }
     file(&tx, &mut made, report).await?;
@@ -109,6 +109,18 @@ async fn upload_in(
     let event = NewEvent::new(EventKind::ScanRecorded, ctx.actor(), data).service(name).version(version);
     ctx.record(&tx, vec![event], now).await?;
     ctx.commit(tx, now, Uploaded { scan: made, new: true }, render).await
+}
+
+/// The scan on record that says the very same as a report, of which `made` is to be made.
+async fn said_before(tx: &Tx, made: &Scan, report: &Report) -> Result<Option<Scan>, Error> {
+    for scan in store::of_moment(tx.conn(), made).await? {
+        let kept = store::finding_keys(tx.conn(), scan.id).await?;
+        let has_later = store::has_later(tx.conn(), made).await?;
+        if report.is_said_by(&scan, made, &kept, has_later) {
+            return Ok(Some(scan));
+        }
+    }
+    Ok(None)
 }
 
 fn new_part(part: &ReportPart) -> Part {
@@ -127,9 +139,9 @@ async fn file(tx: &Tx, made: &mut Scan, report: &Report) -> Result<(), Error> {
     }
     let of_scanner: Vec<&Counting> =
         counting.iter().filter(|counting| counting.fact.scanner == made.scanner).collect();
-    let places: Vec<Place> = of_scanner.iter().map(|counting| counting.place.clone()).collect();
-    let new: Vec<Place> = made.parts.iter().map(|part| made.place(part.class)).collect();
-    let Filed { count, superseded } = scan::file(&new, &places, made.created_at);
+    let counted: Vec<Coverage> = of_scanner.iter().map(|counting| counting.coverage.clone()).collect();
+    let new: Vec<Coverage> = made.parts.iter().map(|part| made.coverage(part.class)).collect();
+    let Filed { count, superseded } = scan::file(&new, &counted, made.created_at);
     for gone in superseded.iter().filter_map(|index| of_scanner.get(*index)) {
         store::supersede(tx.conn(), (gone.fact.id, gone.fact.class)).await?;
     }
@@ -169,8 +181,8 @@ pub async fn exposure(ctx: &Ctx, id: &str) -> Result<(String, Exposure), Error> 
     let limit = i64::try_from(LISTED_MAX).unwrap_or(i64::MAX);
     let mut releases = vulnerability::releases(conn, ctx.within(), &ids, limit).await?;
     if targets.is_empty() && releases.is_empty() && !can_be_id(&id) {
-        let detail = "is in no scan, and no id of a vulnerability, such as CVE-2021-44228, GHSA-jfh8-c2jp-5v3q, DSA-5000-1 or \
-                      RHSA-2021:5127";
+        let detail = "is in no scan, and does not look like the id of a vulnerability; ask for one as the scanner or the \
+                      advisory writes it, such as CVE-2021-44228, GHSA-jfh8-c2jp-5v3q, DSA-5000-1 or RHSA-2021:5127";
         return Err(Error::invalid("/path/id", "invalid-vulnerability-id", detail));
     }
     let more_releases = releases.len() > LISTED_MAX;

@@ -42,6 +42,19 @@ pub struct Finding {
     pub fixed_version: Option<String>,
 }
 
+/// What tells the findings of a report apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FindingKey {
+    /// The packages that this one is among.
+    pub class: PackageClass,
+    /// The vulnerability.
+    pub vulnerability: String,
+    /// The package.
+    pub package: String,
+    /// Its version, if it is told.
+    pub installed_version: Option<String>,
+}
+
 /// What a report says of one vulnerability in one package.
 #[derive(Debug)]
 pub(super) struct Said<'a> {
@@ -73,9 +86,6 @@ pub(super) struct Places {
     pub severity: &'static str,
 }
 
-/// What tells findings apart: the packages it is among, the vulnerability, the package and its version.
-type Key = (PackageClass, String, String, Option<String>);
-
 struct Kept {
     severity: Severity,
     fixed: BTreeSet<String>,
@@ -84,7 +94,7 @@ struct Kept {
 /// Collects the findings of a report, and its faults.
 #[derive(Default)]
 pub(super) struct Findings {
-    kept: BTreeMap<Key, Kept>,
+    kept: BTreeMap<FindingKey, Kept>,
     /// The other names of each vulnerability.
     aliases: BTreeMap<String, BTreeSet<String>>,
     count_of_aliases: usize,
@@ -128,7 +138,12 @@ impl Findings {
         let mut fixed = BTreeSet::new();
         keep(&mut fixed, said.fixed.iter().map(String::as_str));
         for (vulnerability, aliases) in names(&id, &said.others) {
-            let key = (said.class, vulnerability.clone(), package.clone(), version.clone());
+            let key = FindingKey {
+                class: said.class,
+                vulnerability: vulnerability.clone(),
+                package: package.clone(),
+                installed_version: version.clone(),
+            };
             if self.kept.len() >= FINDINGS_MAX && !self.kept.contains_key(&key) {
                 self.too_many = true;
                 return;
@@ -184,7 +199,8 @@ impl Findings {
             return Err(self.faults);
         }
         let mut findings: BTreeMap<PackageClass, Vec<Finding>> = BTreeMap::new();
-        for ((class, vulnerability, package, installed_version), Kept { severity, fixed }) in self.kept {
+        for (key, Kept { severity, fixed }) in self.kept {
+            let FindingKey { class, vulnerability, package, installed_version } = key;
             let aliases = self.aliases.get(&vulnerability).cloned().unwrap_or_default();
             let fixed_version = joined(&fixed);
             let finding =

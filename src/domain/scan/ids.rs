@@ -27,7 +27,7 @@ pub fn can_be_id(id: &str) -> bool {
     let digits = |text: &str, counts: std::ops::RangeInclusive<usize>| {
         counts.contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
     };
-    if id.starts_with("CVE") {
+    if id.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("CVE")) {
         let parts = id.strip_prefix("CVE-").and_then(|rest| rest.split_once('-'));
         let year = |year: &str| digits(year, 4..=4) && ("1999"..="2099").contains(&year);
         return parts.is_some_and(|(of, number)| year(of) && digits(number, 4..=19));

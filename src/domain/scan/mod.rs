@@ -15,14 +15,16 @@ mod room;
 mod trivy;
 mod walk;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 pub use self::{
     exposure::{ExposedPackage, ExposedRelease, ExposedTarget, Exposure, UnscannedTarget},
-    findings::{FINDINGS_MAX, Finding, counts},
+    findings::{FINDINGS_MAX, Finding, FindingKey, counts},
     ids::{can_be_id, spelled},
-    part::{Filed, Part, Place, file},
+    part::{Coverage, Filed, Part, file},
     read::{Unreadable, read},
     room::{Full, Held, room},
 };
@@ -78,8 +80,8 @@ impl Scan {
     }
 
     /// What its part of this class is of.
-    pub fn place(&self, class: PackageClass) -> Place {
-        Place { format: self.format, platform: self.platform.clone(), class, scanned_at: self.scanned_at }
+    pub fn coverage(&self, class: PackageClass) -> Coverage {
+        Coverage { format: self.format, platform: self.platform.clone(), class, scanned_at: self.scanned_at }
     }
 
     /// How many findings are kept of it.
@@ -110,6 +112,22 @@ pub struct Report {
     pub parts: Vec<ReportPart>,
 }
 
+impl Report {
+    /// Whether a scan that was made at the same moment says the very same as this report, for a scan that is `made` of it: of
+    /// the same, as many of each severity, and where it counts these very findings. One that counts no longer is said again
+    /// only where something later counts anyway; else what arrives last does.
+    pub fn is_said_by(&self, scan: &Scan, made: &Scan, kept: &BTreeSet<FindingKey>, has_later: bool) -> bool {
+        let said =
+            |scan: &Scan| -> Vec<_> { scan.parts.iter().map(|part| (part.class, part.counts)).collect() };
+        let counts = |class| scan.parts.iter().any(|part| part.class == class && part.latest);
+        let keys = self.parts.iter().filter(|part| counts(part.class)).flat_map(ReportPart::keys);
+        scan.platform == made.platform
+            && said(scan) == said(made)
+            && (scan.latest() || has_later)
+            && keys.collect::<BTreeSet<_>>() == *kept
+    }
+}
+
 /// What a report found in packages of one class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportPart {
@@ -119,6 +137,17 @@ pub struct ReportPart {
     pub counts: Counts,
     /// Which, once for each version of each package; nothing in a plain report.
     pub findings: Vec<Finding>,
+}
+
+impl ReportPart {
+    fn keys(&self) -> impl Iterator<Item = FindingKey> {
+        self.findings.iter().map(|finding| FindingKey {
+            class: self.class,
+            vulnerability: finding.vulnerability.clone(),
+            package: finding.package.clone(),
+            installed_version: finding.installed_version.clone(),
+        })
+    }
 }
 
 /// What a report says it is of.

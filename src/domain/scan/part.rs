@@ -24,7 +24,7 @@ pub struct Part {
 
 /// What a part of a scan is of, for one scanner and one artefact, and when that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Coverage {
     /// In which form its report came. A plain one speaks for all that its scanner knows.
     pub format: ScanFormat,
     /// The platform; none where the report does not tell.
@@ -35,7 +35,7 @@ pub struct Place {
     pub scanned_at: DateTime<Utc>,
 }
 
-impl Place {
+impl Coverage {
     /// Whether it is of what `earlier` is of, as far as platforms go: only another plain report is of all that a plain one is of.
     fn meets(&self, earlier: &Self) -> bool {
         self.format == ScanFormat::Plain
@@ -45,8 +45,8 @@ impl Place {
 
 /// Whether all that a part is of has been looked at again in later ones. Where a report tells no platform, nothing but
 /// another that tells none is of the same. What is of before parts were told apart gives way to whatever comes next.
-fn is_covered(earlier: &Place, later: &[&Place]) -> bool {
-    let again = |class: PackageClass| later.iter().any(|place| place.meets(earlier) && place.class == class);
+fn is_covered(earlier: &Coverage, later: &[&Coverage]) -> bool {
+    let again = |class: PackageClass| later.iter().any(|one| one.meets(earlier) && one.class == class);
     match earlier.class {
         PackageClass::Any => !later.is_empty(),
         PackageClass::All => {
@@ -61,31 +61,28 @@ fn is_covered(earlier: &Place, later: &[&Place]) -> bool {
 pub struct Filed {
     /// Which parts of the new report count, in their order.
     pub count: Vec<bool>,
-    /// Which of those that counted until now no longer do, by their places.
+    /// Which of those that counted until now no longer do, by their indexes.
     pub superseded: Vec<usize>,
 }
 
 /// Files the parts of a new report among those that count: one that was made before what counts does not, unless that is
 /// from the future; of two that were made at the same moment, the one that arrives last does.
-pub fn file(new: &[Place], counting: &[Place], now: DateTime<Utc>) -> Filed {
-    let made = new.first().map_or(now, |place| place.scanned_at);
-    let is_later = |place: &Place| place.scanned_at > made && !is_ahead(place.scanned_at, now);
-    let later: Vec<&Place> = counting.iter().filter(|place| is_later(place)).collect();
-    let count: Vec<bool> = new.iter().map(|place| !is_covered(place, &later)).collect();
-    let kept: Vec<&Place> =
-        new.iter().zip(&count).filter(|(_, count)| **count).map(|(place, _)| place).collect();
+pub fn file(new: &[Coverage], counting: &[Coverage], now: DateTime<Utc>) -> Filed {
+    let made = new.first().map_or(now, |one| one.scanned_at);
+    let is_later = |one: &Coverage| one.scanned_at > made && !is_ahead(one.scanned_at, now);
+    let later: Vec<&Coverage> = counting.iter().filter(|one| is_later(one)).collect();
+    let count: Vec<bool> = new.iter().map(|one| !is_covered(one, &later)).collect();
+    let kept: Vec<&Coverage> =
+        new.iter().zip(&count).filter(|(_, count)| **count).map(|(one, _)| one).collect();
     // What counts beside a part that is of all packages came after it: it would have been covered otherwise.
-    let beside: Vec<&Place> = kept
-        .iter()
-        .copied()
-        .chain(counting.iter().filter(|place| place.class != PackageClass::All))
-        .collect();
-    let is_superseded = |place: &Place| {
-        let since = if place.class == PackageClass::All { &beside } else { &kept };
-        !is_later(place) && is_covered(place, since)
+    let beside: Vec<&Coverage> =
+        kept.iter().copied().chain(counting.iter().filter(|one| one.class != PackageClass::All)).collect();
+    let is_superseded = |one: &Coverage| {
+        let since = if one.class == PackageClass::All { &beside } else { &kept };
+        !is_later(one) && is_covered(one, since)
     };
-    let places = counting.iter().enumerate();
-    let superseded = places.filter(|(_, place)| is_superseded(place)).map(|(index, _)| index).collect();
+    let counted = counting.iter().enumerate();
+    let superseded = counted.filter(|(_, one)| is_superseded(one)).map(|(index, _)| index).collect();
     Filed { count, superseded }
 }
 
@@ -98,31 +95,31 @@ mod tests {
     const NOW: DateTime<Utc> = DateTime::from_timestamp_nanos(1_800_000_000_000_000_000);
 
     /// `minute:platform:classes`; the platform `*` is a plain report, `?` one that tells none.
-    fn places(text: &str) -> Vec<Place> {
+    fn coverage(text: &str) -> Vec<Coverage> {
         let mut parts = text.split(':');
         let (minute, platform) = (parts.next().unwrap(), parts.next().unwrap());
-        let place = |class: &str| Place {
+        let of = |class: &str| Coverage {
             format: if platform == "*" { ScanFormat::Plain } else { ScanFormat::Trivy },
             platform: Some(platform.to_owned()).filter(|platform| !matches!(platform.as_str(), "*" | "?")),
             class: class.parse().unwrap(),
             scanned_at: NOW + TimeDelta::minutes(minute.parse().unwrap()),
         };
-        parts.next().unwrap().split('+').map(place).collect()
+        parts.next().unwrap().split('+').map(of).collect()
     }
 
     /// Files the reports one after the other, and gives what counts in the end.
     fn counting(reports: &str) -> String {
-        let mut counting: Vec<(Place, String)> = Vec::new();
+        let mut counting: Vec<(Coverage, String)> = Vec::new();
         for report in reports.split(' ') {
-            let new = places(report);
-            let held: Vec<Place> = counting.iter().map(|(place, _)| place.clone()).collect();
+            let new = coverage(report);
+            let held: Vec<Coverage> = counting.iter().map(|(one, _)| one.clone()).collect();
             let filed = file(&new, &held, NOW);
             for index in filed.superseded.into_iter().rev() {
                 counting.remove(index);
             }
             let kept = new.into_iter().zip(filed.count).filter(|(_, count)| *count);
             let of = report.rsplit_once(':').unwrap().0;
-            counting.extend(kept.map(|(place, _)| (place.clone(), format!("{of}:{}", place.class))));
+            counting.extend(kept.map(|(one, _)| (one.clone(), format!("{of}:{}", one.class))));
         }
         counting.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(" ")
     }
