@@ -11,23 +11,23 @@ use poem::{
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 
 use crate::{
-    api::{
+    http::{
         docs,
+        middleware::{
+            access_log::access_log,
+            body_limit::{BodyLimits, body_limit},
+            error_roof::error_roof,
+            guard::{catch_panic, refuse_nul, time_limit},
+            headers::security_headers,
+            heads::heads,
+            methods::methods,
+            request_id::request_id,
+        },
         ops::{self, Ops, Readiness},
-        problems,
+        problem::page,
         spec::Spec,
     },
     metrics::Metrics,
-    middleware::{
-        access_log::access_log,
-        body_limit::{BodyLimits, body_limit},
-        error_roof::error_roof,
-        guard::{catch_panic, refuse_nul, time_limit},
-        headers::security_headers,
-        heads::heads,
-        methods::methods,
-        request_id::request_id,
-    },
     shutdown::Shutdown,
 };
 
@@ -79,7 +79,7 @@ where
     let mut routes = Route::new()
         .at("/", make_sync(|_| to_docs()))
         .at("/api/v1/openapi.json", make_sync(move |_| openapi(document.clone())))
-        .at("/problems/:slug", problems::endpoint())
+        .at("/problems/:slug", page::endpoint())
         .nest(API_PREFIX, api())
         .at("/docs", docs::endpoint(move || (api().swagger_ui_html(), api().spec())));
     routes = Ops::new(Arc::clone(&shell.readiness), shell.shutdown.clone()).add_to(routes);

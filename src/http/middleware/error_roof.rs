@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use poem::{Endpoint, Request, Response, Result};
 
-use crate::{
-    api::{
-        framework::{Failed, from_framework},
-        problem::Context,
-        spec::Spec,
+use super::{body_limit::BodyCopy, request_id::RequestId};
+use crate::http::{
+    problem::{
+        Context,
+        from_framework::{Failed, from_framework},
     },
-    middleware::{body_limit::BodyCopy, request_id::RequestId},
+    spec::Spec,
 };
 
 /// The middleware; nothing above it sees an error.

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use poem::{Endpoint, Request, Response, Result};
 
 use crate::{
-    api::{
+    http::{
         problem::{Code, Problem},
         spec::Spec,
     },

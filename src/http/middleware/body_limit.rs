@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited, combinators::BoxBody};
 use poem::{Body, Endpoint, Request, Response, Result, http::header};
 
-use crate::api::{framework::too_large, spec::Spec};
+use crate::http::{problem::from_framework::too_large, spec::Spec};
 
 /// How much of a refused body is read, and for how long, to let its client get to the answer.
 const DISCARDED_BYTES: usize = 64 * 1024 * 1024;

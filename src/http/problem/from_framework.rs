@@ -11,11 +11,8 @@ use poem::{
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError};
 use serde_json::Value;
 
-use crate::api::{
-    problem::{Code, FieldError, Problem},
-    schema,
-    spec::{Operation, Spec},
-};
+use super::{Code, FieldError, Problem, body_faults};
+use crate::http::spec::{Operation, Spec};
 
 /// What is known about the request that failed.
 #[derive(Clone, Copy)]
@@ -135,7 +132,7 @@ fn body_problem(reason: &str, failed: Failed<'_>) -> Problem {
         }
     };
     let schema = failed.operation.and_then(Operation::body);
-    let mut faults = schema.map(|schema| schema::faults(failed.spec, schema, &body)).unwrap_or_default();
+    let mut faults = schema.map(|schema| body_faults::faults(failed.spec, schema, &body)).unwrap_or_default();
     if faults.is_empty() {
         faults.push(fault_by_reason(reason, &body));
     }
@@ -161,7 +158,7 @@ fn pointers_to(name: &str, value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (field, value) in fields {
-                let pointer = schema::member(at, field);
+                let pointer = body_faults::member(at, field);
                 pointers_to(name, value, &pointer, found);
                 if field == name {
                     found.push(pointer);
@@ -170,7 +167,7 @@ fn pointers_to(name: &str, value: &Value, at: &str, found: &mut Vec<String>) {
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                pointers_to(name, item, &schema::member(at, &index.to_string()), found);
+                pointers_to(name, item, &body_faults::member(at, &index.to_string()), found);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

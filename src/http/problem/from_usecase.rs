@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{
-        problem::{Code, FieldError, Problem},
-        types::Time,
-    },
     domain::{deployment::Named, fault::Fault},
+    http::problem::{Code, FieldError, Problem},
     telemetry::chain,
     usecase::error::Error,
 };
@@ -67,7 +65,7 @@ fn lost(Named { deployment, .. }: &Named, taken_by: Option<&Named>) -> Value {
         json!({
             "id": deployment.id, "version": release.version, "status": deployment.status,
             "recorded": deployment.standing.recorded, "actor": deployment.actor,
-            "started_at": Time::text(deployment.times.started_at),
+            "started_at": deployment.times.started_at.to_rfc3339_opts(SecondsFormat::Micros, true),
         })
     });
     json!({ "id": deployment.id, "status": deployment.status, "taken_by": taken_by })

@@ -7,7 +7,7 @@ use poem::{
     http::{HeaderValue, Method, StatusCode, header},
 };
 
-use crate::api::{
+use crate::http::{
     problem::{Code, Problem},
     spec::Spec,
 };

@@ -13,7 +13,8 @@ use poem::{
 };
 use tracing::Instrument as _;
 
-use crate::{api::spec::Spec, metrics::Metrics, middleware::request_id::RequestId, telemetry::REQUEST};
+use super::request_id::RequestId;
+use crate::{http::spec::Spec, metrics::Metrics, telemetry::REQUEST};
 
 /// What a request that fits no operation is called, so that the number of labels stays bounded.
 pub const UNMATCHED: &str = "unmatched";
