@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use poem::{
-    EndpointExt as _, Response, Route,
+    EndpointExt as _, Request, Response, Route,
     endpoint::{BoxEndpoint, make_sync},
     http::{HeaderValue, StatusCode, header},
 };
@@ -25,7 +25,7 @@ use crate::{
         },
         ops::{self, Ops, Readiness},
         problem::page,
-        spec::Spec,
+        spec::{Matched, Spec},
     },
     metrics::Metrics,
     shutdown::Shutdown,
@@ -108,25 +108,26 @@ fn to_docs() -> Response {
 }
 
 fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {
-    let spec = Arc::new(spec);
+    let (spec, metrics) = (Arc::new(spec), Arc::clone(&shell.metrics));
     let public_url: Arc<str> = shell.public_url.as_str().into();
     let (timeout, limits) = (shell.request_timeout, shell.body_limits);
-    let (for_methods, for_roof, for_limits) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&spec));
-    let (for_time, metrics) = (Arc::clone(&spec), Arc::clone(&shell.metrics));
     routes
-        .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
+        .around(methods)
         .around(refuse_nul)
         .around(heads)
-        .around(move |next, request| body_limit(next, request, limits, Arc::clone(&for_limits)))
-        .around(move |next, request| time_limit(next, request, timeout, Arc::clone(&for_time)))
+        .around(move |next, request| body_limit(next, request, limits))
+        .around(move |next, request| time_limit(next, request, timeout))
         // Boxed, because a future that holds all the others is more than the compiler lays out.
         .boxed()
         .around(catch_panic)
-        .around(move |next, request| {
-            error_roof(next, request, Arc::clone(&for_roof), Arc::clone(&public_url))
-        })
+        .around(move |next, request| error_roof(next, request, Arc::clone(&public_url)))
         .around(security_headers)
-        .around(move |next, request| access_log(next, request, Arc::clone(&spec), Arc::clone(&metrics)))
+        .around(move |next, request| access_log(next, request, Arc::clone(&metrics)))
+        .before(move |mut request: Request| {
+            let matched = Matched::new(Arc::clone(&spec), &request);
+            request.set_data(matched);
+            async { Ok(request) }
+        })
         .around(request_id)
         .boxed()
 }
