@@ -15,7 +15,6 @@ use crate::{
         ops::{Check, Checks, Readiness, VERSION},
         routes::{Shell, metrics_routes, routes},
     },
-    app::App,
     config::{Config, commit::commit, load::Flag},
     metrics::Metrics,
     middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
@@ -26,7 +25,7 @@ use crate::{
         schema,
     },
     telemetry::chain,
-    usecase::feed::Feed,
+    usecase::app::{App, Feed},
     worker,
 };
 
