@@ -12,6 +12,7 @@ pub mod domain;
 pub mod metrics;
 pub mod middleware;
 pub mod peer;
+pub mod serve;
 pub mod server;
 pub mod shutdown;
 pub mod store;

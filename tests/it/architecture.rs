@@ -35,6 +35,7 @@ const RULES: [Rule; 7] = [
             "clock",
             "config",
             "middleware",
+            "serve",
             "server",
             "store",
             "usecase",
@@ -44,21 +45,25 @@ const RULES: [Rule; 7] = [
     },
     Rule {
         module: "store",
-        modules: &["api", "app", "cli", "middleware", "server", "usecase", "worker"],
+        modules: &["api", "app", "cli", "middleware", "serve", "server", "usecase", "worker"],
         identifiers: &["poem", "poem_openapi"],
     },
     Rule {
         module: "usecase",
-        modules: &["api", "cli", "middleware", "server", "worker"],
+        modules: &["api", "cli", "middleware", "serve", "server", "worker"],
         identifiers: &["poem", "poem_openapi"],
     },
     Rule {
         module: "worker",
-        modules: &["api", "cli", "middleware", "server"],
+        modules: &["api", "cli", "middleware", "serve", "server"],
         identifiers: &["poem", "poem_openapi"],
     },
-    Rule { module: "api", modules: &["cli", "server", "store", "worker"], identifiers: &["sea_orm"] },
-    Rule { module: "middleware", modules: &["cli", "store", "worker"], identifiers: &["sea_orm"] },
+    Rule {
+        module: "api",
+        modules: &["cli", "serve", "server", "store", "worker"],
+        identifiers: &["sea_orm"],
+    },
+    Rule { module: "middleware", modules: &["cli", "serve", "store", "worker"], identifiers: &["sea_orm"] },
     Rule { module: "cli", modules: &[], identifiers: &["sea_orm"] },
 ];
 

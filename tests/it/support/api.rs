@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use waybill::{
     app::App,
-    cli::server::serve,
     config::Config,
     domain::{
         actor::{Actor, Principal},
@@ -28,6 +27,7 @@ use waybill::{
         vocabulary::Scope,
     },
     metrics::Metrics,
+    serve,
     shutdown::Shutdown,
     store::db::Db,
     usecase::{
