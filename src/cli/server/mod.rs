@@ -151,7 +151,7 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
 
 /// Prints a text.
 fn say(text: &str) -> anyhow::Result<ExitCode> {
-    match crate::cli::client::output::print(text) {
+    match crate::cli::output::print(text) {
         // Whoever closed the pipe has read all they wanted.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
