@@ -19,7 +19,6 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use waybill::{
-    cli::server::serve,
     config::Config,
     domain::{
         actor::{Actor, Principal},
@@ -27,6 +26,7 @@ use waybill::{
         vocabulary::Scope,
     },
     metrics::Metrics,
+    serve,
     shutdown::Shutdown,
     store::db::Db,
     usecase::{
