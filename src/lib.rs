@@ -4,13 +4,13 @@
 //! `docs/architecture.md` has the map.
 
 pub mod api;
-pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
 pub mod metrics;
+pub mod serve;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

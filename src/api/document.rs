@@ -49,7 +49,9 @@ fn complete(path: &str, operation: &mut MetaOperation) {
 fn failures(path: &str, operation: &MetaOperation) -> Vec<Code> {
     let takes = |name: &str| operation.params.iter().any(|param| param.name == name);
     let (changes, has_body) = (operation.method != Method::GET, operation.request.is_some());
-    let names_something = path.contains('{');
+    // Nothing is on record about most of them; what cannot be the id of one is refused.
+    let is_vulnerability = path.starts_with("/vulnerabilities/");
+    let names_something = path.contains('{') && !is_vulnerability;
     // These name in their body or query what others name in their path, and may find a release that fits no target.
     let asks_gate = path.starts_with("/gate/");
     let judges = takes("If-Match") || (changes && path.ends_with("/approvals"));
@@ -60,7 +62,7 @@ fn failures(path: &str, operation: &MetaOperation) -> Vec<Code> {
         (judges, Code::Stale),
         (has_body, Code::PayloadTooLarge),
         (has_body, Code::UnsupportedMediaType),
-        (has_body, Code::InvalidInput),
+        (has_body || is_vulnerability, Code::InvalidInput),
     ];
     codes.extend(may.into_iter().filter_map(|(may, code)| may.then_some(code)));
     codes.extend([Code::RateLimited, Code::Internal, Code::Unavailable]);

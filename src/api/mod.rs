@@ -1,6 +1,8 @@
 //! The resources of the API: each extracts what a request asks, calls a use case and renders what it answers. The room
 //! they are served in is [`crate::http`].
 
+#![warn(missing_docs)]
+
 pub mod approvals;
 pub mod auth;
 pub mod decisions;
@@ -16,6 +18,7 @@ pub mod lockdown;
 pub mod matrix;
 pub mod page;
 pub mod policies;
+mod problem;
 pub mod releases;
 pub mod reply;
 pub mod scans;

@@ -1,7 +1,11 @@
 //! The command line: what can be asked for, and what each command does and prints.
 
-pub mod client;
-pub mod server;
+mod client;
+mod exit;
+mod input;
+mod output;
+mod server;
+mod words;
 
 use std::{io, process::ExitCode};
 
@@ -9,14 +13,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::{
-    client::{
-        ClientCommand,
-        credentials::ConnectionArgs,
-        deploy,
-        error::Error,
-        exit::Exit,
-        output::{Format, error as say_error},
-    },
+    client::{ClientCommand, credentials::ConnectionArgs, deploy, error::Error},
+    exit::Exit,
+    output::{Format, error as say_error},
     server::ServerCommand,
 };
 

@@ -3,6 +3,8 @@
 //! [`load::load`] builds it from its layers and reports everything that is wrong with them. Nothing outside this
 //! module reads the environment, and the parts of the program are given their section only.
 
+#![warn(missing_docs)]
+
 pub mod commit;
 pub mod database_url;
 mod duration;
@@ -10,6 +12,7 @@ pub mod fault;
 mod layer;
 pub mod load;
 pub mod local;
+pub mod sources;
 mod validate;
 
 use std::{
@@ -21,10 +24,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
-use self::database_url::{Backend, DatabaseUrl};
-
-/// What a secret is shown as.
-const MASK: &str = "********";
+use self::database_url::{Backend, DatabaseUrl, MASK};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -29,22 +29,26 @@ struct Rule {
 const RULES: [Rule; 7] = [
     Rule {
         module: "domain",
-        modules: &["api", "app", "cli", "clock", "config", "http", "store", "usecase", "worker"],
+        modules: &["api", "cli", "clock", "config", "http", "serve", "store", "usecase", "worker"],
         identifiers: &IMPURE,
     },
     Rule {
         module: "store",
-        modules: &["api", "app", "cli", "http", "usecase", "worker"],
+        modules: &["api", "cli", "http", "serve", "usecase", "worker"],
         identifiers: &["poem", "poem_openapi"],
     },
     Rule {
         module: "usecase",
-        modules: &["api", "cli", "http", "worker"],
+        modules: &["api", "cli", "http", "serve", "worker"],
         identifiers: &["poem", "poem_openapi"],
     },
-    Rule { module: "worker", modules: &["api", "cli", "http"], identifiers: &["poem", "poem_openapi"] },
-    Rule { module: "api", modules: &["cli", "store", "worker"], identifiers: &["sea_orm"] },
-    Rule { module: "http", modules: &["api", "app", "cli", "store", "worker"], identifiers: &["sea_orm"] },
+    Rule {
+        module: "worker",
+        modules: &["api", "cli", "http", "serve"],
+        identifiers: &["poem", "poem_openapi"],
+    },
+    Rule { module: "api", modules: &["cli", "serve", "store", "worker"], identifiers: &["sea_orm"] },
+    Rule { module: "http", modules: &["api", "cli", "serve", "store", "worker"], identifiers: &["sea_orm"] },
     Rule { module: "cli", modules: &[], identifiers: &["sea_orm"] },
 ];
 

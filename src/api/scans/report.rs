@@ -17,7 +17,7 @@ use crate::{
     api::view::refuse,
     domain::scan::{self, Report, Unreadable},
     http::problem::{Code, Problem, from_framework::unreadable},
-    usecase::shares::{Seat, Shares},
+    usecase::app::shares::{Seat, Shares},
 };
 
 /// How many reports are in memory at once, of which one token sends a quarter; others wait, as long as a request may take.

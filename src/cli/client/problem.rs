@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{output::plain, view::Decision};
+use super::view::Decision;
+use crate::cli::output::plain;
 
 /// A problem document; whatever a proxy in between answered is brought into this shape as well.
 #[derive(Debug, Clone, Default, Deserialize)]

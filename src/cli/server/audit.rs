@@ -2,9 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
-    io::{self, BufRead, BufReader, Read as _, Write as _},
-    path::{Path, PathBuf},
+    io::{BufRead, BufReader, Read as _, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -14,6 +13,7 @@ use clap::{Args, Subcommand};
 
 use super::{ConfigArgs, say};
 use crate::{
+    cli::input,
     domain::{
         audit::heads::{self, MESSAGE},
         chain::Link,
@@ -62,7 +62,10 @@ pub async fn run(command: &AuditCommand) -> anyhow::Result<ExitCode> {
     let AuditCommand::Verify(args) = command;
     let mut anchors: BTreeSet<Link> = args.head.iter().cloned().collect();
     for path in &args.heads {
-        let found = read_heads(path).with_context(|| format!("cannot take heads from {}", path.display()))?;
+        let found = input::open(path)
+            .map_err(Into::into)
+            .and_then(|log| heads_of(BufReader::new(log)))
+            .with_context(|| format!("cannot take heads from {}", path.display()))?;
         anchors.extend(found);
     }
     let db = args.config.open().await?;
@@ -73,13 +76,6 @@ pub async fn run(command: &AuditCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// The heads that the lines of a log tell of.
-fn read_heads(path: &Path) -> anyhow::Result<BTreeSet<Link>> {
-    if path == Path::new("-") {
-        return heads_of(io::stdin().lock());
-    }
-    heads_of(BufReader::new(File::open(path)?))
-}
-
 fn heads_of(mut log: impl BufRead) -> anyhow::Result<BTreeSet<Link>> {
     let mut found = BTreeSet::new();
     let mut line = Vec::new();

@@ -5,7 +5,10 @@ use std::{
     process::ExitCode,
 };
 
-use crate::config::load::{Entry, Sources, describe, load};
+use crate::config::{
+    load::{Entry, describe, load},
+    sources::Sources,
+};
 
 const UNSET: &str = "-";
 

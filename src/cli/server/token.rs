@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{ConfigArgs, say};
 use crate::{
     api::{tokens::CreateToken, types::Time},
+    cli::words::one_of,
     domain::{page::PageRequest, token::Token, vocabulary::Scope},
     usecase::tokens,
 };
@@ -40,7 +41,7 @@ pub struct CreateArgs {
     #[arg(long)]
     subject: Option<String>,
     /// What it may do, separated by commas.
-    #[arg(long = "scope", required = true, value_delimiter = ',', value_parser = parse_scope)]
+    #[arg(long = "scope", required = true, value_delimiter = ',', value_parser = one_of(Scope::ALL))]
     scopes: Vec<Scope>,
     /// The groups it approves for, separated by commas.
     #[arg(long = "group", value_delimiter = ',')]
@@ -56,10 +57,6 @@ pub struct CreateArgs {
     expires_at: Option<chrono::DateTime<chrono::Utc>>,
     #[command(flatten)]
     config: ConfigArgs,
-}
-
-fn parse_scope(text: &str) -> Result<Scope, String> {
-    text.parse().map_err(|malformed: crate::domain::fault::Malformed| malformed.detail)
 }
 
 /// Does what is asked.

@@ -1,12 +1,11 @@
 //! What the API answers when it cannot do what was asked: RFC 9457 problem details.
 //!
 //! A problem is built without knowing the request; the error roof adds `type`, `instance` and `request_id` when it renders
-//! it. Whatever else fails becomes a problem in one of two places: [`from_usecase`] and [`from_framework`].
+//! it. What the framework refuses becomes one in [`from_framework`], and what a use case refuses in `api/problem.rs`.
 
 mod body_faults;
 mod code;
 pub mod from_framework;
-mod from_usecase;
 pub mod page;
 
 use std::time::Duration;

@@ -19,8 +19,6 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use waybill::{
-    app::App,
-    cli::server::serve,
     config::Config,
     domain::{
         actor::{Actor, Principal},
@@ -29,10 +27,11 @@ use waybill::{
     },
     http::spec::Spec,
     metrics::Metrics,
+    serve,
     shutdown::Shutdown,
     store::db::Db,
     usecase::{
-        feed::Feed,
+        app::{App, Feed},
         tokens::{self, NewToken},
     },
     worker,

@@ -38,10 +38,7 @@ use super::{
     shim::{self, Word},
     signals::Caught,
 };
-use crate::cli::client::exit::Exit;
-
-/// The hidden command that makes our binary the shim.
-pub const SHIM: &str = "watch-over";
+use crate::cli::exit::Exit;
 
 /// What leads to the client's token. Of the rest of the environment the command gets everything: also the settings of a
 /// server, which may be what it deploys.
@@ -73,7 +70,11 @@ impl Child {
     pub async fn spawn(command: &[OsString], given: Given<'_>) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         let mut line = Command::new(own_binary());
-        line.arg0("waybill").arg(SHIM).arg("--").args(command).stdin(Stdio::from(OwnedFd::from(theirs)));
+        line.arg0("waybill")
+            .arg(shim::SHIM)
+            .arg("--")
+            .args(command)
+            .stdin(Stdio::from(OwnedFd::from(theirs)));
         line.env("WAYBILL_VERSION", given.version);
         if !given.token {
             for name in CREDENTIALS {
@@ -176,11 +177,6 @@ impl Child {
     pub fn is_in_foreground(&self) -> bool {
         self.foreground
     }
-}
-
-/// Which process it is, unless it has ended.
-pub fn number(process: &tokio::process::Child) -> Option<Pid> {
-    Pid::from_raw(process.id()?.try_into().ok()?)
 }
 
 /// The very binary that runs, also when another has taken its place in the file system.

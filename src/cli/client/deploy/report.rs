@@ -6,14 +6,16 @@ use serde::Serialize;
 
 use super::{
     OnLeaseLost,
-    body::{FinishBody, Outcome, RecordBody},
+    body::{FinishBody, RecordBody},
     signals::Signals,
 };
-use crate::cli::client::{
-    error::Error,
-    exit::Exit,
-    http::{Call, Client},
-    output::{error, plain, warn},
+use crate::{
+    cli::{
+        client::{call::Call, error::Error, http::Client},
+        exit::Exit,
+        output::{error, plain, warn},
+    },
+    domain::vocabulary::Outcome,
 };
 
 /// How long a result is tried to be delivered.
@@ -47,7 +49,7 @@ impl Delivery {
 
 /// The command that finishes a deployment later.
 pub fn finish_later(id: &str, status: Outcome) -> String {
-    format!("waybill deploy finish {} --status {}", plain(id), status.word())
+    format!("waybill deploy finish {} --status {status}", plain(id))
 }
 
 /// The command that puts a deployment on record later.
@@ -130,9 +132,8 @@ mod tests {
         }
         assert_eq!(finish_later("01a1", Outcome::Canceled), "waybill deploy finish 01a1 --status canceled");
         let intent = Intent { service: "shop".into(), reason: Some("it's late".into()), ..Intent::default() };
-        let at = chrono::DateTime::UNIX_EPOCH;
-        let status = Outcome::Failed;
-        let body = RecordBody { intent: &intent, status, started_at: at, finished_at: at, ungated: true };
+        let (intent, status, at) = (&intent, Outcome::Failed, String::new());
+        let body = RecordBody { intent, status, started_at: at.clone(), finished_at: at, ungated: true };
         assert!(record_later(&body).contains(r"it'\''s late"), "{}", record_later(&body));
     }
 

@@ -11,7 +11,7 @@ use anstyle::{AnsiColor, Style};
 use chrono::TimeDelta;
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::visible;
 
@@ -35,14 +35,25 @@ pub enum Format {
     Json,
 }
 
-/// Writes one line to stdout.
+/// Writes a line to stdout.
 pub fn print(line: impl Display) -> io::Result<()> {
     writeln!(anstream::stdout().lock(), "{}", visible::styled(&line.to_string()))
 }
 
 /// Writes the server's JSON to stdout.
-pub fn print_json(value: &Value) -> io::Result<()> {
-    writeln!(anstream::stdout().lock(), "{}", visible::json(&format!("{value:#}")))
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    writeln!(anstream::stdout().lock(), "{}", visible::json(&text))
+}
+
+/// Writes a table to stdout that fits the terminal, each cell a line of text; says so where it has no rows.
+pub fn list<const N: usize>(none: impl Display, header: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+    if rows.is_empty() {
+        say(none);
+        return Ok(());
+    }
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| plain(cell).into_owned())).collect();
+    print(table(&header, &rows, width()))
 }
 
 /// Says something by the way, on stderr; nothing depends on whether anybody can read it.
@@ -78,11 +89,10 @@ pub fn width() -> Option<u16> {
 }
 
 /// A table without lines, its header in bold; it wraps its cells to `width` if there is one.
-pub fn table(header: &[String], rows: &[Vec<String>], width: Option<u16>) -> String {
+pub fn table(header: &[impl Display], rows: &[impl AsRef<[String]>], width: Option<u16>) -> String {
     let mut table = Table::new();
     // Here and not when the table is written, because what is spelled out takes more room.
-    let rows =
-        rows.iter().map(|row| row.iter().map(|cell| visible::styled(cell).into_owned()).collect::<Vec<_>>());
+    let rows = rows.iter().map(|row| row.as_ref().iter().map(|cell| visible::styled(cell).into_owned()));
     table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
@@ -152,8 +162,8 @@ mod tests {
 
     #[test]
     fn tables_have_no_trailing_space_and_wrap_to_the_width() {
-        let header = ["A".to_owned(), "LONG".to_owned()];
-        let rows = [vec!["x".to_owned(), "one two three four".to_owned()]];
+        let header = ["A", "LONG"];
+        let rows = [["x", "one two three four"].map(str::to_owned)];
         let text = anstream::adapter::strip_str(&table(&header, &rows, None)).to_string();
         assert_eq!(text, "A  LONG\nx  one two three four");
         let narrow = table(&header, &rows, Some(16));

@@ -1,7 +1,7 @@
 //! Asks the gate by starting the deployment, and waits for it to open if told to: not by asking again and again, but by
 //! a question that the server answers when there is something to say.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use chrono::TimeDelta;
 use serde::Deserialize as _;
@@ -9,18 +9,26 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    body::Outcome,
+    body::Start,
     report,
     signals::{Caught, Signals},
 };
-use crate::cli::client::{
-    error::Error,
-    gate::{Announcer, Question},
-    http::{self, Call, Client},
-    output::{BAD, say},
-    problem::Problem,
-    verdict,
-    view::{Decision, Started},
+use crate::{
+    cli::{
+        client::{
+            call::Call,
+            error::{Error, NoAnswer},
+            gate::{Announcer, Question},
+            http::Client,
+            moment,
+            problem::Problem,
+            session::Session,
+            verdict,
+            view::{Decision, Started},
+        },
+        output::{self, BAD, Format, say},
+    },
+    domain::vocabulary::Outcome,
 };
 
 /// How long an answer that is on its way is waited for after a signal.
@@ -42,30 +50,28 @@ pub enum Verdict {
     Interrupted(Caught),
 }
 
-/// A start, and what it is to wait for.
-pub struct Asking {
-    /// The call that starts it. Its idempotency key stays the same, so that a start whose answer was lost is found again
-    /// instead of standing in its own way.
-    pub start: Call,
-    /// The same as a question.
-    pub question: Question,
-    /// How long to wait for the gate to open.
-    pub wait: Duration,
-}
-
 /// Sends the start until it is allowed, the waiting time is up or a signal comes.
-pub async fn ask(client: &Client, asking: &Asking, signals: &mut Signals) -> Result<Verdict, Error> {
-    let deadline = Instant::now() + asking.wait;
+pub async fn ask(
+    client: &Client,
+    start: &Start,
+    wait: Duration,
+    signals: &mut Signals,
+) -> Result<Verdict, Error> {
+    let deadline = Instant::now() + wait;
+    let question = start.question();
+    // Its idempotency key stays the same, so that a start whose answer was lost is found again instead of standing in its
+    // own way.
+    let start = Call::post(&["deployments"], start)?;
     let mut waiting = Waiting::default();
     loop {
-        let answer = match send(client, &asking.start, signals).await {
+        let answer = match send(client, &start, signals).await {
             Ok(answer) => answer,
             Err(caught) => return Ok(Verdict::Interrupted(caught)),
         };
         let left = deadline.saturating_duration_since(Instant::now());
         match answer {
             Ok(answer) => return Ok(Verdict::Open(Box::new(Started::deserialize(&answer)?), answer)),
-            Err(http::Error::Problem { problem, .. }) if problem.slug() == "gate-denied" => {
+            Err(NoAnswer::Problem { problem, .. }) if problem.slug() == "gate-denied" => {
                 if left.is_zero() {
                     return Ok(Verdict::Refused(problem));
                 }
@@ -76,7 +82,7 @@ pub async fn ask(client: &Client, asking: &Asking, signals: &mut Signals) -> Res
             Err(error) => return Err(error.into()),
         }
         tokio::select! {
-            () = waiting.until_worth_asking(client, asking, deadline) => {}
+            () = waiting.until_worth_asking(client, &question, deadline) => {}
             caught = signals.next() => return Ok(Verdict::Interrupted(caught)),
         }
     }
@@ -102,17 +108,17 @@ impl Waiting {
 
     /// Resolves when the start is worth another try: the server says so the moment the last rule holds. Where it cannot
     /// be asked that, after a pause.
-    async fn until_worth_asking(&mut self, client: &Client, asking: &Asking, deadline: Instant) {
+    async fn until_worth_asking(&mut self, client: &Client, question: &Question, deadline: Instant) {
         let left = || deadline.saturating_duration_since(Instant::now());
         let begun = Instant::now();
         loop {
             let seen = self.decision.state.clone();
-            let Ok(answer) = asking.question.watch(client, seen.as_deref(), left()).await else {
+            let Ok(answer) = question.watch(client, seen.as_deref(), left()).await else {
                 return sleep(pause(&self.decision, self.refusals).min(left())).await;
             };
             let changed = answer.decision.state != seen;
             // What lifts the rules is no part of the question that waits.
-            let lifted = asking.question.override_.is_some() && changed;
+            let lifted = question.override_.is_some() && changed;
             if answer.decision.allowed || lifted || left().is_zero() {
                 break;
             }
@@ -132,7 +138,7 @@ async fn send(
     client: &Client,
     start: &Call,
     signals: &mut Signals,
-) -> Result<Result<Value, http::Error>, Caught> {
+) -> Result<Result<Value, NoAnswer>, Caught> {
     let sending = client.send(start);
     tokio::pin!(sending);
     let caught = tokio::select! {
@@ -165,16 +171,17 @@ fn pause(decision: &Decision, refusals: u32) -> Duration {
 }
 
 /// Shows why the gate said no: every rule, and from when it may be asked again.
-pub fn show_refusal(problem: &Problem) {
+pub fn show_refusal(session: &Session, problem: &Problem) -> io::Result<()> {
     say(format_args!("{BAD}refused{BAD:#} by the gate"));
-    let Some(decision) = &problem.decision else {
+    if let Some(decision) = &problem.decision {
+        verdict::lines(decision).iter().for_each(say);
+        if let Some(at) = decision.retry_at {
+            say(format_args!("not before {} UTC", moment::second(at)));
+        }
+    } else {
         say(problem);
-        return;
-    };
-    verdict::lines(decision).iter().for_each(say);
-    if let Some(at) = decision.retry_at {
-        say(format_args!("not before {} UTC", at.format("%Y-%m-%d %H:%M:%S")));
     }
+    if session.format == Format::Json { output::print_json(&problem.raw) } else { Ok(()) }
 }
 
 /// Shows what the gate only reports when it lets a deployment start.

@@ -1,61 +1,40 @@
-//! `waybill serve`: puts the parts together, runs them, and takes them apart in order.
+//! The running server: puts the parts together, runs them, and takes them apart in order.
 
-use std::{num::NonZeroU32, process::ExitCode, sync::Arc};
+mod admin;
+mod ready;
+
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use anyhow::Context as _;
-use clap::Args;
-use futures_util::{FutureExt as _, future::BoxFuture};
 use poem::{Endpoint, EndpointExt as _, endpoint::BoxEndpoint};
 use tokio::net::TcpListener;
 
-use super::{ConfigArgs, admin, connect};
+use self::ready::Ready;
 use crate::{
     api,
-    app::App,
-    config::{Config, commit::commit, load::Flag},
+    config::{Config, DatabaseConfig, commit::commit},
     http::{
         middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
-        ops::{Check, Checks, Readiness, VERSION},
+        ops::VERSION,
         routes::{Shell, metrics_routes, routes},
         server::{self, Limits},
     },
     metrics::Metrics,
     shutdown::Shutdown,
-    store::{
-        db::{Db, Unwritable},
-        schema,
-    },
-    telemetry::chain,
-    usecase::feed::Feed,
+    store::{db::Db, schema},
+    usecase::app::{App, Feed},
     worker,
 };
 
-/// How to run the server.
-#[derive(Debug, Args)]
-pub struct ServeArgs {
-    /// The address to listen on; the same as `WAYBILL__SERVER__LISTEN`.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
-    #[command(flatten)]
-    config: ConfigArgs,
-}
-
 /// Runs the server until it is told to stop.
-pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let listen = args.listen.clone().map(|value| Flag {
-        name: "--listen".to_owned(),
-        key: "server.listen".to_owned(),
-        value,
-    });
-    let loaded = args.config.load(listen.into_iter().collect())?;
-    let db = connect(&loaded).await?;
+pub async fn run(mut config: Config) -> anyhow::Result<()> {
+    let db = connect(&config.database).await?;
     prepare_schema(&db).await?;
     tell_what_is_forgotten(&db);
-    admin::ensure(&db, &loaded.config).await?;
+    admin::ensure(&db, &config).await?;
 
-    let listener = bind(loaded.config.server.listen).await?;
+    let listener = bind(config.server.listen).await?;
     let address = listener.local_addr()?;
-    let mut config = loaded.config;
     config.server.listen = address;
     let metrics = Arc::new(Metrics::new(VERSION, commit())?);
     let feed = Feed::new(config.limits.waits);
@@ -82,10 +61,15 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     app.db.close().await;
     served?;
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+/// Opens the database.
+pub async fn connect(config: &DatabaseConfig) -> anyhow::Result<Db> {
+    Db::connect(config).await.with_context(|| format!("cannot open the database {}", config.url))
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
@@ -179,41 +163,4 @@ fn limits(config: &Config) -> Limits {
         write_timeout: config.server.write_timeout,
         drain_timeout: config.server.drain_timeout,
     }
-}
-
-/// Ready when the database answers, takes writes, holds a whole ledger, the one it held before, and its schema is not
-/// behind.
-struct Ready(App);
-
-impl Readiness for Ready {
-    fn checks(&self) -> BoxFuture<'_, Checks> {
-        async {
-            let db = &self.0.db;
-            if let Some(fault) = db.unwritable() {
-                return Checks::from([("database", takes_no_writes(fault))]);
-            }
-            let database = match schema::status(db).await {
-                Err(error) => {
-                    tracing::warn!(error = chain(&error), "the database is not ready");
-                    match error.unwritable() {
-                        Some(fault) => takes_no_writes(fault),
-                        None => Check::unavailable("It does not answer."),
-                    }
-                }
-                // A PostgreSQL that has failed over to a standby may have lost its last moment, and serves on.
-                Ok(_) if !db.is_postgres() && self.0.chain.went_back().is_some() => Check::unavailable(
-                    "It is older than what was read from it before; restart the server to use it.",
-                ),
-                Ok(status) if status.half_copied => Check::unavailable("A copy into it is not finished."),
-                Ok(status) if status.pending.is_empty() => Check::ok(),
-                Ok(_) => Check::unavailable("Its schema is behind; run `waybill migrate up`."),
-            };
-            Checks::from([("database", database)])
-        }
-        .boxed()
-    }
-}
-
-fn takes_no_writes(fault: Unwritable) -> Check {
-    Check::unavailable(format!("It takes no writes: {fault}."))
 }

@@ -2,7 +2,7 @@
 //! also as `…_FILE`) < flags. A value that cannot be used makes way for its default until everything that is wrong
 //! is known, so that one run shows all of it.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::collections::BTreeMap;
 
 use figment::{
     Figment,
@@ -16,36 +16,12 @@ use super::{
     database_url::Backend,
     fault::{Faults, Origin},
     layer::{Layers, Leaves},
+    sources::Sources,
     validate::validate,
 };
 
-const DEFAULT_FILE: &str = "waybill.toml";
 /// Keys whose value must not be repeated in a message.
 const SECRETS: [&str; 3] = ["auth.bootstrap_token", "database.password", "database.url"];
-
-/// Where a configuration comes from.
-#[derive(Debug, Clone)]
-pub struct Sources {
-    /// The file that was asked for; without it, the one `WAYBILL_CONFIG` names, else `default_file`.
-    pub file: Option<PathBuf>,
-    /// The file that is read when none was asked for, and that may be missing.
-    pub default_file: PathBuf,
-    /// The variables of the environment.
-    pub env: Vec<(OsString, OsString)>,
-    /// The flags of the command line.
-    pub flags: Vec<Flag>,
-}
-
-/// A flag of the command line that sets a key.
-#[derive(Debug, Clone)]
-pub struct Flag {
-    /// As it is written: `--listen`.
-    pub name: String,
-    /// What it sets: `server.listen`.
-    pub key: String,
-    /// To what.
-    pub value: String,
-}
 
 /// A valid configuration, and who set what.
 #[derive(Debug, Clone)]
@@ -64,14 +40,6 @@ pub struct Entry {
     pub value: Option<String>,
     /// Who set it.
     pub origin: Origin,
-}
-
-impl Sources {
-    /// What this process was started with.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-    pub fn of_process(file: Option<PathBuf>, flags: Vec<Flag>) -> Self {
-        Self { file, default_file: PathBuf::from(DEFAULT_FILE), env: std::env::vars_os().collect(), flags }
-    }
 }
 
 /// Builds the configuration, or says everything that is wrong with it.
