@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::code::{crate_modules, identifiers, without_comments_and_texts};
+use self::code::Names;
 
 const LONGEST_FILE_LINES: usize = 500;
 /// What keeps `domain` pure: nothing that waits, talks to anything, or differs from run to run.
@@ -61,16 +61,16 @@ fn violations(path: &str, source: &str) -> Vec<String> {
     }
     let module = path.strip_prefix("src/").and_then(|path| path.split(['/', '.']).next());
     let Some(rule) = RULES.iter().find(|rule| Some(rule.module) == module) else { return found };
-    let code = without_comments_and_texts(source);
-    for name in crate_modules(&code).iter().filter(|name| rule.modules.contains(&name.as_str())) {
+    let names = Names::of(source);
+    for name in names.modules.iter().filter(|name| rule.modules.contains(&name.as_str())) {
         found.push(format!("{path} names crate::{name}, which {} must not know", rule.module));
     }
-    if code.replace(char::is_whitespace, "").contains("super::super") {
+    if names.climbs {
         found.push(format!(
             "{path} names super::super: write the path from crate, so that this test can see it"
         ));
     }
-    for name in identifiers(&code).filter(|name| rule.identifiers.contains(name)) {
+    for name in names.identifiers.iter().map(String::as_str).filter(|name| rule.identifiers.contains(name)) {
         if !(VOCABULARY.contains(&path) && FORMATS.contains(&name)) {
             found.push(format!("{path} names {name}, which has no place in {}", rule.module));
         }

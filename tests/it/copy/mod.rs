@@ -1,6 +1,7 @@
 //! A ledger moves from SQLite to PostgreSQL: everything, in one go or in many, or not at all.
 
 mod ledger;
+mod process;
 
 use std::{
     panic::{AssertUnwindSafe, resume_unwind},
