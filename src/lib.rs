@@ -4,7 +4,6 @@
 //! `docs/architecture.md` has the map.
 
 pub mod api;
-pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

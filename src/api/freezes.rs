@@ -86,8 +86,7 @@ impl FreezesApi {
     ) -> Result<Reply<FreezeWindowView, Made>, Problem> {
         let draft = body.0.draft();
         let render = render(StatusCode::CREATED);
-        auth.once(&body.0, |ctx| async move { Ok(render(&freezes::create(&ctx, &draft, &render).await?)) })
-            .await
+        auth.once(&body.0, |ctx| async move { freezes::create(&ctx, &draft, &render).await }).await
     }
 
     /// List freeze windows, newest first

@@ -1,5 +1,7 @@
 //! The HTTP API: extracts what a request asks, calls a use case and renders what it answers.
 
+#![warn(missing_docs)]
+
 pub mod approvals;
 pub mod auth;
 pub mod decisions;

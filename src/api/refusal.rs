@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use poem_openapi::types::ToJSON as _;
 use serde_json::{Value, json};
 
 use crate::{
     api::{
         problem::{Code, FieldError, Problem},
         types::Time,
+        view::DecisionView,
     },
-    domain::{deployment::Named, fault::Fault},
+    domain::{deployment::NamedDeployment, fault::Fault, gate::Decision},
     telemetry::chain,
     usecase::error::Error,
 };
@@ -34,6 +36,7 @@ impl From<Error> for Problem {
             Error::Conflict(detail) => Self::new(Code::Conflict, sentence(&detail)),
             Error::Lost { detail, deployment, taken_by } => Self::new(Code::Conflict, sentence(&detail))
                 .with_deployment(lost(&deployment, taken_by.as_deref())),
+            Error::Denied(decision) => denied(*decision),
             Error::Repeated => {
                 Self::new(Code::Conflict, "A request with the same Idempotency-Key is being answered.")
             }
@@ -61,9 +64,19 @@ impl From<Error> for Problem {
     }
 }
 
+/// Every reason that the gate has, and when to try again, where that is known.
+fn denied(decision: Decision) -> Problem {
+    let reasons: Vec<_> = decision.verdict.denying().map(|check| check.message.clone()).collect();
+    let detail = format!("The gate says no: {}.", reasons.join("; "));
+    let wait = decision.verdict.retry_at.map(|at| (at - decision.evaluated_at).to_std().unwrap_or_default());
+    let problem = Problem::new(Code::GateDenied, detail);
+    let problem = wait.into_iter().fold(problem, Problem::retry_after);
+    problem.with_decision(DecisionView::from(decision).to_json().unwrap_or_default())
+}
+
 /// What a program needs to know of a deployment whose lease is lost: whether somebody else has its target.
-fn lost(Named { deployment, .. }: &Named, taken_by: Option<&Named>) -> Value {
-    let taken_by = taken_by.map(|Named { deployment, release, .. }| {
+fn lost(NamedDeployment { deployment, .. }: &NamedDeployment, taken_by: Option<&NamedDeployment>) -> Value {
+    let taken_by = taken_by.map(|NamedDeployment { deployment, release, .. }| {
         json!({
             "id": deployment.id, "version": release.version, "status": deployment.status,
             "recorded": deployment.standing.recorded, "actor": deployment.actor,

@@ -264,9 +264,10 @@ impl ReleasesApi {
         let whole = service.zip(version).zip(given);
         let ((service, version), given) = faults.finish(whole).map_err(refuse)?;
         let render = render(&service);
-        auth.once(&body.0, |ctx| async move {
-            Ok(render(&releases::create(&ctx, &service, &version, &given, &render).await?))
-        })
+        auth.once(
+            &body.0,
+            |ctx| async move { releases::create(&ctx, &service, &version, &given, &render).await },
+        )
         .await
     }
 

@@ -203,11 +203,7 @@ impl ScansApi {
         fingerprint.extend(scanned_at.map(Time::text));
         let render = render(&service);
         let upload = Upload { service, version, report, scanned_at };
-        auth.once(
-            &fingerprint,
-            |ctx| async move { Ok(render(&scans::upload(&ctx, &upload, &render).await?)) },
-        )
-        .await
+        auth.once(&fingerprint, |ctx| async move { scans::upload(&ctx, &upload, &render).await }).await
     }
 
     /// List the scans of a release, newest first

@@ -16,14 +16,13 @@ use crate::{
         ops::VERSION,
         routes::{Shell, metrics_routes, routes},
     },
-    app::App,
     config::{Config, DatabaseConfig, commit::commit},
     metrics::Metrics,
     middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
     server::{self, Limits},
     shutdown::Shutdown,
     store::{db::Db, schema},
-    usecase::feed::Feed,
+    usecase::app::{App, Feed},
     worker,
 };
 

@@ -4,9 +4,9 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 
 use crate::{
     api::ops::{Check, Checks, Readiness},
-    app::App,
     store::{db::Unwritable, schema},
     telemetry::chain,
+    usecase::app::App,
 };
 
 /// Ready when the database answers, takes writes, holds a whole ledger, the one it held before, and its schema is not

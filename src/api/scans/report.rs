@@ -20,7 +20,7 @@ use crate::{
         view::refuse,
     },
     domain::scan::{self, Report, Unreadable},
-    usecase::shares::{Seat, Shares},
+    usecase::app::shares::{Seat, Shares},
 };
 
 /// How many reports are in memory at once, of which one token sends a quarter; others wait, as long as a request may take.
