@@ -22,7 +22,8 @@ use crate::{
     server::{self, Limits},
     shutdown::Shutdown,
     store::{
-        db::{Db, Unwritable},
+        db::Db,
+        error::{self, Unwritable},
         schema,
     },
     telemetry::chain,
@@ -103,7 +104,7 @@ fn tell_what_is_forgotten(db: &Db) {
 async fn prepare_schema(db: &Db) -> anyhow::Result<()> {
     if db.is_postgres() {
         let status = schema::status(db).await?;
-        anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
+        anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
         anyhow::ensure!(
             status.pending.is_empty(),
             "the database's schema is behind this version: run `waybill migrate up` first (pending: {})",
