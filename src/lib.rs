@@ -4,15 +4,12 @@
 //! `docs/architecture.md` has the map.
 
 pub mod api;
-pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod metrics;
-pub mod middleware;
-pub mod peer;
-pub mod server;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -16,7 +16,7 @@ use prometheus::{
 };
 
 use crate::domain::{
-    deployment::Named,
+    deployment::NamedDeployment,
     gate::Decision,
     vocabulary::{CheckOutcome, Mode, Rule, Status},
 };
@@ -197,12 +197,12 @@ impl Metrics {
     }
 
     /// Shows these as the last deployments of their targets, and no others.
-    pub fn set_last_deployments(&self, ended: &[Named]) {
+    pub fn set_last_deployments(&self, ended: &[NamedDeployment]) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let mut now = BTreeSet::new();
-        for Named { deployment, service, environment, release } in ended {
+        for NamedDeployment { deployment, service, environment, release } in ended {
             let Some(finished_at) = deployment.times.finished_at else { continue };
-            let (kind, status) = (deployment.plan.kind.as_str(), deployment.status.as_str());
+            let (kind, status) = (deployment.kind.as_str(), deployment.status.as_str());
             let labels =
                 [service, environment, release.version.as_str(), kind, status, &deployment.actor.subject]
                     .map(ToOwned::to_owned);

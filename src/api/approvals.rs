@@ -14,19 +14,19 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         reply::{MadeOrThere, Reply, answer},
         types::{Nullable, Text, Time},
         view::{ActorView, next_link, page_request, refuse},
     },
     domain::{
-        approval::{Named, Pending, Said, Saw},
+        approval::{NamedApproval, Pending, Said, Saw},
         fault::Faults,
         gate::rules::Standing,
         idempotency::Answer,
         text::{self, Image, Name, TEXT_MAX},
         vocabulary::Voice,
     },
+    http::problem::Problem,
     usecase::approvals::{self, About, Given, Waiting},
 };
 
@@ -62,8 +62,8 @@ pub struct ApprovalView {
     pub image: Nullable<String>,
 }
 
-impl From<Named> for ApprovalView {
-    fn from(Named { approval, service, version, environment }: Named) -> Self {
+impl From<NamedApproval> for ApprovalView {
+    fn from(NamedApproval { approval, service, version, environment }: NamedApproval) -> Self {
         Self {
             id: approval.id,
             service,
@@ -279,7 +279,7 @@ pub enum Withdrawn {
 }
 
 fn render(Given { named, new }: &Given) -> Answer {
-    let Named { service, version, approval, .. } = named;
+    let NamedApproval { service, version, approval, .. } = named;
     let location = format!("/api/v1/services/{service}/releases/{version}/approvals/{}", approval.id);
     let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
     let body = ApprovalView::from(named.clone());
@@ -313,11 +313,7 @@ impl ApprovalsApi {
     ) -> Result<Reply<ApprovalView, MadeOrThere>, Problem> {
         let said = body.0.parse().map_err(refuse)?;
         let about = About { service: &service.0, version: &version.0, environment: &body.0.environment };
-        auth.once(
-            &body.0,
-            |ctx| async move { Ok(render(&approvals::give(&ctx, about, &said, &render).await?)) },
-        )
-        .await
+        auth.once(&body.0, |ctx| async move { approvals::give(&ctx, about, &said, &render).await }).await
     }
 
     /// List what people said about a release

@@ -1,18 +1,18 @@
 //! Who calls: every operation takes an [`Auth`] first, so that nothing of a request is looked at before its token is.
 
-use poem::Request;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{SecurityScheme, auth::Bearer, types::ToJSON};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    api::{
-        problem::{Code, FieldError, Problem},
-        reply::Reply,
-    },
-    app::App,
+    api::reply::Reply,
+    config::LedgerConfig,
     domain::idempotency::{Answer, Kept, Key},
-    middleware::{access_log::ActorName, rate_limit::RateLimiter, request_id::RequestId},
-    usecase::{context::Ctx, tokens},
+    http::{
+        middleware::{access_log::ActorName, rate_limit::RateLimiter, request_id::RequestId},
+        problem::{Code, FieldError, Problem},
+    },
+    usecase::{app::App, context::Ctx, error::Error, tokens},
 };
 
 /// The longest idempotency key, in characters.
@@ -78,7 +78,7 @@ impl Auth {
     }
 
     /// How this server keeps its ledger.
-    pub fn ledger(&self) -> &crate::config::LedgerConfig {
+    pub fn ledger(&self) -> &LedgerConfig {
         &self.0.ctx.app.config.ledger
     }
 
@@ -87,10 +87,10 @@ impl Auth {
     pub async fn once<T, S, W, F>(self, body: &impl ToJSON, work: W) -> Result<Reply<T, S>, Problem>
     where
         W: FnOnce(Ctx) -> F,
-        F: Future<Output = Result<Answer, Problem>>,
+        F: Future<Output = Result<Answer, Error>>,
     {
         let Caller { mut ctx, operation, key, kept } = self.0;
-        let Some(key) = key else { return work(ctx).await.map(Reply::new) };
+        let Some(key) = key else { return Ok(Reply::new(work(ctx).await?)) };
         let fingerprint = hex::encode(Sha256::digest(format!("{operation}\n{}", body.to_json_string())));
         let key = Key { token_id: ctx.principal.token_id, key, fingerprint };
         if let Some(kept) = kept {
@@ -98,17 +98,17 @@ impl Auth {
         }
         ctx.key = Some(key.clone());
         let app = ctx.app.clone();
-        match work(ctx).await {
-            Ok(answer) => Ok(Reply::new(answer)),
-            // The refusal may be a twin's doing, which was quicker.
-            Err(problem) if problem.code().status().as_u16() == 409 => {
-                match tokens::kept(&app.db, &key).await? {
-                    Some(kept) => replay(&key, kept),
-                    None => Err(problem),
-                }
-            }
-            Err(problem) => Err(problem),
+        let problem = match work(ctx).await {
+            Ok(answer) => return Ok(Reply::new(answer)),
+            Err(error) => Problem::from(error),
+        };
+        // The refusal may be a twin's doing, which was quicker.
+        if problem.code().status() == StatusCode::CONFLICT
+            && let Some(kept) = tokens::kept(&app.db, &key).await?
+        {
+            return replay(&key, kept);
         }
+        Err(problem)
     }
 }
 

@@ -14,21 +14,21 @@ use crate::{
         auth::Auth,
         etag,
         lockdown::LockdownView,
-        problem::Problem,
         reply::{Changed, Made, Reply, tagged},
         services::changed,
         types::{Nullable, Time},
         view::{next_link, page_request, refuse},
     },
     domain::{
-        environment::{Environment, EnvironmentSettings, default_rank, infer_tier},
+        environment::{Environment, EnvironmentSettings},
         fault::Faults,
         idempotency::Answer,
         text::{self, Name},
         vocabulary::Tier,
     },
+    http::problem::Problem,
     usecase::{
-        environments::{self, Change},
+        environments::{self, Edit},
         error::Error,
     },
 };
@@ -179,14 +179,10 @@ impl EnvironmentsApi {
         let name = faults.take("/name", Name::parse(&given.name));
         let url = faults.take_optional("/url", given.url.as_deref().map(text::web_url));
         let name = faults.finish(name).map_err(refuse)?;
-        let tier = given.tier.unwrap_or_else(|| infer_tier(name.as_str()));
-        let settings =
-            EnvironmentSettings { tier, rank: given.rank.unwrap_or_else(|| default_rank(tier)), url };
+        let settings = EnvironmentSettings::of(&name, given.tier, given.rank, url);
         let render = render(StatusCode::CREATED);
-        auth.once(&body.0, |ctx| async move {
-            Ok(render(&environments::create(&ctx, &name, &settings, &render).await?))
-        })
-        .await
+        auth.once(&body.0, |ctx| async move { environments::create(&ctx, &name, &settings, &render).await })
+            .await
     }
 
     /// List environments
@@ -250,7 +246,7 @@ impl EnvironmentsApi {
                 url,
             };
             let settings = faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;
-            Ok(Change { settings: Some(settings), archived: given.archived })
+            Ok(Edit { settings: Some(settings), archived: given.archived })
         };
         let environment = environments::update(&auth.ctx(), &environment.0, &expected, &change).await?;
         Ok(Reply::new(render(StatusCode::OK)(&environment)))
@@ -270,7 +266,7 @@ impl EnvironmentsApi {
         if_match: Header<Option<String>>,
     ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
         let expected = etag::if_match(if_match.0.as_deref());
-        let change = |_: &Environment| Ok(Change { settings: None, archived: Some(true) });
+        let change = |_: &Environment| Ok(Edit { settings: None, archived: Some(true) });
         let environment = environments::update(&auth.ctx(), &environment.0, &expected, &change).await?;
         Ok(Reply::new(render(StatusCode::OK)(&environment)))
     }

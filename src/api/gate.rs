@@ -9,19 +9,19 @@ use crate::{
         Tags,
         auth::Auth,
         deployments::body::{OverrideBody, override_reason},
-        problem::Problem,
         reply::{Changed, Reply, answer},
         types::{Nullable, Text, Time},
         view::{CheckView, DecisionView, OverrideView, refuse},
     },
     domain::{
         fault::Faults,
-        gate::rules::preempts,
-        idempotency,
+        gate::{facts::Facts, rules::preempts},
+        idempotency::Answer,
         text::{self, Name, SHORT_TEXT_MAX, Version},
         vocabulary::Kind,
     },
-    usecase::gate::check::{self, Answer, Deployer, Question},
+    http::problem::Problem,
+    usecase::gate::check::{self, Deployer, GateAnswer, Question},
 };
 
 /// The operations.
@@ -152,10 +152,11 @@ pub struct AnswerView {
     pub state: String,
 }
 
-impl From<Answer> for AnswerView {
-    fn from(Answer { question, kind, deployer, reverts_since, decision, kept }: Answer) -> Self {
+impl From<GateAnswer> for AnswerView {
+    fn from(GateAnswer { question, decided, kept }: GateAnswer) -> Self {
+        let Facts { kind, deployer, .. } = decided.inputs.facts;
         let DecisionView { id, allowed, evaluated_at, checks, retry_at, r#override, policy_version, state } =
-            decision.into();
+            decided.decision.into();
         Self {
             id: kept.then_some(id).into(),
             service: question.service.to_string(),
@@ -163,7 +164,7 @@ impl From<Answer> for AnswerView {
             version: question.version.to_string(),
             kind,
             deployer: deployer.into(),
-            reverts_since: Nullable(reverts_since.map(Time)),
+            reverts_since: Nullable(decided.back.reverts_since.map(Time)),
             allowed,
             evaluated_at,
             policy_version,
@@ -175,7 +176,7 @@ impl From<Answer> for AnswerView {
     }
 }
 
-fn render(found: &Answer) -> idempotency::Answer {
+fn render(found: &GateAnswer) -> Answer {
     answer(StatusCode::OK, &AnswerView::from(found.clone()))
 }
 
@@ -199,7 +200,6 @@ impl GateApi {
         if !body.0.record {
             return Ok(Reply::new(render(&check::check(&auth.ctx(), &question).await?)));
         }
-        auth.once(&body.0, |ctx| async move { Ok(render(&check::record(&ctx, &question, &render).await?)) })
-            .await
+        auth.once(&body.0, |ctx| async move { check::keep(&ctx, &question, &render).await }).await
     }
 }

@@ -10,7 +10,6 @@ use crate::{
         Tags,
         auth::Auth,
         gate::{AnswerView, deployer as deployer_of},
-        problem::{Code, FieldError, Problem},
     },
     domain::{
         fault::{Faults, Malformed},
@@ -18,10 +17,13 @@ use crate::{
         text::{self, Name, SHORT_TEXT_MAX, Version},
         vocabulary::Kind,
     },
-    peer::Peer,
+    http::{
+        peer::Peer,
+        problem::{Code, FieldError, Problem},
+    },
     shutdown::Shutdown,
     usecase::gate::{
-        check::{Answer, Question},
+        check::{GateAnswer, Question},
         wait::{self, LONGEST, Waiting},
     },
 };
@@ -49,9 +51,9 @@ pub enum Waited {
     ),
 }
 
-impl From<Answer> for Waited {
-    fn from(answer: Answer) -> Self {
-        let decision = &answer.decision;
+impl From<GateAnswer> for Waited {
+    fn from(answer: GateAnswer) -> Self {
+        let decision = &answer.decided.decision;
         let left =
             decision.verdict.retry_at.map(|at| (at - decision.evaluated_at).to_std().unwrap_or_default());
         let seconds = left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0));

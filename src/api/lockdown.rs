@@ -7,16 +7,16 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         types::{Text, Time},
         view::{ActorView, refuse},
     },
     domain::{
-        deployment::Named,
+        deployment::NamedDeployment,
         environment::Lockdown,
         fault::Faults,
         text::{self, TEXT_MAX},
     },
+    http::problem::Problem,
     usecase::lockdown,
 };
 
@@ -79,13 +79,13 @@ pub struct StillRunning {
     pub since: Time,
 }
 
-impl From<Named> for StillRunning {
-    fn from(named: Named) -> Self {
+impl From<NamedDeployment> for StillRunning {
+    fn from(named: NamedDeployment) -> Self {
         Self {
             deployment_id: named.deployment.id,
             service: named.service,
             version: named.release.version.to_string(),
-            actor: named.deployment.actor.into(),
+            actor: named.deployment.actor.clone().into(),
             since: Time(named.deployment.times.started_at),
         }
     }

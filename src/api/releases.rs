@@ -12,7 +12,6 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         reply::{MadeOrThere, Reply, answer},
         types::{Nullable, Text, Time, owned},
         view::{ActorView, LabelsView, next_link, page_request, refuse},
@@ -23,6 +22,7 @@ use crate::{
         release::{Change, Release, ReleaseDescription},
         text::{CommitSha, Image, Name, Version},
     },
+    http::problem::Problem,
     usecase::{
         register::{GivenRelease, Registered},
         releases,
@@ -264,9 +264,10 @@ impl ReleasesApi {
         let whole = service.zip(version).zip(given);
         let ((service, version), given) = faults.finish(whole).map_err(refuse)?;
         let render = render(&service);
-        auth.once(&body.0, |ctx| async move {
-            Ok(render(&releases::create(&ctx, &service, &version, &given, &render).await?))
-        })
+        auth.once(
+            &body.0,
+            |ctx| async move { releases::create(&ctx, &service, &version, &given, &render).await },
+        )
         .await
     }
 

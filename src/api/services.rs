@@ -13,7 +13,6 @@ use crate::{
         Tags,
         auth::Auth,
         etag,
-        problem::Problem,
         reply::{Changed, Made, Reply, tagged},
         types::{Nullable, Time},
         view::{LabelsView, next_link, page_request, refuse},
@@ -24,9 +23,10 @@ use crate::{
         service::{Service, ServiceDescription},
         text::Name,
     },
+    http::problem::Problem,
     usecase::{
         error::Error,
-        services::{self, Change},
+        services::{self, Edit},
     },
 };
 
@@ -215,10 +215,8 @@ impl ServicesApi {
         description.validate(auth.labels_max(), &mut faults);
         let name = faults.finish(name).map_err(refuse)?;
         let render = render(StatusCode::CREATED);
-        auth.once(&body.0, |ctx| async move {
-            Ok(render(&services::create(&ctx, &name, &description, &render).await?))
-        })
-        .await
+        auth.once(&body.0, |ctx| async move { services::create(&ctx, &name, &description, &render).await })
+            .await
     }
 
     /// List services
@@ -284,7 +282,7 @@ impl ServicesApi {
             after.validate(labels_max, &mut faults);
             let description =
                 faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;
-            Ok(Change { description: Some(description), archived: given.archived })
+            Ok(Edit { description: Some(description), archived: given.archived })
         };
         let service = services::update(&auth.ctx(), &service.0, &expected, &change).await?;
         Ok(Reply::new(render(StatusCode::OK)(&service)))
@@ -304,7 +302,7 @@ impl ServicesApi {
         if_match: Header<Option<String>>,
     ) -> Result<Reply<ServiceView, Changed>, Problem> {
         let expected = etag::if_match(if_match.0.as_deref());
-        let change = |_: &Service| Ok(Change { description: None, archived: Some(true) });
+        let change = |_: &Service| Ok(Edit { description: None, archived: Some(true) });
         let service = services::update(&auth.ctx(), &service.0, &expected, &change).await?;
         Ok(Reply::new(render(StatusCode::OK)(&service)))
     }

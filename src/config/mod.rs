@@ -3,6 +3,8 @@
 //! [`load::load`] builds it from its layers and reports everything that is wrong with them. Nothing outside this
 //! module reads the environment, and the parts of the program are given their section only.
 
+#![warn(missing_docs)]
+
 pub mod commit;
 pub mod database_url;
 mod duration;

@@ -19,9 +19,7 @@ use crate::domain::{
 /// What somebody said, and since when it stands.
 #[derive(Clone, Debug)]
 pub struct Approval {
-    /// Identity.
     pub id: Uuid,
-    /// The release.
     pub release_id: Uuid,
     /// Where it may go, or not.
     pub environment_id: Uuid,
@@ -43,14 +41,11 @@ pub struct Approval {
 
 /// An approval with the names of what it is about.
 #[derive(Clone, Debug)]
-pub struct Named {
-    /// The approval.
+pub struct NamedApproval {
     pub approval: Approval,
-    /// The service's name.
     pub service: String,
     /// The release's version.
     pub version: String,
-    /// The environment's name.
     pub environment: String,
 }
 
@@ -123,13 +118,10 @@ impl Approval {
 /// A release that the gate denied a start for want of approvals, and that has not started there since.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The release.
     pub release_id: Uuid,
     /// Where it was to go.
     pub environment_id: Uuid,
-    /// The service's name.
     pub service: String,
-    /// The environment's name.
     pub environment: String,
     /// The release's version.
     pub version: String,

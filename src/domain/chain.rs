@@ -43,7 +43,6 @@ pub fn seal(event: &Event, seq: i64, prev_hash: &str) -> Seal {
 pub struct Link {
     /// Its number; 0 before the first event.
     pub seq: i64,
-    /// Its hash.
     pub hash: String,
 }
 

@@ -9,7 +9,6 @@ use crate::domain::{actor::Actor, policy::InForce, text::Name, vocabulary::Tier}
 /// A registered environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    /// Identity.
     pub id: Uuid,
     /// Its name; never changes and is never reused.
     pub name: Name,
@@ -34,6 +33,29 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// One that is registered now; `unconfirmed` where nobody has looked at its settings.
+    pub fn new(
+        id: Uuid,
+        name: Name,
+        settings: EnvironmentSettings,
+        unconfirmed: bool,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            settings,
+            unconfirmed,
+            policy: InForce::default(),
+            lockdown: None,
+            freezes: None,
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+            archived_at: None,
+        }
+    }
+
     /// Whether somebody keeps it: they have registered, edited or confirmed it, given it a policy, or locked it down.
     pub fn is_kept(&self) -> bool {
         !self.unconfirmed || self.policy.version > 0 || self.lockdown.is_some()
@@ -68,9 +90,18 @@ pub struct EnvironmentSettings {
     pub url: Option<String>,
 }
 
+impl EnvironmentSettings {
+    /// The settings of a new environment: its tier is inferred from its name where none is given, and its rank from its
+    /// tier.
+    pub fn of(name: &Name, tier: Option<Tier>, rank: Option<i64>, url: Option<String>) -> Self {
+        let tier = tier.unwrap_or_else(|| infer_tier(name.as_str()));
+        Self { tier, rank: rank.unwrap_or_else(|| default_rank(tier)), url }
+    }
+}
+
 /// Infers the tier from the name, as GitLab does when a pipeline names none (`deployment_tier` in
 /// docs.gitlab.com/ci/environments): the first matching pattern wins, whatever the letters' case.
-pub fn infer_tier(name: &str) -> Tier {
+fn infer_tier(name: &str) -> Tier {
     const PATTERNS: [(Tier, &[&str]); 4] = [
         (Tier::Development, &["dev", "review", "trunk"]),
         (Tier::Testing, &["test", "tst", "int", "ac", "acpt", "qa", "qc", "control", "quality"]),
@@ -92,7 +123,7 @@ pub fn infer_tier(name: &str) -> Tier {
 }
 
 /// The rank an environment gets when none is given: its tier's place in the usual order of promotion.
-pub fn default_rank(tier: Tier) -> i64 {
+fn default_rank(tier: Tier) -> i64 {
     match tier {
         Tier::Development => 100,
         Tier::Testing => 200,
@@ -109,18 +140,10 @@ mod tests {
     #[test]
     fn what_nobody_keeps_only_looks_like_production_beside_what_is_kept() {
         let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        let made = |name: &str| Environment {
-            id: Uuid::nil(),
-            name: Name::parse(name).unwrap(),
-            settings: EnvironmentSettings { tier: infer_tier(name), rank: 1, url: None },
-            unconfirmed: true,
-            policy: InForce::default(),
-            lockdown: None,
-            freezes: None,
-            revision: 1,
-            created_at: at,
-            updated_at: at,
-            archived_at: None,
+        let made = |name: &str| {
+            let name = Name::parse(name).unwrap();
+            let settings = EnvironmentSettings::of(&name, None, None, None);
+            Environment::new(Uuid::nil(), name, settings, true, at)
         };
         let lookalike = made("prod0");
         assert!(lookalike.only_looks_like_production(true) && !lookalike.only_looks_like_production(false));

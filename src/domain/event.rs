@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{actor::Actor, vocabulary::Status};
+use crate::domain::{actor::Actor, deployment::NamedDeployment, vocabulary::Status};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,48 +133,40 @@ pub struct NewEvent {
 
 impl NewEvent {
     /// An event about nothing in particular yet.
-    pub fn new(kind: EventKind, actor: &Actor, data: Value) -> Self {
-        let actor = actor.clone();
+    pub fn new(kind: EventKind, actor: Actor, data: Value) -> Self {
         Self { kind, actor, service: None, environment: None, version: None, deployment_id: None, data }
     }
 
     /// About this service.
-    #[must_use]
-    pub fn service(mut self, name: &(impl ToString + ?Sized)) -> Self {
+    pub fn service(&mut self, name: &(impl ToString + ?Sized)) -> &mut Self {
         self.service = Some(name.to_string());
         self
     }
 
     /// About this environment.
-    #[must_use]
-    pub fn environment(mut self, name: &(impl ToString + ?Sized)) -> Self {
+    pub fn environment(&mut self, name: &(impl ToString + ?Sized)) -> &mut Self {
         self.environment = Some(name.to_string());
         self
     }
 
     /// About this release.
-    #[must_use]
-    pub fn version(mut self, version: &(impl ToString + ?Sized)) -> Self {
+    pub fn version(&mut self, version: &(impl ToString + ?Sized)) -> &mut Self {
         self.version = Some(version.to_string());
         self
     }
 
-    /// About this deployment.
-    #[must_use]
-    pub fn deployment(mut self, id: Uuid) -> Self {
-        self.deployment_id = Some(id);
-        self
+    /// About this deployment, and all that it is about.
+    pub fn deployment(&mut self, named: &NamedDeployment) -> &mut Self {
+        self.deployment_id = Some(named.deployment.id);
+        self.service(&named.service).environment(&named.environment).version(&named.release.version)
     }
 }
 
 /// What a list of events is confined to.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// The kind.
     pub kind: Option<String>,
-    /// The service's name.
     pub service: Option<String>,
-    /// The environment's name.
     pub environment: Option<String>,
     /// Whether events about tokens are left out.
     pub without_tokens: bool,
@@ -183,7 +175,6 @@ pub struct Filter {
 /// An event as the log holds it.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Identity.
     pub id: Uuid,
     /// Its place in the chain; none until the relay has sealed it.
     pub seal: Option<Seal>,

@@ -31,7 +31,6 @@ const TRIES_MAX: usize = 5;
 /// A freeze window as it is on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreezeWindow {
-    /// Identity.
     pub id: Uuid,
     /// What people say about it.
     pub definition: Definition,
@@ -48,7 +47,6 @@ pub struct FreezeWindow {
 /// What people say about a freeze window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Definition {
-    /// Its name.
     pub name: String,
     /// Why it is there.
     pub reason: String,
@@ -63,9 +61,7 @@ pub struct Definition {
 /// What the gate reads of a freeze window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    /// Identity.
     pub id: Uuid,
-    /// Its name.
     pub name: String,
     /// Why it is there.
     pub reason: String,
@@ -147,7 +143,6 @@ pub struct Spell {
 /// The spells that [`periods`] names, and how long they stay the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outlook {
-    /// The spells.
     pub spells: Vec<Spell>,
     /// Until when they are the same for every moment from the one that was asked for; none when for good.
     pub until: Option<DateTime<Utc>>,

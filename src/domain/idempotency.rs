@@ -7,7 +7,6 @@ use uuid::Uuid;
 pub struct Key {
     /// The token that gave it; another token's keys are other keys.
     pub token_id: Uuid,
-    /// The key.
     pub key: String,
     /// SHA-256 of the request's method, path and body, in hexadecimal.
     pub fingerprint: String,

@@ -3,14 +3,23 @@
 use std::{collections::BTreeSet, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::Value;
 
 /// Checks that a text is JSON in which no object has a key twice (RFC 8259, section 4: what readers make of such an object
 /// is unpredictable). The error names the key and its place in the text.
 pub fn check(text: &str) -> Result<(), serde_json::Error> {
     serde_json::from_str::<Unique>(text).map(|Unique| ())
+}
+
+/// An object with the members of another besides, as far as that is one.
+pub fn merged(mut object: Value, more: &impl Serialize) -> Value {
+    if let (Value::Object(members), Ok(Value::Object(more))) = (&mut object, serde_json::to_value(more)) {
+        members.extend(more);
+    }
+    object
 }
 
 /// Any value without a key twice; nothing is kept of it.

@@ -18,7 +18,6 @@ pub const CHANGES_MAX: usize = 1000;
 /// A registered release.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// Identity of the row.
     pub id: Uuid,
     /// The service it is a version of.
     pub service_id: Uuid,
@@ -46,7 +45,6 @@ pub struct Release {
 /// The identity of a release; it never changes, but for an image that was missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Identity {
-    /// Its version.
     pub version: Version,
     /// The commit it was built from.
     pub commit_sha: CommitSha,

@@ -11,7 +11,6 @@ pub const HISTORY_MAX: u64 = 200;
 /// One success of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Success {
-    /// The deployment.
     pub deployment_id: Uuid,
     /// The release it put there: what choices are told apart by.
     pub release_id: Uuid,

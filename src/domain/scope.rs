@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 /// The names a token is confined to; `None` is no confinement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Narrowing {
-    /// The services.
     pub services: Option<BTreeSet<String>>,
-    /// The environments.
     pub environments: Option<BTreeSet<String>>,
 }
 

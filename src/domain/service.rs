@@ -17,7 +17,6 @@ pub type Labels = BTreeMap<String, String>;
 /// A registered service.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Identity.
     pub id: Uuid,
     /// Its name; never changes and is never reused.
     pub name: Name,
@@ -31,6 +30,13 @@ pub struct Service {
     pub updated_at: DateTime<Utc>,
     /// Since when it is archived.
     pub archived_at: Option<DateTime<Utc>>,
+}
+
+impl Service {
+    /// One that is registered now.
+    pub fn new(id: Uuid, name: Name, description: ServiceDescription, now: DateTime<Utc>) -> Self {
+        Self { id, name, description, revision: 1, created_at: now, updated_at: now, archived_at: None }
+    }
 }
 
 /// What people say about a service.

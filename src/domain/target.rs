@@ -3,14 +3,12 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{actor::Actor, deployment::Deployment, release::Identity};
+use crate::domain::{actor::Actor, moment::stored_at, release::Identity};
 
 /// A target's state, as its row holds it while the row is locked.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The service.
     pub service_id: Uuid,
-    /// The environment.
     pub environment_id: Uuid,
     /// The deployment that last succeeded.
     pub current: Option<Current>,
@@ -27,7 +25,6 @@ pub struct Target {
 pub struct Current {
     /// The deployment that put it there.
     pub deployment_id: Uuid,
-    /// The release.
     pub release_id: Uuid,
     /// What stays are measured by.
     pub artefact: String,
@@ -42,9 +39,7 @@ pub struct Current {
 /// What is under way in a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
-    /// The deployment.
     pub deployment_id: Uuid,
-    /// The release.
     pub release_id: Uuid,
     /// When it started.
     pub since: DateTime<Utc>,
@@ -55,9 +50,7 @@ pub struct Running {
 /// What occupies a target, as current or as running.
 #[derive(Clone, Debug)]
 pub struct Occupant {
-    /// The deployment.
     pub deployment_id: Uuid,
-    /// The release.
     pub release: Identity,
     /// The release's place in the order of the service's releases.
     pub place: i64,
@@ -70,9 +63,7 @@ pub struct Occupant {
 /// A target that something occupies.
 #[derive(Clone, Debug)]
 pub struct Occupied {
-    /// The service's name.
     pub service: String,
-    /// The environment's name.
     pub environment: String,
     /// What it runs.
     pub current: Option<Occupant>,
@@ -98,16 +89,9 @@ impl Target {
         (self.service_id, self.environment_id)
     }
 
-    /// Gives the target back to a deployment of its own whose lease had run out, as if it had never been free. Nothing else
-    /// has happened in it since that one started.
-    pub fn resume(&mut self, deployment: &Deployment) {
-        self.running = Some(Running {
-            deployment_id: deployment.id,
-            release_id: deployment.release_id,
-            since: deployment.times.started_at,
-            actor: deployment.actor.clone(),
-        });
-        self.last_at = Some(deployment.times.started_at);
+    /// The moment at which its next step is stored (see [`stored_at`]).
+    pub fn next_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        stored_at(now, self.last_at)
     }
 
     /// The start of the stay, when `artefact` becomes current at `at`: the same artefact again does not break it.

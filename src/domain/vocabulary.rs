@@ -97,8 +97,10 @@ vocabulary! {
 
 vocabulary! {
     /// How the new release replaces the old one.
+    #[derive(Default)]
     Strategy {
         /// Instance by instance.
+        #[default]
         Rolling = "rolling",
         /// A second, complete set takes over at once.
         BlueGreen = "blue-green",

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         actor::Actor,
-        approval::{Approval, Asked, Named},
+        approval::{Approval, Asked, NamedApproval},
         gate::{Inputs, facts::Initiator},
         page::{PageRequest, TimeKey},
         release::Release,
@@ -45,8 +45,8 @@ fn from_row(row: &QueryResult, prefix: &str) -> Result<Approval, StoreError> {
     })
 }
 
-pub(super) fn named_from_row(row: &QueryResult) -> Result<Named, StoreError> {
-    Ok(Named {
+pub(super) fn named_from_row(row: &QueryResult) -> Result<NamedApproval, StoreError> {
+    Ok(NamedApproval {
         approval: from_row(row, "a_")?,
         service: row.try_get("", "service_name")?,
         version: row.try_get("", "release_version")?,
@@ -126,7 +126,7 @@ pub async fn find(
     within: &Narrowing,
     (service, version): (&str, &str),
     id: Uuid,
-) -> Result<Option<Named>, StoreError> {
+) -> Result<Option<NamedApproval>, StoreError> {
     let mut sql = named();
     sql.push("a.id = ").bind(id).push(" AND s.name = ").bind(service);
     sql.push(" AND r.version = ").bind(version).and_within(within, Some("s.name"), Some("e.name"));
@@ -140,7 +140,7 @@ pub async fn list(
     release_id: Uuid,
     environment: Option<&str>,
     page: &PageRequest<TimeKey>,
-) -> Result<Vec<Named>, StoreError> {
+) -> Result<Vec<NamedApproval>, StoreError> {
     let mut sql = named();
     sql.push("a.release_id = ").bind(release_id).and_equals("e.name", environment);
     sql.and_within(within, None, Some("e.name")).newest_first(("a.created_at", "a.id"), page);

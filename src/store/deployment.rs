@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         actor::Actor,
-        deployment::{Deployment, Filter, Named, Plan, Progress, Standing, Times},
+        deployment::{Deployment, Entry, Filter, NamedDeployment, Plan, Progress, Standing, Times},
         page::{PageRequest, TimeKey},
         release::Identity,
         rollback::{HISTORY_MAX, Reverted, Success},
@@ -33,23 +33,23 @@ fn word<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
 
 fn from_row(row: &QueryResult, prefix: &str) -> Result<Deployment, StoreError> {
     let model = Model::from_query_result(row, prefix)?;
-    Ok(Deployment {
+    Ok(Deployment::kept(Entry {
         id: model.id,
         service_id: model.service_id,
         environment_id: model.environment_id,
         release_id: model.release_id,
         artefact: model.artefact,
         status: word(&model.status)?,
+        kind: word(&model.kind)?,
         plan: Plan {
-            kind: word(&model.kind)?,
             strategy: word(&model.strategy)?,
             reason: model.reason,
-            override_reason: model.override_reason,
             pipeline_url: model.pipeline_url,
             initiated_by: model.initiated_by,
             remediates: model.remediates,
-            lease_seconds: model.lease_seconds,
         },
+        override_reason: model.override_reason,
+        lease_seconds: model.lease_seconds,
         progress: Progress {
             phase: model.phase,
             traffic_percent: model.traffic_percent,
@@ -77,12 +77,12 @@ fn from_row(row: &QueryResult, prefix: &str) -> Result<Deployment, StoreError> {
             reverted_by: model.reverted_by,
             late_status: model.late_status.as_deref().map(word).transpose()?,
         },
-    })
+    }))
 }
 
-pub(super) fn named_from_row(row: &QueryResult, prefix: &str) -> Result<Named, StoreError> {
+pub(super) fn named_from_row(row: &QueryResult, prefix: &str) -> Result<NamedDeployment, StoreError> {
     let image: Option<String> = row.try_get("", "release_image")?;
-    Ok(Named {
+    Ok(NamedDeployment {
         deployment: from_row(row, prefix)?,
         service: row.try_get("", "service_name")?,
         environment: row.try_get("", "environment_name")?,
@@ -101,7 +101,7 @@ pub(super) const JOINS: &str = "JOIN service s ON s.id = d.service_id JOIN envir
 
 /// Inserts a deployment.
 pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Result<(), StoreError> {
-    let Deployment { plan, progress, times, standing, .. } = deployment.clone();
+    let Entry { plan, progress, times, standing, .. } = Entry::from(deployment.clone());
     let model = Model {
         id: deployment.id,
         service_id: deployment.service_id,
@@ -109,13 +109,13 @@ pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Res
         release_id: deployment.release_id,
         artefact: deployment.artefact.clone(),
         status: deployment.status.to_string(),
-        kind: plan.kind.to_string(),
+        kind: deployment.kind.to_string(),
         strategy: plan.strategy.to_string(),
         phase: progress.phase,
         traffic_percent: progress.traffic_percent,
         message: progress.message,
         reason: plan.reason,
-        override_reason: plan.override_reason,
+        override_reason: deployment.override_reason.clone(),
         pipeline_url: plan.pipeline_url,
         initiated_by: plan.initiated_by,
         remediates: plan.remediates,
@@ -126,7 +126,7 @@ pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Res
         finished_at: times.finished_at,
         expired_at: times.expired_at,
         heartbeat_at: times.heartbeat_at,
-        lease_seconds: plan.lease_seconds,
+        lease_seconds: deployment.lease_seconds,
         lease_expires_at: times.lease_expires_at,
         stay_started_at: times.stay_started_at,
         superseded_at: times.superseded_at,
@@ -146,9 +146,9 @@ pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Res
 
 /// A deployment with its row and its target's locked.
 #[derive(Clone, Debug)]
-pub struct Locked {
+pub struct LockedDeployment {
     /// The deployment.
-    pub named: Named,
+    pub named: NamedDeployment,
     /// Its target.
     pub target: Target,
     /// The moment, read after the locks.
@@ -160,7 +160,7 @@ pub async fn lock(
     conn: &impl ConnectionTrait,
     id: Uuid,
     within: &Narrowing,
-) -> Result<Option<Locked>, StoreError> {
+) -> Result<Option<LockedDeployment>, StoreError> {
     let mut query = Sql::new(format!(
         "SELECT {}, {}, {NAMES} FROM target t JOIN deployment d \
          ON d.service_id = t.service_id AND d.environment_id = t.environment_id {JOINS} WHERE d.id = ",
@@ -170,7 +170,7 @@ pub async fn lock(
     query.bind(id).and_within(within, Some("s.name"), Some("e.name"));
     let text = locking(conn, query.text(), "FOR UPDATE OF t, d");
     let Some(row) = query.with_text(text).one(conn).await? else { return Ok(None) };
-    Ok(Some(Locked {
+    Ok(Some(LockedDeployment {
         named: named_from_row(&row, "d_")?,
         target: target_from_row(&row, "t_")?,
         now: now_of(&row)?,
@@ -181,7 +181,7 @@ pub async fn lock(
 pub async fn overtaking(
     conn: &impl ConnectionTrait,
     deployment: &Deployment,
-) -> Result<Option<Named>, StoreError> {
+) -> Result<Option<NamedDeployment>, StoreError> {
     let mut sql = Sql::new(format!(
         "SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE d.service_id = ",
         columns::<Entity>("d", "")
@@ -220,7 +220,7 @@ pub async fn end(
     deployment: &Deployment,
     superseded: Option<Uuid>,
 ) -> Result<(), StoreError> {
-    let Deployment { id, times, .. } = deployment;
+    let Entry { id, times, .. } = &**deployment;
     let succeeded = deployment.status == Status::Succeeded;
     let reverts = times.reverts_since.filter(|_| succeeded);
     let mut sql = Sql::new("UPDATE deployment SET status = CASE WHEN id = ");
@@ -272,7 +272,7 @@ pub async fn find(
     conn: &impl ConnectionTrait,
     within: &Narrowing,
     id: Uuid,
-) -> Result<Option<Named>, StoreError> {
+) -> Result<Option<NamedDeployment>, StoreError> {
     let mut sql = Sql::new(format!(
         "SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE d.id = ",
         columns::<Entity>("d", "")
@@ -287,7 +287,7 @@ pub async fn list(
     within: &Narrowing,
     filter: &Filter,
     page: &PageRequest<TimeKey>,
-) -> Result<Vec<Named>, StoreError> {
+) -> Result<Vec<NamedDeployment>, StoreError> {
     let mut sql = Sql::new(format!(
         "SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE 1 = 1",
         columns::<Entity>("d", "")
@@ -311,7 +311,7 @@ pub async fn running_in(
     conn: &impl ConnectionTrait,
     environment_id: Uuid,
     limit: i64,
-) -> Result<Vec<Named>, StoreError> {
+) -> Result<Vec<NamedDeployment>, StoreError> {
     // By the targets, of which there are few, and not by the deployments' history.
     let mut sql = Sql::new(format!(
         "SELECT {}, {NAMES} FROM target t JOIN deployment d ON d.id = t.running_deployment_id {JOINS} \
@@ -383,7 +383,7 @@ pub async fn last_ended(
     conn: &impl ConnectionTrait,
     since: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<Named>, StoreError> {
+) -> Result<Vec<NamedDeployment>, StoreError> {
     let mut sql = Sql::new(format!(
         "SELECT {}, {NAMES} FROM (SELECT service_id, environment_id FROM target WHERE last_at > ",
         columns::<Entity>("d", "d_")

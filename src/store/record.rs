@@ -5,22 +5,9 @@ use sea_orm::{ConnectionTrait, QueryResult};
 use uuid::Uuid;
 
 use crate::{
-    domain::deployment::Deployment,
+    domain::deployment::{Deployment, Neighbour},
     store::{error::StoreError, sql::Sql},
 };
-
-/// A success that lies next to a moment in a target's history.
-#[derive(Clone, Debug)]
-pub struct Neighbour {
-    /// The deployment.
-    pub id: Uuid,
-    /// What stays are measured by.
-    pub artefact: String,
-    /// When it became current.
-    pub finished_at: DateTime<Utc>,
-    /// The start of its stay.
-    pub stay_started_at: DateTime<Utc>,
-}
 
 async fn neighbour(
     conn: &impl ConnectionTrait,

@@ -77,7 +77,7 @@ fn running(model: &Model) -> Result<Option<Running>, StoreError> {
 
 /// A target with its row locked, and what a start needs to know beside it.
 #[derive(Clone, Debug)]
-pub struct Locked {
+pub struct LockedTarget {
     /// The target.
     pub target: Target,
     /// Whether its service is archived.
@@ -98,8 +98,8 @@ fn with_environment() -> String {
     )
 }
 
-fn locked(row: &QueryResult) -> Result<Locked, StoreError> {
-    Ok(Locked {
+fn locked(row: &QueryResult) -> Result<LockedTarget, StoreError> {
+    Ok(LockedTarget {
         target: from_row(row, "")?,
         service_archived: row.try_get::<Option<DateTime<Utc>>>("", "service_archived_at")?.is_some(),
         environment: environment_from_row(row, "e_")?,
@@ -120,7 +120,7 @@ pub async fn lock(
     service: &str,
     environment: &str,
     registers: bool,
-) -> Result<Option<Locked>, StoreError> {
+) -> Result<Option<LockedTarget>, StoreError> {
     // What is not locked is read as it was before the locks. Names hold neither quotes nor wildcards.
     let query = format!(
         "{}, (SELECT x.policy_version FROM environment x WHERE x.id = e.id) AS seen_version \
@@ -150,7 +150,7 @@ pub async fn lock(
             found = Some(locked);
         }
     }
-    Ok(found.zip(now).map(|(locked, now)| Locked { now, ..locked }))
+    Ok(found.zip(now).map(|(locked, now)| LockedTarget { now, ..locked }))
 }
 
 /// Reads a target that the narrowing allows, with its environment, and locks nothing. A target that nothing was ever
@@ -160,7 +160,7 @@ pub async fn peek(
     within: &Narrowing,
     service: &str,
     environment: &str,
-) -> Result<Option<Locked>, StoreError> {
+) -> Result<Option<LockedTarget>, StoreError> {
     let mut sql = Sql::new(format!(
         "{}, s.id AS known_service_id, {} AS now FROM service s JOIN environment e ON 1 = 1 \
          LEFT JOIN target t ON t.service_id = s.id AND t.environment_id = e.id WHERE s.name = ",
@@ -177,7 +177,7 @@ pub async fn peek(
     let target = Target::empty(row.try_get("", "known_service_id")?, environment.id);
     let service_archived = row.try_get::<Option<DateTime<Utc>>>("", "service_archived_at")?.is_some();
     let other_production = row.try_get("", "other_production")?;
-    Ok(Some(Locked { target, service_archived, environment, other_production, now: now_of(&row)? }))
+    Ok(Some(LockedTarget { target, service_archived, environment, other_production, now: now_of(&row)? }))
 }
 
 /// Makes sure that the target has its row.

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     clock,
     domain::{
-        approval::{Approval, Named, Pending, Said, pending},
-        event::{EventKind, NewEvent},
+        approval::{Approval, NamedApproval, Pending, Said, pending},
+        event::EventKind,
+        idempotency::Answer,
         page::{self, Page, PageRequest, TimeKey, page},
         person::Person,
         release::Release,
@@ -20,12 +21,12 @@ use crate::{
     },
     store::{
         approval::{self, AskedFor, AskedKey},
-        db::{self, Tx},
-        environment, release, service,
+        db, environment, release, service,
     },
     usecase::{
-        context::{Ctx, Render},
+        context::Ctx,
         error::Error,
+        work::{Render, Work},
     },
 };
 
@@ -39,11 +40,8 @@ const CHUNKS: usize = 5;
 /// A release and the environment it may go to, by their names.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
-    /// The service.
     pub service: &'a str,
-    /// The version.
     pub version: &'a str,
-    /// The environment.
     pub environment: &'a str,
 }
 
@@ -51,7 +49,7 @@ pub struct About<'a> {
 #[derive(Clone, Debug)]
 pub struct Given {
     /// What stands now.
-    pub named: Named,
+    pub named: NamedApproval,
     /// Whether it stood before.
     pub new: bool,
 }
@@ -63,20 +61,20 @@ pub async fn give(
     about: About<'_>,
     said: &Said,
     render: Render<'_, Given>,
-) -> Result<Given, Error> {
+) -> Result<Answer, Error> {
     ctx.require(Scope::Approve)?;
-    ctx.app.db.write(|tx| async move { give_in(ctx, tx, about, said, render).await }).await
+    ctx.write(|work| async move { give_in(ctx, work, about, said, render).await }).await
 }
 
 async fn give_in(
     ctx: &Ctx,
-    tx: Tx,
+    mut work: Work,
     about: About<'_>,
     said: &Said,
     render: Render<'_, Given>,
-) -> Result<Given, Error> {
-    let (service, release) = lock_release(ctx, &tx, about.service, about.version).await?;
-    let found = environment::lock(tx.conn(), about.environment).await?;
+) -> Result<Answer, Error> {
+    let (service, release) = lock_release(ctx, &work, about.service, about.version).await?;
+    let found = environment::lock(work.conn(), about.environment).await?;
     let found = found.filter(|_| ctx.within().allows_environment(about.environment));
     let (environment, now) = found.ok_or_else(|| Error::no_environment(about.environment))?;
     not_archived(service.archived_at, "service", about.service)?;
@@ -85,10 +83,10 @@ async fn give_in(
     if !said.saw.is_still(image) {
         return Err(Error::Stale(other_image(about, image)));
     }
-    let (mut before, reverted_at) = approval::standing(tx.conn(), &release, environment.id).await?;
+    let (mut before, reverted_at) = approval::standing(work.conn(), &release, environment.id).await?;
     let own = Person::of(&ctx.actor().subject);
     before.retain(|one| Person::of(&one.actor.subject) == own);
-    let named = |approval: Approval| Named {
+    let named = |approval: Approval| NamedApproval {
         approval,
         service: about.service.to_owned(),
         version: about.version.to_owned(),
@@ -98,13 +96,12 @@ async fn give_in(
     if let [stands] = before.as_slice()
         && stands.covers(said, groups, rule, (image, reverted_at), now)
     {
-        return ctx.commit(tx, now, Given { named: named(stands.clone()), new: false }, render).await;
+        return work.answer(now, &Given { named: named(stands.clone()), new: false }, render).await;
     }
-    let mut events = Vec::new();
     let replaces = before.last().map(|before| before.id);
     for before in before.into_iter().map(named) {
-        approval::withdraw(tx.conn(), before.approval.id, now).await?;
-        events.push(withdrawn_event(ctx, &before));
+        approval::withdraw(work.conn(), before.approval.id, now).await?;
+        tell_withdrawn(&mut work, &before);
     }
     let made = named(Approval {
         id: clock::new_id(),
@@ -118,7 +115,7 @@ async fn give_in(
         withdrawn_at: None,
         image: image.cloned(),
     });
-    approval::insert(tx.conn(), &made.approval).await.map_err(Error::raced)?;
+    approval::insert(work.conn(), &made.approval).await.map_err(Error::raced)?;
     let kind = match said.voice {
         Voice::Approved => EventKind::ApprovalApproved,
         Voice::Rejected => EventKind::ApprovalRejected,
@@ -130,9 +127,8 @@ async fn give_in(
         "image": image,
         "replaces": replaces,
     });
-    events.push(event_about(NewEvent::new(kind, ctx.actor(), data), &made));
-    ctx.record(&tx, events, now).await?;
-    ctx.commit(tx, now, Given { named: made, new: true }, render).await
+    tell(&mut work, kind, data, &made);
+    work.answer(now, &Given { named: made, new: true }, render).await
 }
 
 fn not_archived(archived_at: Option<DateTime<Utc>>, what: &str, name: &str) -> Result<(), Error> {
@@ -153,44 +149,49 @@ fn other_image(About { service, version, .. }: About<'_>, image: Option<&Image>)
 /// Withdraws what the caller's subject has said. Withdrawing it again changes nothing.
 pub async fn withdraw(ctx: &Ctx, service: &str, version: &str, id: Uuid) -> Result<(), Error> {
     ctx.require(Scope::Approve)?;
-    ctx.app.db.write(|tx| async move { withdraw_in(ctx, tx, service, version, id).await }).await
+    ctx.write(|work| async move { withdraw_in(ctx, work, service, version, id).await }).await
 }
 
-async fn withdraw_in(ctx: &Ctx, tx: Tx, service: &str, version: &str, id: Uuid) -> Result<(), Error> {
-    lock_release(ctx, &tx, service, version).await?;
-    let found = approval::find(tx.conn(), ctx.within(), (service, version), id).await?;
+async fn withdraw_in(ctx: &Ctx, mut work: Work, service: &str, version: &str, id: Uuid) -> Result<(), Error> {
+    lock_release(ctx, &work, service, version).await?;
+    let found = approval::find(work.conn(), ctx.within(), (service, version), id).await?;
     let named = found.ok_or_else(|| Error::not_found("approval", &id))?;
-    let Named { approval: Approval { actor, .. }, environment: environment_name, .. } = &named;
+    let NamedApproval { approval: Approval { actor, .. }, environment: environment_name, .. } = &named;
     if Person::of(&actor.subject) != Person::of(&ctx.actor().subject) {
         return Err(Error::Forbidden(format!(
             "this is what {} said; one withdraws only what one has said oneself",
             actor.subject
         )));
     }
-    let locked = environment::lock(tx.conn(), environment_name).await?;
+    let locked = environment::lock(work.conn(), environment_name).await?;
     let (_, now) = locked.ok_or_else(|| Error::no_environment(environment_name))?;
-    if approval::withdraw(tx.conn(), id, now).await? {
-        ctx.record(&tx, vec![withdrawn_event(ctx, &named)], now).await?;
+    if approval::withdraw(work.conn(), id, now).await? {
+        tell_withdrawn(&mut work, &named);
     }
-    Ok(tx.commit(()).await?)
+    work.commit(now, ()).await
 }
 
 /// Keeps the service, and with it the release's image, from being changed.
-async fn lock_release(ctx: &Ctx, tx: &Tx, service: &str, version: &str) -> Result<(Service, Release), Error> {
-    let found = service::share(tx.conn(), ctx.within(), service).await?;
+async fn lock_release(
+    ctx: &Ctx,
+    work: &Work,
+    service: &str,
+    version: &str,
+) -> Result<(Service, Release), Error> {
+    let found = service::share(work.conn(), ctx.within(), service).await?;
     let found = found.ok_or_else(|| Error::not_found("service", service))?;
-    let release = release::find(tx.conn(), found.id, version).await?;
+    let release = release::find(work.conn(), found.id, version).await?;
     let release = release.ok_or_else(|| Error::not_found("release", &format!("{version} of {service}")))?;
     Ok((found, release))
 }
 
-fn withdrawn_event(ctx: &Ctx, named: &Named) -> NewEvent {
+fn tell_withdrawn(work: &mut Work, named: &NamedApproval) {
     let data = json!({ "id": named.approval.id, "decision": named.approval.voice });
-    event_about(NewEvent::new(EventKind::ApprovalWithdrawn, ctx.actor(), data), named)
+    tell(work, EventKind::ApprovalWithdrawn, data, named);
 }
 
-fn event_about(event: NewEvent, named: &Named) -> NewEvent {
-    event.service(&named.service).environment(&named.environment).version(&named.version)
+fn tell(work: &mut Work, kind: EventKind, data: Value, named: &NamedApproval) {
+    work.tell(kind, data).service(&named.service).environment(&named.environment).version(&named.version);
 }
 
 /// Lists what people said about a release, newest first, for one environment or for all.
@@ -200,7 +201,7 @@ pub async fn list(
     version: &str,
     environment: Option<&str>,
     request: &PageRequest<TimeKey>,
-) -> Result<Page<Named>, Error> {
+) -> Result<Page<NamedApproval>, Error> {
     ctx.require(Scope::Read)?;
     let (conn, within) = (ctx.app.db.read(), ctx.within());
     let service = service::find(conn, within, service_name).await?;
@@ -217,9 +218,7 @@ pub async fn list(
 pub struct Waiting {
     /// What the approvals of this group's members can count for.
     pub group: Option<String>,
-    /// The service's name.
     pub service: Option<String>,
-    /// The environment's name.
     pub environment: Option<String>,
     /// The subject that would deploy; nobody in particular where it is not given.
     pub deployer: Option<String>,

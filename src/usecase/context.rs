@@ -1,22 +1,18 @@
 //! Who asks, and what goes with every request.
 
-use chrono::{DateTime, Utc};
-
 use crate::{
-    app::App,
     domain::{
         actor::{Actor, Principal},
-        event::NewEvent,
-        idempotency::{Answer, Key},
+        idempotency::Key,
         scope::Narrowing,
         vocabulary::Scope,
     },
-    store::{db::Tx, event, idempotency},
-    usecase::error::Error,
+    usecase::{
+        app::App,
+        error::Error,
+        work::{self, Doer, Work},
+    },
 };
-
-/// Renders a use case's result as the answer that is kept under the request's idempotency key.
-pub type Render<'a, T> = &'a (dyn Fn(&T) -> Answer + Send + Sync);
 
 /// A request: by whom, under which id, and with which idempotency key.
 #[derive(Clone, Debug)]
@@ -76,34 +72,15 @@ impl Ctx {
         require_whole(self.within().environments.is_none(), "environments")
     }
 
-    /// Writes the events of a change.
-    pub async fn record(&self, tx: &Tx, events: Vec<NewEvent>, at: DateTime<Utc>) -> Result<(), Error> {
-        Ok(event::insert(tx.conn(), events, at, Some(&self.request_id)).await?)
-    }
-
-    /// Keeps the answer under the request's key, if it has one, and commits.
-    pub async fn commit<T>(
-        &self,
-        tx: Tx,
-        now: DateTime<Utc>,
-        value: T,
-        render: Render<'_, T>,
-    ) -> Result<T, Error> {
-        if let Some(key) = &self.key {
-            let kept = idempotency::insert(tx.conn(), key, &render(&value), now).await;
-            kept.map_err(
-                |error| if error.is_taken("idempotency_key") { Error::Repeated } else { error.into() },
-            )?;
-        }
-        Ok(tx.commit(value).await?)
-    }
-
-    /// Fails when a twin of this request has been answered since this one began.
-    pub async fn refuse_repeated(&self, tx: &Tx) -> Result<(), Error> {
-        match &self.key {
-            Some(key) if idempotency::find(tx.conn(), key).await?.is_some() => Err(Error::Repeated),
-            Some(_) | None => Ok(()),
-        }
+    /// Does a piece of work for the request (see [`work::write`]).
+    pub async fn write<T, W, F>(&self, work: W) -> Result<T, Error>
+    where
+        W: Fn(Work) -> F,
+        F: Future<Output = Result<T, Error>>,
+    {
+        let (actor, request_id) = (self.actor().clone(), Some(self.request_id.clone()));
+        let doer = Doer { actor, request_id, key: self.key.clone() };
+        work::write(&self.app.db, &doer, work).await
     }
 }
 

@@ -64,7 +64,6 @@ pub enum Step<'a> {
     },
     /// Every row of a table is the same in both.
     Compared {
-        /// The table.
         table: &'a str,
         /// How many rows it has.
         rows: i64,
@@ -153,7 +152,6 @@ pub enum CopyError {
          --start-over deletes what was copied and begins again"
     )]
     Differs {
-        /// The table.
         table: String,
         /// The first row that differs, or that only one of the two has.
         key: String,

@@ -1,7 +1,7 @@
 //! Why a use case did not do what was asked.
 
 use crate::{
-    domain::{deployment::Named, fault::Fault},
+    domain::{deployment::NamedDeployment, fault::Fault, gate::Decision},
     store::error::{StoreError, Transient},
 };
 
@@ -27,11 +27,13 @@ pub enum Error {
     Lost {
         /// Why, and what can be done.
         detail: String,
-        /// The deployment.
-        deployment: Box<Named>,
+        deployment: Box<NamedDeployment>,
         /// What was started in its target since, or put on record.
-        taken_by: Option<Box<Named>>,
+        taken_by: Option<Box<NamedDeployment>>,
     },
+    /// The gate says no, as far as the caller may see why.
+    #[error("the gate says no")]
+    Denied(Box<Decision>),
     /// It was edited since it was read.
     #[error("{0}")]
     Stale(String),
@@ -115,6 +117,7 @@ impl Transient for Error {
             | Self::NotFound { .. }
             | Self::Conflict(_)
             | Self::Lost { .. }
+            | Self::Denied(_)
             | Self::Stale(_)
             | Self::Forbidden(_)
             | Self::Unauthenticated(_)

@@ -1,18 +1,17 @@
 //! Declaring, editing and taking back freeze windows, and what they come to.
 
-mod memo;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub use self::memo::Memo;
 use crate::{
     clock,
     domain::{
         environment::Environment,
-        event::{EventKind, NewEvent},
+        event::EventKind,
         fault::Malformed,
         freeze::{
             Covers, Definition, FreezeWindow, Standing, WINDOWS_MAX,
@@ -21,19 +20,16 @@ use crate::{
             standing,
         },
         gate::facts::Period,
+        idempotency::Answer,
         page::{Page, PageRequest, TimeKey, page},
         revision::Expected,
         vocabulary::Scope,
     },
-    store::{
-        db::{self, Tx},
-        environment,
-        error::StoreError,
-        freeze, matrix,
-    },
+    store::{db, environment, error::StoreError, freeze, matrix},
     usecase::{
-        context::{Ctx, Render},
+        context::Ctx,
         error::Error,
+        work::{Render, Work},
     },
 };
 
@@ -57,19 +53,24 @@ fn seen(ctx: &Ctx, mut freeze: FreezeWindow, now: DateTime<Utc>) -> Seen {
 }
 
 /// Declares a freeze window.
-pub async fn create(ctx: &Ctx, draft: &Draft, render: Render<'_, Seen>) -> Result<Seen, Error> {
+pub async fn create(ctx: &Ctx, draft: &Draft, render: Render<'_, Seen>) -> Result<Answer, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { create_in(ctx, tx, draft, render).await }).await
+    ctx.write(|work| async move { create_in(ctx, work, draft, render).await }).await
 }
 
-async fn create_in(ctx: &Ctx, tx: Tx, draft: &Draft, render: Render<'_, Seen>) -> Result<Seen, Error> {
+async fn create_in(
+    ctx: &Ctx,
+    mut work: Work,
+    draft: &Draft,
+    render: Render<'_, Seen>,
+) -> Result<Answer, Error> {
     // Names are never taken off the record, so that they can be looked up, and schedules judged, before the lock.
-    let definition = parse(ctx, &tx, draft, None).await?;
+    let definition = parse(ctx, &work, draft, None).await?;
     require_covered(ctx, &definition.covers)?;
-    freeze::lock(tx.conn()).await?;
-    let now = db::now(tx.conn()).await?;
-    if freeze::count(tx.conn()).await? >= WINDOWS_MAX {
+    freeze::lock(work.conn()).await?;
+    let now = work.now().await?;
+    if freeze::count(work.conn()).await? >= WINDOWS_MAX {
         let detail = format!(
             "there are {WINDOWS_MAX} freeze windows, the most there can be; delete those that are over"
         );
@@ -83,22 +84,22 @@ async fn create_in(ctx: &Ctx, tx: Tx, draft: &Draft, render: Render<'_, Seen>) -
         created_at: now,
         updated_at: now,
     };
-    freeze::insert(tx.conn(), &made).await?;
+    freeze::insert(work.conn(), &made).await?;
     let data = json!({ "id": made.id, "window": made.definition });
-    ctx.record(&tx, vec![about(ctx, EventKind::FreezeCreated, data, [&made.definition.covers])], now).await?;
-    ctx.commit(tx, now, seen(ctx, made, now), render).await
+    tell(&mut work, EventKind::FreezeCreated, data, [&made.definition.covers]);
+    work.answer(now, &seen(ctx, made, now), render).await
 }
 
 async fn parse(
     ctx: &Ctx,
-    tx: &Tx,
+    work: &Work,
     draft: &Draft,
     before: Option<&FreezeWindow>,
 ) -> Result<Definition, Error> {
     // Before it is looked up: what lies outside is refused the same way whether or not it is there.
     draft.names().iter().try_for_each(|name| ctx.require_environment(name.as_str()))?;
-    let known = freeze::known(tx.conn(), &draft.names()).await?;
-    let now = db::now(tx.conn()).await?;
+    let known = freeze::known(work.conn(), &draft.names()).await?;
+    let now = work.now().await?;
     let before = before.map(|before| &before.definition.timing);
     draft.parse(&known, before, now).map_err(|faults| Error::Invalid(faults.into_vec()))
 }
@@ -111,27 +112,18 @@ fn require_covered(ctx: &Ctx, covers: &Covers) -> Result<(), Error> {
     }
 }
 
-/// An event about the one environment that is concerned, if it is one.
-fn about<'a>(
-    ctx: &Ctx,
-    kind: EventKind,
-    data: serde_json::Value,
-    covers: impl IntoIterator<Item = &'a Covers>,
-) -> NewEvent {
-    let mut only: Option<&str> = None;
-    let event = NewEvent::new(kind, ctx.actor(), data);
+/// Tells of a change, as one of the one environment that is concerned, if it is one.
+fn tell<'a>(work: &mut Work, kind: EventKind, data: Value, covers: impl IntoIterator<Item = &'a Covers>) {
+    let event = work.tell(kind, data);
+    let mut concerned = BTreeSet::new();
     for covers in covers {
-        let Covers::Environments(names) = covers else { return event };
-        for name in names {
-            if only.is_some_and(|only| only != name) {
-                return event;
-            }
-            only = Some(name);
-        }
+        let Covers::Environments(names) = covers else { return };
+        concerned.extend(names);
     }
-    match only {
-        Some(name) => event.environment(name),
-        None => event,
+    if concerned.len() == 1
+        && let Some(only) = concerned.first()
+    {
+        event.environment(only);
     }
 }
 
@@ -156,48 +148,53 @@ pub type Edit<'a> = &'a (dyn Fn(Draft) -> Draft + Send + Sync);
 pub async fn update(ctx: &Ctx, id: Uuid, expected: &Expected, edit: Edit<'_>) -> Result<Seen, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { update_in(ctx, tx, id, expected, edit).await }).await
+    ctx.write(|work| async move { update_in(ctx, work, id, expected, edit).await }).await
 }
 
-async fn update_in(ctx: &Ctx, tx: Tx, id: Uuid, expected: &Expected, edit: Edit<'_>) -> Result<Seen, Error> {
-    let mut freeze = lock(ctx, &tx, id, expected).await?;
-    let definition = parse(ctx, &tx, &edit(Draft::from(&freeze.definition)), Some(&freeze)).await?;
+async fn update_in(
+    ctx: &Ctx,
+    mut work: Work,
+    id: Uuid,
+    expected: &Expected,
+    edit: Edit<'_>,
+) -> Result<Seen, Error> {
+    let mut freeze = lock(ctx, &work, id, expected).await?;
+    let definition = parse(ctx, &work, &edit(Draft::from(&freeze.definition)), Some(&freeze)).await?;
     require_covered(ctx, &definition.covers)?;
-    let now = db::now(tx.conn()).await?;
+    let now = work.now().await?;
     if definition == freeze.definition {
         return Ok(seen(ctx, freeze, now));
     }
     let before = std::mem::replace(&mut freeze.definition, definition);
     freeze.revision += 1;
     freeze.updated_at = now;
-    freeze::update(tx.conn(), &freeze).await?;
+    freeze::update(work.conn(), &freeze).await?;
     let data = json!({ "id": id, "before": before, "after": freeze.definition });
     let covers = [&before.covers, &freeze.definition.covers];
-    ctx.record(&tx, vec![about(ctx, EventKind::FreezeUpdated, data, covers)], now).await?;
-    Ok(tx.commit(seen(ctx, freeze, now)).await?)
+    tell(&mut work, EventKind::FreezeUpdated, data, covers);
+    work.commit(now, seen(ctx, freeze, now)).await
 }
 
 /// Takes a freeze window back. Only a revision that is `expected`.
 pub async fn delete(ctx: &Ctx, id: Uuid, expected: &Expected) -> Result<(), Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { delete_in(ctx, tx, id, expected).await }).await
+    ctx.write(|work| async move { delete_in(ctx, work, id, expected).await }).await
 }
 
-async fn delete_in(ctx: &Ctx, tx: Tx, id: Uuid, expected: &Expected) -> Result<(), Error> {
-    let freeze = lock(ctx, &tx, id, expected).await?;
-    let now = db::now(tx.conn()).await?;
-    freeze::delete(tx.conn(), id).await?;
+async fn delete_in(ctx: &Ctx, mut work: Work, id: Uuid, expected: &Expected) -> Result<(), Error> {
+    let freeze = lock(ctx, &work, id, expected).await?;
+    let now = work.now().await?;
+    freeze::delete(work.conn(), id).await?;
     let data = json!({ "id": id, "window": freeze.definition });
-    ctx.record(&tx, vec![about(ctx, EventKind::FreezeDeleted, data, [&freeze.definition.covers])], now)
-        .await?;
-    Ok(tx.commit(()).await?)
+    tell(&mut work, EventKind::FreezeDeleted, data, [&freeze.definition.covers]);
+    work.commit(now, ()).await
 }
 
 /// Locks out every start, and finds the window that is to be changed.
-async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid, expected: &Expected) -> Result<FreezeWindow, Error> {
-    freeze::lock(tx.conn()).await?;
-    let found = freeze::find(tx.conn(), ctx.within(), id).await?;
+async fn lock(ctx: &Ctx, work: &Work, id: Uuid, expected: &Expected) -> Result<FreezeWindow, Error> {
+    freeze::lock(work.conn()).await?;
+    let found = freeze::find(work.conn(), ctx.within(), id).await?;
     let freeze = found.ok_or_else(|| Error::not_found("freeze window", &id))?;
     require_covered(ctx, &freeze.definition.covers)?;
     if !expected.admits(freeze.revision) {

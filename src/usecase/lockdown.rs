@@ -5,13 +5,13 @@ use serde_json::json;
 
 use crate::{
     domain::{
-        deployment::Named,
+        deployment::NamedDeployment,
         environment::{Environment, Lockdown},
-        event::{EventKind, NewEvent},
+        event::EventKind,
         vocabulary::Scope,
     },
-    store::{db::Tx, deployment, environment},
-    usecase::{context::Ctx, error::Error},
+    store::{deployment, environment},
+    usecase::{context::Ctx, error::Error, work::Work},
 };
 
 /// How many of the deployments that go on are named.
@@ -20,10 +20,9 @@ const RUNNING_MAX: i64 = 200;
 /// A lockdown just placed.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    /// The lockdown.
     pub lockdown: Lockdown,
     /// The deployments that go on in spite of it, newest first, at most 200.
-    pub running: Vec<Named>,
+    pub running: Vec<NamedDeployment>,
 }
 
 /// Stops an environment: from its commit on, nothing but an override starts there. When it is stopped already, another
@@ -31,15 +30,15 @@ pub struct Placed {
 pub async fn place(ctx: &Ctx, name: &str, reason: &str) -> Result<Placed, Error> {
     ctx.require(Scope::Override)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { place_in(ctx, tx, name, reason).await }).await
+    ctx.write(|work| async move { place_in(ctx, work, name, reason).await }).await
 }
 
-async fn place_in(ctx: &Ctx, tx: Tx, name: &str, reason: &str) -> Result<Placed, Error> {
-    let (mut environment, now) = lock(ctx, &tx, name).await?;
+async fn place_in(ctx: &Ctx, mut work: Work, name: &str, reason: &str) -> Result<Placed, Error> {
+    let (mut environment, now) = lock(ctx, &work, name).await?;
     if environment.archived_at.is_some() {
         return Err(Error::Conflict(format!("environment {name} is archived; nothing starts there anyway")));
     }
-    let running = deployment::running_in(tx.conn(), environment.id, RUNNING_MAX).await?;
+    let running = deployment::running_in(work.conn(), environment.id, RUNNING_MAX).await?;
     let before = environment.lockdown.take();
     if let Some(lockdown) = before.clone().filter(|before| before.reason == reason) {
         return Ok(Placed { lockdown, running });
@@ -47,35 +46,33 @@ async fn place_in(ctx: &Ctx, tx: Tx, name: &str, reason: &str) -> Result<Placed,
     let since = before.as_ref().map_or(now, |before| before.since);
     let lockdown = Lockdown { reason: reason.to_owned(), actor: ctx.actor().clone(), since };
     environment.lockdown = Some(lockdown.clone());
-    environment::update(tx.conn(), &environment).await?;
+    environment::update(work.conn(), &environment).await?;
     let data = json!({
         "reason": reason,
         "before": before.map(|before| before.reason),
         "running": running.iter().map(|named| named.deployment.id).collect::<Vec<_>>(),
     });
-    let event = NewEvent::new(EventKind::LockdownPlaced, ctx.actor(), data).environment(name);
-    ctx.record(&tx, vec![event], now).await?;
-    Ok(tx.commit(Placed { lockdown, running }).await?)
+    work.tell(EventKind::LockdownPlaced, data).environment(name);
+    work.commit(now, Placed { lockdown, running }).await
 }
 
 /// Lifts the lockdown of an environment, if it has one.
 pub async fn lift(ctx: &Ctx, name: &str) -> Result<(), Error> {
     ctx.require(Scope::Override)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { lift_in(ctx, tx, name).await }).await
+    ctx.write(|work| async move { lift_in(ctx, work, name).await }).await
 }
 
-async fn lift_in(ctx: &Ctx, tx: Tx, name: &str) -> Result<(), Error> {
-    let (mut environment, now) = lock(ctx, &tx, name).await?;
+async fn lift_in(ctx: &Ctx, mut work: Work, name: &str) -> Result<(), Error> {
+    let (mut environment, now) = lock(ctx, &work, name).await?;
     let Some(Lockdown { reason, since, .. }) = environment.lockdown.take() else { return Ok(()) };
-    environment::update(tx.conn(), &environment).await?;
+    environment::update(work.conn(), &environment).await?;
     let data = json!({ "reason": reason, "since": since });
-    let event = NewEvent::new(EventKind::LockdownLifted, ctx.actor(), data).environment(name);
-    ctx.record(&tx, vec![event], now).await?;
-    Ok(tx.commit(()).await?)
+    work.tell(EventKind::LockdownLifted, data).environment(name);
+    work.commit(now, ()).await
 }
 
-async fn lock(ctx: &Ctx, tx: &Tx, name: &str) -> Result<(Environment, DateTime<Utc>), Error> {
-    let found = environment::lock(tx.conn(), name).await?.filter(|_| ctx.within().allows_environment(name));
+async fn lock(ctx: &Ctx, work: &Work, name: &str) -> Result<(Environment, DateTime<Utc>), Error> {
+    let found = environment::lock(work.conn(), name).await?.filter(|_| ctx.within().allows_environment(name));
     found.ok_or_else(|| Error::no_environment(name))
 }

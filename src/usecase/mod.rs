@@ -1,6 +1,7 @@
 //! What can be done with the ledger, one function for each command and query. A use case owns its transaction: it reads
 //! through the store, lets the domain decide, and writes the change with its events.
 
+pub mod app;
 pub mod approvals;
 pub mod audit;
 pub mod context;
@@ -9,7 +10,6 @@ pub mod deployments;
 pub mod environments;
 pub mod error;
 pub mod events;
-pub mod feed;
 pub mod freezes;
 pub mod gate;
 pub mod lockdown;
@@ -19,7 +19,6 @@ pub mod register;
 pub mod releases;
 pub mod scans;
 pub mod services;
-pub mod shares;
 pub mod tokens;
 pub mod upkeep;
-pub mod watch;
+pub mod work;

@@ -5,14 +5,14 @@ use serde_json::json;
 use crate::{
     domain::{
         environment::Environment,
-        event::{EventKind, NewEvent},
+        event::EventKind,
         policy::{self, InForce, Policy, SOURCES_MAX},
         revision::Expected,
         text::Name,
         vocabulary::{Preset, Scope},
     },
-    store::{db::Tx, environment, policy::below},
-    usecase::{context::Ctx, environments, error::Error},
+    store::{environment, policy::below},
+    usecase::{context::Ctx, environments, error::Error, work::Work},
 };
 
 /// Reads the environment with the policy that a preset comes to there, in place of the one in force.
@@ -29,19 +29,20 @@ pub async fn preset(ctx: &Ctx, name: &str, preset: Preset) -> Result<Environment
 pub async fn set(ctx: &Ctx, name: &str, expected: &Expected, policy: &Policy) -> Result<Environment, Error> {
     ctx.require(Scope::Admin)?;
     ctx.require_all_services()?;
-    ctx.app.db.write(|tx| async move { set_in(ctx, tx, name, expected, policy).await }).await
+    ctx.write(|work| async move { set_in(ctx, work, name, expected, policy).await }).await
 }
 
 async fn set_in(
     ctx: &Ctx,
-    tx: Tx,
+    mut work: Work,
     name: &str,
     expected: &Expected,
     policy: &Policy,
 ) -> Result<Environment, Error> {
     // The sources, too: none of them is archived before the policy that is to name them is in force.
     let from = policy.promotion.from.iter().map(String::as_str).filter(|name| Name::parse(name).is_ok());
-    let (mut known, now) = environment::lock_all(tx.conn(), &from.chain([name]).collect::<Vec<_>>()).await?;
+    let (mut known, now) =
+        environment::lock_all(work.conn(), &from.chain([name]).collect::<Vec<_>>()).await?;
     let found = known.iter().find(|environment| environment.name.as_str() == name);
     let found = found.filter(|_| ctx.within().allows_environment(name)).cloned();
     let mut environment = found.ok_or_else(|| Error::no_environment(name))?;
@@ -63,14 +64,13 @@ async fn set_in(
         return Ok(environment);
     }
     environment.policy = InForce { version: before.version + 1, policy: policy.clone() };
-    environment::update(tx.conn(), &environment).await?;
+    environment::update(work.conn(), &environment).await?;
     let data = json!({
         "version": environment.policy.version,
         "before": (before.version > 0).then_some(&before.policy),
         "after": policy,
         "changed": policy::changed(&before.policy, policy),
     });
-    let event = NewEvent::new(EventKind::PolicyUpdated, ctx.actor(), data).environment(name);
-    ctx.record(&tx, vec![event], now).await?;
-    Ok(tx.commit(environment).await?)
+    work.tell(EventKind::PolicyUpdated, data).environment(name);
+    work.commit(now, environment).await
 }

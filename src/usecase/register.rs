@@ -8,9 +8,9 @@ use crate::{
     clock,
     domain::{
         actor::Actor,
-        environment::{Environment, EnvironmentSettings, default_rank, infer_tier},
-        event::{EventKind, NewEvent},
-        policy::InForce,
+        deployment::{Deployment, NamedDeployment},
+        environment::{Environment, EnvironmentSettings},
+        event::EventKind,
         release::{Gains, Identity, Release, ReleaseDescription, again},
         release_order::ordered_at,
         scope::Narrowing,
@@ -18,13 +18,12 @@ use crate::{
         text::{CommitSha, Image, Name, Version},
     },
     store::{
-        db::{self, Tx},
         deployment, environment,
         release::{self, Before},
         service,
-        target::{self, Locked},
+        target::{self, LockedTarget},
     },
-    usecase::{context::Ctx, error::Error},
+    usecase::{context::Ctx, error::Error, work::Work},
 };
 
 /// A release as a caller describes it.
@@ -45,36 +44,60 @@ impl GivenRelease {
     }
 }
 
+/// A release and the target that it goes to, by their names.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    pub service: Name,
+    pub environment: Name,
+    pub version: Version,
+    /// The release, for when it is not on record yet.
+    pub release: Option<GivenRelease>,
+}
+
+impl Placement {
+    /// Fails when the token does not reach there.
+    pub fn require(&self, ctx: &Ctx) -> Result<(), Error> {
+        ctx.require_service(self.service.as_str())?;
+        ctx.require_environment(self.environment.as_str())
+    }
+
+    /// The identity that the release has, as far as it is given.
+    pub fn identity(&self) -> Option<Identity> {
+        self.release.as_ref().map(|given| given.identity(&self.version))
+    }
+
+    /// A deployment of it.
+    pub fn named(&self, deployment: Deployment, release: Identity) -> NamedDeployment {
+        let (service, environment) = (self.service.to_string(), self.environment.to_string());
+        NamedDeployment { deployment, service, environment, release }
+    }
+}
+
 /// Locks the target, making it, its service and its environment first where the ledger does not know them and the
-/// configuration lets a deployment register them. `registers` tells that a release may be registered, too. Fails when
-/// the service or the environment is archived, or the environment only looks like production.
-pub async fn lock_target(
-    ctx: &Ctx,
-    tx: &Tx,
-    (service_name, environment_name): (&Name, &Name),
-    registers: bool,
-    events: &mut Vec<NewEvent>,
-) -> Result<Locked, Error> {
-    let (service, environment) = (service_name.as_str(), environment_name.as_str());
-    let mut locked = target::lock(tx.conn(), service, environment, registers).await?;
+/// configuration lets a deployment register them. Fails when the service or the environment is archived, or the
+/// environment only looks like production.
+pub async fn lock_target(ctx: &Ctx, work: &mut Work, place: &Placement) -> Result<LockedTarget, Error> {
+    let (service, environment) = (place.service.as_str(), place.environment.as_str());
+    let registers = place.release.is_some();
+    let mut locked = target::lock(work.conn(), service, environment, registers).await?;
     if locked.is_none() {
-        make_target(ctx, tx, service_name, environment_name, events).await?;
-        locked = target::lock(tx.conn(), service, environment, registers).await?;
+        make_target(ctx, work, place).await?;
+        locked = target::lock(work.conn(), service, environment, registers).await?;
     }
     let locked = locked.ok_or(Error::Raced)?;
-    refuse_closed(&locked, service_name, environment_name)?;
+    refuse_closed(&locked, &place.service, &place.environment)?;
     Ok(locked)
 }
 
 /// Fails when nothing may start in the target because its service or its environment is archived, or the environment only
 /// looks like production.
-pub fn refuse_closed(target: &Locked, service: &Name, environment: &Name) -> Result<(), Error> {
+pub fn refuse_closed(target: &LockedTarget, service: &Name, environment: &Name) -> Result<(), Error> {
     refuse_archived(target, service.as_str(), environment.as_str())?;
     refuse_lookalike(&target.environment, target.other_production, "confirm")
 }
 
 /// Fails when the target's service or its environment is archived.
-pub fn refuse_archived(target: &Locked, service: &str, environment: &str) -> Result<(), Error> {
+pub fn refuse_archived(target: &LockedTarget, service: &str, environment: &str) -> Result<(), Error> {
     for (archived, what, name) in [
         (target.service_archived, "service", service),
         (target.environment.archived_at.is_some(), "environment", environment),
@@ -99,103 +122,60 @@ fn refuse_lookalike(environment: &Environment, another_is_kept: bool, remedy: &s
     )))
 }
 
-async fn make_target(
-    ctx: &Ctx,
-    tx: &Tx,
-    service_name: &Name,
-    environment_name: &Name,
-    events: &mut Vec<NewEvent>,
-) -> Result<(), Error> {
-    let all = Narrowing::default();
-    let now = db::now(tx.conn()).await?;
+async fn make_target(ctx: &Ctx, work: &mut Work, place: &Placement) -> Result<(), Error> {
+    let now = work.now().await?;
     // Locked as a whole right away: the new target's reference to it would hold a weaker lock, and two transactions that
     // both raise theirs wait for each other.
-    let service_id = match service::lock(tx.conn(), service_name.as_str()).await? {
+    let service_id = match service::lock(work.conn(), place.service.as_str()).await? {
         Some((service, _)) => service.id,
-        None => make_service(ctx, tx, service_name, now, events).await?,
+        None => make_service(ctx, work, &place.service, now).await?,
     };
-    let environment_id = match environment::find(tx.conn(), &all, environment_name.as_str()).await? {
+    let all = Narrowing::default();
+    let environment_id = match environment::find(work.conn(), &all, place.environment.as_str()).await? {
         Some(environment) => environment.id,
-        None => make_environment(ctx, tx, environment_name, now, events).await?,
+        None => make_environment(ctx, work, &place.environment, now).await?,
     };
-    Ok(target::ensure(tx.conn(), service_id, environment_id).await?)
+    Ok(target::ensure(work.conn(), service_id, environment_id).await?)
 }
 
-fn unknown(what: &'static str, name: &Name) -> Error {
-    Error::Conflict(format!(
+fn require_auto_register(ctx: &Ctx, what: &'static str, name: &Name) -> Result<(), Error> {
+    if ctx.app.config.ledger.auto_register {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
         "{what} {name} is not registered, and ledger.auto_register is off; `POST /api/v1/{what}s` registers it"
-    ))
+    )))
 }
 
 /// Registers a service in passing, where the configuration lets a request do that, and gives its id.
 pub async fn make_service(
     ctx: &Ctx,
-    tx: &Tx,
+    work: &mut Work,
     name: &Name,
     now: DateTime<Utc>,
-    events: &mut Vec<NewEvent>,
 ) -> Result<Uuid, Error> {
-    if !ctx.app.config.ledger.auto_register {
-        return Err(unknown("service", name));
-    }
-    let description = ServiceDescription::default();
-    let made = new_service(name.clone(), description, now);
-    service::insert(tx.conn(), &made).await.map_err(Error::raced)?;
-    events.push(
-        NewEvent::new(EventKind::ServiceCreated, ctx.actor(), json!({ "auto_registered": true }))
-            .service(name),
-    );
+    require_auto_register(ctx, "service", name)?;
+    let made = Service::new(clock::new_id(), name.clone(), ServiceDescription::default(), now);
+    service::insert(work.conn(), &made).await.map_err(Error::raced)?;
+    work.tell(EventKind::ServiceCreated, json!({ "auto_registered": true })).service(name);
     Ok(made.id)
 }
 
 async fn make_environment(
     ctx: &Ctx,
-    tx: &Tx,
+    work: &mut Work,
     name: &Name,
     now: DateTime<Utc>,
-    events: &mut Vec<NewEvent>,
 ) -> Result<Uuid, Error> {
-    if !ctx.app.config.ledger.auto_register {
-        return Err(unknown("environment", name));
-    }
-    let tier = infer_tier(name.as_str());
-    let settings = EnvironmentSettings { tier, rank: default_rank(tier), url: None };
-    let data = json!({ "auto_registered": true, "settings": settings });
-    let made = new_environment(name.clone(), settings, true, now);
-    let another_is_kept = environment::other_production_is_kept(tx.conn(), name.as_str()).await?;
+    require_auto_register(ctx, "environment", name)?;
+    let settings = EnvironmentSettings::of(name, None, None, None);
+    let made = Environment::new(clock::new_id(), name.clone(), settings, true, now);
+    let another_is_kept = environment::other_production_is_kept(work.conn(), name.as_str()).await?;
     refuse_lookalike(&made, another_is_kept, "create")?;
-    environment::insert(tx.conn(), &made).await.map_err(Error::raced)?;
-    events.push(NewEvent::new(EventKind::EnvironmentCreated, ctx.actor(), data).environment(name));
+    environment::insert(work.conn(), &made).await.map_err(Error::raced)?;
+    let data = json!({ "auto_registered": true, "settings": made.settings });
+    work.tell(EventKind::EnvironmentCreated, data).environment(name);
     Ok(made.id)
-}
-
-/// A service that is registered now.
-pub fn new_service(name: Name, description: ServiceDescription, now: DateTime<Utc>) -> Service {
-    let id = clock::new_id();
-    Service { id, name, description, revision: 1, created_at: now, updated_at: now, archived_at: None }
-}
-
-/// An environment that is registered now.
-pub fn new_environment(
-    name: Name,
-    settings: EnvironmentSettings,
-    unconfirmed: bool,
-    now: DateTime<Utc>,
-) -> Environment {
-    let id = clock::new_id();
-    Environment {
-        id,
-        name,
-        settings,
-        unconfirmed,
-        policy: InForce::default(),
-        lockdown: None,
-        freezes: None,
-        revision: 1,
-        created_at: now,
-        updated_at: now,
-        archived_at: None,
-    }
 }
 
 /// What registering a release came to.
@@ -212,15 +192,11 @@ pub struct Registered {
 /// Where a release is to be registered.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot<'a> {
-    /// The service.
     pub service_id: Uuid,
-    /// Its name.
     pub service: &'a Name,
-    /// The version.
     pub version: &'a Version,
     /// What it comes after if it is registered now.
     pub before: &'a Before,
-    /// The moment.
     pub now: DateTime<Utc>,
     /// Whether a release that is not on record may be put there.
     pub may_register: bool,
@@ -228,12 +204,10 @@ pub struct Slot<'a> {
 
 /// Registers a release that is not on record; on record already, it is compared with what is given.
 pub async fn release(
-    ctx: &Ctx,
-    tx: &Tx,
+    work: &mut Work,
     slot: Slot<'_>,
     known: Option<Release>,
     given: Option<&GivenRelease>,
-    events: &mut Vec<NewEvent>,
 ) -> Result<Registered, Error> {
     match (known, given) {
         (None, None) => Err(Error::invalid(
@@ -245,8 +219,8 @@ pub async fn release(
             ),
         )),
         (Some(release), None) => Ok(Registered { release, new: false, ignored: Vec::new() }),
-        (Some(release), Some(given)) => compare(ctx, tx, slot, release, given, events).await,
-        (None, Some(given)) if slot.may_register => insert(ctx, tx, slot, given, events).await,
+        (Some(release), Some(given)) => compare(work, slot, release, given).await,
+        (None, Some(given)) if slot.may_register => insert(work, slot, given).await,
         (None, Some(_)) => Err(Error::Conflict(format!(
             "version {} of {} is not registered, and ledger.auto_register is off; \
              `POST /api/v1/services/{}/releases` registers it",
@@ -255,13 +229,7 @@ pub async fn release(
     }
 }
 
-async fn insert(
-    ctx: &Ctx,
-    tx: &Tx,
-    slot: Slot<'_>,
-    given: &GivenRelease,
-    events: &mut Vec<NewEvent>,
-) -> Result<Registered, Error> {
+async fn insert(work: &mut Work, slot: Slot<'_>, given: &GivenRelease) -> Result<Registered, Error> {
     let (identity, before) = (given.identity(slot.version), slot.before);
     let ordered_at = ordered_at(&identity.commit_sha, &given.description, slot.now, &before.neighbours);
     let made = Release {
@@ -269,48 +237,40 @@ async fn insert(
         service_id: slot.service_id,
         number: before.last_number + 1,
         ordered_at,
-        place: release::make_room(tx.conn(), slot.service_id, ordered_at, before).await?,
+        place: release::make_room(work.conn(), slot.service_id, ordered_at, before).await?,
         identity,
         description: given.description.clone(),
-        actor: ctx.actor().clone(),
+        actor: work.actor().clone(),
         created_at: slot.now,
         image_added_by: None,
         locations: Vec::new(),
     };
-    release::insert(tx.conn(), &made).await.map_err(Error::raced)?;
-    let initiated_by = &made.description.initiated_by;
+    release::insert(work.conn(), &made).await.map_err(Error::raced)?;
     let data = json!({
         "identity": made.identity,
         "number": made.number,
         "ordered_at": made.ordered_at,
-        "initiated_by": initiated_by,
+        "initiated_by": made.description.initiated_by,
     });
-    events.push(
-        NewEvent::new(EventKind::ReleaseRegistered, ctx.actor(), data)
-            .service(slot.service)
-            .version(slot.version),
-    );
+    work.tell(EventKind::ReleaseRegistered, data).service(slot.service).version(slot.version);
     Ok(Registered { release: made, new: true, ignored: Vec::new() })
 }
 
 async fn compare(
-    ctx: &Ctx,
-    tx: &Tx,
+    work: &mut Work,
     slot: Slot<'_>,
     mut known: Release,
     given: &GivenRelease,
-    events: &mut Vec<NewEvent>,
 ) -> Result<Registered, Error> {
     let identity = given.identity(slot.version);
     let gains_image = known.identity.image.is_none() && identity.image.is_some();
-    let used = gains_image && release::is_used(tx.conn(), &known).await?;
+    let used = gains_image && release::is_used(work.conn(), &known).await?;
     let gains = again(&known, &identity, used).map_err(|fault| Error::Conflict(fault.detail))?;
     if gains != Gains::default() {
-        for (kind, data) in take(&mut known, gains, ctx.actor()) {
-            let event = NewEvent::new(kind, ctx.actor(), data);
-            events.push(event.service(slot.service).version(slot.version));
+        for (kind, data) in take(&mut known, gains, work.actor()) {
+            work.tell(kind, data).service(slot.service).version(slot.version);
         }
-        release::update(tx.conn(), &known).await?;
+        release::update(work.conn(), &known).await?;
     }
     let ignored = known.description.ignored(&given.description);
     Ok(Registered { release: known, new: false, ignored })
@@ -336,9 +296,9 @@ fn take(release: &mut Release, gains: Gains, actor: &Actor) -> Vec<(EventKind, V
 }
 
 /// Fails when the deployment whose damage is repaired is none of the service's.
-pub async fn check_remediates(ctx: &Ctx, tx: &Tx, id: Option<Uuid>, service: &Name) -> Result<(), Error> {
+pub async fn check_remediates(ctx: &Ctx, work: &Work, id: Option<Uuid>, service: &Name) -> Result<(), Error> {
     let Some(id) = id else { return Ok(()) };
-    let damaged = deployment::find(tx.conn(), ctx.within(), id).await?;
+    let damaged = deployment::find(work.conn(), ctx.within(), id).await?;
     if damaged.is_some_and(|damaged| damaged.service == service.as_str()) {
         return Ok(());
     }

@@ -2,19 +2,18 @@
 
 use crate::{
     domain::{
+        idempotency::Answer,
         page::{OrderKey, Page, PageRequest, page},
         release::Release,
         text::{Name, Version},
         vocabulary::Scope,
     },
-    store::{
-        db::{self, Tx},
-        release, service,
-    },
+    store::{release, service},
     usecase::{
-        context::{Ctx, Render},
+        context::Ctx,
         error::Error,
         register::{self, GivenRelease, Registered, Slot},
+        work::{Render, Work},
     },
 };
 
@@ -25,42 +24,38 @@ pub async fn create(
     version: &Version,
     given: &GivenRelease,
     render: Render<'_, Registered>,
-) -> Result<Registered, Error> {
+) -> Result<Answer, Error> {
     ctx.require(Scope::Deploy)?;
     ctx.require_service(service_name.as_str())?;
-    ctx.app.db.write(|tx| async move { create_in(ctx, tx, service_name, version, given, render).await }).await
+    ctx.write(|work| async move { create_in(ctx, work, service_name, version, given, render).await }).await
 }
 
 async fn create_in(
     ctx: &Ctx,
-    tx: Tx,
+    mut work: Work,
     service_name: &Name,
     version: &Version,
     given: &GivenRelease,
     render: Render<'_, Registered>,
-) -> Result<Registered, Error> {
-    let mut events = Vec::new();
-    let (service_id, now) =
-        if let Some((service, now)) = service::lock(tx.conn(), service_name.as_str()).await? {
-            if service.archived_at.is_some() {
-                return Err(Error::Conflict(format!(
-                    "service {service_name} is archived; it takes no new releases"
-                )));
-            }
-            (service.id, now)
-        } else {
-            let now = db::now(tx.conn()).await?;
-            (register::make_service(ctx, &tx, service_name, now, &mut events).await?, now)
-        };
+) -> Result<Answer, Error> {
+    let locked = service::lock(work.conn(), service_name.as_str()).await?;
+    let (service_id, now) = if let Some((service, now)) = locked {
+        if service.archived_at.is_some() {
+            return Err(Error::Conflict(format!(
+                "service {service_name} is archived; it takes no new releases"
+            )));
+        }
+        (service.id, now)
+    } else {
+        let now = work.now().await?;
+        (register::make_service(ctx, &mut work, service_name, now).await?, now)
+    };
     let identity = given.identity(version);
     let (known, before) =
-        release::find_or_before(tx.conn(), service_id, version.as_str(), Some(&identity)).await?;
+        release::find_or_before(work.conn(), service_id, version.as_str(), Some(&identity)).await?;
     let slot = Slot { service_id, service: service_name, version, before: &before, now, may_register: true };
-    let registered = register::release(ctx, &tx, slot, known, Some(given), &mut events).await?;
-    if !events.is_empty() {
-        ctx.record(&tx, events, now).await?;
-    }
-    ctx.commit(tx, now, registered, render).await
+    let registered = register::release(&mut work, slot, known, Some(given)).await?;
+    work.answer(now, &registered, render).await
 }
 
 /// Reads a release.

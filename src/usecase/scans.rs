@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::{
     clock,
     domain::{
-        event::{EventKind, NewEvent},
+        event::EventKind,
+        idempotency::Answer,
         page::{Page, PageRequest, TimeKey, page},
         scan::{
             self, Coverage, Exposure, Filed, Full, Held, Part, Report, ReportPart, Scan, can_be_id, room,
@@ -16,14 +17,14 @@ use crate::{
         vocabulary::Scope,
     },
     store::{
-        db::Tx,
         policy, release,
         scan::{self as store, Counting},
         service, vulnerability,
     },
     usecase::{
-        context::{Ctx, Render},
+        context::Ctx,
         error::Error,
+        work::{Render, Work},
     },
 };
 
@@ -33,11 +34,9 @@ const LISTED_MAX: usize = 100;
 /// A report about a release.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// The service.
     pub service: Name,
     /// The release's version.
     pub version: Version,
-    /// The report.
     pub report: Report,
     /// When it was made, for when it does not say so itself.
     pub scanned_at: Option<DateTime<Utc>>,
@@ -59,23 +58,23 @@ pub fn require(ctx: &Ctx, service: &Name) -> Result<(), Error> {
 }
 
 /// Puts a report on record.
-pub async fn upload(ctx: &Ctx, upload: &Upload, render: Render<'_, Uploaded>) -> Result<Uploaded, Error> {
+pub async fn upload(ctx: &Ctx, upload: &Upload, render: Render<'_, Uploaded>) -> Result<Answer, Error> {
     require(ctx, &upload.service)?;
-    ctx.app.db.write(|tx| async move { upload_in(ctx, tx, upload, render).await }).await
+    ctx.write(|work| async move { upload_in(ctx, work, upload, render).await }).await
 }
 
 async fn upload_in(
     ctx: &Ctx,
-    tx: Tx,
+    mut work: Work,
     Upload { service: name, version, report, scanned_at }: &Upload,
     render: Render<'_, Uploaded>,
-) -> Result<Uploaded, Error> {
-    let locked = service::lock(tx.conn(), name.as_str()).await?;
+) -> Result<Answer, Error> {
+    let locked = service::lock(work.conn(), name.as_str()).await?;
     let (service, now) = locked.ok_or_else(|| Error::not_found("service", name))?;
     if service.archived_at.is_some() {
         return Err(Error::Conflict(format!("service {name} is archived; it takes no scans")));
     }
-    let release = release::find(tx.conn(), service.id, version.as_str()).await?;
+    let release = release::find(work.conn(), service.id, version.as_str()).await?;
     let release = release.ok_or_else(|| Error::not_found("release", &format!("{version} of {name}")))?;
     let subject = report.subject.check(release.identity.image.as_ref());
     let (subject, time) = (subject.err(), report.time(*scanned_at, now));
@@ -97,25 +96,24 @@ async fn upload_in(
         actor: ctx.actor().clone(),
         created_at: now,
     };
-    if let Some(scan) = said_before(&tx, &made, report).await? {
-        return ctx.commit(tx, now, Uploaded { scan, new: false }, render).await;
+    if let Some(scan) = said_before(&work, &made, report).await? {
+        return work.answer(now, &Uploaded { scan, new: false }, render).await;
     }
-    file(&tx, &mut made, report).await?;
+    file(&work, &mut made, report).await?;
     let part = |part: &Part| json!({ "class": part.class, "counts": part.counts, "latest": part.latest });
     let data = json!({
         "scanner": made.scanner, "format": made.format, "platform": made.platform, "scanned_at": made.scanned_at,
         "counts": made.counts(), "latest": made.latest(), "parts": made.parts.iter().map(part).collect::<Vec<_>>(),
     });
-    let event = NewEvent::new(EventKind::ScanRecorded, ctx.actor(), data).service(name).version(version);
-    ctx.record(&tx, vec![event], now).await?;
-    ctx.commit(tx, now, Uploaded { scan: made, new: true }, render).await
+    work.tell(EventKind::ScanRecorded, data).service(name).version(version);
+    work.answer(now, &Uploaded { scan: made, new: true }, render).await
 }
 
 /// The scan on record that says the very same as a report, of which `made` is to be made.
-async fn said_before(tx: &Tx, made: &Scan, report: &Report) -> Result<Option<Scan>, Error> {
-    for scan in store::of_moment(tx.conn(), made).await? {
-        let kept = store::finding_keys(tx.conn(), scan.id).await?;
-        let has_later = store::has_later(tx.conn(), made).await?;
+async fn said_before(work: &Work, made: &Scan, report: &Report) -> Result<Option<Scan>, Error> {
+    for scan in store::of_moment(work.conn(), made).await? {
+        let kept = store::finding_keys(work.conn(), scan.id).await?;
+        let has_later = store::has_later(work.conn(), made).await?;
         if report.is_said_by(&scan, made, &kept, has_later) {
             return Ok(Some(scan));
         }
@@ -128,12 +126,12 @@ fn new_part(part: &ReportPart) -> Part {
 }
 
 /// Files the parts of a scan among those of its artefact.
-async fn file(tx: &Tx, made: &mut Scan, report: &Report) -> Result<(), Error> {
-    let counting = store::counting(tx.conn(), made.service_id, &made.artefact).await?;
+async fn file(work: &Work, made: &mut Scan, report: &Report) -> Result<(), Error> {
+    let counting = store::counting(work.conn(), made.service_id, &made.artefact).await?;
     let held: Vec<Held<'_>> = counting.iter().map(Counting::held).collect();
     let (platform, reporter) = (made.platform.as_deref(), made.actor.subject.as_str());
     if let Err(full) = room(&held, Held { scanner: &made.scanner, platform, reporter })
-        && (full == Full::Platforms || !policy::names_scanner(tx.conn(), &made.scanner).await?)
+        && (full == Full::Platforms || !policy::names_scanner(work.conn(), &made.scanner).await?)
     {
         return Err(Error::Conflict(full.to_string()));
     }
@@ -143,13 +141,13 @@ async fn file(tx: &Tx, made: &mut Scan, report: &Report) -> Result<(), Error> {
     let new: Vec<Coverage> = made.parts.iter().map(|part| made.coverage(part.class)).collect();
     let Filed { count, superseded } = scan::file(&new, &counted, made.created_at);
     for gone in superseded.iter().filter_map(|index| of_scanner.get(*index)) {
-        store::supersede(tx.conn(), (gone.fact.id, gone.fact.class)).await?;
+        store::supersede(work.conn(), (gone.fact.id, gone.fact.class)).await?;
     }
     for ((part, count), of_report) in made.parts.iter_mut().zip(count).zip(&report.parts) {
         part.latest = count;
         part.findings = if count { u32::try_from(of_report.findings.len()).unwrap_or(u32::MAX) } else { 0 };
     }
-    store::insert(tx.conn(), made, report).await.map_err(Error::raced)
+    store::insert(work.conn(), made, report).await.map_err(Error::raced)
 }
 
 /// Lists the scans of a release's artefact, newest first.

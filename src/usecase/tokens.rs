@@ -11,7 +11,7 @@ use crate::{
     clock,
     domain::{
         actor::{Actor, Principal},
-        event::{EventKind, NewEvent},
+        event::EventKind,
         idempotency::{Kept, Key},
         page::{Page, PageRequest, page},
         scope::Narrowing,
@@ -19,14 +19,15 @@ use crate::{
         vocabulary::Scope,
     },
     store::{
-        db::{self, Db, Tx},
+        db::{self, Db},
         error::StoreError,
-        event, idempotency,
+        idempotency,
         token::{self, Recognised},
     },
     usecase::{
-        context::{Ctx, Render},
+        context::Ctx,
         error::Error,
+        work::{self, Doer, Render, Work},
     },
 };
 
@@ -47,7 +48,6 @@ pub struct NewToken {
 /// A token just made, with the secret that is shown this once.
 #[derive(Clone, Debug)]
 pub struct Made {
-    /// The token.
     pub token: Token,
     /// What its holder sends.
     pub secret: SecretString,
@@ -89,7 +89,7 @@ pub async fn still_good(ctx: &Ctx) -> Result<(), Error> {
     refuse_gone(&token, db::now(conn).await?)
 }
 
-/// Makes a token within the rights of the one that asks.
+/// Makes a token within the rights of the one that asks. What `render` makes of it is kept, so it leaves out the secret.
 pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Result<Made, Error> {
     ctx.require(Scope::Admin)?;
     let maker = &ctx.principal;
@@ -107,14 +107,14 @@ pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Resu
             "this token is not in group {group}, so it cannot put another there; `waybill token create` on the server can"
         )));
     }
-    ctx.app
-        .db
-        .write(|tx| async move {
-            let now = db::now(tx.conn()).await?;
-            let made = insert(&tx, ctx.actor(), new, None, now, Some(&ctx.request_id)).await?;
-            ctx.commit(tx, now, made, render).await
-        })
-        .await
+    ctx.write(|work| async move {
+        let mut work = work;
+        let now = work.now().await?;
+        let made = insert(&mut work, new, None, now).await?;
+        work.answer(now, &made, render).await?;
+        Ok(made)
+    })
+    .await
 }
 
 async fn maker_expires_at(ctx: &Ctx) -> Result<Option<DateTime<Utc>>, Error> {
@@ -124,22 +124,24 @@ async fn maker_expires_at(ctx: &Ctx) -> Result<Option<DateTime<Utc>>, Error> {
 
 /// Makes a token for whoever runs the server, who has every right.
 pub async fn create_by_server(db: &Db, new: &NewToken) -> Result<Made, Error> {
-    db.write(|tx| async move {
-        let now = db::now(tx.conn()).await?;
-        let made = insert(&tx, &Actor::server(), new, None, now, None).await?;
-        Ok(tx.commit(made).await?)
+    work::write(db, &Doer::server(), |work| async move {
+        let mut work = work;
+        let now = work.now().await?;
+        let made = insert(&mut work, new, None, now).await?;
+        work.commit(now, made).await
     })
     .await
 }
 
 /// Makes sure that somebody can enter a new ledger: where no token was ever made, `secret` becomes the admin's.
 pub async fn bootstrap(db: &Db, secret: Option<&SecretString>) -> Result<Bootstrap, Error> {
-    db.write(|tx| async move {
-        let now = db::now(tx.conn()).await?;
-        if token::any_admin(tx.conn(), now).await? {
+    work::write(db, &Doer::server(), |work| async move {
+        let mut work = work;
+        let now = work.now().await?;
+        if token::any_admin(work.conn(), now).await? {
             return Ok(Bootstrap::Present);
         }
-        if token::any(tx.conn()).await? {
+        if token::any(work.conn()).await? {
             return Ok(Bootstrap::Lost);
         }
         let Some(secret) = secret else { return Ok(Bootstrap::Missing) };
@@ -151,10 +153,10 @@ pub async fn bootstrap(db: &Db, secret: Option<&SecretString>) -> Result<Bootstr
             narrowing: Narrowing::default(),
         };
         let new = NewToken { principal, expires_at: None };
-        let inserted = insert(&tx, &Actor::server(), &new, Some(secret.clone()), now, None).await;
+        let inserted = insert(&mut work, &new, Some(secret.clone()), now).await;
         // Replicas that start together all find an empty ledger; one of them is the first.
         inserted.map_err(|error| if matches!(error, Error::Conflict(_)) { Error::Raced } else { error })?;
-        Ok(tx.commit(Bootstrap::Given).await?)
+        work.commit(now, Bootstrap::Given).await
     })
     .await
 }
@@ -173,12 +175,10 @@ pub enum Bootstrap {
 }
 
 async fn insert(
-    tx: &Tx,
-    maker: &Actor,
+    work: &mut Work,
     new: &NewToken,
     secret: Option<SecretString>,
     now: DateTime<Utc>,
-    request_id: Option<&str>,
 ) -> Result<Made, Error> {
     let id = clock::new_id();
     let secret = match secret {
@@ -188,7 +188,7 @@ async fn insert(
     let principal = Principal { token_id: id, ..new.principal.clone() };
     let token = Token { principal, created_at: now, expires_at: new.expires_at, revoked_at: None };
     let name = &token.principal.actor.token;
-    token::insert(tx.conn(), &token, &hash(secret.expose_secret())).await.map_err(|error| {
+    token::insert(work.conn(), &token, &hash(secret.expose_secret())).await.map_err(|error| {
         if !matches!(error, StoreError::Unique(_)) {
             return error.into();
         }
@@ -206,8 +206,7 @@ async fn insert(
         "environments": token.principal.narrowing.environments,
         "expires_at": token.expires_at,
     });
-    event::insert(tx.conn(), vec![NewEvent::new(EventKind::TokenCreated, maker, data)], now, request_id)
-        .await?;
+    work.tell(EventKind::TokenCreated, data);
     Ok(Made { token, secret })
 }
 
@@ -251,26 +250,21 @@ pub async fn revoke(ctx: &Ctx, id: Uuid) -> Result<(), Error> {
     if !found.is_some_and(|token| ctx.within().covers(&token.principal.narrowing)) {
         return Err(Error::not_found("token", &id));
     }
-    revoke_as(&ctx.app.db, ctx.actor(), id, Some(&ctx.request_id)).await
+    ctx.write(|work| revoke_in(work, id)).await
 }
 
 /// Revokes a token for whoever runs the server.
 pub async fn revoke_by_server(db: &Db, id: Uuid) -> Result<(), Error> {
-    revoke_as(db, &Actor::server(), id, None).await
+    work::write(db, &Doer::server(), |work| revoke_in(work, id)).await
 }
 
-async fn revoke_as(db: &Db, actor: &Actor, id: Uuid, request_id: Option<&str>) -> Result<(), Error> {
-    db.write(|tx| async move {
-        let now = db::now(tx.conn()).await?;
-        let token = token::find(tx.conn(), id).await?.ok_or_else(|| Error::not_found("token", &id))?;
-        if token::revoke(tx.conn(), id, now).await? {
-            let data = json!({ "id": id, "name": token.principal.actor.token });
-            let revoked = NewEvent::new(EventKind::TokenRevoked, actor, data);
-            event::insert(tx.conn(), vec![revoked], now, request_id).await?;
-        }
-        Ok(tx.commit(()).await?)
-    })
-    .await
+async fn revoke_in(mut work: Work, id: Uuid) -> Result<(), Error> {
+    let now = work.now().await?;
+    let token = token::find(work.conn(), id).await?.ok_or_else(|| Error::not_found("token", &id))?;
+    if token::revoke(work.conn(), id, now).await? {
+        work.tell(EventKind::TokenRevoked, json!({ "id": id, "name": token.principal.actor.token }));
+    }
+    work.commit(now, ()).await
 }
 
 /// What an idempotency key has led to.

@@ -6,13 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::{
-    app::App,
     domain::{
-        actor::Actor,
         chain::{Link, seal},
-        deployment::{Command, Move, advance, is_beyond, lease_end},
+        deployment::lease_end,
         scope::Narrowing,
-        vocabulary::Status,
     },
     metrics::MAX_ENVIRONMENTS,
     store::{
@@ -20,7 +17,12 @@ use crate::{
         decision, deployment, environment, event, idempotency, target,
     },
     telemetry::chain,
-    usecase::{deployments::end, error::Error},
+    usecase::{
+        app::App,
+        deployments::held::{self, Lease},
+        error::Error,
+        work::{self, Doer},
+    },
 };
 
 /// How many rows one transaction of the server's own takes on.
@@ -93,40 +95,26 @@ pub async fn shorten_leases(app: &App) -> Result<usize, Error> {
 }
 
 async fn shorten(tx: Tx, id: Uuid) -> Result<bool, Error> {
-    let Some(mut locked) = deployment::lock(tx.conn(), id, &Narrowing::default()).await? else {
+    let Some(mut held) = deployment::lock(tx.conn(), id, &Narrowing::default()).await? else {
         return Ok(false);
     };
-    let (now, deployment) = (locked.now, &mut locked.named.deployment);
-    let seconds = deployment.plan.lease_seconds;
-    let beyond = deployment.times.lease_expires_at.filter(|end| is_beyond(*end, now, seconds));
-    let Some(end) = beyond.filter(|_| deployment.status == Status::Running) else { return Ok(false) };
-    deployment.times.heartbeat_at = Some(now);
-    deployment.times.lease_expires_at = Some(lease_end(now, seconds));
-    deployment::renew(tx.conn(), deployment).await?;
-    let ended = tx.commit(true).await?;
+    let Some(end) = held.named.deployment.shorten_lease(held.now) else { return Ok(false) };
+    deployment::renew(tx.conn(), &held.named.deployment).await?;
+    let shortened = tx.commit(true).await?;
     tracing::warn!(deployment_id = %id, until = %end, "a lease was ahead of the clock, which is or was wrong; it begins now");
-    Ok(ended)
+    Ok(shortened)
 }
 
 async fn expire(app: &App, id: Uuid) -> Result<bool, Error> {
-    let ended = app
-        .db
-        .write(|tx| async move {
-            let Some(mut locked) = deployment::lock(tx.conn(), id, &Narrowing::default()).await? else {
-                return Ok(None);
-            };
-            let situation = locked.named.deployment.situation(locked.target.last_started_at);
-            let Ok(Move::End(status)) = advance(situation, Command::Expire, locked.now) else {
-                return Ok(None);
-            };
-            let event = end::apply(&tx, &mut locked, status, None, &Actor::server()).await?;
-            event::insert(tx.conn(), vec![event], end::at(&locked), None).await?;
-            Ok::<_, Error>(Some(tx.commit(locked.named).await?))
-        })
-        .await?;
+    let ended = work::write(&app.db, &Doer::server(), |work| async move {
+        let mut work = work;
+        let Some(Lease::RanOut(held, end)) = held::expire(&mut work, id).await? else { return Ok(None) };
+        Ok(Some(work.commit(end.at, held.named).await?))
+    })
+    .await?;
     if let Some(named) = &ended {
         tracing::warn!(deployment_id = %id, service = named.service, environment = named.environment, "a lease ran out");
-        end::count(app, named);
+        held::count(app, named);
     }
     Ok(ended.is_some())
 }

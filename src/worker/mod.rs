@@ -6,11 +6,14 @@ use std::{future::Future, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::App,
     domain::audit::heads::MESSAGE,
     shutdown::Shutdown,
     telemetry,
-    usecase::{error::Error, feed, upkeep},
+    usecase::{
+        app::{App, feed},
+        error::Error,
+        upkeep,
+    },
 };
 
 /// How long the relay waits after a commit for others to join, so that one transaction seals them all.
@@ -99,7 +102,7 @@ async fn relay_events(app: App, stop: CancellationToken) {
 pub async fn follow_log(app: App, stop: CancellationToken) {
     let mut place = feed::Place::default();
     loop {
-        let followed = feed::follow(&app, &mut place).await;
+        let followed = feed::follow(&app.db, &app.feed, &mut place).await;
         if let Err(error) = &followed {
             report("feed", error);
         }

@@ -19,16 +19,16 @@ use crate::{
             body::{FinishDeployment, Heartbeat, RecordDeployment, StartDeployment},
             view::{DeploymentDetail, DeploymentList, DeploymentPage, DeploymentView, StartedView, view},
         },
-        problem::{Code, Problem},
         reply::{Changed, Made, MadeOrThere, Reply, answer},
         types::{Nullable, Time},
-        view::{DecisionView, next_link, page_request, refuse},
+        view::{next_link, page_request, refuse},
     },
     domain::{
-        deployment::{Filter, Named},
+        deployment::{Filter, NamedDeployment},
         idempotency::Answer,
         vocabulary::{Kind, Status},
     },
+    http::problem::Problem,
     usecase::deployments::{
         finish, heartbeat, read,
         record::{self, Recorded},
@@ -40,38 +40,22 @@ use crate::{
 #[derive(Debug)]
 pub struct DeploymentsApi;
 
-fn located(status: StatusCode, named: &Named) -> Answer {
-    let location = Some(format!("/api/v1/deployments/{}", named.deployment.id));
-    Answer { location, ..answer(status, &view(named.clone())) }
+fn location(named: &NamedDeployment) -> String {
+    format!("/api/v1/deployments/{}", named.deployment.id)
 }
 
-fn render_started(started: &Started) -> Answer {
-    match started {
-        Started::Running(named, decision) => {
-            let body = StartedView { deployment: view((**named).clone()), decision: decision.clone().into() };
-            let location = Some(format!("/api/v1/deployments/{}", named.deployment.id));
-            Answer { location, ..answer(StatusCode::CREATED, &body) }
-        }
-        Started::Denied(decision) => answer(StatusCode::CONFLICT, &DecisionView::from(decision.clone())),
-    }
+fn render_started(Started { named, decision }: &Started) -> Answer {
+    let body = StartedView { deployment: view(named.clone()), decision: decision.clone().into() };
+    Answer { location: Some(location(named)), ..answer(StatusCode::CREATED, &body) }
 }
 
-fn render_recorded(recorded: &Recorded) -> Answer {
-    located(if recorded.new { StatusCode::CREATED } else { StatusCode::OK }, &recorded.named)
+fn render_recorded(Recorded { named, new }: &Recorded) -> Answer {
+    let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
+    Answer { location: Some(location(named)), ..answer(status, &view(named.clone())) }
 }
 
-fn render_named(named: &Named) -> Answer {
+fn render(named: &NamedDeployment) -> Answer {
     answer(StatusCode::OK, &view(named.clone()))
-}
-
-fn denied(decision: crate::domain::gate::Decision) -> Problem {
-    use poem_openapi::types::ToJSON as _;
-    let reasons: Vec<_> = decision.verdict.denying().map(|check| check.message.clone()).collect();
-    let detail = format!("The gate says no: {}.", reasons.join("; "));
-    let wait = decision.verdict.retry_at.map(|at| (at - decision.evaluated_at).to_std().unwrap_or_default());
-    let problem = Problem::new(Code::GateDenied, detail);
-    let problem = wait.into_iter().fold(problem, Problem::retry_after);
-    problem.with_decision(DecisionView::from(decision).to_json().unwrap_or_default())
 }
 
 #[OpenApi(tag = "Tags::Deployments")]
@@ -91,14 +75,9 @@ impl DeploymentsApi {
         body: Json<StartDeployment>,
     ) -> Result<Reply<StartedView, Made>, Problem> {
         let asked = body.0.parse(auth.labels_max(), auth.ledger()).map_err(refuse)?;
-        auth.once(&body.0, |ctx| async move {
-            // Boxed: the largest future of the API would otherwise be part of every request's.
-            match Box::pin(start::start(&ctx, &asked, &render_started)).await? {
-                Started::Denied(decision) => Err(denied(decision)),
-                started @ Started::Running(..) => Ok(render_started(&started)),
-            }
-        })
-        .await
+        // Boxed: the largest future of the API would otherwise be part of every request's.
+        let start = |ctx| async move { Box::pin(start::start(&ctx, &asked, &render_started)).await };
+        auth.once(&body.0, start).await
     }
 
     /// Put a finished deployment on record
@@ -116,10 +95,7 @@ impl DeploymentsApi {
         body: Json<RecordDeployment>,
     ) -> Result<Reply<DeploymentView, MadeOrThere>, Problem> {
         let asked = body.0.parse(auth.labels_max()).map_err(refuse)?;
-        auth.once(&body.0, |ctx| async move {
-            Ok(render_recorded(&record::record(&ctx, &asked, &render_recorded).await?))
-        })
-        .await
+        auth.once(&body.0, |ctx| async move { record::record(&ctx, &asked, &render_recorded).await }).await
     }
 
     /// List deployments, newest first
@@ -202,10 +178,8 @@ impl DeploymentsApi {
         body: Json<Heartbeat>,
     ) -> Result<Reply<DeploymentView, Changed>, Problem> {
         let progress = body.0.parse().map_err(refuse)?;
-        auth.once(&body.0, |ctx| async move {
-            Ok(render_named(&heartbeat::heartbeat(&ctx, id.0, &progress, &render_named).await?))
-        })
-        .await
+        auth.once(&body.0, |ctx| async move { heartbeat::heartbeat(&ctx, id.0, &progress, &render).await })
+            .await
     }
 
     /// Finish a deployment
@@ -224,9 +198,8 @@ impl DeploymentsApi {
         body: Json<FinishDeployment>,
     ) -> Result<Reply<DeploymentView, Changed>, Problem> {
         let (outcome, message) = body.0.parse().map_err(refuse)?;
-        auth.once(&body.0, |ctx| async move {
-            Ok(render_named(&finish::finish(&ctx, id.0, outcome, message.as_ref(), &render_named).await?))
-        })
-        .await
+        let finish =
+            |ctx| async move { finish::finish(&ctx, id.0, outcome, message.as_ref(), &render).await };
+        auth.once(&body.0, finish).await
     }
 }

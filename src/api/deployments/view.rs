@@ -9,7 +9,7 @@ use crate::{
         view::{ActorView, DecisionView, OverrideView},
     },
     domain::{
-        deployment::Named,
+        deployment::{Entry, NamedDeployment},
         event::Event,
         vocabulary::{Kind, Outcome, Status, Strategy},
     },
@@ -93,8 +93,9 @@ pub struct DeploymentView {
 }
 
 /// A deployment as it is seen.
-pub fn view(named: Named) -> DeploymentView {
-    let Named { deployment, service, environment, release } = named;
+pub fn view(named: NamedDeployment) -> DeploymentView {
+    let NamedDeployment { deployment, service, environment, release } = named;
+    let deployment = Entry::from(deployment);
     let (plan, times, standing) = (deployment.plan, deployment.times, deployment.standing);
     let time = |at: Option<chrono::DateTime<chrono::Utc>>| Nullable(at.map(Time));
     DeploymentView {
@@ -105,7 +106,7 @@ pub fn view(named: Named) -> DeploymentView {
         commit_sha: release.commit_sha.to_string(),
         image: Nullable(release.image.map(|image| image.to_string())),
         status: deployment.status,
-        kind: plan.kind,
+        kind: deployment.kind,
         strategy: plan.strategy,
         phase: deployment.progress.phase.into(),
         traffic_percent: deployment.progress.traffic_percent.into(),
@@ -119,7 +120,7 @@ pub fn view(named: Named) -> DeploymentView {
         finished_at: time(times.finished_at),
         expired_at: time(times.expired_at),
         stay_started_at: time(times.stay_started_at),
-        lease_seconds: plan.lease_seconds,
+        lease_seconds: deployment.lease_seconds,
         heartbeat_at: time(times.heartbeat_at),
         lease_expires_at: time(times.lease_expires_at),
         superseded_at: time(times.superseded_at),
@@ -132,7 +133,7 @@ pub fn view(named: Named) -> DeploymentView {
         verified: standing.verified,
         preempted: standing.preempted,
         decision_id: deployment.decision_id.into(),
-        r#override: Nullable(plan.override_reason.map(|reason| OverrideView { reason })),
+        r#override: Nullable(deployment.override_reason.map(|reason| OverrideView { reason })),
     }
 }
 

@@ -14,13 +14,10 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    api::{
-        framework::unreadable,
-        problem::{Code, Problem},
-        view::refuse,
-    },
+    api::view::refuse,
     domain::scan::{self, Report, Unreadable},
-    usecase::shares::{Seat, Shares},
+    http::problem::{Code, Problem, from_framework::unreadable},
+    usecase::app::shares::{Seat, Shares},
 };
 
 /// How many reports are in memory at once, of which one token sends a quarter; others wait, as long as a request may take.

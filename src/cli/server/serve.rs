@@ -10,16 +10,15 @@ use tokio::net::TcpListener;
 
 use super::{ConfigArgs, admin, connect};
 use crate::{
-    api::{
-        self,
+    api,
+    config::{Config, commit::commit, load::Flag},
+    http::{
+        middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
         ops::{Check, Checks, Readiness, VERSION},
         routes::{Shell, metrics_routes, routes},
+        server::{self, Limits},
     },
-    app::App,
-    config::{Config, commit::commit, load::Flag},
     metrics::Metrics,
-    middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
-    server::{self, Limits},
     shutdown::Shutdown,
     store::{
         db::Db,
@@ -27,7 +26,7 @@ use crate::{
         schema,
     },
     telemetry::chain,
-    usecase::feed::Feed,
+    usecase::app::{App, Feed},
     worker,
 };
 

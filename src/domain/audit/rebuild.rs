@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Finding,
     rows::{Members, Row},
     shown,
 };
-use crate::domain::{event::Event, policy::Policy, service::ServiceDescription};
+use crate::domain::{deployment::Plan, event::Event, policy::Policy, service::ServiceDescription};
 
 /// What is registered in passing is stamped when its deployment is asked for, and told of when that is decided.
 const BEFORE_EVENT_MAX: TimeDelta = TimeDelta::minutes(1);
@@ -193,17 +193,10 @@ impl Told {
         for absent in ["late_status", "expired_at"] {
             self.set(absent, Value::Null);
         }
-        let plan = [
-            "kind",
-            "strategy",
-            "release",
-            "reason",
-            "pipeline_url",
-            "initiated_by",
-            "remediates",
-            "reverts_since",
-        ];
-        self.copy(data, &plan);
+        self.copy(data, &["kind", "release", "reverts_since"]);
+        for name in json!(Plan::default()).as_object().into_iter().flat_map(Map::keys) {
+            self.carry(name, data.get(name));
+        }
         self.carry("artefact", data.get("release").map(|it| artefact(event, it.get("image"))).as_ref());
         self.set("recorded", recorded);
         if recorded {

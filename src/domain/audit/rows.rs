@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::domain::{
-    approval, deployment, environment::Environment, event::Event, freeze::FreezeWindow, release::Release,
-    scan::Scan, service::Service, token::Token,
+    approval::NamedApproval, deployment::NamedDeployment, environment::Environment, event::Event,
+    freeze::FreezeWindow, json::merged, release::Release, scan::Scan, service::Service, token::Token,
 };
 
 /// Members by name.
@@ -127,28 +127,26 @@ impl From<&(String, Release, String)> for Row {
     }
 }
 
-impl From<&deployment::Named> for Row {
-    fn from(named: &deployment::Named) -> Self {
+impl From<&NamedDeployment> for Row {
+    fn from(named: &NamedDeployment) -> Self {
         let row = &named.deployment;
-        let (plan, times, standing) = (&row.plan, &row.times, &row.standing);
+        let (times, standing) = (&row.times, &row.standing);
         let members = json!({
             "service": named.service, "environment": named.environment, "release": named.release,
-            "artefact": row.artefact, "status": row.status, "kind": plan.kind, "strategy": plan.strategy,
-            "reason": plan.reason, "override_reason": plan.override_reason, "pipeline_url": plan.pipeline_url,
-            "initiated_by": plan.initiated_by, "remediates": plan.remediates,
-            "lease_seconds": plan.lease_seconds, "decision_id": row.decision_id, "actor": row.actor,
+            "artefact": row.artefact, "status": row.status, "kind": row.kind,
+            "override_reason": row.override_reason, "lease_seconds": row.lease_seconds, "decision_id": row.decision_id, "actor": row.actor,
             "message": row.progress.message, "started_at": times.started_at, "finished_at": times.finished_at,
             "expired_at": times.expired_at, "reverts_since": times.reverts_since,
             "recorded": standing.recorded, "ungated": standing.ungated, "credited": standing.credited,
             "verified": standing.verified, "preempted": standing.preempted,
             "late_status": standing.late_status,
         });
-        Self::new(Key::Deployment(row.id), members)
+        Self::new(Key::Deployment(row.id), merged(members, &row.plan))
     }
 }
 
-impl From<&approval::Named> for Row {
-    fn from(named: &approval::Named) -> Self {
+impl From<&NamedApproval> for Row {
+    fn from(named: &NamedApproval) -> Self {
         let row = &named.approval;
         let members = json!({
             "service": named.service, "version": named.version, "environment": named.environment,

@@ -20,7 +20,6 @@ pub const ENVIRONMENTS_MAX: usize = 100;
 /// A freeze window as it is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draft {
-    /// Its name.
     pub name: String,
     /// Why it is there.
     pub reason: String,

@@ -24,7 +24,6 @@ pub struct Facts {
     pub verified: bool,
     /// Whether it is a rollback that takes the place of what is running.
     pub preempt: bool,
-    /// The release.
     pub release: ReleaseFact,
     /// The release that is current in the target.
     pub current: Option<CurrentFact>,
@@ -90,7 +89,6 @@ impl Initiator {
 /// What the rules know of the release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseFact {
-    /// Its version.
     pub version: String,
     /// Its place in the order of the service's releases; in decisions without a moment, in that of registration.
     pub number: i64,
@@ -104,7 +102,6 @@ pub struct ReleaseFact {
 /// What the rules know of the current release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CurrentFact {
-    /// Its version.
     pub version: String,
     /// Its place in the order of the service's releases; in decisions without a moment, in that of registration.
     pub number: i64,
@@ -116,7 +113,6 @@ pub struct CurrentFact {
 /// What the rules know of a deployment under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningFact {
-    /// The deployment.
     pub deployment_id: Uuid,
     /// The version it puts there.
     pub version: String,
@@ -131,9 +127,7 @@ pub struct RunningFact {
 /// A stretch of time in which a freeze window keeps an environment shut, start inclusive, end exclusive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Period {
-    /// The window.
     pub window_id: Uuid,
-    /// Its name.
     pub name: String,
     /// Why it is there.
     pub reason: String,

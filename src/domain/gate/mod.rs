@@ -36,7 +36,6 @@ pub struct Inputs {
 /// What one rule found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// The rule.
     pub rule: Rule,
     /// How it counts.
     pub mode: Mode,
@@ -135,7 +134,6 @@ impl Verdict {
 /// One evaluation of the gate for a start.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// Identity.
     pub id: Uuid,
     /// When it was evaluated.
     pub evaluated_at: DateTime<Utc>,

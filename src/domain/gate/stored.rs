@@ -14,9 +14,7 @@ use crate::domain::{
 pub struct Stored {
     /// What the gate said; where the same was said again, what it said last.
     pub decision: Decision,
-    /// The service.
     pub service: String,
-    /// The environment.
     pub environment: String,
     /// The release.
     pub version: String,
@@ -37,9 +35,7 @@ pub struct Stored {
 /// What a list of decisions is confined to.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// The service's name.
     pub service: Option<String>,
-    /// The environment's name.
     pub environment: Option<String>,
     /// The release's version.
     pub version: Option<String>,

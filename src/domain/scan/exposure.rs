@@ -26,15 +26,12 @@ pub struct Exposure {
 /// A target whose current release was never looked at by a scanner that names what it finds.
 #[derive(Clone, Debug)]
 pub struct UnscannedTarget {
-    /// The service.
     pub service: String,
-    /// The environment.
     pub environment: String,
     /// The environment's tier.
     pub tier: Tier,
     /// The release's version.
     pub version: String,
-    /// Its image.
     pub image: Option<String>,
     /// The deployment that put it there.
     pub deployment_id: Uuid,
@@ -45,13 +42,10 @@ pub struct UnscannedTarget {
 /// A target with a release that has a vulnerability.
 #[derive(Clone, Debug)]
 pub struct ExposedTarget {
-    /// The service.
     pub service: String,
-    /// The environment.
     pub environment: String,
     /// The release's version.
     pub version: String,
-    /// Its image.
     pub image: Option<String>,
     /// The deployment that put it there, or is about to.
     pub deployment_id: Uuid,
@@ -70,7 +64,6 @@ pub struct ExposedTarget {
 /// A package that has a vulnerability.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExposedPackage {
-    /// Its name.
     pub name: String,
     /// The version that was found.
     pub installed_version: Option<String>,
@@ -81,11 +74,8 @@ pub struct ExposedPackage {
 /// A release that has a vulnerability and is in no target.
 #[derive(Clone, Debug)]
 pub struct ExposedRelease {
-    /// The service.
     pub service: String,
-    /// The version.
     pub version: String,
-    /// Its image.
     pub image: Option<String>,
     /// The worst that any scanner says of it.
     pub severity: Severity,

@@ -32,7 +32,6 @@ pub struct Finding {
     pub vulnerability: String,
     /// The other ids that the report gives it.
     pub aliases: BTreeSet<String>,
-    /// The package.
     pub package: String,
     /// The version of the package that was found.
     pub installed_version: Option<String>,
@@ -47,9 +46,7 @@ pub struct Finding {
 pub struct FindingKey {
     /// The packages that this one is among.
     pub class: PackageClass,
-    /// The vulnerability.
     pub vulnerability: String,
-    /// The package.
     pub package: String,
     /// Its version, if it is told.
     pub installed_version: Option<String>,
@@ -64,7 +61,6 @@ pub(super) struct Said<'a> {
     pub id: Option<&'a str>,
     /// Its other ids.
     pub others: Vec<String>,
-    /// The package.
     pub package: Option<&'a str>,
     /// The severity, as the tool writes it.
     pub severity: Option<&'a str>,
@@ -80,9 +76,7 @@ pub(super) struct Said<'a> {
 pub(super) struct Places {
     /// The id of the vulnerability.
     pub id: &'static str,
-    /// The package.
     pub package: &'static str,
-    /// The severity.
     pub severity: &'static str,
 }
 

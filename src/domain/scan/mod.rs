@@ -47,9 +47,7 @@ const OLDEST: TimeDelta = TimeDelta::days(3653);
 /// A scan on record.
 #[derive(Clone, Debug)]
 pub struct Scan {
-    /// Identity.
     pub id: Uuid,
-    /// The service.
     pub service_id: Uuid,
     /// The release that it was put on record for.
     pub release_id: Uuid,

@@ -41,7 +41,6 @@ const REMEDY: &str = "report for one of these again, or have a policy name the s
 /// A scanner that has a say about a platform of an artefact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held<'a> {
-    /// The scanner.
     pub scanner: &'a str,
     /// The platform; none where its reports do not tell.
     pub platform: Option<&'a str>,

@@ -1,5 +1,4 @@
 //! The tables, one file each: columns and nothing else. What they mean lives in the domain.
-#![expect(missing_docs, reason = "a column's meaning stands beside the domain's field of the same name")]
 
 pub mod approval;
 pub mod decision;

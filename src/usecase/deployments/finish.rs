@@ -5,34 +5,26 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        deployment::{Command, Move, Named, Situation, advance},
-        event::{EventKind, NewEvent},
+        deployment::{Finish, NamedDeployment},
+        event::EventKind,
+        idempotency::Answer,
         vocabulary::{Outcome, Scope},
     },
-    store::{
-        db::Tx,
-        deployment::{self, Locked},
-    },
+    store::deployment,
     usecase::{
-        context::{Ctx, Render},
-        deployments::end,
+        context::Ctx,
+        deployments::held,
         error::Error,
+        work::{Render, Work},
     },
 };
-
-async fn lock(ctx: &Ctx, tx: &Tx, id: Uuid) -> Result<(Locked, Situation), Error> {
-    let locked = deployment::lock(tx.conn(), id, ctx.within()).await?;
-    let locked = locked.ok_or_else(|| Error::not_found("deployment", &id))?;
-    let situation = locked.named.deployment.situation(locked.target.last_started_at);
-    Ok((locked, situation))
-}
 
 /// What a finish came to.
 enum Finished {
     /// It ended now.
-    Now(Named),
+    Now(Box<NamedDeployment>, Answer),
     /// It had ended so before.
-    Already(Named),
+    Already(Answer),
     /// It came too late to count; the result is kept beside the status.
     TooLate,
 }
@@ -43,17 +35,17 @@ pub async fn finish(
     id: Uuid,
     outcome: Outcome,
     message: Option<&String>,
-    render: Render<'_, Named>,
-) -> Result<Named, Error> {
+    render: Render<'_, NamedDeployment>,
+) -> Result<Answer, Error> {
     ctx.require(Scope::Deploy)?;
     let finished =
-        ctx.app.db.write(|tx| async move { finish_in(ctx, tx, id, outcome, message, render).await }).await?;
+        ctx.write(|work| async move { finish_in(ctx, work, id, (outcome, message), render).await }).await?;
     match finished {
-        Finished::Now(named) => {
-            end::count(&ctx.app, &named);
-            Ok(named)
+        Finished::Now(named, answer) => {
+            held::count(&ctx.app, &named);
+            Ok(answer)
         }
-        Finished::Already(named) => Ok(named),
+        Finished::Already(answer) => Ok(answer),
         Finished::TooLate => Err(Error::Conflict(
             "the deployment expired and a later one of its target has started; \
              this result is kept as its late_status and changes nothing else"
@@ -64,38 +56,30 @@ pub async fn finish(
 
 async fn finish_in(
     ctx: &Ctx,
-    tx: Tx,
+    mut work: Work,
     id: Uuid,
-    outcome: Outcome,
-    message: Option<&String>,
-    render: Render<'_, Named>,
+    (outcome, message): (Outcome, Option<&String>),
+    render: Render<'_, NamedDeployment>,
 ) -> Result<Finished, Error> {
-    let (mut locked, situation) = lock(ctx, &tx, id).await?;
-    let step = advance(situation, Command::Finish(outcome), locked.now);
-    match step.map_err(|refused| Error::Conflict(refused.to_string()))? {
-        Move::End(status) => {
-            let event = end::apply(&tx, &mut locked, status, message.cloned(), ctx.actor()).await?;
-            ctx.record(&tx, vec![event], end::at(&locked)).await?;
-            let now = locked.now;
-            Ok(Finished::Now(ctx.commit(tx, now, locked.named, render).await?))
+    let mut held = held::hold(ctx, &work, id).await?;
+    let done = held.named.deployment.finish(&mut held.target, outcome, message.cloned(), held.now);
+    match done.map_err(|refused| Error::Conflict(refused.to_string()))? {
+        Finish::Now(end) => {
+            held::write_end(&mut work, &held, &end, ctx.actor().clone()).await?;
+            let answer = work.answer(end.at, &held.named, render).await?;
+            Ok(Finished::Now(Box::new(held.named), answer))
         }
-        Move::KeepLate(outcome) => {
-            // The first one is kept: those that follow say nothing that would count.
-            if locked.named.deployment.standing.late_status.is_none() {
-                deployment::keep_late(tx.conn(), id, outcome).await?;
+        Finish::TooLate { first } => {
+            if first {
+                let at = held.target.next_at(held.now);
+                held::warn_if_ahead(&held.named, at, held.now);
+                deployment::keep_late(work.conn(), id, outcome).await?;
                 let data = json!({ "late_status": outcome, "message": message });
-                let event =
-                    end::about(NewEvent::new(EventKind::DeploymentLate, ctx.actor(), data), &locked.named);
-                let named = &locked.named;
-                let place = (named.service.as_str(), named.environment.as_str());
-                ctx.record(&tx, vec![event], end::next_at(&locked.target, locked.now, place)).await?;
-                tx.commit(()).await?;
+                work.tell(EventKind::DeploymentLate, data).deployment(&held.named);
+                work.commit(at, ()).await?;
             }
             Ok(Finished::TooLate)
         }
-        Move::Already | Move::Renew | Move::Resume => {
-            let now = locked.now;
-            Ok(Finished::Already(ctx.commit(tx, now, locked.named, render).await?))
-        }
+        Finish::Already => Ok(Finished::Already(work.answer(held.now, &held.named, render).await?)),
     }
 }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        deployment::{Filter, Named},
+        deployment::{Filter, NamedDeployment},
         event::Event,
         page::{Page, PageRequest, TimeKey, page},
         vocabulary::Scope,
@@ -17,7 +17,7 @@ use crate::{
 const TIMELINE_MAX: i64 = 200;
 
 /// Reads a deployment with its timeline, sealed events and others.
-pub async fn get(ctx: &Ctx, id: Uuid) -> Result<(Named, Vec<Event>), Error> {
+pub async fn get(ctx: &Ctx, id: Uuid) -> Result<(NamedDeployment, Vec<Event>), Error> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
     let named = deployment::find(conn, ctx.within(), id).await?;
@@ -26,7 +26,11 @@ pub async fn get(ctx: &Ctx, id: Uuid) -> Result<(Named, Vec<Event>), Error> {
 }
 
 /// Lists deployments, newest first.
-pub async fn list(ctx: &Ctx, filter: &Filter, request: &PageRequest<TimeKey>) -> Result<Page<Named>, Error> {
+pub async fn list(
+    ctx: &Ctx,
+    filter: &Filter,
+    request: &PageRequest<TimeKey>,
+) -> Result<Page<NamedDeployment>, Error> {
     ctx.require(Scope::Read)?;
     let rows = deployment::list(ctx.app.db.read(), ctx.within(), filter, request).await?;
     Ok(page(rows, request.limit, |named| TimeKey {

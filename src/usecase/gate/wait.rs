@@ -9,7 +9,7 @@ use crate::{
     usecase::{
         context::Ctx,
         error::Error,
-        gate::check::{Answer, Question, check},
+        gate::check::{GateAnswer, Question, check},
         tokens,
     },
 };
@@ -33,21 +33,25 @@ pub struct Waiting {
 
 /// Asks the gate, and answers when it allows, when what stands in the way is something else than what was seen, or when
 /// the time is up. Once `enough` resolves, it answers at once with what it knows. Nothing of the database is held meanwhile.
-pub async fn wait(ctx: &Ctx, waiting: &Waiting, enough: impl Future<Output = ()>) -> Result<Answer, Error> {
+pub async fn wait(
+    ctx: &Ctx,
+    waiting: &Waiting,
+    enough: impl Future<Output = ()>,
+) -> Result<GateAnswer, Error> {
     let deadline = Instant::now() + waiting.timeout.min(LONGEST);
     // Before the first look, so that what happens after it is not missed.
     let mut news = ctx.app.feed.subscribe(ctx.principal.token_id, waiting.question.service.as_str())?;
     let mut answer = check(ctx, &waiting.question).await?;
-    let seen = waiting.seen.clone().unwrap_or_else(|| answer.decision.verdict.state());
+    let seen = waiting.seen.clone().unwrap_or_else(|| answer.decided.decision.verdict.state());
     let shut = |verdict: &Verdict| !verdict.allowed && verdict.state() == seen;
     tokio::pin!(enough);
     let mut has_enough = false;
-    while shut(&answer.decision.verdict) && !has_enough {
+    while shut(&answer.decided.decision.verdict) && !has_enough {
         let looked = Instant::now();
         if looked >= deadline {
             break;
         }
-        let opens = change_at(&answer.decision).map_or(deadline, |span| looked + span);
+        let opens = change_at(&answer.decided.decision).map_or(deadline, |span| looked + span);
         tokio::select! {
             biased;
             () = &mut enough => has_enough = true,

@@ -19,7 +19,6 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use waybill::{
-    app::App,
     cli::server::serve,
     config::Config,
     domain::{
@@ -31,7 +30,7 @@ use waybill::{
     shutdown::Shutdown,
     store::db::Db,
     usecase::{
-        feed::Feed,
+        app::{App, Feed},
         tokens::{self, NewToken},
     },
     worker,

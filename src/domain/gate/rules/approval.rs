@@ -33,7 +33,6 @@ pub struct Count<'a> {
 /// How far one rule is.
 #[derive(Clone, Debug)]
 pub struct Standing {
-    /// The rule.
     pub rule: GroupRule,
     /// Whose approvals count for it.
     pub approved_by: Vec<String>,

@@ -13,11 +13,10 @@ use tokio::sync::{
 use uuid::Uuid;
 
 use crate::{
-    app::App,
-    store::event,
+    store::{db::Db, event},
     usecase::{
+        app::shares::{Seat, Shares, Taken},
         error::Error,
-        shares::{Seat, Shares, Taken},
     },
 };
 
@@ -121,13 +120,12 @@ impl Subscription {
 
 /// Reads what was sealed since the last time, and wakes those whom it may concern. Tells whether anybody waits at all;
 /// while nobody does, nothing is read.
-pub async fn follow(app: &App, place: &mut Place) -> Result<bool, Error> {
-    let feed = &app.feed;
+pub async fn follow(db: &Db, feed: &Feed, place: &mut Place) -> Result<bool, Error> {
     if feed.waiting() == 0 {
         place.0 = None;
         return Ok(false);
     }
-    let conn = app.db.read();
+    let conn = db.read();
     let Some(mut last) = place.0 else {
         place.0 = Some(event::head(conn).await?.0.seq);
         feed.tell(News::General);

@@ -15,7 +15,6 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         reply::{MadeOrThere, Reply, answer},
         types::{Nullable, Time},
         view::{ActorView, next_link, page_request, refuse},
@@ -28,6 +27,7 @@ use crate::{
         text::{Name, Version},
         vocabulary::{PackageClass, ScanFormat},
     },
+    http::problem::Problem,
     usecase::scans::{self, Upload, Uploaded},
 };
 
@@ -203,11 +203,7 @@ impl ScansApi {
         fingerprint.extend(scanned_at.map(Time::text));
         let render = render(&service);
         let upload = Upload { service, version, report, scanned_at };
-        auth.once(
-            &fingerprint,
-            |ctx| async move { Ok(render(&scans::upload(&ctx, &upload, &render).await?)) },
-        )
-        .await
+        auth.once(&fingerprint, |ctx| async move { scans::upload(&ctx, &upload, &render).await }).await
     }
 
     /// List the scans of a release, newest first

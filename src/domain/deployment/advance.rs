@@ -1,183 +1,12 @@
-//! A deployment: one attempt to put a release into an environment, and the moves of its life.
+//! The state machine of a deployment: what each command does to it, by the state it is in.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
+use chrono::{DateTime, Utc};
 
-use crate::domain::{
-    actor::Actor,
-    moment::is_ahead,
-    release::Identity,
-    vocabulary,
-    vocabulary::{Kind, Outcome, Status},
-};
-
-/// A deployment as the ledger keeps it.
-#[derive(Clone, Debug)]
-pub struct Deployment {
-    /// Identity.
-    pub id: Uuid,
-    /// Into which target.
-    pub service_id: Uuid,
-    /// Into which target.
-    pub environment_id: Uuid,
-    /// What is put there.
-    pub release_id: Uuid,
-    /// What stays are measured by (see [`crate::domain::release::Identity::artefact`]).
-    pub artefact: String,
-    /// Where it is in its life.
-    pub status: Status,
-    /// What it was asked to be.
-    pub plan: Plan,
-    /// What its pipeline last said.
-    pub progress: Progress,
-    /// Who started it.
-    pub actor: Actor,
-    /// The gate's answer that let it start; none for what was recorded.
-    pub decision_id: Option<Uuid>,
-    /// Its moments.
-    pub times: Times,
-    /// How it came on record and what it counts for.
-    pub standing: Standing,
-}
-
-impl Deployment {
-    /// What its moves depend on, given when the latest deployment of its target started.
-    pub fn situation(&self, last_started_at: Option<DateTime<Utc>>) -> Situation {
-        Situation {
-            status: self.status,
-            lease_expires_at: self.times.lease_expires_at,
-            later_started: last_started_at.is_some_and(|last| last > self.times.started_at),
-            resumable_until: None,
-        }
-    }
-
-    /// The same for a heartbeat, given how long a lease may be at most, and whether anything else was started in its target
-    /// since it started, or put on record as having happened since.
-    pub fn resumption(&self, max_lease: TimeDelta, overtaken: bool) -> Situation {
-        let until = self.times.started_at.checked_add_signed(max_lease).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        Situation { later_started: overtaken, resumable_until: Some(until), ..self.situation(None) }
-    }
-
-    /// Makes it run again, as if its lease had never run out.
-    pub fn resume(&mut self) {
-        self.status = Status::Running;
-        self.times.finished_at = None;
-        self.times.expired_at = None;
-    }
-}
-
-/// What a deployment was asked to be.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// What it is for.
-    pub kind: Kind,
-    /// How it replaces what was there.
-    pub strategy: vocabulary::Strategy,
-    /// Why, in its pipeline's words.
-    pub reason: Option<String>,
-    /// Why the gate's rules were lifted.
-    pub override_reason: Option<String>,
-    /// The pipeline that does it.
-    pub pipeline_url: Option<String>,
-    /// The person who set that off.
-    pub initiated_by: Option<String>,
-    /// The deployment whose damage it repairs.
-    pub remediates: Option<Uuid>,
-    /// How long it may stay silent, in seconds.
-    pub lease_seconds: i64,
-}
-
-/// What its pipeline last said of it.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// A step of the strategy, such as `canary`.
-    pub phase: Option<String>,
-    /// The share of the traffic that reaches the release, in percent.
-    pub traffic_percent: Option<i64>,
-    /// A line for people.
-    pub message: Option<String>,
-}
-
-/// The moments of a deployment's life. They strictly increase within a target.
-#[derive(Clone, Debug)]
-pub struct Times {
-    /// When it started.
-    pub started_at: DateTime<Utc>,
-    /// When it was last heard of.
-    pub heartbeat_at: Option<DateTime<Utc>>,
-    /// When its lease runs out, if nothing more is heard.
-    pub lease_expires_at: Option<DateTime<Utc>>,
-    /// When it ended.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// When it was found silent for too long; it stays known when a late result comes in, and not when it is resumed.
-    pub expired_at: Option<DateTime<Utc>>,
-    /// The start of the stay it began or went on with.
-    pub stay_started_at: Option<DateTime<Utc>>,
-    /// When another took its place.
-    pub superseded_at: Option<DateTime<Utc>>,
-    /// For a rollback: when the release it returns to had last become current; what came after is reverted (see
-    /// [`crate::domain::rollback::reverts_since`]).
-    pub reverts_since: Option<DateTime<Utc>>,
-}
-
-/// How a deployment came on record and what it counts for.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "five independent facts of the record, none a state of another"
-)]
-#[derive(Clone, Debug, Default)]
-pub struct Standing {
-    /// Put on record after the fact, past the gate.
-    pub recorded: bool,
-    /// Recorded because its pipeline went on without an answer.
-    pub ungated: bool,
-    /// Counts as having gone through the gate: for soak, for promotion, and as a place to roll back to.
-    pub credited: bool,
-    /// A rollback to a verified choice.
-    pub verified: bool,
-    /// Cancelled by a rollback that took its place.
-    pub preempted: bool,
-    /// The deployment that took its place.
-    pub superseded_by: Option<Uuid>,
-    /// The rollback that reverted it: its release; and its artefact, unless the rollback returned to the same one.
-    pub reverted_by: Option<Uuid>,
-    /// A result that came too late to count.
-    pub late_status: Option<Outcome>,
-}
-
-/// A deployment with the names of what it is about.
-#[derive(Clone, Debug)]
-pub struct Named {
-    /// The deployment.
-    pub deployment: Deployment,
-    /// Its service's name.
-    pub service: String,
-    /// Its environment's name.
-    pub environment: String,
-    /// Its release.
-    pub release: Identity,
-}
-
-/// What a list of deployments is confined to.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// The service's name.
-    pub service: Option<String>,
-    /// The environment's name.
-    pub environment: Option<String>,
-    /// The status.
-    pub status: Option<Status>,
-    /// The kind.
-    pub kind: Option<Kind>,
-    /// Started at this moment or later.
-    pub since: Option<DateTime<Utc>>,
-    /// Started before this moment.
-    pub until: Option<DateTime<Utc>>,
-}
+use crate::domain::vocabulary::{Outcome, Status};
 
 /// Something that is asked of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(super) enum Command {
     /// It is still under way.
     Heartbeat,
     /// It has come out this way.
@@ -190,7 +19,7 @@ pub enum Command {
 
 /// What a command does to a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Move {
+pub(super) enum Move {
     /// The lease begins anew.
     Renew,
     /// It had expired and goes on, with a lease that begins anew.
@@ -232,7 +61,7 @@ fn remedy(status: Status, overtaken: bool) -> &'static str {
 
 /// The facts that a move depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Situation {
+pub(super) struct Situation {
     /// The state it is in.
     pub status: Status,
     /// When its lease runs out.
@@ -244,7 +73,7 @@ pub struct Situation {
 }
 
 /// What a command does to a deployment in this situation: the whole state machine.
-pub fn advance(situation: Situation, command: Command, now: DateTime<Utc>) -> Result<Move, Refused> {
+pub(super) fn advance(situation: Situation, command: Command, now: DateTime<Utc>) -> Result<Move, Refused> {
     let Situation { status, lease_expires_at, later_started, resumable_until } = situation;
     let resumable = resumable_until.is_some_and(|until| now <= until) && !later_started;
     let overdue = lease_expires_at.is_some_and(|end| end <= now);
@@ -261,16 +90,6 @@ pub fn advance(situation: Situation, command: Command, now: DateTime<Utc>) -> Re
             Command::Heartbeat | Command::Finish(_) | Command::Expire | Command::Preempt,
         ) => Err(Refused { status, overtaken: later_started }),
     }
-}
-
-/// Whether a lease ends later than one that begins now would: the clock was wrong when it began.
-pub fn is_beyond(lease_expires_at: DateTime<Utc>, now: DateTime<Utc>, seconds: i64) -> bool {
-    is_ahead(lease_expires_at, lease_end(now, seconds))
-}
-
-/// When a lease that begins now runs out, of a deployment that may be silent for so many seconds.
-pub fn lease_end(now: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
-    now + TimeDelta::seconds(seconds)
 }
 
 #[cfg(test)]

@@ -1,29 +1,38 @@
-//! Gathers what the gate's rules look at. A start does so under its locks, in one transaction; whoever only asks, without.
+//! The one way to a decision: gathers what the gate's rules look at, evaluates them, and keeps what they say. A start
+//! does so under its locks, in one transaction; whoever only asks, without.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
+use uuid::Uuid;
 
 use crate::{
+    clock,
     domain::{
-        deployment::Named,
+        deployment::NamedDeployment,
         environment::Environment,
         fault::Malformed,
         gate::{
-            Inputs,
+            Decision, Inputs, evaluate,
             facts::{Facts, Initiator, ReleaseFact, RunningFact},
             rules,
         },
         person::Person,
+        policy::Policy,
         release::Release,
         rollback::{Return, back_to},
         target::Target,
         text::Image,
         vocabulary::{Kind, Mode, Scope},
     },
-    store::{deployment, gate::Evidence, scan},
-    usecase::{context::Ctx, error::Error, freezes},
+    store::{
+        decision::{self, About},
+        deployment,
+        gate::Evidence,
+        scan,
+    },
+    usecase::{context::Ctx, error::Error, freezes, work::Work},
 };
 
 /// Among so many of the newest releases one that is within the vulnerability budget is looked for.
@@ -40,18 +49,15 @@ pub struct Asked<'a> {
     pub initiated_by: Option<&'a str>,
     /// The subject that deploys it; none where it is asked for nobody in particular.
     pub deployer: Option<&'a str>,
-    /// Whether an override lifts the rules.
-    pub lifted: bool,
+    /// Why an override lifts the rules.
+    pub override_reason: Option<&'a str>,
 }
 
 /// Where the release is to go, and what was read of that.
 #[derive(Debug)]
 pub struct Scene<'a> {
-    /// The target.
     pub target: &'a Target,
-    /// Its environment.
     pub environment: &'a Environment,
-    /// The release.
     pub release: &'a Release,
     /// Its image where the request has named one, which may be in another place than the one on record.
     pub named: Option<&'a Image>,
@@ -59,39 +65,69 @@ pub struct Scene<'a> {
     pub running: Option<RunningFact>,
     /// What is on record about the release.
     pub evidence: Evidence,
-    /// The moment.
-    pub now: DateTime<Utc>,
-}
-
-/// Everything that the gate decides by.
-#[derive(Clone, Debug)]
-pub struct Case {
-    /// What the rules look at, and how they count.
-    pub inputs: Inputs,
-    /// What it means as a rollback.
-    pub back: Return,
     /// The moment of the decision: the clock's, whatever was stored before.
     pub now: DateTime<Utc>,
 }
 
-/// Gathers the rest of the facts.
-pub async fn gather(
+/// A decision, and all that it went by.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    pub decision: Decision,
+    pub inputs: Inputs,
+    /// What it means as a rollback.
+    pub back: Return,
+    target: (Uuid, Uuid),
+    release_id: Uuid,
+}
+
+/// Gathers the rest of the facts, and decides.
+pub async fn decide(
     ctx: &Ctx,
     conn: &impl ConnectionTrait,
     asked: Asked<'_>,
     scene: Scene<'_>,
-) -> Result<Case, Error> {
+) -> Result<Decided, Error> {
+    let (target, release_id, now) = (scene.target.place(), scene.release.id, scene.now);
+    let (inputs, back) = gather(ctx, conn, asked, scene).await?;
+    let decision = Decision {
+        id: clock::new_id(),
+        evaluated_at: now,
+        verdict: evaluate(&inputs, now),
+        policy_version: inputs.policy_version,
+        override_reason: asked.override_reason.map(ToOwned::to_owned),
+    };
+    Ok(Decided { decision, inputs, back, target, release_id })
+}
+
+/// Keeps a decision; `deployment_id` is what it lets start. Tells whether it is news: a denial that was given just before
+/// is counted there, and has that one's id.
+pub async fn keep(work: &Work, decided: &mut Decided, deployment_id: Option<Uuid>) -> Result<bool, Error> {
+    let Decided { decision, inputs, target: (service_id, environment_id), release_id, .. } = decided;
+    let about = About {
+        service_id: *service_id,
+        environment_id: *environment_id,
+        release_id: *release_id,
+        deployment_id,
+        kind: inputs.facts.kind,
+        actor: work.actor(),
+    };
+    if decision.verdict.allowed {
+        decision::insert(work.conn(), decision, inputs, about).await?;
+        return Ok(true);
+    }
+    let kept = decision::insert_denial(work.conn(), decision, inputs, about).await?;
+    Ok(std::mem::replace(&mut decision.id, kept) == kept)
+}
+
+async fn gather(
+    ctx: &Ctx,
+    conn: &impl ConnectionTrait,
+    asked: Asked<'_>,
+    scene: Scene<'_>,
+) -> Result<(Inputs, Return), Error> {
     let Scene { target, environment, release, named, running, evidence, now } = scene;
     let policy = &environment.policy.policy;
-    let artefact = release.identity.artefact();
-    let is_current = target.current.as_ref().is_some_and(|current| current.release_id == release.id);
-    let kind = asked.kind.unwrap_or(if is_current { Kind::Redeploy } else { Kind::Deploy });
-    let preempt = rules::preempts(Some(kind), asked.preempt)
-        .map_err(|Malformed { code, detail }| Error::invalid("/preempt", code, detail))?;
-    if kind == Kind::Redeploy && target.current.as_ref().is_none_or(|current| current.artefact != artefact) {
-        let detail = "only what is current can be redeployed; leave the kind out, or give another";
-        return Err(Error::invalid("/kind", "not-current", detail));
-    }
+    let (kind, preempt) = kind(asked, target, release)?;
     let back = match kind {
         Kind::Rollback => rollback(ctx, conn, target, environment, release).await?,
         Kind::Deploy | Kind::Hotfix | Kind::Redeploy => Return::default(),
@@ -100,14 +136,8 @@ pub async fn gather(
         Mode::Off => Vec::new(),
         Mode::Enforce | Mode::Report => freezes::periods(ctx, conn, environment, now).await?,
     };
-    let budget = &policy.vulnerabilities;
-    let is_over = budget.mode != Mode::Off && !rules::over(budget, &evidence.scans).is_empty();
-    let within_budget = if is_over && !back.verified {
-        scan::newest_within(conn, target.service_id, budget, ALTERNATIVES_MAX).await?
-    } else {
-        None
-    };
     let image = release.identity.image.as_ref();
+    let within_budget = within_budget(conn, target, policy, &evidence, back).await?;
     let facts = Facts {
         kind,
         hotfix: ctx.principal.holds(Scope::Hotfix),
@@ -138,9 +168,39 @@ pub async fn gather(
         facts,
         policy: policy.clone(),
         policy_version: environment.policy.version,
-        lifted: asked.lifted,
+        lifted: asked.override_reason.is_some(),
     };
-    Ok(Case { inputs, back, now })
+    Ok((inputs, back))
+}
+
+/// What it is for, and whether it cancels what is running.
+fn kind(asked: Asked<'_>, target: &Target, release: &Release) -> Result<(Kind, bool), Error> {
+    let current = target.current.as_ref();
+    let is_current = current.is_some_and(|current| current.release_id == release.id);
+    let kind = asked.kind.unwrap_or(if is_current { Kind::Redeploy } else { Kind::Deploy });
+    let preempt = rules::preempts(Some(kind), asked.preempt)
+        .map_err(|Malformed { code, detail }| Error::invalid("/preempt", code, detail))?;
+    let artefact = release.identity.artefact();
+    if kind == Kind::Redeploy && current.is_none_or(|current| current.artefact != artefact) {
+        let detail = "only what is current can be redeployed; leave the kind out, or give another";
+        return Err(Error::invalid("/kind", "not-current", detail));
+    }
+    Ok((kind, preempt))
+}
+
+/// A release to take instead, where this one is over the budget.
+async fn within_budget(
+    conn: &impl ConnectionTrait,
+    target: &Target,
+    policy: &Policy,
+    evidence: &Evidence,
+    back: Return,
+) -> Result<Option<String>, Error> {
+    let budget = &policy.vulnerabilities;
+    if budget.mode == Mode::Off || back.verified || rules::over(budget, &evidence.scans).is_empty() {
+        return Ok(None);
+    }
+    Ok(scan::newest_within(conn, target.service_id, budget, ALTERNATIVES_MAX).await?)
 }
 
 async fn rollback(
@@ -174,7 +234,7 @@ fn insiders(release: &Release, initiated_by: Option<&str>) -> BTreeSet<String> {
 }
 
 /// What the rules know of a deployment under way.
-pub fn running_fact(Named { deployment, release, .. }: &Named) -> RunningFact {
+pub fn running_fact(NamedDeployment { deployment, release, .. }: &NamedDeployment) -> RunningFact {
     RunningFact {
         deployment_id: deployment.id,
         version: release.version.to_string(),

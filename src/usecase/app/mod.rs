@@ -1,13 +1,14 @@
 //! What every part of the running server shares.
 
+pub mod feed;
+mod freeze_memo;
+mod head_watch;
+pub mod shares;
+
 use std::sync::Arc;
 
-use crate::{
-    config::Config,
-    metrics::Metrics,
-    store::db::Db,
-    usecase::{feed::Feed, freezes::Memo, watch::HeadWatch},
-};
+pub use self::{feed::Feed, freeze_memo::FreezeMemo, head_watch::HeadWatch};
+use crate::{config::Config, metrics::Metrics, store::db::Db};
 
 /// The configuration, the database, the metrics and what requests tell each other; cheap to clone.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub struct App {
     /// What wakes those who wait.
     pub feed: Feed,
     /// What freeze windows come to.
-    pub freezes: Arc<Memo>,
+    pub freezes: Arc<FreezeMemo>,
     /// How far the audit log's chain was seen to reach.
     pub chain: Arc<HeadWatch>,
 }

@@ -21,12 +21,12 @@ use crate::{
         Tags,
         auth::Auth,
         etag,
-        problem::Problem,
         reply::{Changed, Made, Reply, tagged},
         types::{Nullable, Time},
         view::{bad_query, next_link, page_request},
     },
     domain::{fault::Malformed, freeze::draft::Draft, idempotency::Answer},
+    http::problem::Problem,
     usecase::freezes::{self, NoCalendar, Seen},
 };
 
@@ -86,8 +86,7 @@ impl FreezesApi {
     ) -> Result<Reply<FreezeWindowView, Made>, Problem> {
         let draft = body.0.draft();
         let render = render(StatusCode::CREATED);
-        auth.once(&body.0, |ctx| async move { Ok(render(&freezes::create(&ctx, &draft, &render).await?)) })
-            .await
+        auth.once(&body.0, |ctx| async move { freezes::create(&ctx, &draft, &render).await }).await
     }
 
     /// List freeze windows, newest first

@@ -22,7 +22,7 @@ const WINDOWS_MAX: usize = 5_000;
 /// Remembers for each environment the windows that concern it. It need not be told when they change: the environment, as
 /// it is read for each decision, says which windows it means ([`Environment::freezes`]).
 #[derive(Debug, Default)]
-pub struct Memo(Mutex<HashMap<Uuid, Known>>);
+pub struct FreezeMemo(Mutex<HashMap<Uuid, Known>>);
 
 #[derive(Debug)]
 struct Known {
@@ -48,7 +48,7 @@ impl Known {
     }
 }
 
-impl Memo {
+impl FreezeMemo {
     /// What the windows of an environment come to, if they are the ones that are known.
     pub fn recall(&self, environment: &Environment, now: DateTime<Utc>) -> Option<Vec<Period>> {
         let known = self.lock();
@@ -146,7 +146,7 @@ mod tests {
         fn it_says_what_the_domain_says(
             steps in proptest::collection::vec((0..6_i64, 0..7_200_000_000_i64, any::<[bool; 5]>()), 1..40)
         ) {
-            let memo = Memo::default();
+            let memo = FreezeMemo::default();
             let now = at("2026-10-24T20:00:00Z");
             for (number, (hours, jitter, wanted)) in (1..).zip(steps) {
                 let now = now + TimeDelta::hours(hours) + TimeDelta::microseconds(jitter);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn each_environment_has_its_own() {
-        let memo = Memo::default();
+        let memo = FreezeMemo::default();
         let now = at("2026-10-24T20:00:00Z");
         let shut = vec![recurring(1, "0 18 * * *", "0 8 * * *")];
         assert_eq!(memo.keep(&environment(1, None), shut, now).len(), 1);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn it_forgets_rather_than_grow() {
-        let memo = Memo::default();
+        let memo = FreezeMemo::default();
         let now = at("2026-10-24T20:00:00Z");
         let timing = Timing::Once { starts_at: now, ends_at: now + TimeDelta::days(1) };
         let many = vec![Window { timing, ..recurring(1, "", "") }; 1000];

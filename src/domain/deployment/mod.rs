@@ -1,0 +1,232 @@
+//! A deployment: one attempt to put a release into an environment.
+
+mod advance;
+mod lease;
+mod life;
+
+use std::ops::Deref;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+pub use self::{
+    advance::Refused,
+    lease::{is_beyond, lease_end, lease_seconds},
+    life::{Beat, End, Finish, Neighbour, New, Past, Surroundings},
+};
+use crate::domain::{
+    actor::Actor,
+    fault::{Faults, Malformed},
+    release::Identity,
+    text::{self, SHORT_TEXT_MAX, TEXT_MAX},
+    vocabulary::{Kind, Outcome, Status, Strategy},
+};
+
+/// The shortest reason for lifting the gate's rules, in characters that can be read.
+pub const OVERRIDE_REASON_MIN: usize = 10;
+
+/// A deployment. All of it can be read; it changes only by the moves of its life ([`Deployment::start`],
+/// [`Deployment::record`] and those after them), which keep what belongs together together.
+#[derive(Clone, Debug)]
+pub struct Deployment(Entry);
+
+impl Deployment {
+    /// One that the ledger has kept.
+    pub fn kept(entry: Entry) -> Self {
+        Self(entry)
+    }
+}
+
+impl Deref for Deployment {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.0
+    }
+}
+
+impl From<Deployment> for Entry {
+    fn from(deployment: Deployment) -> Self {
+        deployment.0
+    }
+}
+
+/// What the ledger keeps of a deployment.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub id: Uuid,
+    /// Into which target.
+    pub service_id: Uuid,
+    /// Into which target.
+    pub environment_id: Uuid,
+    /// What is put there.
+    pub release_id: Uuid,
+    /// What stays are measured by (see [`crate::domain::release::Identity::artefact`]).
+    pub artefact: String,
+    pub status: Status,
+    pub kind: Kind,
+    /// What was said of it when it came on record.
+    pub plan: Plan,
+    /// Why the gate's rules were lifted.
+    pub override_reason: Option<String>,
+    /// How long it may stay silent; 0 for what was recorded.
+    pub lease_seconds: i64,
+    /// What its pipeline last said.
+    pub progress: Progress,
+    /// Who started it.
+    pub actor: Actor,
+    /// The gate's answer that let it start; none for what was recorded.
+    pub decision_id: Option<Uuid>,
+    pub times: Times,
+    pub standing: Standing,
+}
+
+/// What is said of a deployment, whether it is started or recorded. Its members go into events as they are.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Plan {
+    /// How it replaces what was there.
+    pub strategy: Strategy,
+    /// Why, in its pipeline's words.
+    pub reason: Option<String>,
+    /// The pipeline that does it.
+    pub pipeline_url: Option<String>,
+    /// The person who set that off.
+    pub initiated_by: Option<String>,
+    /// The deployment whose damage it repairs.
+    pub remediates: Option<Uuid>,
+}
+
+impl Plan {
+    /// Checks every field.
+    pub fn validate(&self, faults: &mut Faults) {
+        let free = |text: &Option<String>, max| text.as_deref().map(|text| text::free(text, max));
+        faults.take_optional("/initiated_by", free(&self.initiated_by, SHORT_TEXT_MAX));
+        faults.take_optional("/reason", free(&self.reason, TEXT_MAX));
+        faults.take_optional("/pipeline_url", self.pipeline_url.as_deref().map(text::web_url));
+    }
+}
+
+/// Why the gate's rules are to be lifted: a reason that tells a reader something.
+pub fn override_reason(given: &str) -> Result<String, Malformed> {
+    let reason = text::telling(given, TEXT_MAX)?;
+    if text::readable(&reason) >= OVERRIDE_REASON_MIN {
+        return Ok(reason);
+    }
+    let detail = format!("must be at least {OVERRIDE_REASON_MIN} characters that can be read");
+    Err(Malformed::new("too-short", detail))
+}
+
+/// What its pipeline last said of a deployment.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// A step of the strategy, such as `canary`.
+    pub phase: Option<String>,
+    /// The share of the traffic that reaches the release, in percent.
+    pub traffic_percent: Option<i64>,
+    /// A line for people.
+    pub message: Option<String>,
+}
+
+impl Progress {
+    /// Checks every field.
+    pub fn validate(&self, faults: &mut Faults) {
+        faults.take_optional("/message", self.message.as_deref().map(|text| text::free(text, TEXT_MAX)));
+        faults.take_optional("/phase", self.phase.as_deref().map(|text| text::free(text, SHORT_TEXT_MAX)));
+        if self.traffic_percent.is_some_and(|percent| !(0..=100).contains(&percent)) {
+            faults.add("/traffic_percent", "out-of-range", "must be from 0 to 100");
+        }
+    }
+
+    /// What is known once this has been said after `before`: what is left out stays as it was.
+    fn after(self, before: Self) -> Self {
+        Self {
+            phase: self.phase.or(before.phase),
+            traffic_percent: self.traffic_percent.or(before.traffic_percent),
+            message: self.message.or(before.message),
+        }
+    }
+}
+
+/// The moments of a deployment's life. They strictly increase within a target.
+#[derive(Clone, Debug)]
+pub struct Times {
+    pub started_at: DateTime<Utc>,
+    /// When it was last heard of.
+    pub heartbeat_at: Option<DateTime<Utc>>,
+    /// When its lease runs out, if nothing more is heard.
+    pub lease_expires_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When it was found silent for too long; it stays known when a late result comes in, and not when it is resumed.
+    pub expired_at: Option<DateTime<Utc>>,
+    /// The start of the stay it began or went on with.
+    pub stay_started_at: Option<DateTime<Utc>>,
+    /// When another took its place.
+    pub superseded_at: Option<DateTime<Utc>>,
+    /// For a rollback: when the release it returns to had last become current; what came after is reverted (see
+    /// [`crate::domain::rollback::reverts_since`]).
+    pub reverts_since: Option<DateTime<Utc>>,
+}
+
+impl Times {
+    fn of_start(started_at: DateTime<Utc>) -> Self {
+        Self {
+            started_at,
+            heartbeat_at: None,
+            lease_expires_at: None,
+            finished_at: None,
+            expired_at: None,
+            stay_started_at: None,
+            superseded_at: None,
+            reverts_since: None,
+        }
+    }
+}
+
+/// How a deployment came on record and what it counts for.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "five independent facts of the record, none a state of another"
+)]
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Put on record after the fact, past the gate.
+    pub recorded: bool,
+    /// Recorded because its pipeline went on without an answer.
+    pub ungated: bool,
+    /// Counts as having gone through the gate: for soak, for promotion, and as a place to roll back to.
+    pub credited: bool,
+    /// A rollback to a verified choice.
+    pub verified: bool,
+    /// Cancelled by a rollback that took its place.
+    pub preempted: bool,
+    /// The deployment that took its place.
+    pub superseded_by: Option<Uuid>,
+    /// The rollback that reverted it: its release; and its artefact, unless the rollback returned to the same one.
+    pub reverted_by: Option<Uuid>,
+    /// A result that came too late to count.
+    pub late_status: Option<Outcome>,
+}
+
+/// A deployment with the names of what it is about.
+#[derive(Clone, Debug)]
+pub struct NamedDeployment {
+    pub deployment: Deployment,
+    pub service: String,
+    pub environment: String,
+    pub release: Identity,
+}
+
+/// What a list of deployments is confined to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub service: Option<String>,
+    pub environment: Option<String>,
+    pub status: Option<Status>,
+    pub kind: Option<Kind>,
+    /// Started at this moment or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Started before this moment.
+    pub until: Option<DateTime<Utc>>,
+}
