@@ -39,7 +39,6 @@ use crate::domain::{
     },
     moment::is_ahead,
     policy::VulnerabilitiesRule,
-    text::Image,
     vocabulary::{PackageClass, ScanFormat},
 };
 

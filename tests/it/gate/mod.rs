@@ -2,4 +2,4 @@
 
 pub mod model;
 mod races;
-mod replay;
+pub mod replay;

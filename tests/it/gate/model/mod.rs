@@ -19,7 +19,7 @@ use self::{
 };
 use crate::{
     db_test,
-    gate_replay::judged_again,
+    gate::replay::judged_again,
     support::{
         api::{Answer, Api, id_of},
         db::TestDb,
