@@ -34,7 +34,7 @@ impl Names {
                             self.modules.insert(module.to_string());
                         }
                         ("crate", Some(TokenTree::Group(group))) => {
-                            self.modules.extend(heads(group.stream()))
+                            self.modules.extend(heads(group.stream()));
                         }
                         ("super", Some(TokenTree::Ident(next))) => self.climbs |= next == "super",
                         _ => {}
