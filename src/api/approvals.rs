@@ -14,7 +14,6 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         reply::{MadeOrThere, Reply, answer},
         types::{Nullable, Text, Time},
         view::{ActorView, next_link, page_request, refuse},
@@ -27,6 +26,7 @@ use crate::{
         text::{self, Image, Name, TEXT_MAX},
         vocabulary::Voice,
     },
+    http::problem::Problem,
     usecase::approvals::{self, About, Given, Waiting},
 };
 

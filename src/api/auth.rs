@@ -5,13 +5,13 @@ use poem_openapi::{SecurityScheme, auth::Bearer, types::ToJSON};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    api::{
-        problem::{Code, FieldError, Problem},
-        reply::Reply,
-    },
+    api::reply::Reply,
     config::LedgerConfig,
     domain::idempotency::{Answer, Kept, Key},
-    middleware::{access_log::ActorName, rate_limit::RateLimiter, request_id::RequestId},
+    http::{
+        middleware::{access_log::ActorName, rate_limit::RateLimiter, request_id::RequestId},
+        problem::{Code, FieldError, Problem},
+    },
     usecase::{app::App, context::Ctx, error::Error, tokens},
 };
 

@@ -14,7 +14,6 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         types::{Nullable, Time},
         view::{ActorView, DecisionView, next_link, page_request},
     },
@@ -25,6 +24,7 @@ use crate::{
         },
         vocabulary::Kind,
     },
+    http::problem::Problem,
     usecase::gate::decisions,
 };
 

@@ -14,7 +14,6 @@ use crate::{
         auth::Auth,
         etag,
         lockdown::LockdownView,
-        problem::Problem,
         reply::{Changed, Made, Reply, tagged},
         services::changed,
         types::{Nullable, Time},
@@ -27,6 +26,7 @@ use crate::{
         text::{self, Name},
         vocabulary::Tier,
     },
+    http::problem::Problem,
     usecase::{
         environments::{self, Edit},
         error::Error,

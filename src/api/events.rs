@@ -7,7 +7,6 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         types::{Nullable, Time},
         view::{ActorView, bad_query, next_link, page_request},
     },
@@ -15,6 +14,7 @@ use crate::{
         event::Filter,
         event::{Event, Seal},
     },
+    http::problem::Problem,
     usecase::events,
 };
 

@@ -9,7 +9,6 @@ use crate::{
         Tags,
         auth::Auth,
         deployments::body::{OverrideBody, override_reason},
-        problem::Problem,
         reply::{Changed, Reply, answer},
         types::{Nullable, Text, Time},
         view::{CheckView, DecisionView, OverrideView, refuse},
@@ -21,6 +20,7 @@ use crate::{
         text::{self, Name, SHORT_TEXT_MAX, Version},
         vocabulary::Kind,
     },
+    http::problem::Problem,
     usecase::gate::check::{self, Deployer, GateAnswer, Question},
 };
 

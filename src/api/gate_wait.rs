@@ -10,7 +10,6 @@ use crate::{
         Tags,
         auth::Auth,
         gate::{AnswerView, deployer as deployer_of},
-        problem::{Code, FieldError, Problem},
     },
     domain::{
         fault::{Faults, Malformed},
@@ -18,7 +17,10 @@ use crate::{
         text::{self, Name, SHORT_TEXT_MAX, Version},
         vocabulary::Kind,
     },
-    peer::Peer,
+    http::{
+        peer::Peer,
+        problem::{Code, FieldError, Problem},
+    },
     shutdown::Shutdown,
     usecase::gate::{
         check::{GateAnswer, Question},

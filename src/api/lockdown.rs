@@ -7,7 +7,6 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         types::{Text, Time},
         view::{ActorView, refuse},
     },
@@ -17,6 +16,7 @@ use crate::{
         fault::Faults,
         text::{self, TEXT_MAX},
     },
+    http::problem::Problem,
     usecase::lockdown,
 };
 

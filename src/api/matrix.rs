@@ -13,12 +13,12 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         reply::{Changed, Reply, written},
         types::{Nullable, Time},
         view::ActorView,
     },
     domain::{target::Occupant, vocabulary::Tier},
+    http::problem::Problem,
     usecase::matrix::{self, Cell, Matrix, TargetState},
 };
 

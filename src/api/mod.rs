@@ -1,4 +1,5 @@
-//! The HTTP API: extracts what a request asks, calls a use case and renders what it answers.
+//! The resources of the API: each extracts what a request asks, calls a use case and renders what it answers. The room
+//! they are served in is [`crate::http`].
 
 #![warn(missing_docs)]
 
@@ -6,34 +7,28 @@ pub mod approvals;
 pub mod auth;
 pub mod decisions;
 pub mod deployments;
-pub mod docs;
 pub mod environments;
 pub mod etag;
 pub mod events;
-pub mod framework;
 pub mod freezes;
 pub mod gate;
 pub mod gate_wait;
 pub mod lockdown;
 pub mod matrix;
-pub mod ops;
 pub mod policies;
-pub mod problem;
-pub mod problems;
-pub mod refusal;
+mod problem;
 pub mod releases;
 pub mod reply;
-pub mod routes;
 pub mod scans;
-pub mod schema;
 pub mod services;
-pub mod spec;
 pub mod tokens;
 pub mod types;
 pub mod view;
 pub mod vulnerabilities;
 
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+
+use crate::http::routes::API_PREFIX;
 
 /// The chapters of the API's document.
 #[derive(poem_openapi::Tags)]
@@ -78,7 +73,7 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     OpenApiService::new(operations, "Waybill", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
         .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
-        .server(routes::API_PREFIX)
+        .server(API_PREFIX)
 }
 
 /// The API's OpenAPI document, which needs no server to be made.

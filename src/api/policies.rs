@@ -12,10 +12,10 @@ use crate::{
         Tags,
         auth::Auth,
         etag,
-        problem::Problem,
         reply::{Changed, Reply, tagged},
     },
     domain::{environment::Environment, policy::Policy, vocabulary::Preset},
+    http::problem::Problem,
     usecase::{environments, policies},
 };
 

@@ -1,394 +1,91 @@
-//! What the API answers when it cannot do what was asked: RFC 9457 problem details.
-//!
-//! One table maps every code to its slug, status and title. A problem is built without knowing the request;
-//! the error roof adds `type`, `instance` and `request_id` when it renders it.
+//! How the errors of the use cases look from outside: the one place that maps them to problems.
 
 use std::time::Duration;
 
-use poem::{
-    Response,
-    error::ResponseError,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+use chrono::SecondsFormat;
+use poem_openapi::types::ToJSON as _;
+use serde_json::{Value, json};
+
+use crate::{
+    api::view::DecisionView,
+    domain::{deployment::NamedDeployment, fault::Fault, gate::Decision},
+    http::problem::{Code, FieldError, Problem},
+    telemetry::chain,
+    usecase::error::Error,
 };
-use poem_openapi::{
-    ApiResponse, Object,
-    registry::{MetaMediaType, MetaResponse, MetaResponses, Registry},
-    types::{ToJSON, Type},
-};
-use serde_json::Value;
 
-/// The media type of a rendered problem.
-pub const CONTENT_TYPE: &str = "application/problem+json";
+/// When to try again what there was no room for.
+const CROWDED: Duration = Duration::from_secs(5);
 
-/// When to try again if the server cannot answer and nothing better is known.
-const RETRY_UNAVAILABLE_SECONDS: u32 = 1;
+const IN_DOUBT: &str = "The connection to the database was lost before it said whether this was done. Look, or send the same \
+                        request again with its Idempotency-Key.";
 
-/// What kind of problem it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Code {
-    /// The request itself is malformed: its JSON, its path or its parameters.
-    InvalidRequest,
-    /// There is no valid token.
-    Unauthenticated,
-    /// The token may not do this.
-    Forbidden,
-    /// There is no such thing, or the token may not see it.
-    NotFound,
-    /// The path exists, but not with this method.
-    MethodNotAllowed,
-    /// The state of the thing does not permit it.
-    Conflict,
-    /// The gate denied the start; the problem carries the decision.
-    GateDenied,
-    /// The thing changed since the caller read it.
-    Stale,
-    /// The body is larger than the server takes.
-    PayloadTooLarge,
-    /// The body is not JSON.
-    UnsupportedMediaType,
-    /// The body is JSON, but its fields are not what they must be.
-    InvalidInput,
-    /// The idempotency key was used for another request.
-    IdempotencyKeyReused,
-    /// The token sends too many requests.
-    RateLimited,
-    /// A fault of the server.
-    Internal,
-    /// The server cannot answer now.
-    Unavailable,
-}
-
-impl Code {
-    /// Every code, by status.
-    pub const ALL: [Self; 15] = [
-        Self::InvalidRequest,
-        Self::Unauthenticated,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::Conflict,
-        Self::GateDenied,
-        Self::Stale,
-        Self::PayloadTooLarge,
-        Self::UnsupportedMediaType,
-        Self::InvalidInput,
-        Self::IdempotencyKeyReused,
-        Self::RateLimited,
-        Self::Internal,
-        Self::Unavailable,
-    ];
-
-    const fn row(self) -> (&'static str, StatusCode, &'static str) {
-        match self {
-            Self::InvalidRequest => ("invalid-request", StatusCode::BAD_REQUEST, "Invalid request"),
-            Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "Not authenticated"),
-            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Not permitted"),
-            Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "Not found"),
-            Self::MethodNotAllowed => {
-                ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(faults) => {
+                let detail = "Some fields are not as they must be; `errors` names each of them.";
+                let field = |fault: Fault| FieldError::new(fault.pointer, fault.code, fault.detail);
+                Self::new(Code::InvalidInput, detail).errors(faults.into_iter().map(field).collect())
             }
-            Self::Conflict => ("conflict", StatusCode::CONFLICT, "Conflict"),
-            Self::GateDenied => ("gate-denied", StatusCode::CONFLICT, "Denied by the gate"),
-            Self::Stale => ("stale", StatusCode::PRECONDITION_FAILED, "Changed in the meantime"),
-            Self::PayloadTooLarge => {
-                ("payload-too-large", StatusCode::PAYLOAD_TOO_LARGE, "Request body too large")
+            Error::NotFound { what, name } => {
+                Self::new(Code::NotFound, format!("There is no {what} {name}."))
             }
-            Self::UnsupportedMediaType => {
-                ("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            Error::Conflict(detail) => Self::new(Code::Conflict, sentence(&detail)),
+            Error::Lost { detail, deployment, taken_by } => Self::new(Code::Conflict, sentence(&detail))
+                .with_deployment(lost(&deployment, taken_by.as_deref())),
+            Error::Denied(decision) => denied(*decision),
+            Error::Repeated => {
+                Self::new(Code::Conflict, "A request with the same Idempotency-Key is being answered.")
             }
-            Self::InvalidInput => ("invalid-input", StatusCode::UNPROCESSABLE_ENTITY, "Invalid input"),
-            Self::IdempotencyKeyReused => {
-                ("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "Idempotency key reused")
+            Error::Stale(detail) => Self::new(Code::Stale, sentence(&detail)),
+            Error::Forbidden(detail) => Self::new(Code::Forbidden, sentence(&detail)),
+            Error::Unauthenticated(detail) => Self::new(Code::Unauthenticated, sentence(detail)),
+            Error::Crowded(detail) => Self::new(Code::Unavailable, sentence(detail)).retry_after(CROWDED),
+            Error::Greedy(detail) => Self::new(Code::RateLimited, sentence(detail)).retry_after(CROWDED),
+            Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),
+            Error::Unavailable(error) => {
+                tracing::warn!(error = chain(&error), "the database did not answer");
+                let detail = match error.unwritable() {
+                    Some(fault) => format!("The database takes no writes: {fault}."),
+                    None if error.is_in_doubt() => IN_DOUBT.to_owned(),
+                    None => "The database does not answer; try again.".to_owned(),
+                };
+                Self::new(Code::Unavailable, detail)
             }
-            Self::RateLimited => ("rate-limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
-            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
-            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Temporarily unavailable"),
-        }
-    }
-
-    /// The last segment of the problem's `type`.
-    pub const fn slug(self) -> &'static str {
-        self.row().0
-    }
-
-    /// The status that goes with it.
-    pub const fn status(self) -> StatusCode {
-        self.row().1
-    }
-
-    /// What it is in a few words.
-    pub const fn title(self) -> &'static str {
-        self.row().2
-    }
-
-    /// The code with this slug.
-    pub fn from_slug(slug: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| code.slug() == slug)
-    }
-}
-
-/// What is wrong with one field.
-#[derive(Debug, Clone, PartialEq, Eq, Object)]
-pub struct FieldError {
-    /// JSON pointer into the body (`/labels/team`), or `/path/…`, `/query/…`, `/header/…` for a parameter;
-    /// empty for the whole body.
-    pub pointer: String,
-    /// A stable word for the kind of fault, such as `required` or `unknown`.
-    pub code: String,
-    /// The fault in a sentence.
-    pub detail: String,
-}
-
-impl FieldError {
-    /// A fault at `pointer`.
-    pub fn new(pointer: impl Into<String>, code: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code: code.into(), detail: detail.into() }
-    }
-}
-
-/// An RFC 9457 problem.
-#[derive(Debug, Object)]
-#[oai(rename = "Problem", skip_serializing_if_is_none, skip_serializing_if_is_empty)]
-struct Body {
-    /// Names the kind of problem and leads to its description.
-    #[oai(rename = "type")]
-    kind: String,
-    /// The kind of problem in a few words.
-    title: String,
-    /// The HTTP status.
-    status: u16,
-    /// What happened this time.
-    detail: String,
-    /// The path that was asked for.
-    instance: Option<String>,
-    /// The id under which the server's log has this request.
-    request_id: Option<String>,
-    /// Every field that is wrong.
-    #[oai(default)]
-    errors: Vec<FieldError>,
-    /// The gate's decision, with every check (`gate-denied` only).
-    decision: Option<Value>,
-    /// The deployment whose lease cannot be renewed: its `id`, its `status`, and in `taken_by` what was started in its
-    /// target since, or put on record; null if nothing was (`conflict` of a heartbeat only).
-    deployment: Option<Value>,
-}
-
-/// What only the request and the configuration know about a problem.
-#[derive(Debug, Clone, Default)]
-pub struct Context {
-    /// What `type` begins with.
-    pub public_url: String,
-    /// The path of the request.
-    pub instance: Option<String>,
-    /// The id of the request.
-    pub request_id: Option<String>,
-}
-
-/// Why a request was not granted.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{}: {detail}", .code.slug())]
-pub struct Problem {
-    code: Code,
-    detail: String,
-    errors: Vec<FieldError>,
-    retry_after_seconds: Option<u32>,
-    allow: Option<String>,
-    decision: Option<Box<Value>>,
-    deployment: Option<Box<Value>>,
-}
-
-impl Problem {
-    /// A problem of this kind; `detail` is read by people.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            errors: Vec::new(),
-            retry_after_seconds: None,
-            allow: None,
-            decision: None,
-            deployment: None,
-        }
-    }
-
-    /// The problem for a fault of our own. The cause belongs into the log and never into the answer.
-    pub fn internal() -> Self {
-        Self::new(Code::Internal, "The server failed to handle this request; its log has the request id.")
-    }
-
-    /// The same with these faulty fields.
-    #[must_use]
-    pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
-        self.errors = errors;
-        self
-    }
-
-    /// The same with the time after which another attempt makes sense, in whole seconds and at least one.
-    #[must_use]
-    pub fn retry_after(mut self, wait: Duration) -> Self {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.retry_after_seconds = Some(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX));
-        self
-    }
-
-    /// The same with the methods that the path has.
-    #[must_use]
-    pub fn allow(mut self, methods: impl Into<String>) -> Self {
-        self.allow = Some(methods.into());
-        self
-    }
-
-    /// The same with the gate's decision.
-    #[must_use]
-    pub fn with_decision(mut self, decision: Value) -> Self {
-        self.decision = Some(Box::new(decision));
-        self
-    }
-
-    /// The same with the deployment that it is about.
-    #[must_use]
-    pub fn with_deployment(mut self, deployment: Value) -> Self {
-        self.deployment = Some(Box::new(deployment));
-        self
-    }
-
-    /// What kind of problem it is.
-    pub fn code(&self) -> Code {
-        self.code
-    }
-
-    /// What happened, for people.
-    pub fn detail(&self) -> &str {
-        &self.detail
-    }
-
-    /// The faulty fields.
-    pub fn field_errors(&self) -> &[FieldError] {
-        &self.errors
-    }
-
-    /// The response that says it.
-    pub fn render(&self, context: &Context) -> Response {
-        let body = Body {
-            kind: format!("{}/problems/{}", context.public_url.trim_end_matches('/'), self.code.slug()),
-            title: self.code.title().to_owned(),
-            status: self.code.status().as_u16(),
-            detail: self.detail.clone(),
-            instance: context.instance.clone(),
-            request_id: context.request_id.clone(),
-            errors: self.errors.clone(),
-            decision: self.decision.as_deref().cloned(),
-            deployment: self.deployment.as_deref().cloned(),
-        };
-        let mut response = Response::builder()
-            .status(self.code.status())
-            .content_type(CONTENT_TYPE)
-            .body(body.to_json_string());
-        self.set_headers(response.headers_mut());
-        response
-    }
-
-    fn set_headers(&self, headers: &mut HeaderMap) {
-        if self.code == Code::Unauthenticated {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        let default = (self.code == Code::Unavailable).then_some(RETRY_UNAVAILABLE_SECONDS);
-        if let Some(seconds) = self.retry_after_seconds.or(default) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Some(allow) = self.allow.as_deref().and_then(|methods| HeaderValue::from_str(methods).ok()) {
-            headers.insert(header::ALLOW, allow);
+            Error::Internal(error) => {
+                let error = chain(&error);
+                tracing::error!(error, "a statement failed");
+                Self::internal()
+            }
         }
     }
 }
 
-impl ResponseError for Problem {
-    fn status(&self) -> StatusCode {
-        self.code.status()
-    }
-
-    fn as_response(&self) -> Response {
-        self.render(&Context::default())
-    }
+/// Every reason that the gate has, and when to try again, where that is known.
+fn denied(decision: Decision) -> Problem {
+    let reasons: Vec<_> = decision.verdict.denying().map(|check| check.message.clone()).collect();
+    let detail = format!("The gate says no: {}.", reasons.join("; "));
+    let wait = decision.verdict.retry_at.map(|at| (at - decision.evaluated_at).to_std().unwrap_or_default());
+    let problem = Problem::new(Code::GateDenied, detail);
+    let problem = wait.into_iter().fold(problem, Problem::retry_after);
+    problem.with_decision(DecisionView::from(decision).to_json().unwrap_or_default())
 }
 
-impl ApiResponse for Problem {
-    fn meta() -> MetaResponses {
-        let response = |range: &str, description| MetaResponse {
-            description,
-            status: None,
-            status_range: Some(range.to_owned()),
-            content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema: Body::schema_ref() }],
-            headers: Vec::new(),
-        };
-        MetaResponses {
-            responses: vec![
-                response("4XX", "The request was not granted; `type` says why."),
-                response("5XX", "The server could not answer; `request_id` finds it in the log."),
-            ],
-        }
-    }
-
-    fn register(registry: &mut Registry) {
-        Body::register(registry);
-    }
+/// What a program needs to know of a deployment whose lease is lost: whether somebody else has its target.
+fn lost(NamedDeployment { deployment, .. }: &NamedDeployment, taken_by: Option<&NamedDeployment>) -> Value {
+    let taken_by = taken_by.map(|NamedDeployment { deployment, release, .. }| {
+        json!({
+            "id": deployment.id, "version": release.version, "status": deployment.status,
+            "recorded": deployment.standing.recorded, "actor": deployment.actor,
+            "started_at": deployment.times.started_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        })
+    });
+    json!({ "id": deployment.id, "status": deployment.status, "taken_by": taken_by })
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn every_code_has_a_slug_of_its_own_and_an_error_status() {
-        let slugs: HashSet<_> = Code::ALL.iter().map(|code| code.slug()).collect();
-        assert_eq!(slugs.len(), Code::ALL.len());
-        for code in Code::ALL {
-            assert_eq!(Code::from_slug(code.slug()), Some(code));
-            assert!(code.status().is_client_error() || code.status().is_server_error());
-        }
-        assert_eq!(Code::from_slug("no-such-slug"), None);
-    }
-
-    #[tokio::test]
-    async fn a_rendered_problem_has_the_members_of_the_standard_and_ours() {
-        let context = Context {
-            public_url: "https://waybill.example/".into(),
-            instance: Some("/api/v1/deployments".into()),
-            request_id: Some("abc".into()),
-        };
-        let response = Problem::new(Code::GateDenied, "Frozen.")
-            .errors(vec![FieldError::new("/version", "required", "It is missing.")])
-            .retry_after(Duration::from_millis(1_200))
-            .with_decision(serde_json::json!({"allowed": false}))
-            .render(&context);
-
-        assert_eq!(response.status(), StatusCode::CONFLICT);
-        assert_eq!(response.content_type(), Some(CONTENT_TYPE));
-        assert_eq!(response.header("retry-after"), Some("2"));
-        let body: Value = response.into_body().into_json().await.unwrap();
-        assert_eq!(
-            body,
-            serde_json::json!({
-                "type": "https://waybill.example/problems/gate-denied",
-                "title": "Denied by the gate",
-                "status": 409,
-                "detail": "Frozen.",
-                "instance": "/api/v1/deployments",
-                "request_id": "abc",
-                "errors": [{"pointer": "/version", "code": "required", "detail": "It is missing."}],
-                "decision": {"allowed": false},
-            })
-        );
-    }
-
-    #[tokio::test]
-    async fn absent_members_are_left_out() {
-        let response = Problem::new(Code::Unauthenticated, "No token.").render(&Context::default());
-        assert_eq!(response.header("www-authenticate"), Some("Bearer"));
-        let body: Value = response.into_body().into_json().await.unwrap();
-        let members: HashSet<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(members, HashSet::from(["type", "title", "status", "detail"]));
-    }
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
 }

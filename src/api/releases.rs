@@ -12,7 +12,6 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         reply::{MadeOrThere, Reply, answer},
         types::{Nullable, Text, Time, owned},
         view::{ActorView, LabelsView, next_link, page_request, refuse},
@@ -23,6 +22,7 @@ use crate::{
         release::{Change, Release, ReleaseDescription},
         text::{CommitSha, Image, Name, Version},
     },
+    http::problem::Problem,
     usecase::{
         register::{GivenRelease, Registered},
         releases,

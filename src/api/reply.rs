@@ -11,7 +11,7 @@ use poem_openapi::{
 
 use serde::Serialize;
 
-use crate::{api::problem::Problem, domain::idempotency::Answer};
+use crate::{domain::idempotency::Answer, http::problem::Problem};
 
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 

@@ -13,7 +13,6 @@ use crate::{
         Tags,
         auth::Auth,
         etag,
-        problem::Problem,
         reply::{Changed, Made, Reply, tagged},
         types::{Nullable, Time},
         view::{LabelsView, next_link, page_request, refuse},
@@ -24,6 +23,7 @@ use crate::{
         service::{Service, ServiceDescription},
         text::Name,
     },
+    http::problem::Problem,
     usecase::{
         error::Error,
         services::{self, Edit},

@@ -16,7 +16,6 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         reply::{Made as MadeStatus, Reply, answer},
         types::{Nullable, Time},
         view::{page_request, refuse},
@@ -32,6 +31,7 @@ use crate::{
         token::Token,
         vocabulary::Scope,
     },
+    http::problem::Problem,
     usecase::tokens::{self, Made, NewToken},
 };
 

@@ -7,10 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    api::{
-        problem::{Code, FieldError, Problem},
-        types::{Nullable, Time},
-    },
+    api::types::{Nullable, Time},
     domain::{
         actor::Actor,
         fault::{Faults, Malformed},
@@ -18,6 +15,7 @@ use crate::{
         page::{self, PageRequest},
         vocabulary::{CheckOutcome, Mode, Rule},
     },
+    http::problem::{Code, FieldError, Problem},
     usecase::error::Error,
 };
 
@@ -159,5 +157,5 @@ pub fn next_link(path: &str, query: &[(&str, Option<String>)], next: Option<&str
         }
     }
     url.append_pair("cursor", next?);
-    Some(format!("<{}{path}?{}>; rel=\"next\"", crate::api::routes::API_PREFIX, url.finish()))
+    Some(format!("<{}{path}?{}>; rel=\"next\"", crate::http::routes::API_PREFIX, url.finish()))
 }

@@ -7,13 +7,13 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         types::{Nullable, Time},
     },
     domain::{
         scan::{ExposedPackage, ExposedRelease, ExposedTarget, UnscannedTarget},
         vocabulary::{Severity, Tier},
     },
+    http::problem::Problem,
     usecase::scans,
 };
 

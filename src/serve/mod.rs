@@ -11,15 +11,15 @@ use tokio::net::TcpListener;
 
 use self::ready::Ready;
 use crate::{
-    api::{
-        self,
+    api,
+    config::{Config, DatabaseConfig, commit::commit},
+    http::{
+        middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
         ops::VERSION,
         routes::{Shell, metrics_routes, routes},
+        server::{self, Limits},
     },
-    config::{Config, DatabaseConfig, commit::commit},
     metrics::Metrics,
-    middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
-    server::{self, Limits},
     shutdown::Shutdown,
     store::{db::Db, schema},
     usecase::app::{App, Feed},

@@ -3,7 +3,7 @@
 use futures_util::{FutureExt as _, future::BoxFuture};
 
 use crate::{
-    api::ops::{Check, Checks, Readiness},
+    http::ops::{Check, Checks, Readiness},
     store::{db::Unwritable, schema},
     telemetry::chain,
     usecase::app::App,

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use waybill::{
-    server::{Limits, ServeError, serve},
+    http::server::{Limits, ServeError, serve},
     shutdown::Shutdown,
 };
 

@@ -254,7 +254,7 @@ async fn the_type_of_a_problem_leads_to_its_page() {
 async fn metrics_can_move_to_a_listener_of_their_own() {
     let mut shell = toy::shell(true);
     shell.serve_metrics = false;
-    let alone = client_of(waybill::api::routes::metrics_routes(&shell));
+    let alone = client_of(waybill::http::routes::metrics_routes(&shell));
     alone.get("/metrics").send().await.assert_status_is_ok();
     alone.get("/livez").send().await.assert_status(StatusCode::NOT_FOUND);
     let main = client_of(toy::app(shell));

@@ -12,13 +12,13 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 use waybill::{
-    api::{
+    http::{
+        middleware::{access_log::ActorName, body_limit::BodyLimits},
         ops::{Check, Checks, Readiness},
         problem::{Code, Problem},
         routes::{Shell, routes},
     },
     metrics::Metrics,
-    middleware::{access_log::ActorName, body_limit::BodyLimits},
     shutdown::Shutdown,
 };
 

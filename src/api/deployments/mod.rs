@@ -19,7 +19,6 @@ use crate::{
             body::{FinishDeployment, Heartbeat, RecordDeployment, StartDeployment},
             view::{DeploymentDetail, DeploymentList, DeploymentPage, DeploymentView, StartedView, view},
         },
-        problem::Problem,
         reply::{Changed, Made, MadeOrThere, Reply, answer},
         types::{Nullable, Time},
         view::{next_link, page_request, refuse},
@@ -29,6 +28,7 @@ use crate::{
         idempotency::Answer,
         vocabulary::{Kind, Status},
     },
+    http::problem::Problem,
     usecase::deployments::{
         finish, heartbeat, read,
         record::{self, Recorded},

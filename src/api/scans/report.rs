@@ -14,12 +14,9 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    api::{
-        framework::unreadable,
-        problem::{Code, Problem},
-        view::refuse,
-    },
+    api::view::refuse,
     domain::scan::{self, Report, Unreadable},
+    http::problem::{Code, Problem, from_framework::unreadable},
     usecase::app::shares::{Seat, Shares},
 };
 

@@ -1,6 +1,7 @@
 //! What every request passes on its way to an operation and every response on its way back.
 //!
-//! The order, from outside to inside, and why: the request id (the others name it), the access log (it must see
+//! The order, from outside to inside, and why: the request id (the others name it), the operation that is asked for (most of
+//! the others ask for it), the access log (it must see
 //! the final status), the security headers, the error roof (everything below may fail with `poem::Error`), the
 //! panic catcher, the time limit, the body limit (reading the body counts against the time), the head, the methods.
 

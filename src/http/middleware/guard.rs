@@ -7,9 +7,9 @@ use futures_util::FutureExt as _;
 use poem::{Endpoint, Request, Response, Result};
 
 use crate::{
-    api::{
+    http::{
         problem::{Code, Problem},
-        spec::Spec,
+        spec::Matched,
     },
     usecase::gate::wait::LONGEST,
 };
@@ -41,18 +41,11 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 
 /// Gives up on a request, its body included, after `limit`. Dropping it leaves nothing half done: what it
 /// had begun in the database is rolled back.
-pub async fn time_limit<E>(
-    next: Arc<E>,
-    request: Request,
-    limit: Duration,
-    spec: Arc<Spec>,
-) -> Result<Response>
+pub async fn time_limit<E>(next: Arc<E>, request: Request, limit: Duration) -> Result<Response>
 where
     E: Endpoint<Output = Response>,
 {
-    let operation = spec.find(request.uri().path()).and_then(|entry| entry.operation(request.method()));
-    let waits = operation.is_some_and(|operation| operation.id == WAIT);
-    let limit = if waits { limit + LONGEST } else { limit };
+    let limit = if Matched::id(&request) == Some(WAIT) { limit + LONGEST } else { limit };
     match tokio::time::timeout(limit, next.call(request)).await {
         Ok(result) => result,
         Err(_elapsed) => {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited, combinators::BoxBody};
 use poem::{Body, Endpoint, Request, Response, Result, http::header};
 
-use crate::api::{framework::too_large, spec::Spec};
+use crate::http::{problem::from_framework::too_large, spec::Matched};
 
 /// How much of a refused body is read, and for how long, to let its client get to the answer.
 const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
@@ -50,17 +50,11 @@ impl BodyCopy {
 }
 
 /// The middleware.
-pub async fn body_limit<E>(
-    next: Arc<E>,
-    mut request: Request,
-    limits: BodyLimits,
-    spec: Arc<Spec>,
-) -> Result<Response>
+pub async fn body_limit<E>(next: Arc<E>, mut request: Request, limits: BodyLimits) -> Result<Response>
 where
     E: Endpoint<Output = Response>,
 {
-    let operation = spec.find(request.uri().path()).and_then(|entry| entry.operation(request.method()));
-    let is_report = operation.is_some_and(|operation| operation.id == REPORTS);
+    let is_report = Matched::id(&request) == Some(REPORTS);
     let limit = if is_report { limits.report } else { limits.other };
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if declared.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > limit as u64) {

@@ -11,21 +11,22 @@ use poem::{
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError};
 use serde_json::Value;
 
-use crate::api::{
-    problem::{Code, FieldError, Problem},
-    schema,
-    spec::{Operation, Spec},
-};
+use super::{Code, FieldError, Problem, body_faults};
+use crate::http::spec::{Matched, Operation};
 
 /// What is known about the request that failed.
 #[derive(Clone, Copy)]
 pub struct Failed<'a> {
-    /// The paths and schemas of the API.
-    pub spec: &'a Spec,
-    /// The operation that was called, if the path and method name one.
-    pub operation: Option<&'a Operation>,
+    /// What it asked for.
+    pub matched: Option<&'a Matched>,
     /// As much of the body as was read.
     pub body: &'a [u8],
+}
+
+impl Failed<'_> {
+    fn operation(&self) -> Option<&Operation> {
+        self.matched?.operation.as_deref()
+    }
 }
 
 /// The problem for an error; a fault of our own is logged here, with its cause, and nowhere else.
@@ -37,11 +38,11 @@ pub fn from_framework(error: &Error, failed: Failed<'_>) -> Problem {
         return body_problem(&error.reason, failed);
     }
     if let Some(ParsePathError { name, reason }) = error.downcast_ref() {
-        let known = failed.operation.and_then(|operation| operation.path_parameter(name));
+        let known = failed.operation().and_then(|operation| operation.path_parameter(name));
         return parameter_problem(known.unwrap_or(name), "path", reason);
     }
     if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
-        let location = failed.operation.and_then(|operation| operation.location_of(name));
+        let location = failed.operation().and_then(|operation| operation.location_of(name));
         return parameter_problem(name, location.unwrap_or("query"), reason);
     }
     if let Some(error) = error.downcast_ref::<ReadBodyError>() {
@@ -134,8 +135,9 @@ fn body_problem(reason: &str, failed: Failed<'_>) -> Problem {
             return Problem::new(Code::InvalidRequest, format!("The body is not valid JSON: {error}."));
         }
     };
-    let schema = failed.operation.and_then(Operation::body);
-    let mut faults = schema.map(|schema| schema::faults(failed.spec, schema, &body)).unwrap_or_default();
+    let schema = failed.operation().and_then(Operation::body).zip(failed.matched);
+    let faults = schema.map(|(schema, matched)| body_faults::faults(&matched.spec, schema, &body));
+    let mut faults = faults.unwrap_or_default();
     if faults.is_empty() {
         faults.push(fault_by_reason(reason, &body));
     }
@@ -161,7 +163,7 @@ fn pointers_to(name: &str, value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (field, value) in fields {
-                let pointer = schema::member(at, field);
+                let pointer = body_faults::member(at, field);
                 pointers_to(name, value, &pointer, found);
                 if field == name {
                     found.push(pointer);
@@ -170,7 +172,7 @@ fn pointers_to(name: &str, value: &Value, at: &str, found: &mut Vec<String>) {
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                pointers_to(name, item, &schema::member(at, &index.to_string()), found);
+                pointers_to(name, item, &body_faults::member(at, &index.to_string()), found);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -256,8 +258,7 @@ mod tests {
 
     #[test]
     fn an_unknown_error_is_internal_and_keeps_its_cause_to_itself() {
-        let spec = Spec::default();
-        let failed = Failed { spec: &spec, operation: None, body: &[] };
+        let failed = Failed { matched: None, body: &[] };
         let error = Error::from_string("the password is hunter2", StatusCode::BAD_GATEWAY);
         let problem = from_framework(&error, failed);
         assert_eq!(problem.code(), Code::Internal);

@@ -13,7 +13,8 @@ use poem::{
 };
 use tracing::Instrument as _;
 
-use crate::{api::spec::Spec, metrics::Metrics, middleware::request_id::RequestId, telemetry::REQUEST};
+use super::request_id::RequestId;
+use crate::{http::spec::Matched, metrics::Metrics, telemetry::REQUEST};
 
 /// What a request that fits no operation is called, so that the number of labels stays bounded.
 pub const UNMATCHED: &str = "unmatched";
@@ -35,24 +36,17 @@ impl ActorName {
 }
 
 /// The middleware.
-pub async fn access_log<E>(
-    next: Arc<E>,
-    mut request: Request,
-    spec: Arc<Spec>,
-    metrics: Arc<Metrics>,
-) -> Result<Response>
+pub async fn access_log<E>(next: Arc<E>, mut request: Request, metrics: Arc<Metrics>) -> Result<Response>
 where
     E: Endpoint<Output = Response>,
 {
-    let path = request.uri().path().to_owned();
-    let operation = spec.find(&path).and_then(|entry| entry.operation(request.method()));
     let actor = ActorName::default();
     request.set_data(actor.clone());
     let mut entry = Entry {
         request_id: RequestId::of(&request).unwrap_or_default(),
         method: request.method().clone(),
-        path,
-        operation: operation.map_or_else(|| UNMATCHED.to_owned(), |operation| operation.id.clone()),
+        path: request.uri().path().to_owned(),
+        operation: Matched::id(&request).unwrap_or(UNMATCHED).to_owned(),
         actor,
         started: Instant::now(),
         status: None,

@@ -15,7 +15,6 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        problem::Problem,
         reply::{MadeOrThere, Reply, answer},
         types::{Nullable, Time},
         view::{ActorView, next_link, page_request, refuse},
@@ -28,6 +27,7 @@ use crate::{
         text::{Name, Version},
         vocabulary::{PackageClass, ScanFormat},
     },
+    http::problem::Problem,
     usecase::scans::{self, Upload, Uploaded},
 };
 

@@ -4,22 +4,17 @@ use std::sync::Arc;
 
 use poem::{Endpoint, Request, Response, Result};
 
-use crate::{
-    api::{
-        framework::{Failed, from_framework},
-        problem::Context,
-        spec::Spec,
+use super::{body_limit::BodyCopy, request_id::RequestId};
+use crate::http::{
+    problem::{
+        Context,
+        from_framework::{Failed, from_framework},
     },
-    middleware::{body_limit::BodyCopy, request_id::RequestId},
+    spec::Matched,
 };
 
 /// The middleware; nothing above it sees an error.
-pub async fn error_roof<E>(
-    next: Arc<E>,
-    mut request: Request,
-    spec: Arc<Spec>,
-    public_url: Arc<str>,
-) -> Result<Response>
+pub async fn error_roof<E>(next: Arc<E>, mut request: Request, public_url: Arc<str>) -> Result<Response>
 where
     E: Endpoint<Output = Response>,
 {
@@ -28,7 +23,7 @@ where
         instance: Some(request.uri().path().to_owned()),
         request_id: RequestId::of(&request),
     };
-    let method = request.method().clone();
+    let matched = request.data::<Matched>().cloned();
     let body = BodyCopy::default();
     request.set_data(body.clone());
 
@@ -38,10 +33,7 @@ where
         Err(error) if error.status().as_u16() < 400 => return Ok(error.into_response()),
         Err(error) => error,
     };
-    let path = context.instance.as_deref().unwrap_or_default();
-    let operation = spec.find(path).and_then(|entry| entry.operation(&method));
-    let failed = Failed { spec: &spec, operation, body: &body.take() };
-    let problem = from_framework(&error, failed);
+    let problem = from_framework(&error, Failed { matched: matched.as_ref(), body: &body.take() });
 
     let mut response = problem.render(&context);
     // Only the framework's own conversion gives access to the data that was attached to an error.

@@ -4,30 +4,30 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use poem::{
-    EndpointExt as _, Response, Route,
+    EndpointExt as _, Request, Response, Route,
     endpoint::{BoxEndpoint, make_sync},
     http::{HeaderValue, StatusCode, header},
 };
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 
 use crate::{
-    api::{
+    http::{
         docs,
+        middleware::{
+            access_log::access_log,
+            body_limit::{BodyLimits, body_limit},
+            error_roof::error_roof,
+            guard::{catch_panic, refuse_nul, time_limit},
+            headers::security_headers,
+            heads::heads,
+            methods::methods,
+            request_id::request_id,
+        },
         ops::{self, Ops, Readiness},
-        problems,
-        spec::Spec,
+        problem::page,
+        spec::{Matched, Spec},
     },
     metrics::Metrics,
-    middleware::{
-        access_log::access_log,
-        body_limit::{BodyLimits, body_limit},
-        error_roof::error_roof,
-        guard::{catch_panic, refuse_nul, time_limit},
-        headers::security_headers,
-        heads::heads,
-        methods::methods,
-        request_id::request_id,
-    },
     shutdown::Shutdown,
 };
 
@@ -79,7 +79,7 @@ where
     let mut routes = Route::new()
         .at("/", make_sync(|_| to_docs()))
         .at("/api/v1/openapi.json", make_sync(move |_| openapi(document.clone())))
-        .at("/problems/:slug", problems::endpoint())
+        .at("/problems/:slug", page::endpoint())
         .nest(API_PREFIX, api())
         .at("/docs", docs::endpoint(move || (api().swagger_ui_html(), api().spec())));
     routes = Ops::new(Arc::clone(&shell.readiness), shell.shutdown.clone()).add_to(routes);
@@ -108,25 +108,26 @@ fn to_docs() -> Response {
 }
 
 fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {
-    let spec = Arc::new(spec);
+    let (spec, metrics) = (Arc::new(spec), Arc::clone(&shell.metrics));
     let public_url: Arc<str> = shell.public_url.as_str().into();
     let (timeout, limits) = (shell.request_timeout, shell.body_limits);
-    let (for_methods, for_roof, for_limits) = (Arc::clone(&spec), Arc::clone(&spec), Arc::clone(&spec));
-    let (for_time, metrics) = (Arc::clone(&spec), Arc::clone(&shell.metrics));
     routes
-        .around(move |next, request| methods(next, request, Arc::clone(&for_methods)))
+        .around(methods)
         .around(refuse_nul)
         .around(heads)
-        .around(move |next, request| body_limit(next, request, limits, Arc::clone(&for_limits)))
-        .around(move |next, request| time_limit(next, request, timeout, Arc::clone(&for_time)))
+        .around(move |next, request| body_limit(next, request, limits))
+        .around(move |next, request| time_limit(next, request, timeout))
         // Boxed, because a future that holds all the others is more than the compiler lays out.
         .boxed()
         .around(catch_panic)
-        .around(move |next, request| {
-            error_roof(next, request, Arc::clone(&for_roof), Arc::clone(&public_url))
-        })
+        .around(move |next, request| error_roof(next, request, Arc::clone(&public_url)))
         .around(security_headers)
-        .around(move |next, request| access_log(next, request, Arc::clone(&spec), Arc::clone(&metrics)))
+        .around(move |next, request| access_log(next, request, Arc::clone(&metrics)))
+        .before(move |mut request: Request| {
+            let matched = Matched::new(Arc::clone(&spec), &request);
+            request.set_data(matched);
+            async { Ok(request) }
+        })
         .around(request_id)
         .boxed()
 }

@@ -28,7 +28,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::stream::Stream;
-use crate::{peer::Peer, shutdown::Shutdown};
+use crate::{http::peer::Peer, shutdown::Shutdown};
 
 /// The pause after an accept that failed, as when file descriptors have run out.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use poem::{
     },
 };
 
-use crate::api::problem::{Code, Problem};
+use crate::http::problem::{Code, Problem};
 
 /// What has one value and no list of them (RFC 9110 §5.3). `Content-Length` is settled by the server before.
 const SINGLE: [HeaderName; 4] =

@@ -2,7 +2,7 @@
 
 use poem::{Endpoint, Request, Response, Result, endpoint::make_sync, http::header};
 
-use crate::api::{
+use crate::http::{
     docs,
     problem::{Code, Problem},
 };

@@ -21,12 +21,12 @@ use crate::{
         Tags,
         auth::Auth,
         etag,
-        problem::Problem,
         reply::{Changed, Made, Reply, tagged},
         types::{Nullable, Time},
         view::{bad_query, next_link, page_request},
     },
     domain::{fault::Malformed, freeze::draft::Draft, idempotency::Answer},
+    http::problem::Problem,
     usecase::freezes::{self, NoCalendar, Seen},
 };
 

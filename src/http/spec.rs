@@ -1,7 +1,9 @@
 //! The OpenAPI document as the HTTP shell reads it: which methods a path has, what each operation is called
 //! and what its body must look like. The document is the only source, so that the two cannot drift apart.
 
-use poem::http::Method;
+use std::sync::Arc;
+
+use poem::{Request, http::Method};
 use serde_json::{Map, Value};
 
 /// One method of one path.
@@ -38,12 +40,12 @@ impl Operation {
 #[derive(Debug, Clone)]
 pub struct PathEntry {
     segments: Vec<String>,
-    operations: Vec<Operation>,
+    operations: Vec<Arc<Operation>>,
 }
 
 impl PathEntry {
     /// The operation for this method; HEAD is answered as GET.
-    pub fn operation(&self, method: &Method) -> Option<&Operation> {
+    pub fn operation(&self, method: &Method) -> Option<&Arc<Operation>> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         self.operations.iter().find(|operation| operation.method == *method)
     }
@@ -79,7 +81,7 @@ fn segments(path: &str) -> Vec<&str> {
 /// The paths that the server knows.
 #[derive(Debug, Clone, Default)]
 pub struct Spec {
-    paths: Vec<PathEntry>,
+    paths: Vec<Arc<PathEntry>>,
     schemas: Map<String, Value>,
 }
 
@@ -97,8 +99,9 @@ impl Spec {
             let names = segments(template).into_iter().filter(|segment| is_parameter(segment));
             let names: Vec<_> = names.map(|name| name.trim_matches(['{', '}']).to_owned()).collect();
             let methods = item.as_object().into_iter().flatten();
-            let operations =
-                methods.filter_map(|(method, item)| operation(method, item, names.clone())).collect();
+            let operations = methods
+                .filter_map(|(method, item)| operation(method, item, names.clone()).map(Arc::new))
+                .collect();
             spec.add(&format!("{prefix}{template}"), operations);
         }
         Ok(spec)
@@ -113,19 +116,20 @@ impl Spec {
             path_parameters: Vec::new(),
             body: None,
         };
-        self.add(template, vec![operation]);
+        self.add(template, vec![Arc::new(operation)]);
     }
 
-    fn add(&mut self, template: &str, operations: Vec<Operation>) {
+    fn add(&mut self, template: &str, operations: Vec<Arc<Operation>>) {
         let segments: Vec<String> = segments(template).into_iter().map(str::to_owned).collect();
-        self.paths.push(PathEntry { segments, operations });
+        self.paths.push(Arc::new(PathEntry { segments, operations }));
         // As in the router, a literal segment wins over a parameter.
-        let shape = |entry: &PathEntry| entry.segments.iter().map(|s| is_parameter(s)).collect::<Vec<_>>();
+        let shape =
+            |entry: &Arc<PathEntry>| entry.segments.iter().map(|s| is_parameter(s)).collect::<Vec<_>>();
         self.paths.sort_by_cached_key(shape);
     }
 
     /// The entry for a concrete path.
-    pub fn find(&self, path: &str) -> Option<&PathEntry> {
+    pub fn find(&self, path: &str) -> Option<&Arc<PathEntry>> {
         let path = segments(path);
         self.paths.iter().find(|entry| entry.matches(&path))
     }
@@ -133,6 +137,31 @@ impl Spec {
     /// The schema that a `$ref` points to.
     pub fn schema(&self, reference: &str) -> Option<&Value> {
         self.schemas.get(reference.strip_prefix("#/components/schemas/")?)
+    }
+}
+
+/// What a request asks for: looked up once, when it comes in, and carried in its data.
+#[derive(Debug, Clone)]
+pub struct Matched {
+    /// All that the server knows.
+    pub spec: Arc<Spec>,
+    /// The path, if there is such a one.
+    pub path: Option<Arc<PathEntry>>,
+    /// The operation, if the path has the method.
+    pub operation: Option<Arc<Operation>>,
+}
+
+impl Matched {
+    /// Looks up what this request asks for.
+    pub fn new(spec: Arc<Spec>, request: &Request) -> Self {
+        let path = spec.find(request.uri().path()).cloned();
+        let operation = path.as_ref().and_then(|path| path.operation(request.method())).cloned();
+        Self { spec, path, operation }
+    }
+
+    /// The id of the operation that this request calls, if any.
+    pub fn id(request: &Request) -> Option<&str> {
+        request.data::<Self>()?.operation.as_deref().map(|operation| operation.id.as_str())
     }
 }
 

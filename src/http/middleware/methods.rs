@@ -7,27 +7,29 @@ use poem::{
     http::{HeaderValue, Method, StatusCode, header},
 };
 
-use crate::api::{
+use crate::http::{
     problem::{Code, Problem},
-    spec::Spec,
+    spec::Matched,
 };
 
 /// The middleware. HEAD is answered as GET with its headers; the server leaves out the body.
-pub async fn methods<E>(next: Arc<E>, mut request: Request, spec: Arc<Spec>) -> Result<Response>
+pub async fn methods<E>(next: Arc<E>, mut request: Request) -> Result<Response>
 where
     E: Endpoint<Output = Response>,
 {
-    let Some(entry) = spec.find(request.uri().path()) else { return next.call(request).await };
+    let Some(Matched { path: Some(path), operation, .. }) = request.data::<Matched>() else {
+        return next.call(request).await;
+    };
     if request.method() == Method::OPTIONS {
         let mut response = Response::from(StatusCode::NO_CONTENT);
-        if let Ok(allow) = HeaderValue::from_str(&entry.allow()) {
+        if let Ok(allow) = HeaderValue::from_str(&path.allow()) {
             response.headers_mut().insert(header::ALLOW, allow);
         }
         return Ok(response);
     }
-    if entry.operation(request.method()).is_none() {
+    if operation.is_none() {
         let detail = format!("The path does not have the method {}.", request.method());
-        return Err(Problem::new(Code::MethodNotAllowed, detail).allow(entry.allow()).into());
+        return Err(Problem::new(Code::MethodNotAllowed, detail).allow(path.allow()).into());
     }
     if request.method() == Method::HEAD {
         request.set_method(Method::GET);

@@ -7,7 +7,8 @@ use chrono::DateTime;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::api::{problem::FieldError, spec::Spec};
+use super::FieldError;
+use crate::http::spec::Spec;
 
 const MAX_ERRORS: usize = 50;
 

@@ -1,0 +1,11 @@
+//! The room that an API is served in: the server, what surrounds every request, the problems that requests end in, and the
+//! pages beside the API. It knows no resource; whoever puts the server together hands it the API.
+
+pub mod docs;
+pub mod middleware;
+pub mod ops;
+pub mod peer;
+pub mod problem;
+pub mod routes;
+pub mod server;
+pub mod spec;
