@@ -109,10 +109,8 @@ vocabulary! {
 
 vocabulary! {
     /// How the new release replaces the old one.
-    #[derive(Default)]
     Strategy {
         /// Instance by instance.
-        #[default]
         Rolling = "rolling",
         /// A second, complete set takes over at once.
         BlueGreen = "blue-green",
@@ -120,6 +118,16 @@ vocabulary! {
         Canary = "canary",
         /// Stop the old one, start the new one.
         Recreate = "recreate",
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "the macro that makes the words gives each its meaning and nothing else"
+)]
+impl Default for Strategy {
+    fn default() -> Self {
+        Self::Rolling
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     },
     metrics::Metrics,
     shutdown::Shutdown,
-    store::{db::Db, schema},
+    store::{db::Db, error, schema},
     usecase::app::{App, Feed},
     worker,
 };
@@ -87,7 +87,7 @@ fn tell_what_is_forgotten(db: &Db) {
 async fn prepare_schema(db: &Db) -> anyhow::Result<()> {
     if db.is_postgres() {
         let status = schema::status(db).await?;
-        anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
+        anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
         anyhow::ensure!(
             status.pending.is_empty(),
             "the database's schema is behind this version: run `waybill migrate up` first (pending: {})",

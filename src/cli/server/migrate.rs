@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Subcommand;
 
 use super::{ConfigArgs, say};
-use crate::store::schema;
+use crate::store::{error, schema};
 
 #[derive(Debug, Subcommand)]
 pub enum MigrateCommand {
@@ -62,7 +62,7 @@ pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
             let ahead = lines("applied by a newer version", &status.ahead);
             let text = [lines("applied", &known), ahead, lines("pending", &status.pending)].concat();
             say(&text.join("\n"))?;
-            anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
+            anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
             Ok(if status.pending.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }

@@ -22,7 +22,7 @@ use crate::{
         sources::{Flag, Sources},
     },
     serve::{self, connect},
-    store::{db::Db, schema},
+    store::{db::Db, error, schema},
     telemetry,
 };
 
@@ -63,7 +63,7 @@ impl ConfigArgs {
         }
         let db = connect(&config).await?;
         let status = schema::status(&db).await?;
-        anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
+        anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
         anyhow::ensure!(status.pending.is_empty(), "the schema of {url} is behind; run `waybill migrate up`");
         Ok(db)
     }

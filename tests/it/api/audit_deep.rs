@@ -17,8 +17,8 @@ use waybill::{
 };
 
 use crate::{
-    api_audit::sealed,
-    api_scans::{plain, scans},
+    api::audit::sealed,
+    api::scans::{plain, scans},
     db_test,
     support::{
         api::{Api, id_of, image, release, start_body},
