@@ -22,7 +22,7 @@ use crate::{
     metrics::Metrics,
     shutdown::Shutdown,
     store::{db::Db, error, schema},
-    usecase::app::{App, Feed},
+    usecase::app::App,
     worker,
 };
 
@@ -36,10 +36,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr()?;
     config.server.listen = address;
-    let metrics = Arc::new(Metrics::new(VERSION, commit())?);
-    let feed = Feed::new(config.limits.waits);
-    let app =
-        App { config: Arc::new(config), db, metrics, feed, freezes: Arc::default(), chain: Arc::default() };
+    let app = App::new(config, db, Metrics::new(VERSION, commit())?);
     let shutdown = Shutdown::new();
     let shell = shell(&app, &shutdown);
     let metrics_listener = match app.config.metrics.listen {
