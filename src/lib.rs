@@ -10,6 +10,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod metrics;
+pub mod serve;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -1,8 +1,8 @@
 //! `/environments`: where services run.
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
     types::{Example, MaybeUndefined},
@@ -14,10 +14,11 @@ use crate::{
         auth::Auth,
         etag,
         lockdown::LockdownView,
+        page::{List, Listed, Page, Words, page_request},
         reply::{Changed, Made, Reply, tagged},
         services::changed,
         types::{Nullable, Time},
-        view::{next_link, page_request, refuse},
+        view::refuse,
     },
     domain::{
         environment::{Environment, EnvironmentSettings},
@@ -127,26 +128,9 @@ impl Example for UpdateEnvironment {
     }
 }
 
-/// A page of environments.
-#[derive(Clone, Debug, Object)]
-pub struct EnvironmentPage {
-    /// The environments, by name.
-    pub items: Vec<EnvironmentView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum EnvironmentList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<EnvironmentPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for EnvironmentView {
+    const PAGE: Words =
+        Words { name: "EnvironmentPage", is: "A page of environments.", items: "The environments, by name." };
 }
 
 fn render(status: StatusCode) -> impl Fn(&Environment) -> Answer {
@@ -169,9 +153,6 @@ impl EnvironmentsApi {
     async fn create_environment(
         &self,
         auth: Auth,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateEnvironment>,
     ) -> Result<Reply<EnvironmentView, Made>, Problem> {
         let given = &body.0;
@@ -190,21 +171,18 @@ impl EnvironmentsApi {
     async fn list_environments(
         &self,
         auth: Auth,
+        request: &Request,
         /// True lists the archived ones instead.
         archived: Query<Option<bool>>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<EnvironmentList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
+    ) -> Result<List<Page<EnvironmentView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
         let archived = archived.0.unwrap_or(false);
-        let page = environments::list(&auth.ctx(), archived, &request).await?;
-        let query =
-            [("archived", archived.then(|| "true".to_owned())), ("limit", limit.0.map(|n| n.to_string()))];
-        let link = next_link("/environments", &query, page.next.as_deref());
-        let items = page.items.into_iter().map(Into::into).collect();
-        Ok(EnvironmentList::Page(Json(EnvironmentPage { items, next_cursor: page.next.into() }), link))
+        let page = environments::list(&auth.ctx(), archived, &asked).await?;
+        Ok(List::of(page, request, Into::into))
     }
 
     /// Read an environment

@@ -1,7 +1,7 @@
 //! `/gate/check`: asking the gate without starting anything.
 
 use poem::http::StatusCode;
-use poem_openapi::{Object, OpenApi, param::Header, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
 use uuid::Uuid;
 
 use crate::{
@@ -191,9 +191,6 @@ impl GateApi {
     async fn check_gate(
         &self,
         auth: Auth,
-        /// Makes a retry with `record` safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<GateQuestion>,
     ) -> Result<Reply<AnswerView, Changed>, Problem> {
         let question = body.0.parse().map_err(refuse)?;

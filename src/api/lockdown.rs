@@ -1,12 +1,13 @@
 //! `/environments/{environment}/lockdown`: the emergency stop.
 
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
 use uuid::Uuid;
 
 use crate::{
     api::{
         Tags,
         auth::Auth,
+        reply::Done,
         types::{Text, Time},
         view::{ActorView, refuse},
     },
@@ -108,14 +109,6 @@ pub struct PlacedView {
     pub running: Vec<StillRunning>,
 }
 
-/// The answer to lifting a lockdown.
-#[derive(Debug, ApiResponse)]
-pub enum Lifted {
-    /// The environment has none.
-    #[oai(status = 204)]
-    Done,
-}
-
 #[OpenApi(tag = "Tags::Gate")]
 impl LockdownApi {
     /// Lock an environment down
@@ -146,8 +139,8 @@ impl LockdownApi {
         auth: Auth,
         /// The environment's name.
         environment: Path<String>,
-    ) -> Result<Lifted, Problem> {
+    ) -> Result<Done, Problem> {
         lockdown::lift(&auth.ctx(), &environment.0).await?;
-        Ok(Lifted::Done)
+        Ok(Done::Done)
     }
 }

@@ -1,9 +1,9 @@
 //! `/services/{service}/releases`: the versions of a service.
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    param::{Header, Path, Query},
+    Object, OpenApi,
+    param::{Path, Query},
     payload::Json,
     types::Example,
 };
@@ -12,9 +12,10 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
+        page::{List, Listed, Page, Words, page_request},
         reply::{MadeOrThere, Reply, answer},
         types::{Nullable, Text, Time, owned},
-        view::{ActorView, LabelsView, next_link, page_request, refuse},
+        view::{ActorView, LabelsView, refuse},
     },
     domain::{
         fault::Faults,
@@ -206,26 +207,9 @@ release_body! {
     DeployedRelease {}
 }
 
-/// A page of releases.
-#[derive(Clone, Debug, Object)]
-pub struct ReleasePage {
-    /// The releases, newest first.
-    pub items: Vec<ReleaseView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum ReleaseList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<ReleasePage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for ReleaseView {
+    const PAGE: Words =
+        Words { name: "ReleasePage", is: "A page of releases.", items: "The releases, newest first." };
 }
 
 fn render(service: &Name) -> impl Fn(&Registered) -> Answer + use<> {
@@ -252,9 +236,6 @@ impl ReleasesApi {
         auth: Auth,
         /// The service's name.
         service: Path<String>,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateRelease>,
     ) -> Result<Reply<ReleaseView, MadeOrThere>, Problem> {
         let mut faults = Faults::default();
@@ -276,19 +257,17 @@ impl ReleasesApi {
     async fn list_releases(
         &self,
         auth: Auth,
+        request: &Request,
         /// The service's name.
         service: Path<String>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<ReleaseList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
-        let page = releases::list(&auth.ctx(), &service.0, &request).await?;
-        let path = format!("/services/{}/releases", service.0);
-        let link = next_link(&path, &[("limit", limit.0.map(|n| n.to_string()))], page.next.as_deref());
-        let items = page.items.into_iter().map(|release| view(&service.0, release, &[])).collect();
-        Ok(ReleaseList::Page(Json(ReleasePage { items, next_cursor: page.next.into() }), link))
+    ) -> Result<List<Page<ReleaseView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
+        let page = releases::list(&auth.ctx(), &service.0, &asked).await?;
+        Ok(List::of(page, request, |release| view(&service.0, release, &[])))
     }
 
     /// Read a release

@@ -1,8 +1,8 @@
 //! `/services`: what is deployed on its own.
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
     types::MaybeUndefined,
@@ -13,9 +13,10 @@ use crate::{
         Tags,
         auth::Auth,
         etag,
+        page::{List, Listed, Page, Words, page_request},
         reply::{Changed, Made, Reply, tagged},
         types::{Nullable, Time},
-        view::{LabelsView, next_link, page_request, refuse},
+        view::{LabelsView, refuse},
     },
     domain::{
         fault::Faults,
@@ -150,26 +151,9 @@ impl poem_openapi::types::Example for UpdateService {
     }
 }
 
-/// A page of services.
-#[derive(Clone, Debug, Object)]
-pub struct ServicePage {
-    /// The services, by name.
-    pub items: Vec<ServiceView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum ServiceList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<ServicePage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for ServiceView {
+    const PAGE: Words =
+        Words { name: "ServicePage", is: "A page of services.", items: "The services, by name." };
 }
 
 /// The field after the change.
@@ -197,9 +181,6 @@ impl ServicesApi {
     async fn create_service(
         &self,
         auth: Auth,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateService>,
     ) -> Result<Reply<ServiceView, Made>, Problem> {
         let given = body.0.clone();
@@ -224,21 +205,18 @@ impl ServicesApi {
     async fn list_services(
         &self,
         auth: Auth,
+        request: &Request,
         /// True lists the archived ones instead.
         archived: Query<Option<bool>>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<ServiceList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
+    ) -> Result<List<Page<ServiceView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
         let archived = archived.0.unwrap_or(false);
-        let page = services::list(&auth.ctx(), archived, &request).await?;
-        let query =
-            [("archived", archived.then(|| "true".to_owned())), ("limit", limit.0.map(|n| n.to_string()))];
-        let link = next_link("/services", &query, page.next.as_deref());
-        let items = page.items.into_iter().map(Into::into).collect();
-        Ok(ServiceList::Page(Json(ServicePage { items, next_cursor: page.next.into() }), link))
+        let page = services::list(&auth.ctx(), archived, &asked).await?;
+        Ok(List::of(page, request, Into::into))
     }
 
     /// Read a service

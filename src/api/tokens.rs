@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    param::{Header, Path, Query},
+    Object, OpenApi,
+    param::{Path, Query},
     payload::Json,
     types::Example,
 };
@@ -16,9 +16,10 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        reply::{Made as MadeStatus, Reply, answer},
+        page::{List, Listed, Page, Words, page_request},
+        reply::{Done, Made as MadeStatus, Reply, answer},
         types::{Nullable, Time},
-        view::{page_request, refuse},
+        view::refuse,
     },
     clock,
     domain::{
@@ -173,34 +174,9 @@ impl CreateToken {
     }
 }
 
-/// A page of tokens.
-#[derive(Clone, Debug, Object)]
-pub struct TokenPage {
-    /// The tokens, oldest first.
-    pub items: Vec<TokenView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum TokenList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<TokenPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
-}
-
-/// The answer to a revocation.
-#[derive(Debug, ApiResponse)]
-pub enum Revoked {
-    /// It no longer works.
-    #[oai(status = 204)]
-    Done,
+impl Listed for TokenView {
+    const PAGE: Words =
+        Words { name: "TokenPage", is: "A page of tokens.", items: "The tokens, oldest first." };
 }
 
 fn rendered(made: &Made, secret: Option<String>) -> Answer {
@@ -218,9 +194,6 @@ impl TokensApi {
     async fn create_token(
         &self,
         auth: Auth,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateToken>,
     ) -> Result<Reply<TokenView, MadeStatus>, Problem> {
         let new = body.0.parse().map_err(refuse)?;
@@ -236,17 +209,15 @@ impl TokensApi {
     async fn list_tokens(
         &self,
         auth: Auth,
+        request: &Request,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<TokenList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
-        let page = tokens::list(&auth.ctx(), &request).await?;
-        let query = [("limit", limit.0.map(|n| n.to_string()))];
-        let link = crate::api::view::next_link("/tokens", &query, page.next.as_deref());
-        let items = page.items.into_iter().map(|token| view(token, None)).collect();
-        Ok(TokenList::Page(Json(TokenPage { items, next_cursor: page.next.into() }), link))
+    ) -> Result<List<Page<TokenView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
+        let page = tokens::list(&auth.ctx(), &asked).await?;
+        Ok(List::of(page, request, |token| view(token, None)))
     }
 
     /// Revoke a token
@@ -258,8 +229,8 @@ impl TokensApi {
         auth: Auth,
         /// Its id.
         id: Path<Uuid>,
-    ) -> Result<Revoked, Problem> {
+    ) -> Result<Done, Problem> {
         tokens::revoke(&auth.ctx(), id.0).await?;
-        Ok(Revoked::Done)
+        Ok(Done::Done)
     }
 }

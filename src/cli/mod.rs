@@ -1,7 +1,11 @@
 //! The command line: what can be asked for, and what each command does and prints.
 
-pub mod client;
-pub mod server;
+mod client;
+mod exit;
+mod input;
+mod output;
+mod server;
+mod words;
 
 use std::{io, process::ExitCode};
 
@@ -9,14 +13,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::{
-    client::{
-        ClientCommand,
-        credentials::ConnectionArgs,
-        deploy,
-        error::Error,
-        exit::Exit,
-        output::{Format, error as say_error},
-    },
+    client::{ClientCommand, credentials::ConnectionArgs, deploy, error::Error},
+    exit::Exit,
+    output::{Format, error as say_error},
     server::ServerCommand,
 };
 
@@ -34,13 +33,10 @@ pub struct Cli {
     command: Command,
 }
 
-/// Everything `waybill` can do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// A client command.
+enum Command {
     #[command(flatten)]
     Client(ClientCommand),
-    /// A server command.
     #[command(flatten)]
     Server(ServerCommand),
     /// Run a command for `waybill deploy`, and end it when that is gone.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use thiserror::Error;
 use url::Url;
 
-use super::MASK;
+/// What a secret is shown as.
+pub(super) const MASK: &str = "********";
 
 /// The URL of a database that Waybill can use.
 #[derive(Clone, PartialEq, Eq)]

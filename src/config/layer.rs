@@ -15,7 +15,7 @@ use figment::{
 
 use super::{
     fault::{Fault, Origin},
-    load::{Flag, Sources},
+    sources::{Flag, Sources},
 };
 
 /// The key of each leaf, with its value and who set it.
@@ -44,7 +44,7 @@ impl<'a> Layers<'a> {
         layers.read_shared_variables(&sources.env);
         layers.read_variables(&sources.env);
         for Flag { name, key, value } in &sources.flags {
-            layers.set_text(key, value, Origin::Flag(name.clone()));
+            layers.set_text(key, value, Origin::Flag((*name).to_owned()));
         }
         layers
     }

@@ -12,6 +12,7 @@ pub mod fault;
 mod layer;
 pub mod load;
 pub mod local;
+pub mod sources;
 mod validate;
 
 use std::{
@@ -23,10 +24,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
-use self::database_url::{Backend, DatabaseUrl};
-
-/// What a secret is shown as.
-const MASK: &str = "********";
+use self::database_url::{Backend, DatabaseUrl, MASK};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -6,12 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::fault::Malformed;
 
+/// A word of one of the sets.
+pub trait Word: Copy + std::str::FromStr<Err = Malformed> + Send + Sync + 'static {
+    /// The word as it is written, and what it means.
+    fn explained(self) -> (&'static str, &'static str);
+}
+
 macro_rules! vocabulary {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
+    ($(#[$meta:meta])* $name:ident { $(#[doc = $meaning:literal] $(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, poem_openapi::Enum)]
         pub enum $name {
-            $($(#[$variant_meta])* #[serde(rename = $text)] #[oai(rename = $text)] $variant,)+
+            $(#[doc = $meaning] $(#[$variant_meta])* #[serde(rename = $text)] #[oai(rename = $text)] $variant,)+
         }
 
         impl $name {
@@ -21,6 +27,12 @@ macro_rules! vocabulary {
             /// The word as it is written everywhere.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl Word for $name {
+            fn explained(self) -> (&'static str, &'static str) {
+                match self { $(Self::$variant => ($text, $meaning)),+ }
             }
         }
 
@@ -52,7 +64,7 @@ vocabulary! {
         Succeeded = "succeeded",
         /// Finished without success.
         Failed = "failed",
-        /// Given up by its pipeline, or cancelled by a preempting rollback.
+        /// Given up by its pipeline, or canceled by a preempting rollback.
         Canceled = "canceled",
         /// Silent for longer than its lease; set by the server.
         Expired = "expired",
@@ -88,7 +100,7 @@ vocabulary! {
         Deploy = "deploy",
         /// An earlier release comes back.
         Rollback = "rollback",
-        /// An urgent repair goes out.
+        /// An urgent repair goes out, for which a freeze may make an exception.
         Hotfix = "hotfix",
         /// The current release is put in place again.
         Redeploy = "redeploy",
@@ -97,10 +109,8 @@ vocabulary! {
 
 vocabulary! {
     /// How the new release replaces the old one.
-    #[derive(Default)]
     Strategy {
         /// Instance by instance.
-        #[default]
         Rolling = "rolling",
         /// A second, complete set takes over at once.
         BlueGreen = "blue-green",
@@ -108,6 +118,16 @@ vocabulary! {
         Canary = "canary",
         /// Stop the old one, start the new one.
         Recreate = "recreate",
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "the macro that makes the words gives each its meaning and nothing else"
+)]
+impl Default for Strategy {
+    fn default() -> Self {
+        Self::Rolling
     }
 }
 

@@ -39,10 +39,17 @@ fn every_operation_says_what_clients_need() {
         for key in ["operationId", "summary", "tags", "security"] {
             assert!(operation.contains_key(key), "{name} has no {key}");
         }
-        for key in ["4XX", "5XX"] {
-            let content = operation["responses"][key]["content"].as_object().unwrap();
-            assert!(content.keys().all(|kind| kind.starts_with("application/problem+json")), "{name}: {key}");
+        let responses = operation["responses"].as_object().unwrap();
+        for (status, response) in responses.iter().filter(|(status, _)| !status.starts_with('2')) {
+            let content = response["content"].as_object().unwrap();
+            assert!(content.keys().eq(["application/problem+json"]), "{name}: {status}");
         }
+        for status in ["400", "401", "403", "429", "500", "503"] {
+            assert!(responses.contains_key(status), "{name} does not say {status}");
+        }
+        let keys = operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
+        let keys = keys.filter(|parameter| parameter["name"] == "Idempotency-Key").count();
+        assert_eq!(keys, usize::from(name.starts_with("post ")), "{name}");
         ids.push(&operation["operationId"]);
     }
     ids.sort_unstable_by_key(ToString::to_string);

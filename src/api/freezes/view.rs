@@ -1,14 +1,14 @@
 //! Freeze windows as they are asked for and seen.
 
 use poem_openapi::{
-    ApiResponse, Object,
-    payload::Json,
+    Object,
     types::{Example, MaybeUndefined},
 };
 use uuid::Uuid;
 
 use crate::{
     api::{
+        page::{Listed, Words},
         types::{Nullable, Time},
         view::ActorView,
     },
@@ -185,34 +185,12 @@ impl Example for UpdateFreezeWindow {
     }
 }
 
-/// A page of freeze windows.
-#[derive(Clone, Debug, Object)]
-pub struct FreezeWindowPage {
-    /// The windows, newest first.
-    pub items: Vec<FreezeWindowView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum FreezeWindowList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<FreezeWindowPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
-}
-
-/// The answer to taking one back.
-#[derive(Debug, ApiResponse)]
-pub enum Gone {
-    /// It no longer counts.
-    #[oai(status = 204)]
-    Done,
+impl Listed for FreezeWindowView {
+    const PAGE: Words = Words {
+        name: "FreezeWindowPage",
+        is: "A page of freeze windows.",
+        items: "The windows, newest first.",
+    };
 }
 
 /// A window of a calendar.

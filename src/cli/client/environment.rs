@@ -1,21 +1,20 @@
 //! `waybill environment`: what environments there are, registering one, and saying that one is what it seems.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use super::{
-    Session,
-    error::Error,
-    exit::Exit,
-    history,
-    http::Call,
-    output::{self, Format, plain},
+use super::{call::Call, error::Error, session::Session};
+use crate::{
+    cli::{
+        exit::Exit,
+        output::{plain, print},
+        words::one_of,
+    },
+    domain::vocabulary::Tier,
 };
 
 /// So many environments are listed at most.
 const SHOWN_MAX: u32 = 1000;
 
-/// What can be done about environments.
 #[derive(Debug, clap::Subcommand)]
 pub enum EnvironmentCommand {
     /// List the environments: what each is for, and its place in the order of promotion.
@@ -34,14 +33,13 @@ Examples:
   waybill environment confirm staging
   waybill environment confirm eu-1 --tier production --rank 400";
 
-/// The options of `environment create` and `environment confirm`.
 #[derive(Debug, clap::Args)]
 pub struct EnvironmentArgs {
     /// The environment.
     environment: String,
     /// What it is for, where the guess from its name is wrong.
-    #[arg(long, value_parser = ["production", "staging", "testing", "development", "other"])]
-    tier: Option<String>,
+    #[arg(long, value_parser = one_of(Tier::ALL))]
+    tier: Option<Tier>,
     /// Its place in the order of promotion, low to high.
     #[arg(long)]
     rank: Option<i64>,
@@ -53,12 +51,11 @@ struct Settings<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tier: Option<&'a str>,
+    tier: Option<Tier>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rank: Option<i64>,
 }
 
-/// An environment, as far as this looks into it.
 #[derive(Debug, Deserialize)]
 struct Environment {
     name: String,
@@ -67,59 +64,34 @@ struct Environment {
     unconfirmed: bool,
 }
 
-impl Environment {
-    fn row(&self) -> Vec<String> {
-        let confirmed = if self.unconfirmed { "no" } else { "yes" };
-        vec![
-            plain(&self.name).into_owned(),
-            plain(&self.tier).into_owned(),
-            self.rank.to_string(),
-            confirmed.to_owned(),
-        ]
-    }
-}
-
 pub(super) async fn run(session: &Session, command: EnvironmentCommand) -> Result<Exit, Error> {
     match command {
         EnvironmentCommand::List => list(session).await,
-        EnvironmentCommand::Create(args) => {
-            let settings =
-                Settings { name: Some(&args.environment), tier: args.tier.as_deref(), rank: args.rank };
+        EnvironmentCommand::Create(EnvironmentArgs { environment, tier, rank }) => {
+            let settings = Settings { name: Some(&environment), tier, rank };
             set(session, &Call::post(&["environments"], &settings)?, "registered").await
         }
-        EnvironmentCommand::Confirm(args) => {
-            let settings = Settings { name: None, tier: args.tier.as_deref(), rank: args.rank };
-            set(session, &Call::patch(&["environments", &args.environment], &settings)?, "confirmed").await
+        EnvironmentCommand::Confirm(EnvironmentArgs { environment, tier, rank }) => {
+            let settings = Settings { name: None, tier, rank };
+            set(session, &Call::patch(&["environments", &environment], &settings)?, "confirmed").await
         }
     }
 }
 
 async fn list(session: &Session) -> Result<Exit, Error> {
-    let (items, next_cursor) = history::collect(session, &Call::get(&["environments"]), SHOWN_MAX).await?;
-    if session.format == Format::Json {
-        output::print_json(&json!({ "items": items, "next_cursor": next_cursor }))?;
-        return Ok(Exit::DONE);
-    }
-    let found = items.into_iter().map(Environment::deserialize).collect::<Result<Vec<_>, _>>()?;
-    if found.is_empty() {
-        output::say("No environments.");
-        return Ok(Exit::DONE);
-    }
-    let mut found = found;
-    found.sort_by(|a, b| (a.rank, &a.name).cmp(&(b.rank, &b.name)));
-    let rows: Vec<_> = found.iter().map(Environment::row).collect();
-    let header = ["ENVIRONMENT", "TIER", "RANK", "CONFIRMED"].map(str::to_owned);
-    output::print(output::table(&header, &rows, output::width()))?;
-    Ok(Exit::DONE)
+    let header = ["ENVIRONMENT", "TIER", "RANK", "CONFIRMED"];
+    let rows = |mut found: Vec<Environment>| {
+        found.sort_by(|a, b| (a.rank, &a.name).cmp(&(b.rank, &b.name)));
+        let confirmed = |unconfirmed| if unconfirmed { "no" } else { "yes" }.to_owned();
+        let row = |it: Environment| [it.name, it.tier, it.rank.to_string(), confirmed(it.unconfirmed)];
+        found.into_iter().map(row).collect()
+    };
+    session.list(&Call::get(&["environments"]), SHOWN_MAX, "No environments.", header, rows).await
 }
 
 async fn set(session: &Session, call: &Call, done: &str) -> Result<Exit, Error> {
-    let answer = session.client.send(call).await?;
-    if session.format == Format::Json {
-        output::print_json(&answer)?;
-        return Ok(Exit::DONE);
-    }
-    let Environment { name, tier, rank, .. } = Environment::deserialize(answer)?;
-    output::print(format_args!("{} is {done}: tier {}, rank {rank}", plain(&name), plain(&tier)))?;
-    Ok(Exit::DONE)
+    let words = |Environment { name, tier, rank, .. }| {
+        print(format_args!("{} is {done}: tier {}, rank {rank}", plain(&name), plain(&tier)))
+    };
+    session.tell(call, words).await
 }

@@ -1,8 +1,9 @@
 //! What can go wrong in a client command, and the exit code each of it has.
 
-use std::io;
+use std::{io, time::Duration};
 
-use super::{exit::Exit, http};
+use super::problem::Problem;
+use crate::cli::exit::Exit;
 
 /// The error of a client command; its text is for the person at the terminal and never holds a token.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +16,7 @@ pub enum Error {
     Failed(String),
     /// Waybill answered with a problem, or did not answer.
     #[error(transparent)]
-    Client(#[from] http::Error),
+    Client(#[from] NoAnswer),
     /// The output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -37,14 +38,73 @@ impl Error {
     }
 }
 
+/// What came back instead of an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    #[error("cannot reach Waybill at {at}: {cause}")]
+    Unreachable { at: String, cause: String, transient: bool },
+    #[error("{problem}")]
+    Problem {
+        problem: Box<Problem>,
+        /// How long it wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl NoAnswer {
+    /// Whether the same call may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { transient, .. } => *transient,
+            Self::Problem { problem, .. } => matches!(problem.status, 429 | 502..=504),
+        }
+    }
+
+    /// Whether Waybill gave no verdict at all: nobody answered, or it is not able to work.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Problem { problem, .. } => problem.status == 429 || problem.status >= 500,
+        }
+    }
+
+    /// Whether the state things are in forbids it.
+    pub fn is_conflict(&self) -> bool {
+        self.problem().is_some_and(|problem| problem.status == 409)
+    }
+
+    /// Whether a deployment is ours no longer: somebody else has its target, or it was canceled.
+    pub fn is_taken_away(&self) -> bool {
+        let deployment = self.problem().filter(|problem| problem.status == 409);
+        deployment.and_then(|problem| problem.raw.get("deployment")).is_some_and(|deployment| {
+            deployment.get("taken_by").is_some_and(|by| !by.is_null())
+                || deployment.get("status").is_some_and(|status| status == "canceled")
+        })
+    }
+
+    pub fn is_forbidden(&self) -> bool {
+        self.problem().is_some_and(|problem| problem.status == 403)
+    }
+
+    pub fn is_not_found(&self) -> bool {
+        self.problem().is_some_and(|problem| problem.status == 404)
+    }
+
+    fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Unreachable { .. } => None,
+            Self::Problem { problem, .. } => Some(problem),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::client::problem::Problem;
 
     fn answer(status: u16, slug: &str) -> Error {
         let problem = Problem { kind: format!("http://w/problems/{slug}"), status, ..Problem::default() };
-        Error::Client(http::Error::Problem { problem: Box::new(problem), retry_after: None })
+        Error::Client(NoAnswer::Problem { problem: Box::new(problem), retry_after: None })
     }
 
     #[test]

@@ -1,22 +1,24 @@
 //! `waybill freeze`: declaring, editing and taking back freeze windows, and seeing what they come to.
 
+use std::io;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Session,
-    error::Error,
-    exit::Exit,
-    history::collect,
-    http::Call,
-    output::{self, Format, duration, plain},
+use super::{call::Call, error::Error, moment::minute, session::Session};
+use crate::{
+    cli::{
+        exit::Exit,
+        output::{self, duration, plain, print, say},
+        words::one_of,
+    },
+    domain::vocabulary::Tier,
 };
 
 /// More than a server has.
 const ALL: u32 = 10_000;
 
-/// What can be done with freeze windows.
 #[derive(Debug, clap::Subcommand)]
 pub enum FreezeCommand {
     /// List the freeze windows, newest first.
@@ -34,15 +36,13 @@ pub enum FreezeCommand {
     Calendar(CalendarArgs),
 }
 
-/// The examples of `waybill freeze create --help`.
-pub const EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   waybill freeze create --name christmas --reason 'few people are here' --tier production \\
     --from 2026-12-24T00:00:00+01:00 --until 2026-12-27T00:00:00+01:00
   waybill freeze create --name weekend --reason 'nobody is here' --environment prod-eu --environment prod-us \\
     --start-cron '0 18 * * FRI' --end-cron '0 8 * * MON' --timezone Europe/Berlin";
 
-/// The options of `freeze list`.
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     /// Those that count in this environment only.
@@ -50,14 +50,12 @@ pub struct ListArgs {
     environment: Option<String>,
 }
 
-/// Which freeze window is meant.
 #[derive(Debug, clap::Args)]
 pub struct IdArgs {
     /// Its id, as `waybill freeze list` shows it.
     id: String,
 }
 
-/// The options of `freeze create`.
 #[derive(Debug, clap::Args)]
 pub struct CreateArgs {
     /// Its name.
@@ -70,7 +68,6 @@ pub struct CreateArgs {
     rest: DefinitionArgs,
 }
 
-/// The options of `freeze update`.
 #[derive(Debug, clap::Args)]
 pub struct UpdateArgs {
     #[command(flatten)]
@@ -85,15 +82,14 @@ pub struct UpdateArgs {
     rest: DefinitionArgs,
 }
 
-/// Where and when a freeze window holds.
 #[derive(Debug, Default, clap::Args)]
 pub struct DefinitionArgs {
     /// An environment in which it counts; repeat for more.
     #[arg(long = "environment", value_name = "ENVIRONMENT", conflicts_with = "tiers")]
     environments: Vec<String>,
-    /// A tier in whose environments it counts (production, staging, testing, development, other); repeat for more.
-    #[arg(long = "tier", value_name = "TIER")]
-    tiers: Vec<String>,
+    /// A tier in whose environments it counts; repeat for more.
+    #[arg(long = "tier", value_name = "TIER", value_parser = one_of(Tier::ALL))]
+    tiers: Vec<Tier>,
     /// When it begins, once, such as 2026-12-24T00:00:00Z.
     #[arg(long, value_name = "TIME", conflicts_with_all = ["start_cron", "end_cron", "timezone"])]
     from: Option<String>,
@@ -111,7 +107,6 @@ pub struct DefinitionArgs {
     timezone: Option<String>,
 }
 
-/// The options of `freeze calendar`.
 #[derive(Debug, clap::Args)]
 pub struct CalendarArgs {
     /// Of this environment only.
@@ -153,11 +148,11 @@ struct Stretch {
     environment: String,
     starts_at: DateTime<Utc>,
     ends_at: DateTime<Utc>,
-    windows: Vec<Named>,
+    windows: Vec<WindowName>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Named {
+struct WindowName {
     name: String,
 }
 
@@ -214,113 +209,71 @@ struct Body {
 
 pub(super) async fn run(session: &Session, command: FreezeCommand) -> Result<Exit, Error> {
     match command {
-        FreezeCommand::List(args) => list(session, args).await?,
+        FreezeCommand::List(args) => list(session, args).await,
         FreezeCommand::Show(args) => {
-            let answer = session.client.send(&Call::get(&["freeze-windows", &args.id])).await?;
-            shown(session, &answer, "")?;
+            session.tell(&Call::get(&["freeze-windows", &args.id]), |window| told(&window, "")).await
         }
         FreezeCommand::Create(args) => {
             let CreateArgs { name, reason, rest } = *args;
             let body = Body { name: Some(name), reason: Some(reason), rest: rest.members(false) };
-            let answer = session.client.send(&Call::post(&["freeze-windows"], &body)?).await?;
-            shown(session, &answer, "declared: ")?;
+            let call = Call::post(&["freeze-windows"], &body)?;
+            session.tell(&call, |window| told(&window, "declared: ")).await
         }
         FreezeCommand::Update(args) => {
             let UpdateArgs { which, name, reason, rest } = *args;
             let body = Body { name, reason, rest: rest.members(true) };
-            let answer = session.client.send(&Call::patch(&["freeze-windows", &which.id], &body)?).await?;
-            shown(session, &answer, "changed: ")?;
+            let call = Call::patch(&["freeze-windows", &which.id], &body)?;
+            session.tell(&call, |window| told(&window, "changed: ")).await
         }
         FreezeCommand::Delete(args) => {
             session.client.send(&Call::delete(&["freeze-windows", &args.id])).await?;
-            output::say(format_args!("The freeze window {} is taken back.", plain(&args.id)));
+            say(format_args!("The freeze window {} is taken back.", plain(&args.id)));
+            Ok(Exit::DONE)
         }
-        FreezeCommand::Calendar(args) => calendar(session, args).await?,
+        FreezeCommand::Calendar(args) => calendar(session, args).await,
     }
-    Ok(Exit::DONE)
 }
 
-async fn list(session: &Session, args: ListArgs) -> Result<(), Error> {
+async fn list(session: &Session, args: ListArgs) -> Result<Exit, Error> {
     let call = Call::get(&["freeze-windows"]).query("environment", args.environment);
-    let (items, next_cursor) = collect(session, &call, ALL).await?;
-    if session.format == Format::Json {
-        output::print_json(&json!({"items": items, "next_cursor": next_cursor}))?;
-        return Ok(());
-    }
-    let windows = items.iter().map(Window::deserialize).collect::<Result<Vec<_>, _>>()?;
-    if windows.is_empty() {
-        output::say("No freeze windows.");
-        return Ok(());
-    }
-    let header = ["ID", "NAME", "WHERE", "WHEN", "STATE (UTC)"].map(str::to_owned);
-    let rows: Vec<_> = windows
-        .iter()
-        .map(|window| {
-            vec![
-                plain(&window.id).into_owned(),
-                plain(&window.name).into_owned(),
-                window.covers(),
-                window.timing(),
-                window.state(),
-            ]
-        })
-        .collect();
-    output::print(output::table(&header, &rows, output::width()))?;
-    Ok(())
+    let header = ["ID", "NAME", "WHERE", "WHEN", "STATE (UTC)"];
+    let row = |window: Window| {
+        let (covers, timing, state) = (window.covers(), window.timing(), window.state());
+        [window.id, window.name, covers, timing, state]
+    };
+    let rows = |windows: Vec<_>| windows.into_iter().map(row).collect();
+    session.list(&call, ALL, "No freeze windows.", header, rows).await
 }
 
-fn shown(session: &Session, answer: &Value, did: &str) -> Result<(), Error> {
-    if session.format == Format::Json {
-        return Ok(output::print_json(answer)?);
-    }
-    let window = Window::deserialize(answer)?;
-    output::print(format_args!("{did}{} ({})", plain(&window.name), plain(&window.id)))?;
+fn told(window: &Window, did: &str) -> io::Result<()> {
+    print(format_args!("{did}{} ({})", plain(&window.name), plain(&window.id)))?;
     for (what, text) in [
         ("reason", plain(&window.reason).into_owned()),
         ("where", window.covers()),
         ("when", window.timing()),
         ("state", window.state()),
     ] {
-        output::print(format_args!("  {what:<8}{text}"))?;
+        print(format_args!("  {what:<8}{text}"))?;
     }
     Ok(())
 }
 
-async fn calendar(session: &Session, args: CalendarArgs) -> Result<(), Error> {
+async fn calendar(session: &Session, args: CalendarArgs) -> Result<Exit, Error> {
     let call = Call::get(&["freeze-windows", "calendar"])
         .query("environment", args.environment)
         .query("from", args.from)
         .query("to", args.until);
-    let answer = session.client.send(&call).await?;
-    if session.format == Format::Json {
-        return Ok(output::print_json(&answer)?);
-    }
-    let calendar = Calendar::deserialize(&answer)?;
-    if calendar.items.is_empty() {
-        output::say(format_args!("Nothing is frozen until {} UTC.", minute(calendar.to)));
-        return Ok(());
-    }
-    let header = ["ENVIRONMENT", "FROM (UTC)", "UNTIL (UTC)", "LASTS", "WINDOWS"].map(str::to_owned);
-    let rows: Vec<_> = calendar
-        .items
-        .iter()
-        .map(|stretch| {
-            let names: Vec<_> = stretch.windows.iter().map(|window| plain(&window.name)).collect();
-            vec![
-                plain(&stretch.environment).into_owned(),
-                minute(stretch.starts_at),
-                minute(stretch.ends_at),
-                duration(stretch.ends_at - stretch.starts_at),
-                names.join(", "),
-            ]
-        })
-        .collect();
-    output::print(output::table(&header, &rows, output::width()))?;
-    Ok(())
-}
-
-fn minute(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M").to_string()
+    let words = |Calendar { to, items }| {
+        let row = |Stretch { environment, starts_at, ends_at, windows }| {
+            let names: Vec<_> = windows.into_iter().map(|window| window.name).collect();
+            let lasts = duration(ends_at - starts_at);
+            [environment, minute(starts_at), minute(ends_at), lasts, names.join(", ")]
+        };
+        let rows: Vec<_> = items.into_iter().map(row).collect();
+        let none = format_args!("Nothing is frozen until {} UTC.", minute(to));
+        output::list(none, ["ENVIRONMENT", "FROM (UTC)", "UNTIL (UTC)", "LASTS", "WINDOWS"], &rows)
+    };
+    session.tell(&call, words).await
 }
 
 impl Window {
@@ -355,7 +308,7 @@ mod tests {
     #[test]
     fn an_edit_says_what_no_longer_counts() {
         let args = || DefinitionArgs {
-            tiers: vec!["production".into()],
+            tiers: vec![Tier::Production],
             until: Some("2026-12-27T00:00:00Z".into()),
             ..DefinitionArgs::default()
         };

@@ -8,14 +8,21 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Session,
+    call::Call,
     error::Error,
-    exit::Exit,
-    http::{Call, Client},
-    output::{self, Format, print, say},
-    release::{Source, SourceArgs},
+    http::Client,
+    release::Source,
+    session::Session,
     verdict,
     view::{Check, Decision, Override},
+};
+use crate::{
+    cli::{
+        exit::Exit,
+        output::{self, Format, print, say},
+        words::one_of,
+    },
+    domain::vocabulary::Kind,
 };
 
 /// How long one request waits at the server: less than proxies let a connection be silent.
@@ -27,7 +34,6 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How much time lies at least between two requests that were told the same.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// The examples of `waybill gate --help`.
 pub const EXAMPLES: &str = "\
 Examples:
   waybill gate --service shop --environment prod --version 1.4.2
@@ -38,7 +44,6 @@ Examples:
 
 Exit codes: 0 the gate is open, 5 it is not.";
 
-/// The options of `gate`.
 #[derive(Debug, clap::Args)]
 pub struct GateArgs {
     /// The service.
@@ -51,8 +56,8 @@ pub struct GateArgs {
     #[arg(long)]
     version: String,
     /// What kind of deployment it would be; without it, the server tells deploy and redeploy apart.
-    #[arg(long, value_parser = ["deploy", "rollback", "hotfix", "redeploy"])]
-    kind: Option<String>,
+    #[arg(long, value_parser = one_of(Kind::ALL))]
+    kind: Option<Kind>,
     /// Whether it would cancel what is running; only a rollback may.
     #[arg(long)]
     preempt: bool,
@@ -64,21 +69,17 @@ pub struct GateArgs {
     #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true, value_parser = humantime::parse_duration)]
     wait: Duration,
     #[command(flatten)]
-    source: SourceArgs,
+    source: Source,
 }
 
 /// What the gate is asked.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Question {
-    /// The service.
     pub service: String,
-    /// The environment.
     pub environment: String,
-    /// The release's version.
     pub version: String,
-    /// What kind of deployment it would be.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
+    pub kind: Option<Kind>,
     /// Whether it would cancel what is running.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub preempt: bool,
@@ -96,16 +97,14 @@ pub struct Question {
     pub override_: Option<Override>,
 }
 
-/// An answer, as it came and understood.
+/// What the gate answers, as it came and understood.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    /// As it came.
+pub struct Judgement {
     pub raw: Value,
-    /// What it says.
     pub decision: Decision,
 }
 
-impl Answer {
+impl Judgement {
     /// For a rollback: what became current after this moment is what it would revert.
     pub fn reverts_since(&self) -> Option<DateTime<Utc>> {
         self.raw.get("reverts_since").and_then(|at| DateTime::deserialize(at).ok())
@@ -114,13 +113,18 @@ impl Answer {
 
 impl Question {
     /// Asks once.
-    pub async fn ask(&self, client: &Client) -> Result<Answer, Error> {
+    pub async fn ask(&self, client: &Client) -> Result<Judgement, Error> {
         let raw = client.send(&Call::post(&["gate", "check"], self)?).await?;
-        Ok(Answer { decision: Decision::deserialize(&raw)?, raw })
+        Ok(Judgement { decision: Decision::deserialize(&raw)?, raw })
     }
 
     /// Waits until the gate, without any override, allows it, until something else than `seen` stands in the way, or until `left` is over.
-    pub async fn watch(&self, client: &Client, seen: Option<&str>, left: Duration) -> Result<Answer, Error> {
+    pub async fn watch(
+        &self,
+        client: &Client,
+        seen: Option<&str>,
+        left: Duration,
+    ) -> Result<Judgement, Error> {
         let deadline = Instant::now() + left;
         loop {
             let begun = Instant::now();
@@ -128,7 +132,7 @@ impl Question {
             let decision = Decision::deserialize(&raw)?;
             let news = decision.allowed || decision.state.as_deref() != seen;
             if news || Instant::now() >= deadline {
-                return Ok(Answer { raw, decision });
+                return Ok(Judgement { raw, decision });
             }
             // A server that is about to stop answers at once.
             sleep_until(begun + LEAST).await;
@@ -138,16 +142,16 @@ impl Question {
     fn long_poll(&self, seen: Option<&str>, left: Duration) -> Call {
         let seconds = left.min(POLL).as_secs().max(1);
         Call::get(&["gate", "wait"])
-            .query("service", Some(self.service.clone()))
-            .query("environment", Some(self.environment.clone()))
-            .query("version", Some(self.version.clone()))
-            .query("kind", self.kind.clone())
-            .query("preempt", self.preempt.then(|| "true".to_owned()))
-            .query("initiated_by", self.initiated_by.clone())
-            .query("deployer", self.deployer.clone())
-            .query("for_caller", self.for_caller.then(|| "true".to_owned()))
-            .query("timeout", Some(seconds.to_string()))
-            .query("seen", seen.map(str::to_owned))
+            .query("service", Some(&self.service))
+            .query("environment", Some(&self.environment))
+            .query("version", Some(&self.version))
+            .query("kind", self.kind)
+            .query("preempt", self.preempt.then_some(true))
+            .query("initiated_by", self.initiated_by.as_ref())
+            .query("deployer", self.deployer.as_ref())
+            .query("for_caller", self.for_caller.then_some(true))
+            .query("timeout", Some(seconds))
+            .query("seen", seen)
             .patience(PATIENCE)
             .attempt(Duration::from_secs(seconds) + GRACE)
     }
@@ -185,14 +189,13 @@ fn reasons(decision: &Decision) -> String {
 
 pub(super) async fn run(session: &Session, args: GateArgs) -> Result<Exit, Error> {
     let deadline = Instant::now() + args.wait;
-    let source = Source::from(args.source);
     let question = Question {
         service: args.service,
         environment: args.environment,
         version: args.version,
         kind: args.kind,
         preempt: args.preempt,
-        initiated_by: source.initiated_by().map(str::to_owned),
+        initiated_by: args.source.initiated_by(),
         deployer: args.deployer,
         for_caller: false,
         override_: None,
@@ -211,7 +214,7 @@ pub(super) async fn run(session: &Session, args: GateArgs) -> Result<Exit, Error
 }
 
 /// Prints an answer; the exit code says whether the gate is open.
-pub fn show(session: &Session, Answer { raw, decision }: &Answer) -> Result<Exit, Error> {
+pub fn show(session: &Session, Judgement { raw, decision }: &Judgement) -> Result<Exit, Error> {
     match session.format {
         Format::Json => output::print_json(raw)?,
         Format::Table => verdict::lines(decision).iter().try_for_each(print)?,

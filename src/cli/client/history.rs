@@ -1,22 +1,19 @@
 //! `waybill history`: deployments, newest first.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize as _;
-use serde_json::{Value, json};
 
 use super::{
-    Session,
+    call::Call,
     error::Error,
-    exit::Exit,
-    http::Call,
     moment,
-    output::{self, Format, duration, plain},
+    session::{PageArgs, Session},
     view::Deployment,
 };
-use crate::clock;
-
-/// The most one page holds.
-const PAGE: u32 = 200;
+use crate::{
+    cli::{exit::Exit, output::duration, words::one_of},
+    clock,
+    domain::vocabulary::{Kind, Status},
+};
 
 /// The examples of `waybill history --help`.
 pub const EXAMPLES: &str = "\
@@ -26,7 +23,6 @@ Examples:
   waybill history --kind rollback --since 30d
   waybill history --output json";
 
-/// The options of `history`.
 #[derive(Debug, clap::Args)]
 pub struct HistoryArgs {
     /// Of this service only.
@@ -36,100 +32,66 @@ pub struct HistoryArgs {
     #[arg(long)]
     environment: Option<String>,
     /// In this state only.
-    #[arg(long, value_parser = ["running", "succeeded", "failed", "canceled", "expired"])]
-    status: Option<String>,
+    #[arg(long, value_parser = one_of(Status::ALL))]
+    status: Option<Status>,
     /// Of this kind only.
-    #[arg(long, value_parser = ["deploy", "rollback", "hotfix", "redeploy"])]
-    kind: Option<String>,
+    #[arg(long, value_parser = one_of(Kind::ALL))]
+    kind: Option<Kind>,
     /// Started at this time or later: a time like 2026-03-01T12:00:00Z, or how long ago, like 2h.
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     since: Option<DateTime<Utc>>,
     /// Started before this time.
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     until: Option<DateTime<Utc>>,
-    /// How many to list at most.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<Exit, Error> {
     let call = Call::get(&["deployments"])
-        .query("service", args.service.clone())
-        .query("environment", args.environment.clone())
-        .query("status", args.status.clone())
-        .query("kind", args.kind.clone())
+        .query("service", args.service.as_ref())
+        .query("environment", args.environment.as_ref())
+        .query("status", args.status)
+        .query("kind", args.kind)
         .query("since", args.since.map(moment::text))
         .query("until", args.until.map(moment::text));
-    let (items, next_cursor) = collect(session, &call, args.limit).await?;
-    if session.format == Format::Json {
-        output::print_json(&json!({"items": items, "next_cursor": next_cursor}))?;
-        return Ok(Exit::DONE);
-    }
-    let deployments = items.iter().map(Deployment::deserialize).collect::<Result<Vec<_>, _>>()?;
-    if deployments.is_empty() {
-        output::say("No deployments.");
-        return Ok(Exit::DONE);
-    }
     let header =
         ["STARTED (UTC)", "SERVICE", "ENVIRONMENT", "VERSION", "KIND", "STATUS", "DURATION", "ACTOR"];
     let now = clock::now();
-    let rows: Vec<_> = deployments.iter().map(|deployment| row(deployment, now)).collect();
-    output::print(output::table(&header.map(str::to_owned), &rows, output::width()))?;
-    Ok(Exit::DONE)
+    let rows = |found: Vec<_>| found.into_iter().map(|deployment| row(deployment, now)).collect();
+    session.list(&call, args.page.limit, "No deployments.", header, rows).await
 }
 
-/// Follows the pages until there are enough items, or no more.
-pub(super) async fn collect(
-    session: &Session,
-    call: &Call,
-    limit: u32,
-) -> Result<(Vec<Value>, Option<String>), Error> {
-    let mut items = Vec::new();
-    let mut cursor = None;
-    let mut left = limit;
-    loop {
-        let page = call.clone().query("limit", Some(left.min(PAGE).to_string())).query("cursor", cursor);
-        let mut answer = session.client.send(&page).await?;
-        let found =
-            answer.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
-        left = left.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
-        let empty = found.is_empty();
-        items.extend(found);
-        cursor = answer.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
-        if left == 0 || empty || cursor.is_none() {
-            return Ok((items, cursor));
-        }
-    }
-}
-
-fn row(deployment: &Deployment, now: DateTime<Utc>) -> Vec<String> {
+fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 8] {
     let marks = deployment.marks().join(", ");
     let marks = if marks.is_empty() { marks } else { format!(" ({marks})") };
     let took = deployment.finished_at.unwrap_or(now) - deployment.started_at;
-    vec![
-        deployment.started_at.format("%Y-%m-%d %H:%M:%S").to_string(),
-        plain(&deployment.service).into_owned(),
-        plain(&deployment.environment).into_owned(),
-        plain(&deployment.version).into_owned(),
-        plain(&deployment.kind).into_owned(),
-        format!("{}{marks}", plain(&deployment.status)),
+    [
+        moment::second(deployment.started_at),
+        deployment.service,
+        deployment.environment,
+        deployment.version,
+        deployment.kind,
+        format!("{}{marks}", deployment.status),
         duration(took),
-        plain(deployment.actor.name()).into_owned(),
+        deployment.actor.name().to_owned(),
     ]
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize as _;
+
     use super::*;
 
     #[test]
     fn a_row_says_what_happened() {
-        let value = json!({"id": "d1", "service": "shop", "environment": "prod", "version": "1.4.2", "status": "succeeded",
+        let value = serde_json::json!({"id": "d1", "service": "shop", "environment": "prod", "version": "1.4.2", "status": "succeeded",
             "kind": "deploy", "started_at": "2026-03-04T12:00:00.000000Z", "finished_at": "2026-03-04T12:01:32Z",
             "actor": {"token": "ci", "subject": "mira"}, "ungated": true, "recorded": true, "new_field": 1,
             "override": {"reason": "the house burns"}, "reverted_by": "d2"});
         let cells = Deployment::deserialize(&value)
-            .map(|deployment| row(&deployment, clock::now()))
+            .map(|deployment| row(deployment, clock::now()))
             .unwrap_or_default();
         let expected = [
             "2026-03-04 12:00:00",

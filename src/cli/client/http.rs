@@ -4,201 +4,23 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
-use bytes::Bytes;
 use reqwest::{
-    Method, Response, StatusCode,
+    Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
 use secrecy::ExposeSecret as _;
-use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
-use uuid::Uuid;
 
-use super::{credentials::Credentials, error, output, problem::Problem};
-
-/// How long a command goes on trying.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a question does: whoever asks waits for the answer.
-const PATIENCE_READING: Duration = Duration::from_secs(5);
-/// How long one attempt may take at most, unless the call says otherwise.
-const ATTEMPT: Duration = Duration::from_secs(30);
-
-/// What came back instead of an answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nobody answered.
-    #[error("cannot reach Waybill at {at}: {cause}")]
-    Unreachable {
-        /// Where it was looked for.
-        at: String,
-        /// What went wrong underneath.
-        cause: String,
-        /// Whether trying again may help.
-        transient: bool,
-    },
-    /// The server said no.
-    #[error("{problem}")]
-    Problem {
-        /// What it said.
-        problem: Box<Problem>,
-        /// How long it wants to be left alone.
-        retry_after: Option<Duration>,
-    },
-}
-
-impl Error {
-    /// Whether the same call may succeed a little later.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Unreachable { transient, .. } => *transient,
-            Self::Problem { problem, .. } => matches!(problem.status, 429 | 502..=504),
-        }
-    }
-
-    /// Whether Waybill gave no verdict at all: nobody answered, or it is not able to work.
-    pub fn is_outage(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } => true,
-            Self::Problem { problem, .. } => problem.status == 429 || problem.status >= 500,
-        }
-    }
-
-    /// Whether the state things are in forbids it.
-    pub fn is_conflict(&self) -> bool {
-        self.problem().is_some_and(|problem| problem.status == 409)
-    }
-
-    /// Whether a deployment is ours no longer: somebody else has its target, or it was canceled.
-    pub fn is_taken_away(&self) -> bool {
-        let deployment = self.problem().filter(|problem| problem.status == 409);
-        deployment.and_then(|problem| problem.raw.get("deployment")).is_some_and(|deployment| {
-            deployment.get("taken_by").is_some_and(|by| !by.is_null())
-                || deployment.get("status").is_some_and(|status| status == "canceled")
-        })
-    }
-
-    /// Whether the token may not do it.
-    pub fn is_forbidden(&self) -> bool {
-        self.problem().is_some_and(|problem| problem.status == 403)
-    }
-
-    /// Whether there is no such thing.
-    pub fn is_not_found(&self) -> bool {
-        self.problem().is_some_and(|problem| problem.status == 404)
-    }
-
-    fn problem(&self) -> Option<&Problem> {
-        match self {
-            Self::Unreachable { .. } => None,
-            Self::Problem { problem, .. } => Some(problem),
-        }
-    }
-}
-
-/// One call of the API, with everything that stays the same when it is tried again.
-#[derive(Debug, Clone)]
-pub struct Call {
-    method: Method,
-    path: Vec<String>,
-    query: Vec<(&'static str, String)>,
-    body: Option<Bytes>,
-    key: Option<Uuid>,
-    if_match: Option<i64>,
-    patience: Duration,
-    attempt: Duration,
-    quiet: bool,
-}
-
-impl Call {
-    /// Reads what is at this path below `/api/v1`; the segments are escaped.
-    pub fn get(path: &[&str]) -> Self {
-        let path = path.iter().map(|&segment| segment.to_owned()).collect();
-        Self {
-            method: Method::GET,
-            path,
-            query: Vec::new(),
-            body: None,
-            key: None,
-            if_match: None,
-            patience: PATIENCE_READING,
-            attempt: ATTEMPT,
-            quiet: false,
-        }
-    }
-
-    /// Posts a body, with an idempotency key of its own.
-    pub fn post(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        Ok(Self::post_as_it_is(path, serde_json::to_vec(body)?.into()))
-    }
-
-    /// Posts JSON that somebody else has written.
-    pub fn post_as_it_is(path: &[&str], body: Bytes) -> Self {
-        let key = Some(crate::clock::new_id());
-        Self { method: Method::POST, body: Some(body), key, patience: PATIENCE, ..Self::get(path) }
-    }
-
-    /// Only if it has this revision, where one is given.
-    #[must_use]
-    pub fn if_match(mut self, revision: Option<i64>) -> Self {
-        self.if_match = revision;
-        self
-    }
-
-    /// Puts a body in the place of what is there; the same again changes nothing.
-    pub fn put(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        Self::edit(Method::PUT, path, body)
-    }
-
-    /// Changes what the body names.
-    pub fn patch(path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        Self::edit(Method::PATCH, path, body)
-    }
-
-    /// Takes away what is there.
-    pub fn delete(path: &[&str]) -> Self {
-        Self { method: Method::DELETE, patience: PATIENCE, ..Self::get(path) }
-    }
-
-    fn edit(method: Method, path: &[&str], body: &impl Serialize) -> Result<Self, error::Error> {
-        Ok(Self {
-            method,
-            body: Some(serde_json::to_vec(body)?.into()),
-            patience: PATIENCE,
-            ..Self::get(path)
-        })
-    }
-
-    /// Adds a query parameter if there is a value for it.
-    #[must_use]
-    pub fn query(mut self, name: &'static str, value: Option<String>) -> Self {
-        self.query.extend(value.map(|value| (name, value)));
-        self
-    }
-
-    /// How long to go on trying while nobody answers.
-    #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// How long one attempt may take, for what the server answers late on purpose.
-    #[must_use]
-    pub fn attempt(mut self, attempt: Duration) -> Self {
-        self.attempt = attempt;
-        self
-    }
-
-    /// Does not say that it has to be tried again.
-    #[must_use]
-    pub fn quiet(mut self) -> Self {
-        self.quiet = true;
-        self
-    }
-}
+use super::{
+    call::Call,
+    credentials::Credentials,
+    error::{Error, NoAnswer},
+    problem::Problem,
+};
+use crate::cli::output;
 
 /// A connection to one Waybill with one token.
 #[derive(Clone)]
@@ -209,11 +31,11 @@ pub struct Client {
 
 impl Client {
     /// Prepares the connection; nothing is sent yet.
-    pub fn new(credentials: &Credentials) -> Result<Self, error::Error> {
+    pub fn new(credentials: &Credentials) -> Result<Self, Error> {
         // An error says that a provider is installed already, which is what is wanted.
         rustls::crypto::ring::default_provider().install_default().ok();
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", credentials.token.expose_secret()))
-            .map_err(|_invalid| error::Error::Usage("the token holds characters that no token has".into()))?;
+            .map_err(|_invalid| Error::Usage("the token holds characters that no token has".into()))?;
         bearer.set_sensitive(true);
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
@@ -229,14 +51,14 @@ impl Client {
             // A proxy would be given the token, and another machine than this one asked.
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(|fault| {
-            error::Error::Failed(format!("cannot set up the HTTP client: {}", cause(&fault)))
-        })?;
+        let http = builder
+            .build()
+            .map_err(|fault| Error::Failed(format!("cannot set up the HTTP client: {}", cause(&fault))))?;
         Ok(Self { http, base: credentials.url.clone() })
     }
 
     /// Makes the call, again and again while its patience lasts and the fault is transient.
-    pub async fn send(&self, call: &Call) -> Result<Value, Error> {
+    pub async fn send(&self, call: &Call) -> Result<Value, NoAnswer> {
         let deadline = Instant::now() + call.patience;
         let left = || deadline.saturating_duration_since(Instant::now());
         let backoff = ExponentialBuilder::default()
@@ -247,7 +69,7 @@ impl Client {
         let mut said = call.quiet;
         (|| self.attempt(call, left()))
             .retry(backoff)
-            .when(Error::is_transient)
+            .when(NoAnswer::is_transient)
             .adjust(|error, delay| pause(error, delay?, left()))
             .notify(|error, _delay| {
                 if !said {
@@ -258,7 +80,7 @@ impl Client {
             .await
     }
 
-    async fn attempt(&self, call: &Call, left: Duration) -> Result<Value, Error> {
+    async fn attempt(&self, call: &Call, left: Duration) -> Result<Value, NoAnswer> {
         let timeout = left.max(Duration::from_secs(1)).min(call.attempt);
         let mut request = self.http.request(call.method.clone(), self.url(call)).timeout(timeout);
         if let Some(body) = &call.body {
@@ -278,10 +100,10 @@ impl Client {
         }
         let problem = Problem::read(status.as_u16(), &body).unwrap_or_else(|| foreign(status, &headers));
         let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        Err(Error::Problem { problem: Box::new(problem), retry_after: seconds.map(Duration::from_secs) })
+        Err(NoAnswer::Problem { problem: Box::new(problem), retry_after: seconds.map(Duration::from_secs) })
     }
 
-    async fn body(&self, response: Response) -> Result<Vec<u8>, Error> {
+    async fn body(&self, response: Response) -> Result<Vec<u8>, NoAnswer> {
         response.bytes().await.map(Vec::from).map_err(|error| self.unreachable(&error))
     }
 
@@ -296,17 +118,17 @@ impl Client {
         url
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Error {
+    fn unreachable(&self, error: &reqwest::Error) -> NoAnswer {
         let at = self.base.origin().ascii_serialization();
-        Error::Unreachable { at, cause: cause(error), transient: !error.is_builder() }
+        NoAnswer::Unreachable { at, cause: cause(error), transient: !error.is_builder() }
     }
 }
 
 /// How long to pause before the next attempt; `None` once that would be too late.
-fn pause(error: &Error, delay: Duration, left: Duration) -> Option<Duration> {
+fn pause(error: &NoAnswer, delay: Duration, left: Duration) -> Option<Duration> {
     let asked = match error {
-        Error::Problem { retry_after, .. } => retry_after.unwrap_or_default(),
-        Error::Unreachable { .. } => Duration::ZERO,
+        NoAnswer::Problem { retry_after, .. } => retry_after.unwrap_or_default(),
+        NoAnswer::Unreachable { .. } => Duration::ZERO,
     };
     Some(delay.max(asked)).filter(|pause| *pause < left)
 }
@@ -323,13 +145,13 @@ fn cause(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-fn answer(status: StatusCode, body: &[u8]) -> Result<Value, Error> {
+fn answer(status: StatusCode, body: &[u8]) -> Result<Value, NoAnswer> {
     if body.is_empty() {
         return Ok(Value::Null);
     }
     serde_json::from_slice(body).map_err(|_not_json| {
         let problem = foreign(status, &HeaderMap::new());
-        Error::Problem { problem: Box::new(problem), retry_after: None }
+        NoAnswer::Problem { problem: Box::new(problem), retry_after: None }
     })
 }
 
@@ -360,13 +182,13 @@ mod tests {
         Client::new(&Credentials { url, token: "hunter2".into() }).ok()
     }
 
-    fn problem(status: u16, retry_after: Option<Duration>) -> Error {
-        Error::Problem { problem: Box::new(Problem { status, ..Problem::default() }), retry_after }
+    fn problem(status: u16, retry_after: Option<Duration>) -> NoAnswer {
+        NoAnswer::Problem { problem: Box::new(Problem { status, ..Problem::default() }), retry_after }
     }
 
     #[test]
     fn addresses_keep_the_base_path_and_escape_names() {
-        let call = Call::get(&["services", "a/b"]).query("limit", Some("5".into())).query("kind", None);
+        let call = Call::get(&["services", "a/b"]).query("limit", Some(5)).query("kind", None::<&str>);
         let url = |base| client(base).map(|client| client.url(&call).to_string());
         assert_eq!(url("http://w.test").as_deref(), Some("http://w.test/api/v1/services/a%2Fb?limit=5"));
         assert_eq!(url("http://w.test/x/").as_deref(), Some("http://w.test/x/api/v1/services/a%2Fb?limit=5"));

@@ -1,21 +1,20 @@
 //! `waybill lockdown`: the emergency stop of an environment.
 
+use std::io;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Session,
-    error::Error,
-    exit::Exit,
-    history,
-    http::Call,
-    output::{self, Format, age, plain},
-    view::Actor,
+use super::{call::Call, error::Error, moment, session::Session, view::Actor};
+use crate::{
+    cli::{
+        exit::Exit,
+        output::{self, age, plain, print},
+    },
+    clock,
 };
-use crate::clock;
 
-/// What can be done about lockdowns.
 #[derive(Debug, clap::Subcommand)]
 pub enum LockdownCommand {
     /// Let nothing start in an environment any more but an override; what is running goes on, and is listed.
@@ -34,7 +33,6 @@ const PLACE_EXAMPLES: &str = "\
 Example:
   waybill lockdown place prod --reason \"payments fail since 14:05, incident 42\"";
 
-/// The options of `lockdown place`.
 #[derive(Debug, clap::Args)]
 pub struct PlaceArgs {
     /// The environment.
@@ -44,7 +42,6 @@ pub struct PlaceArgs {
     reason: String,
 }
 
-/// A lockdown just placed.
 #[derive(Debug, Deserialize)]
 struct Placed {
     environment: String,
@@ -63,12 +60,16 @@ struct Running {
     since: DateTime<Utc>,
 }
 
-/// An environment, as far as this looks into it.
+/// The environments that are locked down.
+#[derive(Debug, Deserialize)]
+struct LockedDown {
+    items: Vec<Environment>,
+}
+
 #[derive(Debug, Deserialize)]
 struct Environment {
     name: String,
-    #[serde(default)]
-    lockdown: Option<Lockdown>,
+    lockdown: Lockdown,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,66 +90,41 @@ pub(super) async fn run(session: &Session, command: LockdownCommand) -> Result<E
 
 async fn place(session: &Session, args: &PlaceArgs) -> Result<Exit, Error> {
     let path = ["environments", &args.environment, "lockdown"];
-    let answer = session.client.send(&Call::put(&path, &json!({ "reason": args.reason }))?).await?;
-    if session.format == Format::Json {
-        output::print_json(&answer)?;
-        return Ok(Exit::DONE);
-    }
-    let Placed { environment, running } = Placed::deserialize(answer)?;
-    output::print(format_args!(
-        "{} is locked down: nothing but an override starts there",
-        plain(&environment)
-    ))?;
+    let call = Call::put(&path, &json!({ "reason": args.reason }))?;
+    session.tell(&call, told).await
+}
+
+fn told(Placed { environment, running }: Placed) -> io::Result<()> {
+    let environment = plain(&environment);
+    print(format_args!("{environment} is locked down: nothing but an override starts there"))?;
     if running.is_empty() {
-        output::print("nothing is being deployed there")?;
-        return Ok(Exit::DONE);
+        return print("nothing is being deployed there");
     }
-    output::print(
+    print(
         "still being deployed there, and going on; `waybill deploy finish ID --status canceled` ends one:",
     )?;
     let now = clock::now();
-    let row = |running: &Running| {
-        let texts = [&running.service, &running.version, running.actor.name(), &running.deployment_id];
-        let mut row: Vec<_> = texts.into_iter().map(|text| plain(text).into_owned()).collect();
-        row.insert(3, age(now - running.since));
-        row
+    let row = |it: Running| {
+        [it.service, it.version, it.actor.name().to_owned(), age(now - it.since), it.deployment_id]
     };
-    let rows: Vec<_> = running.iter().map(row).collect();
-    let header = ["SERVICE", "VERSION", "BY", "FOR", "ID"].map(str::to_owned);
-    output::print(output::table(&header, &rows, output::width()))?;
-    Ok(Exit::DONE)
+    let rows: Vec<_> = running.into_iter().map(row).collect();
+    output::list("", ["SERVICE", "VERSION", "BY", "FOR", "ID"], &rows)
 }
 
 async fn lift(session: &Session, environment: &str) -> Result<Exit, Error> {
     session.client.send(&Call::delete(&["environments", environment, "lockdown"])).await?;
-    if session.format == Format::Json {
-        output::print_json(&json!({ "environment": environment, "lockdown": null }))?;
-    } else {
-        output::print(format_args!("{} is not locked down", plain(environment)))?;
-    }
-    Ok(Exit::DONE)
+    let answer = json!({ "environment": environment, "lockdown": null });
+    session.show(&answer, |_: Value| print(format_args!("{} is not locked down", plain(environment))))
 }
 
 async fn status(session: &Session) -> Result<Exit, Error> {
-    let (mut items, _) = history::collect(session, &Call::get(&["environments"]), u32::MAX).await?;
+    let mut items = session.pages(&Call::get(&["environments"]), u32::MAX).await?.items;
     items.retain(|item| item.get("lockdown").is_some_and(Value::is_object));
-    if session.format == Format::Json {
-        output::print_json(&json!({ "items": items }))?;
-        return Ok(Exit::DONE);
-    }
-    let environments = items.iter().map(Environment::deserialize).collect::<Result<Vec<_>, _>>()?;
-    if environments.is_empty() {
-        output::say("No environment is locked down.");
-        return Ok(Exit::DONE);
-    }
-    let row = |environment: Environment| {
-        let Lockdown { reason, actor, since } = environment.lockdown?;
-        let since = since.format("%Y-%m-%d %H:%M:%S").to_string();
-        let texts = [environment.name.as_str(), &since, actor.name(), &reason];
-        Some(texts.into_iter().map(|text| plain(text).into_owned()).collect())
-    };
-    let rows: Vec<Vec<String>> = environments.into_iter().filter_map(row).collect();
-    let header = ["ENVIRONMENT", "SINCE (UTC)", "BY", "REASON"].map(str::to_owned);
-    output::print(output::table(&header, &rows, output::width()))?;
-    Ok(Exit::DONE)
+    session.show(&json!({ "items": items }), |LockedDown { items }| {
+        let row = |Environment { name, lockdown: Lockdown { reason, actor, since } }| {
+            [name, moment::second(since), actor.name().to_owned(), reason]
+        };
+        let rows: Vec<_> = items.into_iter().map(row).collect();
+        output::list("No environment is locked down.", ["ENVIRONMENT", "SINCE (UTC)", "BY", "REASON"], &rows)
+    })
 }

@@ -1,34 +1,36 @@
-//! The client's side of the command line: what is asked of a Waybill that runs elsewhere.
+//! The client's side of the command line: what is asked of a Waybill that runs elsewhere. A command is its arguments, its
+//! call and the words for the answer; [`session`] does the rest.
 
-pub mod approve;
+mod approvals;
+mod approve;
+mod call;
 pub mod credentials;
-pub mod decisions;
+mod decisions;
 pub mod deploy;
-pub mod environment;
+mod environment;
 pub mod error;
-pub mod exit;
-pub mod freeze;
-pub mod gate;
-pub mod history;
-pub mod http;
-pub mod lockdown;
-pub mod moment;
-pub mod output;
-pub mod policy;
-pub mod problem;
-pub mod release;
-pub mod rollback;
-pub mod scan;
-pub mod status;
-pub mod verdict;
-pub mod view;
-pub mod vulnerability;
+mod freeze;
+mod gate;
+mod history;
+mod http;
+mod lockdown;
+mod moment;
+mod policy;
+mod problem;
+mod release;
+mod rollback;
+mod scan;
+mod session;
+mod status;
+mod verdict;
+mod view;
+mod vulnerability;
 
 use clap::Subcommand;
 
-use self::{credentials::ConnectionArgs, error::Error, exit::Exit, http::Client, output::Format};
+use self::{credentials::ConnectionArgs, error::Error, http::Client, session::Session};
+use super::{exit::Exit, output::Format};
 
-/// What is asked of a Waybill that runs elsewhere.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Ask the gate, run the command that deploys, and put its result on record.
@@ -59,14 +61,14 @@ pub enum ClientCommand {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Say yes to a release going to an environment.
-    #[command(after_help = approve::EXAMPLES)]
+    #[command(after_help = approvals::EXAMPLES)]
     Approve(approve::ApproveArgs),
     /// Say no to a release going to an environment; it does not go there until you take that back.
-    #[command(after_help = approve::EXAMPLES)]
+    #[command(after_help = approvals::EXAMPLES)]
     Reject(approve::SayArgs),
     /// See what waits for approval, what was said about a release, and withdraw what you have said.
     #[command(subcommand)]
-    Approvals(approve::ApprovalsCommand),
+    Approvals(approvals::ApprovalsCommand),
     /// Declare freeze windows, and see when they hold.
     #[command(subcommand)]
     Freeze(freeze::FreezeCommand),
@@ -81,16 +83,6 @@ pub enum ClientCommand {
     Vulnerability(vulnerability::VulnerabilityArgs),
 }
 
-/// What every client command works with.
-#[derive(Clone)]
-pub struct Session {
-    /// The connection to Waybill.
-    pub client: Client,
-    /// How to print results.
-    pub format: Format,
-}
-
-/// Does what is asked.
 pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Format) -> Result<Exit, Error> {
     let session = Session { client: Client::new(&connection.resolve()?)?, format };
     match command {
@@ -105,7 +97,7 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Policy(command) => policy::run(&session, command).await,
         ClientCommand::Approve(args) => approve::approve(&session, &args).await,
         ClientCommand::Reject(args) => approve::reject(&session, &args).await,
-        ClientCommand::Approvals(command) => approve::run(&session, command).await,
+        ClientCommand::Approvals(command) => approvals::run(&session, command).await,
         ClientCommand::Freeze(command) => freeze::run(&session, command).await,
         ClientCommand::Lockdown(command) => lockdown::run(&session, command).await,
         ClientCommand::Scan(command) => scan::run(&session, command).await,

@@ -1,4 +1,4 @@
-//! Moments as people give them on a command line, and as the API takes them.
+//! Moments as people give them on a command line and are shown them, and as the API takes them.
 
 use std::time::Duration;
 
@@ -22,6 +22,16 @@ pub fn parse(text: &str) -> Result<DateTime<Utc>, String> {
 /// As the API takes it.
 pub fn text(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// As people are shown it, in UTC.
+pub fn second(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The same without the seconds.
+pub fn minute(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M").to_string()
 }
 
 #[cfg(test)]

@@ -1,24 +1,24 @@
 //! `waybill policy`: the rules of an environment's gate, as TOML for people and as JSON for scripts.
 
 use std::{
-    fs,
-    io::{self, Read as _},
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    Session,
-    error::Error,
-    exit::Exit,
-    http::Call,
-    output::{self, Format, plain},
+use super::{call::Call, error::Error, session::Session};
+use crate::{
+    cli::{
+        exit::Exit,
+        input,
+        output::{plain, print},
+        words::one_of,
+    },
+    domain::{policy::differences, vocabulary::Preset},
 };
-use crate::domain::policy::differences;
 
-/// What can be done with policies.
 #[derive(Debug, clap::Subcommand)]
 pub enum PolicyCommand {
     /// Print the policy that is in force, as TOML that `policy set --file` takes.
@@ -53,17 +53,15 @@ A file holds the policy as TOML or as JSON:
   required = 2
   groups = [\"release-managers\"]";
 
-/// The options of `policy show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
     /// The environment.
     environment: String,
     /// Show what this preset would be there instead.
-    #[arg(long, value_parser = PRESETS)]
-    preset: Option<String>,
+    #[arg(long, value_parser = one_of(Preset::ALL))]
+    preset: Option<Preset>,
 }
 
-/// The options of `policy set`.
 #[derive(Debug, clap::Args)]
 pub struct SetArgs {
     /// The environment.
@@ -75,7 +73,6 @@ pub struct SetArgs {
     if_version: Option<i64>,
 }
 
-/// Where the policy comes from.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct SourceArgs {
@@ -83,15 +80,12 @@ struct SourceArgs {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// A policy to begin with.
-    #[arg(long, value_parser = PRESETS)]
-    preset: Option<String>,
+    #[arg(long, value_parser = one_of(Preset::ALL))]
+    preset: Option<Preset>,
 }
 
-const PRESETS: [&str; 2] = ["production", "staging"];
-
-/// The policy of an environment, as far as the client looks into it.
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct EnvironmentPolicy {
     environment: String,
     version: i64,
     policy: Value,
@@ -105,52 +99,43 @@ pub(super) async fn run(session: &Session, command: PolicyCommand) -> Result<Exi
 }
 
 async fn show(session: &Session, args: &ShowArgs) -> Result<Exit, Error> {
-    let answer = get(session, &args.environment, args.preset.as_deref()).await?;
-    if session.format == Format::Json {
-        output::print_json(&answer)?;
-        return Ok(Exit::DONE);
-    }
-    let Answer { environment, version, policy } = Answer::deserialize(answer)?;
-    let environment = plain(&environment);
-    output::print(match (&args.preset, version) {
-        (Some(preset), _) => format!("# what preset {preset} would be in {environment}"),
-        (None, 0) => format!("# {environment} has no policy; these rules hold without one"),
-        (None, version) => format!("# policy of {environment}, version {version}"),
-    })?;
-    output::print(to_toml(policy)?.trim_end())?;
-    Ok(Exit::DONE)
+    let words = |EnvironmentPolicy { environment, version, policy }| {
+        let environment = plain(&environment);
+        print(match (args.preset, version) {
+            (Some(preset), _) => format!("# what preset {preset} would be in {environment}"),
+            (None, 0) => format!("# {environment} has no policy; these rules hold without one"),
+            (None, version) => format!("# policy of {environment}, version {version}"),
+        })?;
+        print(to_toml(policy)?.trim_end()).map_err(Error::from)
+    };
+    session.tell(&get(&args.environment, args.preset), words).await
 }
 
 async fn set(session: &Session, args: &SetArgs) -> Result<Exit, Error> {
-    let wanted = match (&args.source.file, &args.source.preset) {
-        (Some(file), _) => read(file)?,
-        (None, preset) => {
-            Answer::deserialize(get(session, &args.environment, preset.as_deref()).await?)?.policy
-        }
+    let policy = async |preset| {
+        let answer = session.client.send(&get(&args.environment, preset)).await?;
+        Ok::<_, Error>(EnvironmentPolicy::deserialize(answer)?)
     };
-    let before = Answer::deserialize(get(session, &args.environment, None).await?)?;
+    let wanted = match (&args.source.file, args.source.preset) {
+        (Some(file), _) => read(file)?,
+        (None, preset) => policy(preset).await?.policy,
+    };
+    let before = policy(None).await?;
     let call = Call::put(&["environments", &args.environment, "policy"], &wanted)?.if_match(args.if_version);
-    let answer = session.client.send(&call).await?;
-    if session.format == Format::Json {
-        output::print_json(&answer)?;
-        return Ok(Exit::DONE);
-    }
-    let Answer { environment, version, policy } = Answer::deserialize(answer)?;
-    let environment = plain(&environment);
-    if version == before.version {
-        output::print(format_args!("the policy of {environment} was so already, in version {version}"))?;
-        return Ok(Exit::DONE);
-    }
-    output::print(format_args!("the policy of {environment} is now version {version}"))?;
-    for pointer in differences(&before.policy, &policy) {
-        output::print(difference(&pointer, &before.policy, &policy))?;
-    }
-    Ok(Exit::DONE)
+    let words = |EnvironmentPolicy { environment, version, policy }| {
+        let environment = plain(&environment);
+        if version == before.version {
+            return print(format_args!("the policy of {environment} was so already, in version {version}"));
+        }
+        print(format_args!("the policy of {environment} is now version {version}"))?;
+        let differing = differences(&before.policy, &policy);
+        differing.iter().try_for_each(|pointer| print(difference(pointer, &before.policy, &policy)))
+    };
+    session.tell(&call, words).await
 }
 
-async fn get(session: &Session, environment: &str, preset: Option<&str>) -> Result<Value, Error> {
-    let call = Call::get(&["environments", environment, "policy"]);
-    Ok(session.client.send(&call.query("preset", preset.map(str::to_owned))).await?)
+fn get(environment: &str, preset: Option<Preset>) -> Call {
+    Call::get(&["environments", environment, "policy"]).query("preset", preset)
 }
 
 /// One setting that differs, named as TOML does: `promotion.soak_seconds: 0 → 3600`.
@@ -165,14 +150,9 @@ fn difference(pointer: &str, before: &Value, after: &Value) -> String {
 }
 
 fn read(path: &Path) -> Result<Value, Error> {
-    let wrong = |why: &dyn std::fmt::Display| Error::Usage(format!("--file {}: {why}", path.display()));
-    let text = if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        fs::read_to_string(path)
-    };
-    parse(&text.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))
+    let wrong = |why: &dyn fmt::Display| Error::Usage(format!("--file {}: {why}", path.display()));
+    let text = input::open(path).and_then(io::read_to_string).map_err(|error| wrong(&error))?;
+    parse(&text).map_err(|error| wrong(&error))
 }
 
 /// Reads a policy as JSON or as TOML; no TOML begins with a brace. What `policy show --output json` prints is taken too.

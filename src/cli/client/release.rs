@@ -5,19 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize as _, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    Session,
-    error::Error,
+use super::{call::Call, error::Error, session::Session, view::Release};
+use crate::cli::{
     exit::Exit,
-    http::Call,
-    output::{self, Format, plain},
-    view::Release,
+    output::{plain, print, warn},
 };
 
-/// What can be done with releases.
 #[derive(Debug, clap::Subcommand)]
 pub enum ReleaseCommand {
     /// Put a release on record, as a build does once its image is pushed.
@@ -27,15 +23,13 @@ pub enum ReleaseCommand {
     Record(Box<RecordArgs>),
 }
 
-/// The examples of `waybill release record --help`.
-pub const EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Example:
   waybill release record --service shop --version 1.4.2 \\
     --commit 3f1c9e0 --image registry.example.com/shop@sha256:…
 
 In a GitLab job the commit, ref, commit time, pipeline and user are known without being named.";
 
-/// The options of `release record`.
 #[derive(Debug, clap::Args)]
 pub struct RecordArgs {
     /// The service the release belongs to.
@@ -45,67 +39,59 @@ pub struct RecordArgs {
     #[arg(long)]
     version: String,
     #[command(flatten)]
-    origin: OriginArgs,
+    origin: Origin,
     /// A JSON file with the release's commits: `[{"sha": …, "committed_at": …, "title": …}, …]`.
     #[arg(long, value_name = "FILE")]
     changes_file: Option<PathBuf>,
     #[command(flatten)]
-    source: SourceArgs,
+    source: Source,
 }
 
 /// What a release was built from.
-#[derive(Debug, Clone, clap::Args)]
-pub struct OriginArgs {
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize)]
+pub struct Origin {
     /// The commit the release was built from.
     #[arg(long, env = "CI_COMMIT_SHA", value_name = "SHA")]
+    #[serde(rename = "commit_sha", skip_serializing_if = "is_missing")]
     commit: Option<String>,
     /// The image, as repository@sha256:…; it belongs to the release, and so needs the commit as well.
     #[arg(long)]
+    #[serde(skip_serializing_if = "is_missing")]
     image: Option<String>,
     /// The branch or tag it was built from.
     #[arg(long = "ref", env = "CI_COMMIT_REF_NAME", value_name = "REF")]
+    #[serde(rename = "ref", skip_serializing_if = "is_missing")]
     git_ref: Option<String>,
     /// When the commit was made.
     #[arg(long, env = "CI_COMMIT_TIMESTAMP", value_name = "TIME")]
+    #[serde(skip_serializing_if = "is_missing")]
     committed_at: Option<String>,
 }
 
-/// Who does it, and in which pipeline.
-#[derive(Debug, Clone, clap::Args)]
-pub struct SourceArgs {
+/// Who does something, and in which pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize)]
+pub struct Source {
     /// The pipeline that does this.
     #[arg(long, env = "CI_PIPELINE_URL", value_name = "URL")]
+    #[serde(skip_serializing_if = "is_missing")]
     pipeline_url: Option<String>,
     /// The person on whose behalf this is done.
     #[arg(long, env = "GITLAB_USER_LOGIN", value_name = "WHO")]
+    #[serde(skip_serializing_if = "is_missing")]
     initiated_by: Option<String>,
 }
 
 /// A release as the API takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReleaseBody {
-    commit_sha: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<String>,
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    git_ref: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    committed_at: Option<String>,
+    #[serde(flatten)]
+    origin: Origin,
     #[serde(flatten)]
     source: Source,
 }
 
-/// Where something comes from, as the API takes it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Source {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pipeline_url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    initiated_by: Option<String>,
-}
-
 #[derive(Debug, Serialize)]
-struct RecordBody {
+struct NewRelease {
     version: String,
     #[serde(flatten)]
     release: ReleaseBody,
@@ -113,63 +99,49 @@ struct RecordBody {
     changes: Option<Value>,
 }
 
-impl OriginArgs {
-    /// The release these options describe; `None` without a commit, when it has to be on record already.
+impl Origin {
+    /// The release of this origin; `None` without a commit, when it has to be on record already.
     pub fn release(self, source: &Source) -> Result<Option<ReleaseBody>, Error> {
-        let image = given(self.image);
-        let Some(commit_sha) = given(self.commit) else {
-            if image.is_some() {
-                let message = "--image is recorded as part of the release and needs --commit as well; \
-                    leave it out when the release is on record already";
-                return Err(Error::Usage(message.into()));
-            }
-            return Ok(None);
-        };
-        let (git_ref, committed_at) = (given(self.git_ref), given(self.committed_at));
-        Ok(Some(ReleaseBody { commit_sha, image, git_ref, committed_at, source: source.clone() }))
+        if !is_missing(&self.commit) {
+            return Ok(Some(ReleaseBody { origin: self, source: source.clone() }));
+        }
+        if !is_missing(&self.image) {
+            let message = "--image is recorded as part of the release and needs --commit as well; \
+                leave it out when the release is on record already";
+            return Err(Error::Usage(message.into()));
+        }
+        Ok(None)
     }
 }
 
 impl Source {
     /// The person on whose behalf this is done.
-    pub fn initiated_by(&self) -> Option<&str> {
-        self.initiated_by.as_deref()
-    }
-}
-
-impl From<SourceArgs> for Source {
-    fn from(args: SourceArgs) -> Self {
-        Self { pipeline_url: given(args.pipeline_url), initiated_by: given(args.initiated_by) }
+    pub fn initiated_by(&self) -> Option<String> {
+        self.initiated_by.clone().filter(|who| !who.is_empty())
     }
 }
 
 /// A pipeline sets variables to nothing rather than leaving them out.
-fn given(value: Option<String>) -> Option<String> {
-    value.filter(|text| !text.is_empty())
+#[expect(clippy::ref_option, reason = "the signature that serde's skip_serializing_if asks for")]
+fn is_missing(value: &Option<String>) -> bool {
+    value.as_ref().is_none_or(String::is_empty)
 }
 
 pub(super) async fn run(session: &Session, command: ReleaseCommand) -> Result<Exit, Error> {
     let ReleaseCommand::Record(args) = command;
     let missing = || Error::Usage("which commit was it built from? Give --commit".into());
-    let release = args.origin.release(&args.source.into())?.ok_or_else(missing)?;
+    let release = args.origin.release(&args.source)?.ok_or_else(missing)?;
     let changes = args.changes_file.as_deref().map(read_changes).transpose()?;
-    let body = RecordBody { version: args.version, release, changes };
-    let answer = session.client.send(&Call::post(&["services", &args.service, "releases"], &body)?).await?;
-    if session.format == Format::Json {
-        output::print_json(&answer)?;
-        return Ok(Exit::DONE);
-    }
-    let release = Release::deserialize(&answer)?;
-    let number = release.number.map(|number| format!(" as release {number}")).unwrap_or_default();
-    output::print(format_args!(
-        "{} {} is on record{number}",
-        plain(&release.service),
-        plain(&release.version)
-    ))?;
-    if !release.ignored.is_empty() {
-        output::warn(format_args!("kept as first recorded: {}", plain(&release.ignored.join(", "))));
-    }
-    Ok(Exit::DONE)
+    let body = NewRelease { version: args.version, release, changes };
+    let words = |release: Release| {
+        let number = release.number.map(|number| format!(" as release {number}")).unwrap_or_default();
+        print(format_args!("{} {} is on record{number}", plain(&release.service), plain(&release.version)))?;
+        if !release.ignored.is_empty() {
+            warn(format_args!("kept as first recorded: {}", plain(&release.ignored.join(", "))));
+        }
+        Ok::<_, Error>(())
+    };
+    session.tell(&Call::post(&["services", &args.service, "releases"], &body)?, words).await
 }
 
 fn read_changes(path: &Path) -> Result<Value, Error> {
@@ -183,9 +155,9 @@ fn read_changes(path: &Path) -> Result<Value, Error> {
 mod tests {
     use super::*;
 
-    fn origin(commit: Option<&str>, image: Option<&str>) -> OriginArgs {
+    fn origin(commit: Option<&str>, image: Option<&str>) -> Origin {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        OriginArgs {
+        Origin {
             commit: owned(commit),
             image: owned(image),
             git_ref: Some(String::new()),

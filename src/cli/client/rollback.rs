@@ -6,26 +6,29 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize as _;
 use serde_json::json;
 
 use super::{
-    Session,
-    deploy::{self, Intent, Kind, OnError, OptionArgs, WrapArgs},
+    call::Call,
+    deploy::{self, Intent, OnError, OptionArgs, Plan, Start, WrapArgs},
     error::Error,
-    exit::Exit,
-    gate::{Answer, Question},
-    history,
-    http::Call,
-    output::{self, Format, error as say_error, plain, say, warn},
+    gate::Judgement,
+    moment,
+    session::Session,
     verdict,
     view::{Deployment, Occupant, Target},
+};
+use crate::{
+    cli::{
+        exit::Exit,
+        output::{self, Format, error as say_error, plain, say, warn},
+    },
+    domain::vocabulary::{Kind, Status},
 };
 
 /// How far back the list of what is reverted goes.
 const DEPTH: u32 = 200;
 
-/// The examples of `waybill rollback --help`.
 pub const EXAMPLES: &str = "\
 Examples:
   Look what a rollback would do:
@@ -44,7 +47,6 @@ freeze windows let it through unless the policy says otherwise. Any other is jud
 Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.
 With --dry-run: 0 the gate is open, 5 it is not.";
 
-/// The options of `rollback`.
 #[derive(Debug, clap::Args)]
 pub struct RollbackArgs {
     /// The service to roll back.
@@ -74,14 +76,14 @@ struct Prospect {
     to: String,
     reverts: Vec<Deployment>,
     /// What the gate would say.
-    gate: Answer,
+    gate: Judgement,
 }
 
 pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, Error> {
     let to = match (prospect(session, &args).await, &args.to) {
         (Ok(prospect), _) => {
             show(session, &args, &prospect)?;
-            if args.wrap.dry_run() {
+            if args.wrap.dry_run {
                 let open = prospect.gate.decision.allowed;
                 return Ok(if open { Exit::DONE } else { Exit::REFUSED });
             }
@@ -92,34 +94,31 @@ pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, E
         }
         // Whoever knows where to return to must not be kept from it by an outage of the ledger.
         (Err(Error::Client(error)), Some(to))
-            if error.is_outage() && args.wrap.on_error() == OnError::Continue =>
+            if error.is_outage() && args.wrap.on_error == OnError::Continue =>
         {
             warn(format_args!("{error}; cannot show what is reverted"));
             to.clone()
         }
-        (Err(Error::Client(error)), _) if error.is_outage() && !args.wrap.dry_run() => {
+        (Err(Error::Client(error)), _) if error.is_outage() && !args.wrap.dry_run => {
             say_error(format_args!("{error}; nothing was run"));
             return Ok(Exit::UNREACHABLE);
         }
         (Err(error), _) => return Err(error),
     };
-    let intent = args.intent(to);
-    deploy::run_plan(session, args.wrap.plan(intent, args.options, args.preempt)).await
+    let start = args.start(to);
+    deploy::run_plan(session, &Plan { start, wait: args.options.wait, wrap: args.wrap }).await
 }
 
 impl RollbackArgs {
-    fn intent(&self, to: String) -> Intent {
-        Intent {
+    fn start(&self, to: String) -> Start {
+        let what = Intent {
             service: self.service.clone(),
             environment: self.environment.clone(),
             version: to,
             kind: Some(Kind::Rollback),
-            ..self.options.intent()
-        }
-    }
-
-    fn question(&self, to: &str) -> Question {
-        self.intent(to.to_owned()).question(self.preempt, self.options.override_reason())
+            ..Intent::default()
+        };
+        self.options.start(what, self.wrap.lease, self.preempt)
     }
 }
 
@@ -132,12 +131,11 @@ async fn prospect(session: &Session, args: &RollbackArgs) -> Result<Prospect, Er
     };
     let to = args.to.clone().or(known).ok_or_else(none)?;
     let call = Call::get(&["deployments"])
-        .query("service", Some(args.service.clone()))
-        .query("environment", Some(args.environment.clone()))
-        .query("status", Some("succeeded".into()));
-    let (items, _) = history::collect(session, &call, DEPTH).await?;
-    let succeeded = items.iter().map(Deployment::deserialize).collect::<Result<Vec<_>, _>>()?;
-    let gate = args.question(&to).ask(&session.client).await?;
+        .query("service", Some(&args.service))
+        .query("environment", Some(&args.environment))
+        .query("status", Some(Status::Succeeded));
+    let succeeded = session.pages(&call, DEPTH).await?.read()?;
+    let gate = args.start(to.clone()).question().ask(&session.client).await?;
     let reverts = reverts(succeeded, gate.reverts_since(), &to);
     Ok(Prospect { target, to, reverts, gate })
 }
@@ -153,7 +151,7 @@ fn reverts(mut succeeded: Vec<Deployment>, since: Option<DateTime<Utc>>, to: &st
 
 fn show(session: &Session, args: &RollbackArgs, prospect: &Prospect) -> Result<(), Error> {
     let Prospect { target, to, reverts, gate } = prospect;
-    if session.format == Format::Json && args.wrap.dry_run() {
+    if session.format == Format::Json && args.wrap.dry_run {
         let reverts: Vec<_> =
             reverts.iter().map(|gone| json!({"deployment_id": gone.id, "version": gone.version})).collect();
         let version =
@@ -165,7 +163,7 @@ fn show(session: &Session, args: &RollbackArgs, prospect: &Prospect) -> Result<(
         return Ok(());
     }
     for line in lines(args, prospect) {
-        if args.wrap.dry_run() {
+        if args.wrap.dry_run {
             output::print(line)?;
         } else {
             say(line);
@@ -178,7 +176,7 @@ fn lines(args: &RollbackArgs, Prospect { target, to, reverts, gate }: &Prospect)
     let current = target.current.as_ref().map_or("nothing".into(), |current| plain(&current.version));
     let mut lines = vec![format!("{} in {}: {current} → {}", args.service, args.environment, plain(to))];
     lines.extend(reverts.iter().map(|gone| {
-        let at = gone.finished_at.unwrap_or(gone.started_at).format("%Y-%m-%d %H:%M:%S");
+        let at = moment::second(gone.finished_at.unwrap_or(gone.started_at));
         let actor = plain(gone.actor.name());
         format!(
             "  reverts {} ({}), current from {at} UTC, by {actor}",
@@ -195,7 +193,7 @@ fn lines(args: &RollbackArgs, Prospect { target, to, reverts, gate }: &Prospect)
             if args.preempt { "it will be canceled" } else { "--preempt cancels it, --wait waits for it" };
         lines.push(format!("  {version} is being deployed by {actor}: {outlook}"));
     }
-    if args.wrap.dry_run() {
+    if args.wrap.dry_run {
         let verdict = if gate.decision.allowed { "lets it through" } else { "refuses it" };
         lines.push(format!("the gate {verdict} as things stand:"));
         lines.extend(verdict::lines(&gate.decision));
@@ -218,6 +216,7 @@ fn confirmed(args: &RollbackArgs, prospect: &Prospect) -> Result<bool, Error> {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use serde::Deserialize as _;
 
     use super::*;
 

@@ -1,26 +1,24 @@
 //! `waybill scan`: reports of vulnerability scanners, sent as the tool wrote them.
 
-use std::{
-    fs,
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-};
+use std::{io::Read as _, path::PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{
-    Session,
+    call::Call,
     error::Error,
-    exit::Exit,
-    history::collect,
-    http::Call,
-    output::{self, Format, age, plain},
+    session::{PageArgs, Session},
 };
-use crate::clock;
+use crate::{
+    cli::{
+        exit::Exit,
+        input,
+        output::{age, plain, print},
+    },
+    clock,
+};
 
-/// What can be done with scans.
 #[derive(Debug, clap::Subcommand)]
 pub enum ScanCommand {
     /// Put a report of Trivy or Grype on record, or one in the plain form.
@@ -34,8 +32,7 @@ pub enum ScanCommand {
     List(ListArgs),
 }
 
-/// The examples of `waybill scan upload --help`.
-pub const UPLOAD_EXAMPLES: &str = "\
+const UPLOAD_EXAMPLES: &str = "\
 Examples:
   trivy image --list-all-pkgs --format json --output report.json registry.example.com/shop@sha256:…
   waybill scan upload --service shop --version 1.4.2 report.json
@@ -44,12 +41,10 @@ Examples:
 Where the release has an image, the report must name its digest; scanning by digest makes it so. A report that lists no
 packages, or is of secrets, configuration or licences alone, says nothing about vulnerabilities and is refused.";
 
-/// The examples of `waybill scan list --help`.
-pub const LIST_EXAMPLES: &str = "\
+const LIST_EXAMPLES: &str = "\
 Example:
   waybill scan list --service shop --version 1.4.2";
 
-/// The options of `scan upload`.
 #[derive(Debug, clap::Args)]
 pub struct UploadArgs {
     /// The service the release belongs to.
@@ -66,7 +61,6 @@ pub struct UploadArgs {
     report: PathBuf,
 }
 
-/// The options of `scan list`.
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     /// The service the release belongs to.
@@ -75,12 +69,10 @@ pub struct ListArgs {
     /// The release's version.
     #[arg(long)]
     version: String,
-    /// How many to list at most.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
-/// A scan, as far as the client shows it.
 #[derive(Debug, Clone, Deserialize)]
 struct Scan {
     service: String,
@@ -94,7 +86,6 @@ struct Scan {
     parts: Vec<Part>,
 }
 
-/// A part of a scan, as far as the client shows it.
 #[derive(Debug, Clone, Deserialize)]
 struct Part {
     class: String,
@@ -105,8 +96,8 @@ struct Part {
 
 impl Part {
     /// What it is of, for people.
-    fn packages(&self) -> String {
-        plain(if self.class == "any" { "all" } else { &self.class }).into_owned()
+    fn packages(&self) -> &str {
+        if self.class == "any" { "all" } else { &self.class }
     }
 }
 
@@ -128,26 +119,13 @@ pub(super) async fn run(session: &Session, command: ScanCommand) -> Result<Exit,
 }
 
 async fn upload(session: &Session, args: UploadArgs) -> Result<Exit, Error> {
-    let report = read(&args.report)?;
+    let mut report = Vec::new();
+    input::open(&args.report)
+        .and_then(|mut file| file.read_to_end(&mut report))
+        .map_err(|error| Error::Usage(format!("{}: {error}", args.report.display())))?;
     let path = ["services", &args.service, "releases", &args.version, "scans"];
     let call = Call::post_as_it_is(&path, report.into()).query("scanned_at", args.scanned_at);
-    let answer = session.client.send(&call).await?;
-    if session.format == Format::Json {
-        output::print_json(&answer)?;
-        return Ok(Exit::DONE);
-    }
-    output::print(sentence(&Scan::deserialize(&answer)?))?;
-    Ok(Exit::DONE)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let mut report = Vec::new();
-    let read = if path == Path::new("-") {
-        io::stdin().lock().read_to_end(&mut report).map(|_| report)
-    } else {
-        fs::read(path)
-    };
-    read.map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    session.tell(&call, |scan| print(sentence(&scan))).await
 }
 
 fn sentence(scan: &Scan) -> String {
@@ -161,55 +139,51 @@ fn sentence(scan: &Scan) -> String {
         _ => format!("; of {} a later scan counts", old.join(" and ")),
     };
     format!(
-        "{} {}: {} found {critical} critical, {high} high, {medium} medium, {low} low, {unknown} unknown in {classes} \
-         packages{}{later}",
+        "{} {}: {} found {critical} critical, {high} high, {medium} medium, {low} low, {unknown} unknown in {} \
+         packages{}{}",
         plain(&scan.service),
         plain(&scan.version),
         plain(&scan.scanner),
+        plain(&classes),
         platform.unwrap_or_default(),
+        plain(&later),
     )
 }
 
 async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
     let call = Call::get(&["services", &args.service, "releases", &args.version, "scans"]);
-    let (items, next_cursor) = collect(session, &call, args.limit).await?;
-    if session.format == Format::Json {
-        output::print_json(&json!({"items": items, "next_cursor": next_cursor}))?;
-        return Ok(Exit::DONE);
-    }
-    let scans = items.iter().map(Scan::deserialize).collect::<Result<Vec<_>, _>>()?;
-    if scans.is_empty() {
-        output::say("No scans.");
-        return Ok(Exit::DONE);
-    }
     let header =
         ["AGE", "SCANNER", "VERSION", "PLATFORM", "PACKAGES", "CRIT", "HIGH", "MED", "LOW", "UNK", "COUNTS"];
     let now = clock::now();
-    let rows: Vec<_> = scans.iter().flat_map(|scan| rows(scan, now)).collect();
-    output::print(output::table(&header.map(str::to_owned), &rows, output::width()))?;
-    Ok(Exit::DONE)
+    let rows = |scans: Vec<_>| scans.iter().flat_map(|scan| rows(scan, now)).collect();
+    session.list(&call, args.page.limit, "No scans.", header, rows).await
 }
 
 /// A row for each part: each counts on its own.
-fn rows(scan: &Scan, now: DateTime<Utc>) -> Vec<Vec<String>> {
+fn rows(scan: &Scan, now: DateTime<Utc>) -> Vec<[String; 11]> {
     let row = |part: &Part| {
         let Counts { critical, high, medium, low, unknown } = &part.counts;
-        let mut cells = vec![
+        [
             age(now - scan.scanned_at),
-            plain(&scan.scanner).into_owned(),
-            plain(&scan.version).into_owned(),
-            plain(scan.platform.as_deref().unwrap_or("-")).into_owned(),
-            part.packages(),
-        ];
-        cells.extend([critical, high, medium, low, unknown].map(ToString::to_string));
-        cells.push(if part.latest { "yes" } else { "no" }.to_owned());
-        cells
+            scan.scanner.clone(),
+            scan.version.clone(),
+            scan.platform.clone().unwrap_or_else(|| "-".to_owned()),
+            part.packages().to_owned(),
+            critical.to_string(),
+            high.to_string(),
+            medium.to_string(),
+            low.to_string(),
+            unknown.to_string(),
+            if part.latest { "yes" } else { "no" }.to_owned(),
+        ]
     };
     scan.parts.iter().map(row).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -224,10 +198,9 @@ mod tests {
             sentence(&scan),
             format!("{found} in language and os packages for linux/arm64; of os a later scan counts")
         );
-        let cells = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
         let expected = [
-            cells("3d|trivy|1.4.2|linux/arm64|language|0|2|0|0|0|yes"),
-            cells("3d|trivy|1.4.2|linux/arm64|os|1|0|0|4|0|no"),
+            ["3d", "trivy", "1.4.2", "linux/arm64", "language", "0", "2", "0", "0", "0", "yes"],
+            ["3d", "trivy", "1.4.2", "linux/arm64", "os", "1", "0", "0", "4", "0", "no"],
         ];
         assert_eq!(rows(&scan, scan.scanned_at + chrono::TimeDelta::days(3)), expected);
         value["platform"] = json!(null);

@@ -1,19 +1,17 @@
 //! `waybill status`: the matrix of what runs where, as a table that fits the terminal.
 
+use std::{io, iter};
+
 use chrono::{DateTime, Utc};
-use serde::Deserialize as _;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    Session,
-    error::Error,
+use super::{call::Call, error::Error, moment, session::Session, view::Target};
+use crate::cli::{
     exit::Exit,
-    http::Call,
-    moment,
-    output::{self, DIM, Format, age, plain, print},
-    view::{Matrix, MatrixTarget},
+    output::{self, DIM, age, plain, print, say},
 };
-/// The examples of `waybill status --help`.
+
 pub const EXAMPLES: &str = "\
 Examples:
   waybill status
@@ -22,7 +20,6 @@ Examples:
   waybill status --as-of 2h
   waybill status --as-of 2026-03-01T12:00:00Z --output json";
 
-/// The options of `status`.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     /// The moment to show instead of now: a time like 2026-03-01T12:00:00Z, or how long ago, like 2h.
@@ -34,6 +31,33 @@ pub struct StatusArgs {
     /// Show this environment only.
     #[arg(long)]
     environment: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Matrix {
+    /// The moment it shows.
+    as_of: DateTime<Utc>,
+    /// The columns, in promotion order.
+    environments: Vec<Environment>,
+    /// The rows.
+    services: Vec<Service>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Environment {
+    name: String,
+    /// Registered by a deployment, and nobody has edited it since.
+    #[serde(default)]
+    unconfirmed: bool,
+    /// Nothing but an override starts there.
+    #[serde(default)]
+    locked_down: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Service {
+    name: String,
+    targets: Vec<Target>,
 }
 
 pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Error> {
@@ -48,23 +72,20 @@ pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Er
             retain(service.get_mut("targets"), "environment", environment);
         }
     }
-    if session.format == Format::Json {
-        output::print_json(&answer)?;
-        return Ok(Exit::DONE);
-    }
-    let matrix = Matrix::deserialize(&answer)?;
+    session.show(&answer, |matrix| told(&matrix, args.as_of.is_some()))
+}
+
+fn told(matrix: &Matrix, then: bool) -> io::Result<()> {
     if matrix.services.is_empty() {
-        output::say(match args.as_of {
-            Some(_) => "Nothing was on record then.",
-            None => "No services yet. `waybill deploy` registers the first one.",
+        say(if then {
+            "Nothing was on record then."
+        } else {
+            "No services yet. `waybill deploy` registers the first one."
         });
-        return Ok(Exit::DONE);
+        return Ok(());
     }
-    print(render(&matrix, output::width()))?;
-    for line in legend(&matrix) {
-        print(format_args!("{DIM}{line}{DIM:#}"))?;
-    }
-    Ok(Exit::DONE)
+    print(render(matrix, output::width()))?;
+    legend(matrix).iter().try_for_each(|line| print(format_args!("{DIM}{line}{DIM:#}")))
 }
 
 /// Keeps the one row that bears this name, which must be there.
@@ -99,7 +120,7 @@ fn render(matrix: &Matrix, width: Option<u16>) -> String {
         })
         .collect();
     let tables = blocks(&services, &environments, width).into_iter().map(|block| {
-        let columns = || std::iter::once(&services).chain(block);
+        let columns = || iter::once(&services).chain(block);
         let row =
             |index: usize| columns().filter_map(|column| column.get(index).cloned()).collect::<Vec<_>>();
         let rows: Vec<_> = (1..services.len()).map(row).collect();
@@ -109,7 +130,7 @@ fn render(matrix: &Matrix, width: Option<u16>) -> String {
 }
 
 fn column(header: &str, cells: impl Iterator<Item = String>) -> Vec<String> {
-    std::iter::once(header.to_owned()).chain(cells).collect()
+    iter::once(header.to_owned()).chain(cells).collect()
 }
 
 /// Groups neighbouring environments so that each group fits the width beside the services; at least one a group.
@@ -141,7 +162,7 @@ fn blocks<'a>(
 }
 
 /// What is current, how long, how far behind; and below it what is on its way.
-fn cell(target: &MatrixTarget, now: DateTime<Utc>) -> String {
+fn cell(target: &Target, now: DateTime<Utc>) -> String {
     let current = target.current.as_ref().map(|current| {
         let behind = target.behind.filter(|behind| *behind > 0).map(|behind| format!(" −{behind}"));
         format!("{} {}{}", plain(&current.version), age(now - current.since), behind.unwrap_or_default())

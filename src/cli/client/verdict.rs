@@ -3,10 +3,8 @@
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::{
-    output::{BAD, DIM, GOOD, WARN, plain},
-    view::{Check, Decision},
-};
+use super::view::{Check, Decision};
+use crate::cli::output::{BAD, DIM, GOOD, WARN, plain};
 
 /// Every rule that counts: those that fail, do not apply or hold with a reservation, each with its reason, and in a last
 /// line those that just hold.

@@ -11,9 +11,10 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{ConfigArgs, connect, say};
+use super::{ConfigArgs, say};
 use crate::{
     config::database_url::{Backend, DatabaseUrl},
+    serve::connect,
     store::{copy::Batch, db::Db, error::StoreError},
     usecase::copy::{Copied, CopyError, Order, Step, copy},
 };
@@ -24,7 +25,6 @@ const CONNECTIONS: u32 = 4;
 /// How long nothing is said where nobody watches.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What to copy where.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Stop the server first, and make an empty database. The source is read and never changed. The \
@@ -48,20 +48,18 @@ pub struct CopyArgs {
     config: Option<PathBuf>,
 }
 
-/// Copies the ledger.
 pub async fn run(args: CopyArgs) -> anyhow::Result<ExitCode> {
     check_direction(&args)?;
     let to = args.to.to_string();
     let config = ConfigArgs { config: args.config, database_url: Some(args.to.expose().to_owned()) };
-    let mut loaded = config.load(Vec::new())?;
-    let database = &mut loaded.config.database;
+    let mut database = config.load(None)?.database;
     database.max_connections = database.max_connections.max(CONNECTIONS);
     database.statement_timeout = Duration::ZERO;
     let mut source = database.clone();
     (source.url, source.password) = (args.from, None);
     let source_name = source.url.to_string();
     let source = Db::connect_alone(&source).await.map_err(CopyError::opening)?;
-    let target = connect(&loaded).await?;
+    let target = connect(&database).await?;
     let order = Order { source, source_name, target, start_over: args.start_over, batch: Batch::default() };
     let progress = Progress::new();
     let outcome = copy(&order, &|step| progress.tell(step)).await;

@@ -14,7 +14,6 @@ use super::{ConfigArgs, say};
 /// How long the server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Which server to ask, and what.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
     /// The endpoint to ask.
@@ -26,7 +25,7 @@ pub struct HealthArgs {
 
 /// Asks the server on this machine that the configuration describes.
 pub async fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
-    let address = args.config.load(Vec::new())?.config.server.local_address();
+    let address = args.config.load(None)?.server.local_address();
     let head = tokio::time::timeout(TIMEOUT, ask(address, &args.path)).await;
     let head = head.with_context(|| format!("{address} did not answer in {} seconds", TIMEOUT.as_secs()))?;
     let head = head.with_context(|| format!("{address} does not answer"))?;

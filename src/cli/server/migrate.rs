@@ -7,7 +7,6 @@ use clap::Subcommand;
 use super::{ConfigArgs, say};
 use crate::store::{error, schema};
 
-/// What can be done with the schema.
 #[derive(Debug, Subcommand)]
 pub enum MigrateCommand {
     /// Apply every pending migration. Safe when several run at once, and content when the database is ahead.
@@ -35,7 +34,6 @@ pub enum MigrateCommand {
     Status(ConfigArgs),
 }
 
-/// Does what is asked.
 pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
     match command {
         MigrateCommand::Up { wait, config } => {

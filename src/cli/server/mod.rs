@@ -1,13 +1,11 @@
 //! The server's side of the command line: running it, and looking after its database.
 
-pub mod admin;
-pub mod audit;
-pub mod config;
-pub mod copy;
-pub mod health;
-pub mod migrate;
-pub mod serve;
-pub mod token;
+mod audit;
+mod config;
+mod copy;
+mod health;
+mod migrate;
+mod token;
 
 use std::{
     path::PathBuf,
@@ -15,11 +13,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use crate::{
-    config::load::{Flag, Loaded, Sources, load},
+    config::{
+        Config,
+        load::load,
+        sources::{Flag, Sources},
+    },
+    serve::{self, connect},
     store::{db::Db, error, schema},
     telemetry,
 };
@@ -39,29 +41,27 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    fn sources(&self, more: Vec<Flag>) -> Sources {
-        let mut flags = more;
-        if let Some(value) = self.database_url.clone() {
-            flags.push(Flag { name: "--database-url".to_owned(), key: "database.url".to_owned(), value });
-        }
-        Sources::of_process(self.config.clone(), flags)
+    fn sources(&self, more: Option<Flag>) -> Sources {
+        let url = self.database_url.clone();
+        let url = url.map(|value| Flag { name: "--database-url", key: "database.url", value });
+        Sources::of_process(self.config.clone(), more.into_iter().chain(url).collect())
     }
 
     /// Loads the configuration and sets the log up.
-    fn load(&self, more: Vec<Flag>) -> anyhow::Result<Loaded> {
-        let loaded = load(&self.sources(more)).map_err(|faults| anyhow::anyhow!("{faults}"))?;
-        telemetry::init(&loaded.config.log)?;
-        Ok(loaded)
+    fn load(&self, more: Option<Flag>) -> anyhow::Result<Config> {
+        let config = load(&self.sources(more))?.config;
+        telemetry::init(&config.log)?;
+        Ok(config)
     }
 
     /// Loads the configuration and opens a database that is there, with its schema up to date.
     async fn open(&self) -> anyhow::Result<Db> {
-        let loaded = self.load(Vec::new())?;
-        let url = &loaded.config.database.url;
+        let config = self.load(None)?.database;
+        let url = &config.url;
         if let Some(path) = url.sqlite_path() {
             anyhow::ensure!(path.exists(), "there is no database at {url}; `waybill serve` makes one");
         }
-        let db = connect(&loaded).await?;
+        let db = connect(&config).await?;
         let status = schema::status(&db).await?;
         anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
         anyhow::ensure!(status.pending.is_empty(), "the schema of {url} is behind; run `waybill migrate up`");
@@ -71,11 +71,11 @@ impl ConfigArgs {
     /// Loads the configuration and opens the database to change its schema, which may take longer than a statement may
     /// otherwise. A database that does not answer is asked again until it was waited for so long.
     async fn open_for_migration(&self, patience: Duration) -> anyhow::Result<Db> {
-        let mut loaded = self.load(Vec::new())?;
-        loaded.config.database.statement_timeout = Duration::ZERO;
+        let mut config = self.load(None)?.database;
+        config.statement_timeout = Duration::ZERO;
         let given_up = Instant::now() + patience;
         loop {
-            match connect(&loaded).await {
+            match connect(&config).await {
                 Err(error) if Instant::now() < given_up => {
                     tracing::warn!(error = format!("{error:#}"), "waiting for the database");
                     tokio::time::sleep(BETWEEN_ATTEMPTS).await;
@@ -86,16 +86,19 @@ impl ConfigArgs {
     }
 }
 
-async fn connect(loaded: &Loaded) -> anyhow::Result<Db> {
-    let url = &loaded.config.database.url;
-    Db::connect(&loaded.config.database).await.with_context(|| format!("cannot open the database {url}"))
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The address to listen on; the same as `WAYBILL__SERVER__LISTEN`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
-/// What runs or looks after the server.
 #[derive(Debug, Subcommand)]
 pub enum ServerCommand {
     /// Run the server.
-    Serve(serve::ServeArgs),
+    Serve(ServeArgs),
     /// Bring the database's schema up to date, or take steps back.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
@@ -116,23 +119,22 @@ pub enum ServerCommand {
     Copy(copy::CopyArgs),
 }
 
-/// What can be done with the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the effective values with their origin, secrets masked; report every fault.
     Check(ConfigArgs),
 }
 
-/// Does what is asked.
 pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ServerCommand::Serve(args) => serve::run(&args).await,
+        ServerCommand::Serve(ServeArgs { listen, config }) => {
+            let listen = listen.map(|value| Flag { name: "--listen", key: "server.listen", value });
+            serve::run(config.load(listen)?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         ServerCommand::Migrate(command) => migrate::run(&command).await,
         ServerCommand::Token(command) => token::run(command).await,
-        ServerCommand::Config(ConfigCommand::Check(args)) => {
-            let (mut out, mut err) = (anstream::stdout().lock(), anstream::stderr().lock());
-            Ok(config::check(&args.sources(Vec::new()), &mut out, &mut err)?)
-        }
+        ServerCommand::Config(ConfigCommand::Check(args)) => config::check(&args.sources(None)),
         ServerCommand::Openapi => say(&crate::api::document()),
         ServerCommand::Healthcheck(args) => health::run(&args).await,
         ServerCommand::Audit(command) => audit::run(&command).await,
@@ -140,9 +142,8 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Prints a text.
 fn say(text: &str) -> anyhow::Result<ExitCode> {
-    match crate::cli::client::output::print(text) {
+    match crate::cli::output::print(text) {
         // Whoever closed the pipe has read all they wanted.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),

@@ -9,11 +9,11 @@ use uuid::Uuid;
 use super::{ConfigArgs, say};
 use crate::{
     api::{tokens::CreateToken, types::Time},
+    cli::words::one_of,
     domain::{page::PageRequest, token::Token, vocabulary::Scope},
     usecase::tokens,
 };
 
-/// What can be done with tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
     /// Make a token and print its secret, which is shown this once.
@@ -30,7 +30,6 @@ pub enum TokenCommand {
     },
 }
 
-/// A token to make.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// Its name: a DNS-1123 label.
@@ -40,7 +39,7 @@ pub struct CreateArgs {
     #[arg(long)]
     subject: Option<String>,
     /// What it may do, separated by commas.
-    #[arg(long = "scope", required = true, value_delimiter = ',', value_parser = parse_scope)]
+    #[arg(long = "scope", required = true, value_delimiter = ',', value_parser = one_of(Scope::ALL))]
     scopes: Vec<Scope>,
     /// The groups it approves for, separated by commas.
     #[arg(long = "group", value_delimiter = ',')]
@@ -58,11 +57,6 @@ pub struct CreateArgs {
     config: ConfigArgs,
 }
 
-fn parse_scope(text: &str) -> Result<Scope, String> {
-    text.parse().map_err(|malformed: crate::domain::fault::Malformed| malformed.detail)
-}
-
-/// Does what is asked.
 pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     match command {
         TokenCommand::Create(args) => create(args).await,

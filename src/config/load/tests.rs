@@ -1,10 +1,13 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{LogFormat, fault::Fault};
+use crate::config::{LogFormat, fault::Fault, sources::Flag};
 
 const TOKEN: &str = "0123456789012345678901234567890123456789";
 
@@ -68,7 +71,7 @@ fn each_layer_wins_over_the_one_below() {
     let config = load(&sources).unwrap().config;
     assert_eq!((config.log.filter.as_str(), config.server.listen.port()), ("own", 2));
 
-    let flag = Flag { name: "--listen".into(), key: "server.listen".into(), value: "127.0.0.1:3".into() };
+    let flag = Flag { name: "--listen", key: "server.listen", value: "127.0.0.1:3".into() };
     sources.flags = vec![flag];
     let loaded = load(&sources).unwrap();
     assert_eq!(loaded.config.server.listen.port(), 3);
@@ -177,7 +180,7 @@ fn every_fault_of_every_layer_is_reported_with_its_origin() {
         ("WAYBILL__DATABASE__URL", "mysql://u:hunter2@db/x"),
     ];
     let (_directory, mut sources) = with_file(file, &env);
-    sources.flags = vec![Flag { name: "--format".into(), key: "log.format".into(), value: "xml".into() }];
+    sources.flags = vec![Flag { name: "--format", key: "log.format", value: "xml".into() }];
     let found = faults(&sources);
     let mut found_keys = keys(&found);
     found_keys.sort_unstable();
@@ -240,7 +243,7 @@ fn a_flag_may_name_a_file_where_the_password_of_a_database_is_set() {
     let mut sources = sources(&[("WAYBILL__DATABASE__PASSWORD", "hunter2")]);
     assert_eq!(keys(&faults(&sources)), ["database.password"]);
     let value = "sqlite://w.db".to_owned();
-    sources.flags = vec![Flag { name: "--database-url".into(), key: "database.url".into(), value }];
+    sources.flags = vec![Flag { name: "--database-url", key: "database.url", value }];
     let loaded = load(&sources).unwrap();
     assert_eq!(loaded.config.database.connection_url(), "sqlite://w.db");
     assert_eq!(entry(&loaded, "database.password").origin.to_string(), "WAYBILL__DATABASE__PASSWORD");
@@ -252,6 +255,6 @@ fn a_value_that_is_not_utf_8_is_a_fault() {
     use std::os::unix::ffi::OsStringExt;
 
     let mut sources = sources(&[]);
-    sources.env = vec![("WAYBILL__LOG__FILTER".into(), OsString::from_vec(vec![0xff]))];
+    sources.env = vec![("WAYBILL__LOG__FILTER".into(), std::ffi::OsString::from_vec(vec![0xff]))];
     assert_eq!(keys(&faults(&sources)), ["log.filter"]);
 }

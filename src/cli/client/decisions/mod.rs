@@ -5,27 +5,23 @@ mod show;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    Session,
+    call::Call,
     error::Error,
-    exit::Exit,
-    history,
-    http::Call,
     moment,
-    output::{self, Format, plain},
+    session::{PageArgs, Session},
     view::{Actor, Decision},
 };
+use crate::cli::exit::Exit;
 
-/// The examples of `waybill decisions --help`.
 pub const EXAMPLES: &str = "\
 Examples:
   waybill decisions list --service shop --environment prod --denied
   waybill decisions show 01997e1c-5b0a-7cc3-9d4e-2f1b6a7c8d90
   waybill decisions replay --since 30d";
 
-/// What to do with the gate's decisions.
 #[derive(Debug, clap::Subcommand)]
 pub enum DecisionsCommand {
     /// List decisions, newest first.
@@ -39,7 +35,6 @@ pub enum DecisionsCommand {
     Replay(FilterArgs),
 }
 
-/// Which decisions.
 #[derive(Debug, clap::Args)]
 pub struct FilterArgs {
     /// About this service only.
@@ -65,17 +60,14 @@ pub struct FilterArgs {
     until: Option<DateTime<Utc>>,
 }
 
-/// The options of `decisions list`.
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// How many to list at most.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
-/// The options of `decisions show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
     /// The decision.
@@ -84,11 +76,11 @@ pub struct ShowArgs {
 
 impl FilterArgs {
     fn call(&self) -> Call {
-        let allowed = (self.allowed || self.denied).then(|| self.allowed.to_string());
+        let allowed = (self.allowed || self.denied).then_some(self.allowed);
         Call::get(&["decisions"])
-            .query("service", self.service.clone())
-            .query("environment", self.environment.clone())
-            .query("version", self.version.clone())
+            .query("service", self.service.as_ref())
+            .query("environment", self.environment.as_ref())
+            .query("version", self.version.as_ref())
             .query("allowed", allowed)
             .query("since", self.since.map(moment::text))
             .query("until", self.until.map(moment::text))
@@ -147,46 +139,37 @@ pub(super) async fn run(session: &Session, command: DecisionsCommand) -> Result<
     match command {
         DecisionsCommand::List(args) => list(session, &args).await,
         DecisionsCommand::Show(args) => show::run(session, &args.id).await,
-        DecisionsCommand::Replay(filter) => replay::run(session, &filter.call()).await,
+        DecisionsCommand::Replay(filter) => replay::run(session, filter.call()).await,
     }
 }
 
 async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
-    let (items, next_cursor) = history::collect(session, &args.filter.call(), args.limit).await?;
-    if session.format == Format::Json {
-        output::print_json(&json!({"items": items, "next_cursor": next_cursor}))?;
-        return Ok(Exit::DONE);
-    }
-    let decisions = items.iter().map(Stored::deserialize).collect::<Result<Vec<_>, _>>()?;
-    if decisions.is_empty() {
-        output::say("No decisions.");
-        return Ok(Exit::DONE);
-    }
     let header =
         ["AT (UTC)", "SERVICE", "ENVIRONMENT", "VERSION", "KIND", "VERDICT", "FAILED", "ACTOR", "ID"];
-    let rows: Vec<_> = decisions.iter().map(row).collect();
-    output::print(output::table(&header.map(str::to_owned), &rows, output::width()))?;
-    Ok(Exit::DONE)
+    let rows = |found: Vec<_>| found.iter().map(row).collect();
+    session.list(&args.filter.call(), args.page.limit, "No decisions.", header, rows).await
 }
 
-fn row(stored: &Stored) -> Vec<String> {
+fn row(stored: &Stored) -> [String; 9] {
     let failed = stored.decision.checks.iter().filter(|check| check.outcome == "fail");
-    let failed: Vec<_> = failed.map(|check| plain(&check.rule)).collect();
-    vec![
-        stored.at().format("%Y-%m-%d %H:%M:%S").to_string(),
-        plain(&stored.service).into_owned(),
-        plain(&stored.environment).into_owned(),
-        plain(&stored.version).into_owned(),
-        plain(&stored.kind).into_owned(),
+    let failed: Vec<_> = failed.map(|check| check.rule.as_str()).collect();
+    [
+        moment::second(stored.at()),
+        stored.service.clone(),
+        stored.environment.clone(),
+        stored.version.clone(),
+        stored.kind.clone(),
         stored.verdict(),
         failed.join(", "),
-        plain(stored.actor.name()).into_owned(),
-        plain(stored.id()).into_owned(),
+        stored.actor.name().to_owned(),
+        stored.id().to_owned(),
     ]
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

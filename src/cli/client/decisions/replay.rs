@@ -7,14 +7,10 @@ use serde_json::{Value, json};
 
 use super::Stored;
 use crate::{
-    cli::client::{
-        Session,
-        error::Error,
+    cli::{
+        client::{call::Call, error::Error, moment, session::Session, view::Check},
         exit::Exit,
-        http::Call,
-        moment,
         output::{self, Format, plain, print, warn},
-        view::Check,
     },
     domain::gate::{self, Inputs},
 };
@@ -22,7 +18,6 @@ use crate::{
 /// How many decisions are read at once, each with all it was decided by.
 const PAGE: u32 = 100;
 
-/// What came of it all.
 #[derive(Debug, Default)]
 struct Tally {
     same: u64,
@@ -32,7 +27,6 @@ struct Tally {
     unreadable: Vec<String>,
 }
 
-/// What came of one decision.
 #[derive(Debug, PartialEq, Eq)]
 enum Again {
     Compared(Vec<Difference>),
@@ -48,16 +42,16 @@ struct Difference {
     evaluated: String,
 }
 
-pub(super) async fn run(session: &Session, call: &Call) -> Result<Exit, Error> {
+pub(super) async fn run(session: &Session, call: Call) -> Result<Exit, Error> {
+    let call = call.query("inputs", Some(true));
     let mut tally = Tally::default();
     let mut cursor = None;
     loop {
-        let page = call.clone().query("inputs", Some("true".into())).query("limit", Some(PAGE.to_string()));
-        let answer = session.client.send(&page.query("cursor", cursor)).await?;
-        for item in answer.get("items").and_then(Value::as_array).into_iter().flatten() {
+        let page = session.page(&call, PAGE, cursor).await?;
+        for item in page.items {
             tally.add(session.format, &Stored::deserialize(item)?)?;
         }
-        cursor = answer.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+        cursor = page.next_cursor;
         if cursor.is_none() {
             break;
         }

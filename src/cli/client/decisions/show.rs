@@ -1,17 +1,16 @@
 //! `waybill decisions show`: one decision, with the facts it was decided by in words.
 
+use std::io;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize as _;
 
 use super::Stored;
 use crate::{
-    cli::client::{
-        Session,
-        error::Error,
+    cli::{
+        client::{call::Call, error::Error, moment, session::Session, verdict},
         exit::Exit,
-        http::Call,
-        output::{self, Format, age, duration, plain, print},
-        verdict,
+        output::{age, duration, plain, print},
     },
     domain::{
         gate::{
@@ -23,16 +22,14 @@ use crate::{
 };
 
 pub(super) async fn run(session: &Session, id: &str) -> Result<Exit, Error> {
-    let answer = session.client.send(&Call::get(&["decisions", id])).await?;
-    if session.format == Format::Json {
-        output::print_json(&answer)?;
-        return Ok(Exit::DONE);
-    }
-    let stored = Stored::deserialize(&answer)?;
-    head(&stored).iter().try_for_each(print)?;
+    session.tell(&Call::get(&["decisions", id]), |stored| told(&stored)).await
+}
+
+fn told(stored: &Stored) -> io::Result<()> {
+    head(stored).iter().try_for_each(print)?;
     verdict::lines(&stored.decision).iter().try_for_each(print)?;
     let off = stored.decision.checks.iter().filter(|check| check.mode == "off");
-    let off: Vec<_> = off.map(|check| plain(&check.rule).into_owned()).collect();
+    let off: Vec<_> = off.map(|check| plain(&check.rule)).collect();
     if !off.is_empty() {
         print(format_args!("  off: {}", off.join(", ")))?;
     }
@@ -44,8 +41,7 @@ pub(super) async fn run(session: &Session, id: &str) -> Result<Exit, Error> {
         }
         Err(_of_another_shape) => vec!["facts that this version cannot read".to_owned()],
     };
-    facts.iter().try_for_each(|fact| print(format_args!("  {}", plain(fact))))?;
-    Ok(Exit::DONE)
+    facts.iter().try_for_each(|fact| print(format_args!("  {}", plain(fact))))
 }
 
 fn head(stored: &Stored) -> Vec<String> {
@@ -162,7 +158,7 @@ fn span(span: TimeDelta) -> String {
 }
 
 fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+    format!("{} UTC", moment::second(at))
 }
 
 #[cfg(test)]

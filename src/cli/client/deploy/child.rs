@@ -38,10 +38,7 @@ use super::{
     shim::{self, Word},
     signals::Caught,
 };
-use crate::cli::client::exit::Exit;
-
-/// The hidden command that makes our binary the shim.
-pub const SHIM: &str = "watch-over";
+use crate::cli::exit::Exit;
 
 /// What leads to the client's token. Of the rest of the environment the command gets everything: also the settings of a
 /// server, which may be what it deploys.
@@ -50,9 +47,7 @@ const CREDENTIALS: [&str; 2] = ["WAYBILL_TOKEN", "WAYBILL_TOKEN_FILE"];
 /// What a command is given besides our own environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
-    /// The version to deploy.
     pub version: &'a str,
-    /// The deployment's id, if there is one.
     pub deployment: Option<&'a str>,
     /// Whether it keeps our token.
     pub token: bool,
@@ -73,7 +68,11 @@ impl Child {
     pub async fn spawn(command: &[OsString], given: Given<'_>) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         let mut line = Command::new(own_binary());
-        line.arg0("waybill").arg(SHIM).arg("--").args(command).stdin(Stdio::from(OwnedFd::from(theirs)));
+        line.arg0("waybill")
+            .arg(shim::SHIM)
+            .arg("--")
+            .args(command)
+            .stdin(Stdio::from(OwnedFd::from(theirs)));
         line.env("WAYBILL_VERSION", given.version);
         if !given.token {
             for name in CREDENTIALS {
@@ -105,7 +104,6 @@ impl Child {
         Ok(child)
     }
 
-    /// Waits for its end.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         while self.status.is_none() {
             match self.hear().await? {
@@ -152,7 +150,6 @@ impl Child {
         shutdown(&self.socket, Shutdown::Write).ok();
     }
 
-    /// Passes on a signal that came to us.
     pub fn pass_on(&self, caught: Caught) {
         if !(self.foreground && caught == Caught::Interrupt) {
             self.send(caught.signal());
@@ -176,11 +173,6 @@ impl Child {
     pub fn is_in_foreground(&self) -> bool {
         self.foreground
     }
-}
-
-/// Which process it is, unless it has ended.
-pub fn number(process: &tokio::process::Child) -> Option<Pid> {
-    Pid::from_raw(process.id()?.try_into().ok()?)
 }
 
 /// The very binary that runs, also when another has taken its place in the file system.

@@ -5,9 +5,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::body::HeartbeatBody;
-use crate::cli::client::{
-    error::Error,
-    http::{self, Call, Client},
+use crate::cli::{
+    client::{
+        call::Call,
+        error::{Error, NoAnswer},
+        http::Client,
+    },
     output::{say, warn},
 };
 
@@ -56,7 +59,7 @@ pub async fn keep(client: &Client, id: &str, lease: Duration) -> Error {
 
 /// Says what is new about heartbeats that do not get through. Silence is told of once the lease must have run out: the server
 /// granted it before its answer came here.
-fn tell(error: &http::Error, told: Told, run_out: bool) -> Told {
+fn tell(error: &NoAnswer, told: Told, run_out: bool) -> Told {
     let now = if error.is_outage() { Told::Silence } else { Told::Refusal };
     if now == told || now == Told::Silence && !run_out {
         return told;

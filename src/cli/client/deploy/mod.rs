@@ -1,8 +1,9 @@
 //! `waybill deploy`: around a command, or step by step from several jobs.
 
+mod args;
+mod ask;
 mod body;
 mod child;
-mod gate;
 mod lease;
 mod preview;
 mod report;
@@ -11,23 +12,17 @@ mod signals;
 mod steps;
 mod wrap;
 
-use std::{ffi::OsString, time::Duration};
-
-use clap::ValueEnum;
-use serde::Serialize;
-
-pub use self::{body::Intent, child::SHIM, shim::ShimArgs, steps::Step, wrap::Plan};
-use super::{
-    Session,
-    error::Error,
-    exit::Exit,
-    release::{OriginArgs, SourceArgs},
+use self::{args::WhatArgs, steps::Step};
+pub use self::{
+    args::{OnError, OptionArgs, WrapArgs},
+    body::{Intent, Start},
+    preview::target,
+    shim::{SHIM, ShimArgs, run as watch_over},
+    wrap::{Plan, run as run_plan},
 };
+use super::{error::Error, session::Session};
+use crate::cli::exit::Exit;
 
-pub use self::shim::run as watch_over;
-pub(super) use self::{preview::target, wrap::run as run_plan};
-
-/// The options of `deploy` without a further word, or one of its steps.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct DeployArgs {
@@ -41,132 +36,6 @@ pub struct DeployArgs {
     wrap: WrapArgs,
 }
 
-/// What goes where.
-#[derive(Debug, Clone, clap::Args)]
-pub struct WhatArgs {
-    /// The service to deploy.
-    // Not needed by the steps, which is why these three are optional for the compiler.
-    #[arg(long, required = true)]
-    service: Option<String>,
-    /// The environment to deploy to.
-    #[arg(long, required = true)]
-    environment: Option<String>,
-    /// The release's version.
-    #[arg(long, required = true)]
-    version: Option<String>,
-    #[command(flatten)]
-    origin: OriginArgs,
-    /// What kind of deployment it is; without it, the server tells deploy and redeploy apart.
-    #[arg(long, value_enum)]
-    kind: Option<Kind>,
-}
-
-/// What can be said about any start.
-#[derive(Debug, Clone, clap::Args)]
-pub struct OptionArgs {
-    /// How the new version replaces the old one.
-    #[arg(long, value_enum)]
-    strategy: Option<Strategy>,
-    /// The deployment whose failure this one repairs.
-    #[arg(long, value_name = "ID")]
-    remediates: Option<String>,
-    /// Why this is done.
-    #[arg(long)]
-    reason: Option<String>,
-    #[command(flatten)]
-    source: SourceArgs,
-    /// Start although the gate says no, for this reason; the token needs the right to.
-    #[arg(long = "override", value_name = "REASON")]
-    override_reason: Option<String>,
-    /// How long to wait for the gate to open, like 30m.
-    #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true, value_parser = humantime::parse_duration)]
-    wait: Duration,
-}
-
-/// How to go about the command.
-#[derive(Debug, Clone, clap::Args)]
-pub struct WrapArgs {
-    /// How long the deployment may stay silent before others may start; a third of it is the heartbeat.
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = lease)]
-    lease: Duration,
-    /// What to do when Waybill cannot be reached.
-    #[arg(long, value_enum, default_value_t)]
-    on_error: OnError,
-    /// What to do when the target is somebody else's while the command runs, or the deployment was canceled.
-    #[arg(long, value_enum, default_value_t)]
-    on_lease_lost: OnLeaseLost,
-    /// Leave `WAYBILL_TOKEN` and `WAYBILL_TOKEN_FILE` to the command, which calls waybill itself.
-    #[arg(long)]
-    pass_token: bool,
-    /// Only look, and run nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// The command that deploys; its exit code says whether it succeeded, and is returned.
-    #[arg(last = true, value_name = "COMMAND", required_unless_present = "dry_run")]
-    command: Vec<OsString>,
-}
-
-/// What kind of deployment to ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A release goes to an environment.
-    Deploy,
-    /// An urgent repair, for which a freeze may make an exception.
-    Hotfix,
-    /// What is current, once more.
-    Redeploy,
-    /// Back to an earlier release.
-    #[value(skip)]
-    Rollback,
-}
-
-impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Deploy => "deploy",
-            Self::Hotfix => "hotfix",
-            Self::Redeploy => "redeploy",
-            Self::Rollback => "rollback",
-        }
-    }
-}
-
-/// How the new version replaces the old one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Strategy {
-    /// Instance by instance.
-    Rolling,
-    /// Beside the old one, then all at once.
-    BlueGreen,
-    /// A part of the traffic first.
-    Canary,
-    /// The old one stops before the new one starts.
-    Recreate,
-}
-
-/// What to do when Waybill cannot be reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum OnError {
-    /// Run nothing, and exit with 122.
-    #[default]
-    Fail,
-    /// Run the command all the same, and report it afterwards as ungated.
-    Continue,
-}
-
-/// What to do when the lease is lost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum OnLeaseLost {
-    /// Stop the command (SIGTERM, after five seconds SIGKILL), and exit with 123.
-    #[default]
-    Terminate,
-    /// Let the command end, and report its result late.
-    Continue,
-}
-
-/// The examples of `waybill deploy --help`.
 pub const EXAMPLES: &str = "\
 Examples:
   Ask the gate, deploy, and put the result on record:
@@ -193,83 +62,15 @@ on record is said, with the command that does it later. When waybill is killed, 
 Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.
 With --dry-run: 0 the gate is open, 5 it is not.";
 
-impl WhatArgs {
-    /// Puts together what the server is asked for.
-    pub fn intent(self, options: &OptionArgs) -> Result<Intent, Error> {
-        let source = options.source.clone().into();
-        let release = self.origin.release(&source)?;
-        let missing = |flag: &str| Error::Usage(format!("{flag} is missing"));
-        Ok(Intent {
-            service: self.service.ok_or_else(|| missing("--service"))?,
-            environment: self.environment.ok_or_else(|| missing("--environment"))?,
-            version: self.version.ok_or_else(|| missing("--version"))?,
-            release,
-            kind: self.kind,
-            ..options.intent()
-        })
-    }
-}
-
-impl OptionArgs {
-    /// Why the gate is overridden, if it is.
-    pub fn override_reason(&self) -> Option<&str> {
-        self.override_reason.as_deref()
-    }
-
-    /// The part of an intent that these options make up.
-    pub fn intent(&self) -> Intent {
-        Intent {
-            strategy: self.strategy,
-            remediates: self.remediates.clone(),
-            reason: self.reason.clone(),
-            source: self.source.clone().into(),
-            ..Intent::default()
-        }
-    }
-}
-
-impl WrapArgs {
-    /// Whether only to look.
-    pub fn dry_run(&self) -> bool {
-        self.dry_run
-    }
-
-    /// Whether to go on without Waybill.
-    pub fn on_error(&self) -> OnError {
-        self.on_error
-    }
-
-    /// The plan to do this around the command.
-    pub fn plan(self, intent: Intent, options: OptionArgs, preempt: bool) -> Plan {
-        Plan {
-            intent,
-            preempt,
-            override_reason: options.override_reason,
-            wait: options.wait,
-            lease: self.lease,
-            on_error: self.on_error,
-            on_lease_lost: self.on_lease_lost,
-            pass_token: self.pass_token,
-            command: self.command,
-        }
-    }
-}
-
-/// A lease so short that no heartbeat gets through in time would be lost at once.
-fn lease(text: &str) -> Result<Duration, String> {
-    let lease = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if lease < Duration::from_secs(10) { Err("a lease has at least 10s".into()) } else { Ok(lease) }
-}
-
 pub(super) async fn run(session: &Session, args: DeployArgs) -> Result<Exit, Error> {
     if let Some(step) = args.step {
         return steps::run(session, step).await;
     }
-    let intent = args.what.intent(&args.options)?;
+    let start = args.what.start(&args.options, args.wrap.lease)?;
     if args.wrap.dry_run {
-        return preview::run(session, &intent, args.options.override_reason.as_deref()).await;
+        return preview::run(session, &start).await;
     }
-    wrap::run(session, args.wrap.plan(intent, args.options, false)).await
+    wrap::run(session, &Plan { start, wait: args.options.wait, wrap: args.wrap }).await
 }
 
 #[cfg(test)]

@@ -4,15 +4,17 @@
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use super::Intent;
-use crate::cli::client::{
-    Session,
-    error::Error,
+use super::body::{Intent, Start};
+use crate::cli::{
+    client::{
+        call::Call,
+        error::Error,
+        gate, moment,
+        session::Session,
+        view::{Occupant, Target},
+    },
     exit::Exit,
-    gate,
-    http::Call,
     output::{self, Format, plain, print},
-    view::{Occupant, Target},
 };
 
 /// Reads a target: as it came, and understood.
@@ -23,10 +25,10 @@ pub async fn target(session: &Session, service: &str, environment: &str) -> Resu
 }
 
 /// Shows what the gate would say.
-pub async fn run(session: &Session, intent: &Intent, override_reason: Option<&str>) -> Result<Exit, Error> {
-    match intent.question(false, override_reason).ask(&session.client).await {
-        Ok(answer) => gate::show(session, &answer),
-        Err(Error::Client(error)) if error.is_not_found() => run_without_gate(session, intent).await,
+pub async fn run(session: &Session, start: &Start) -> Result<Exit, Error> {
+    match start.question().ask(&session.client).await {
+        Ok(judgement) => gate::show(session, &judgement),
+        Err(Error::Client(error)) if error.is_not_found() => run_without_gate(session, &start.intent).await,
         Err(error) => Err(error),
     }
 }
@@ -45,9 +47,7 @@ async fn run_without_gate(session: &Session, intent: &Intent) -> Result<Exit, Er
         let shown = json!({"recorded": false, "allowed": allowed, "lockdown": lockdown, "target": answer});
         output::print_json(&shown)?;
     } else {
-        for line in lines(intent, target.as_ref(), reason) {
-            print(line)?;
-        }
+        lines(intent, target.as_ref(), reason).iter().try_for_each(print)?;
     }
     Ok(if allowed { Exit::DONE } else { Exit::REFUSED })
 }
@@ -71,7 +71,7 @@ fn lines(intent: &Intent, target: Option<&Target>, lockdown: Option<&str>) -> Ve
         return lines;
     };
     let since = |occupant: &Occupant| {
-        let at = occupant.since.format("%Y-%m-%d %H:%M:%S");
+        let at = moment::second(occupant.since);
         format!("{} since {at} UTC, by {}", plain(&occupant.version), plain(occupant.actor.name()))
     };
     let current = target.current.as_ref().map_or_else(|| "nothing yet".into(), since);

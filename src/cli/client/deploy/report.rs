@@ -5,15 +5,17 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    OnLeaseLost,
-    body::{FinishBody, Outcome, RecordBody},
+    args::OnLeaseLost,
+    body::{FinishBody, RecordBody},
     signals::Signals,
 };
-use crate::cli::client::{
-    error::Error,
-    exit::Exit,
-    http::{Call, Client},
-    output::{error, plain, warn},
+use crate::{
+    cli::{
+        client::{call::Call, error::Error, http::Client},
+        exit::Exit,
+        output::{error, plain, warn},
+    },
+    domain::vocabulary::Outcome,
 };
 
 /// How long a result is tried to be delivered.
@@ -22,11 +24,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// What became of a result.
 #[derive(Debug)]
 pub enum Delivery {
-    /// It is on record.
     Done,
     /// The deployment had ended otherwise in the meantime.
     Rejected(Error),
-    /// It could not be delivered.
     Failed(Error),
 }
 
@@ -47,7 +47,7 @@ impl Delivery {
 
 /// The command that finishes a deployment later.
 pub fn finish_later(id: &str, status: Outcome) -> String {
-    format!("waybill deploy finish {} --status {}", plain(id), status.word())
+    format!("waybill deploy finish {} --status {status}", plain(id))
 }
 
 /// The command that puts a deployment on record later.
@@ -61,7 +61,6 @@ pub fn record_later(body: &RecordBody<'_>) -> String {
     )
 }
 
-/// Finishes the deployment.
 pub async fn finish(
     client: &Client,
     id: &str,
@@ -130,9 +129,8 @@ mod tests {
         }
         assert_eq!(finish_later("01a1", Outcome::Canceled), "waybill deploy finish 01a1 --status canceled");
         let intent = Intent { service: "shop".into(), reason: Some("it's late".into()), ..Intent::default() };
-        let at = chrono::DateTime::UNIX_EPOCH;
-        let status = Outcome::Failed;
-        let body = RecordBody { intent: &intent, status, started_at: at, finished_at: at, ungated: true };
+        let (intent, status, at) = (&intent, Outcome::Failed, String::new());
+        let body = RecordBody { intent, status, started_at: at.clone(), finished_at: at, ungated: true };
         assert!(record_later(&body).contains(r"it'\''s late"), "{}", record_later(&body));
     }
 

@@ -32,8 +32,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{child::number, signals::Signals};
-use crate::cli::client::{exit::Exit, output::error as say_error};
+use super::signals::Signals;
+use crate::cli::{exit::Exit, output::error as say_error};
+
+/// The hidden command that makes our binary the shim.
+pub const SHIM: &str = "watch-over";
 
 /// How long a command may take to end after SIGTERM: less than what is left of the shortest lease when its wrapper dies
 /// right before a heartbeat, so that it is gone before another may start.
@@ -173,7 +176,8 @@ impl Charge {
             adopt()?;
         }
         let process = command.spawn()?;
-        let pid = number(&process).ok_or(io::ErrorKind::NotFound)?;
+        let pid =
+            process.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).ok_or(io::ErrorKind::NotFound)?;
         Ok(Self { process, pid, leads })
     }
 

@@ -1,27 +1,27 @@
 //! `waybill deploy … -- command`: asks the gate, runs the command under a lease, and finishes by its exit code.
 
-use std::{ffi::OsString, future::pending, io, process::ExitStatus, time::Duration};
+use std::{future::pending, io, process::ExitStatus, time::Duration};
 
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::time::timeout;
 
 use super::{
-    OnError, OnLeaseLost,
-    body::{Intent, Outcome, OverrideBody, RecordBody, StartBody},
+    args::{OnError, OnLeaseLost, WrapArgs},
+    ask::{self, Reply},
+    body::{RecordBody, Start},
     child::{self, Child, Given},
-    gate::{self, Asking, Verdict},
     lease, report,
     signals::{Caught, Pauses, Signals},
 };
-use crate::cli::client::{
-    Session,
-    error::Error,
-    exit::Exit,
-    http::{Call, Client},
-    output::{self, Format, error as say_error, plain, say, warn},
-    view::Started,
+use crate::{
+    cli::{
+        client::{error::Error, http::Client, moment, session::Session, view::Started},
+        exit::Exit,
+        output::{error as say_error, plain, say, warn},
+    },
+    clock,
+    domain::vocabulary::Outcome,
 };
-use crate::clock;
 
 /// How long after its end a signal may still be the reason for it.
 const GRACE: Duration = Duration::from_millis(50);
@@ -29,44 +29,18 @@ const GRACE: Duration = Duration::from_millis(50);
 /// Everything there is to know before the gate is asked.
 #[derive(Debug)]
 pub struct Plan {
-    /// What goes where, and why.
-    pub intent: Intent,
-    /// Whether a running deployment of the target is canceled.
-    pub preempt: bool,
-    /// Why the gate is overridden, if it is.
-    pub override_reason: Option<String>,
-    /// How long to wait for the gate to open.
+    pub start: Start,
     pub wait: Duration,
-    /// How long the deployment may stay silent.
-    pub lease: Duration,
-    /// What to do without Waybill.
-    pub on_error: OnError,
-    /// What to do when the lease is lost.
-    pub on_lease_lost: OnLeaseLost,
-    /// Whether the command gets our token.
-    pub pass_token: bool,
-    /// The command, with its arguments.
-    pub command: Vec<OsString>,
+    pub wrap: WrapArgs,
 }
 
 impl Plan {
-    fn given<'a>(&'a self, deployment: Option<&'a str>) -> Given<'a> {
-        Given { version: &self.intent.version, deployment, token: self.pass_token }
-    }
-
-    fn asking(&self) -> Result<Asking, Error> {
-        let override_ = self.override_reason.as_deref().map(|reason| OverrideBody { reason });
-        let lease_seconds = self.lease.as_secs();
-        let body = StartBody { intent: &self.intent, lease_seconds, preempt: self.preempt, override_ };
-        Ok(Asking {
-            start: Call::post(&["deployments"], &body)?,
-            question: self.intent.question(self.preempt, self.override_reason.as_deref()),
-            wait: self.wait,
-        })
+    async fn spawn(&self, deployment: Option<&str>) -> io::Result<Child> {
+        let given = Given { version: &self.start.intent.version, deployment, token: self.wrap.pass_token };
+        Child::spawn(&self.wrap.command, given).await
     }
 }
 
-/// How the command ended.
 struct Ended {
     status: io::Result<ExitStatus>,
     caught: Option<Caught>,
@@ -104,23 +78,19 @@ impl Ended {
     }
 }
 
-/// Does what the plan says.
-pub async fn run(session: &Session, plan: Plan) -> Result<Exit, Error> {
+pub async fn run(session: &Session, plan: &Plan) -> Result<Exit, Error> {
     let mut signals = Signals::new()?;
-    match gate::ask(&session.client, &plan.asking()?, &mut signals).await {
-        Ok(Verdict::Open(started, _)) => Ok(gated(&session.client, &plan, &started, &mut signals).await),
-        Ok(Verdict::Refused(problem)) => {
-            gate::show_refusal(&problem);
-            if session.format == Format::Json {
-                output::print_json(&problem.raw)?;
-            }
+    match ask::ask(&session.client, &plan.start, plan.wait, &mut signals).await {
+        Ok(Reply::Open(started, _)) => Ok(gated(&session.client, plan, &started, &mut signals).await),
+        Ok(Reply::Refused(problem)) => {
+            ask::show_refusal(session, &problem)?;
             Ok(Exit::GATE)
         }
-        Ok(Verdict::Interrupted(caught)) => Ok(Exit(caught.exit_code())),
+        Ok(Reply::Interrupted(caught)) => Ok(Exit(caught.exit_code())),
         Err(Error::Client(error)) if error.is_outage() => {
-            if plan.on_error == OnError::Continue {
+            if plan.wrap.on_error == OnError::Continue {
                 warn(format_args!("{error}; going on WITHOUT the gate, as --on-error continue says"));
-                return Ok(ungated(&session.client, &plan, &mut signals).await);
+                return Ok(ungated(&session.client, plan, &mut signals).await);
             }
             say_error(format_args!("{error}; nothing was run"));
             Ok(Exit::UNREACHABLE)
@@ -132,34 +102,38 @@ pub async fn run(session: &Session, plan: Plan) -> Result<Exit, Error> {
 async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Signals) -> Exit {
     let deployment = &started.deployment;
     let (service, version) = (plain(&deployment.service), plain(&deployment.version));
-    gate::show_reports(&started.decision);
+    ask::show_reports(&started.decision);
     say(format_args!(
         "deployment {}: {service} {version} to {}",
         deployment.id,
         plain(&deployment.environment)
     ));
-    let ended = match Child::spawn(&plan.command, plan.given(Some(&deployment.id))).await {
+    let ended = match plan.spawn(Some(&deployment.id)).await {
         Ok(child) => {
-            let lost = lease::keep(client, &deployment.id, plan.lease);
-            watch(child, signals, lost, plan.on_lease_lost).await
+            let lost = lease::keep(client, &deployment.id, plan.wrap.lease);
+            watch(child, signals, lost, plan.wrap.on_lease_lost).await
         }
         Err(error) => never(error),
     };
     let (outcome, message) = (ended.outcome(), ended.message());
     let delivery = report::finish(client, &deployment.id, outcome, message.as_deref(), signals).await;
     delivery.announce(|| report::finish_later(&deployment.id, outcome));
-    report::exit(ended.code(), &delivery, ended.lease_lost, plan.on_lease_lost)
+    report::exit(ended.code(), &delivery, ended.lease_lost, plan.wrap.on_lease_lost)
 }
 
 async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Exit {
-    let started_at = clock::now();
-    let ended = match Child::spawn(&plan.command, plan.given(None)).await {
-        Ok(child) => watch(child, signals, pending(), plan.on_lease_lost).await,
+    let started_at = moment::text(clock::now());
+    let ended = match plan.spawn(None).await {
+        Ok(child) => watch(child, signals, pending(), plan.wrap.on_lease_lost).await,
         Err(error) => never(error),
     };
-    let intent = &plan.intent;
-    let body =
-        RecordBody { intent, status: ended.outcome(), started_at, finished_at: clock::now(), ungated: true };
+    let body = RecordBody {
+        intent: &plan.start.intent,
+        status: ended.outcome(),
+        started_at,
+        finished_at: moment::text(clock::now()),
+        ungated: true,
+    };
     report::record(client, &body, signals).await.announce(|| report::record_later(&body));
     Exit(ended.code())
 }

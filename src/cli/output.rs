@@ -1,0 +1,172 @@
+//! How commands write: results on stdout, everything said along the way on stderr. Colours reach terminals only, and
+//! nothing that came from elsewhere carries control characters or turned text to one: every line passes through here.
+
+use std::{
+    borrow::Cow,
+    fmt::Display,
+    io::{self, Write as _},
+};
+
+use anstyle::{AnsiColor, Style};
+use chrono::TimeDelta;
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::visible;
+
+/// The style of what went well.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// The style of what stands in the way.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// The style of what deserves a look.
+pub const WARN: Style = AnsiColor::Yellow.on_default();
+/// The style of what is said by the way.
+pub const DIM: Style = Style::new().dimmed();
+const HEADER: Style = Style::new().bold();
+
+/// In which form results are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables and sentences for people.
+    #[default]
+    Table,
+    /// The server's JSON for scripts.
+    Json,
+}
+
+/// Writes a line to stdout.
+pub fn print(line: impl Display) -> io::Result<()> {
+    writeln!(anstream::stdout().lock(), "{}", visible::styled(&line.to_string()))
+}
+
+/// Writes the server's JSON to stdout.
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    writeln!(anstream::stdout().lock(), "{}", visible::json(&text))
+}
+
+/// Writes a table to stdout that fits the terminal, each cell a line of text; says so where it has no rows.
+pub fn list<const N: usize>(none: impl Display, header: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+    if rows.is_empty() {
+        say(none);
+        return Ok(());
+    }
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| plain(cell).into_owned())).collect();
+    print(table(&header, &rows, width()))
+}
+
+/// Says something by the way, on stderr; nothing depends on whether anybody can read it.
+pub fn say(line: impl Display) {
+    writeln!(anstream::stderr().lock(), "{}", visible::styled(&line.to_string())).ok();
+}
+
+/// Asks something on stderr; the answer is to be on the same line.
+pub fn ask(question: impl Display) -> io::Result<()> {
+    let mut stderr = anstream::stderr().lock();
+    write!(stderr, "{} ", visible::styled(&question.to_string()))?;
+    stderr.flush()
+}
+
+/// Says something that must not be overlooked.
+pub fn warn(line: impl Display) {
+    say(format_args!("{WARN}warning:{WARN:#} {line}"));
+}
+
+/// Says what went wrong.
+pub fn error(line: impl Display) {
+    say(format_args!("{BAD}error:{BAD:#} {line}"));
+}
+
+/// The text in one line, without anything that a terminal would obey instead of showing it.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    visible::one_line(text)
+}
+
+/// The width of the terminal on stdout; `None` when the output goes elsewhere and may be as wide as it likes.
+pub fn width() -> Option<u16> {
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|columns| *columns > 0)
+}
+
+/// A table without lines, its header in bold; it wraps its cells to `width` if there is one.
+pub fn table(header: &[impl Display], rows: &[impl AsRef<[String]>], width: Option<u16>) -> String {
+    let mut table = Table::new();
+    // Here and not when the table is written, because what is spelled out takes more room.
+    let rows = rows.iter().map(|row| row.as_ref().iter().map(|cell| visible::styled(cell).into_owned()));
+    table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let text = table.trim_fmt();
+    let (head, body) = text.split_once('\n').unwrap_or((&text, ""));
+    format!("{HEADER}{head}{HEADER:#}\n{body}")
+}
+
+/// How long ago, in one unit: `42s`, `22m`, `5h`, `3d`, `2y`.
+pub fn age(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..172_800 => format!("{}h", seconds / 3_600),
+        172_800..63_072_000 => format!("{}d", seconds / 86_400),
+        _ => format!("{}y", seconds / 31_536_000),
+    }
+}
+
+/// How long something took, in its two largest units: `42s`, `1m 32s`, `2h 5m`, `1d 3h`.
+pub fn duration(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    if days > 0 {
+        format!("{days}d {}h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours}h {}m", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m {}s", seconds % 60)
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_one_unit() {
+        let expected = [
+            (-5, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3_599, "59m"),
+            (172_799, "47h"),
+            (259_200, "3d"),
+            (70_000_000, "2y"),
+        ];
+        for (seconds, text) in expected {
+            assert_eq!(age(TimeDelta::seconds(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        let expected = [(0, "0s"), (92, "1m 32s"), (7_500, "2h 5m"), (97_200, "1d 3h")];
+        for (seconds, text) in expected {
+            assert_eq!(duration(TimeDelta::seconds(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn tables_have_no_trailing_space_and_wrap_to_the_width() {
+        let header = ["A", "LONG"];
+        let rows = [["x", "one two three four"].map(str::to_owned)];
+        let text = anstream::adapter::strip_str(&table(&header, &rows, None)).to_string();
+        assert_eq!(text, "A  LONG\nx  one two three four");
+        let narrow = table(&header, &rows, Some(16));
+        assert!(narrow.lines().count() > 2, "{narrow}");
+    }
+}
