@@ -146,6 +146,9 @@ impl StoreError {
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
+        if let DbErr::TryIntoErr { into, .. } = error {
+            return Self::Corrupt(into);
+        }
         if let Some(SqlErr::UniqueConstraintViolation(message)) = error.sql_err() {
             return Self::Unique(message);
         }
@@ -161,6 +164,12 @@ impl From<DbErr> for StoreError {
             Some(_) | None => Self::Other(error),
         }
     }
+}
+
+/// A row whose columns do not go together, in the words of [`StoreError::Corrupt`].
+pub(super) fn corrupt(what: &'static str) -> DbErr {
+    let source = std::fmt::Error;
+    DbErr::TryIntoErr { from: "row", into: what, source: std::sync::Arc::new(source) }
 }
 
 fn is_outage(code: &str) -> bool {
