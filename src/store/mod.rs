@@ -17,6 +17,7 @@ pub mod gate;
 pub mod idempotency;
 pub mod matrix;
 pub mod policy;
+mod query;
 pub mod record;
 pub mod release;
 pub mod scan;

@@ -1,35 +1,47 @@
 //! Putting finished deployments into the past of a target: who they follow, and whom they push aside.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{
+    ActiveValue::{Set, Unchanged},
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select,
+};
 use uuid::Uuid;
 
 use crate::{
-    domain::deployment::{Deployment, Neighbour},
-    store::{error::StoreError, sql::Sql},
+    domain::{
+        deployment::{Deployment, Neighbour},
+        vocabulary::{Kind, Status},
+    },
+    store::{
+        entity::deployment::{ActiveModel, Column, Entity},
+        error::StoreError,
+        query::is,
+    },
 };
+
+fn of_target(of: &Deployment) -> Condition {
+    let service = Column::ServiceId.eq(of.service_id);
+    Condition::all().add(service).add(Column::EnvironmentId.eq(of.environment_id))
+}
+
+/// The successes of a deployment's target.
+fn successes(of: &Deployment) -> Condition {
+    of_target(of).add(is(Column::Status, Status::Succeeded.as_str()))
+}
 
 async fn neighbour(
     conn: &impl ConnectionTrait,
-    of: &Deployment,
-    at: DateTime<Utc>,
-    (comparison, order): (&str, &str),
+    successes: Select<Entity>,
 ) -> Result<Option<Neighbour>, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT id, artefact, finished_at, stay_started_at FROM deployment WHERE status = 'succeeded' AND service_id = ",
-    );
-    sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
-    sql.push(&format!(" AND finished_at {comparison} ")).bind(at);
-    sql.push(&format!(" ORDER BY finished_at {order} LIMIT 1"));
-    let read = |row: QueryResult| {
-        Ok(Neighbour {
-            id: row.try_get("", "id")?,
-            artefact: row.try_get("", "artefact")?,
-            finished_at: row.try_get("", "finished_at")?,
-            stay_started_at: row.try_get("", "stay_started_at")?,
-        })
-    };
-    sql.one(conn).await?.map(read).transpose()
+    let columns = [Column::Id, Column::Artefact, Column::FinishedAt, Column::StayStartedAt];
+    let found = successes.select_only().columns(columns).into_tuple().one(conn).await?;
+    Ok(found.map(|(id, artefact, finished_at, stay_started_at)| Neighbour {
+        id,
+        artefact,
+        finished_at,
+        stay_started_at,
+    }))
 }
 
 /// The last success of the target before the moment.
@@ -38,7 +50,8 @@ pub async fn before(
     of: &Deployment,
     at: DateTime<Utc>,
 ) -> Result<Option<Neighbour>, StoreError> {
-    neighbour(conn, of, at, ("<", "DESC")).await
+    let earlier = Entity::find().filter(successes(of)).filter(Column::FinishedAt.lt(at));
+    neighbour(conn, earlier.order_by_desc(Column::FinishedAt)).await
 }
 
 /// The first success of the target at or after the moment.
@@ -47,7 +60,8 @@ pub async fn from(
     of: &Deployment,
     at: DateTime<Utc>,
 ) -> Result<Option<Neighbour>, StoreError> {
-    neighbour(conn, of, at, (">=", "ASC")).await
+    let later = Entity::find().filter(successes(of)).filter(Column::FinishedAt.gte(at));
+    neighbour(conn, later.order_by_asc(Column::FinishedAt)).await
 }
 
 /// Lets a deployment be superseded by another from a moment on.
@@ -57,8 +71,13 @@ pub async fn supersede(
     at: DateTime<Utc>,
     by: Uuid,
 ) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE deployment SET superseded_at = ");
-    sql.bind(at).push(", superseded_by = ").bind(by).push(" WHERE id = ").bind(id).run(conn).await?;
+    let superseded = ActiveModel {
+        id: Unchanged(id),
+        superseded_at: Set(Some(at)),
+        superseded_by: Set(Some(by)),
+        ..ActiveModel::default()
+    };
+    Entity::update(superseded).exec_without_returning(conn).await?;
     Ok(())
 }
 
@@ -69,13 +88,11 @@ pub async fn move_stay(
     from: &Neighbour,
     start: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE deployment SET stay_started_at = ");
-    sql.bind(start).push(" WHERE status = 'succeeded' AND service_id = ").bind(of.service_id);
-    sql.push(" AND environment_id = ")
-        .bind(of.environment_id)
-        .push(" AND stay_started_at = ")
-        .bind(from.stay_started_at);
-    sql.push(" AND finished_at >= ").bind(from.finished_at).run(conn).await?;
+    let moved = ActiveModel { stay_started_at: Set(Some(start)), ..ActiveModel::default() };
+    let stay = successes(of)
+        .add(Column::StayStartedAt.eq(from.stay_started_at))
+        .add(Column::FinishedAt.gte(from.finished_at));
+    Entity::update_many().set(moved).filter(stay).exec(conn).await?;
     Ok(())
 }
 
@@ -87,12 +104,14 @@ pub async fn twin(
     finished_at: DateTime<Utc>,
     slack: TimeDelta,
 ) -> Result<Option<Uuid>, StoreError> {
-    let mut sql = Sql::new("SELECT id FROM deployment WHERE recorded AND service_id = ");
-    sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
-    sql.push(" AND release_id = ").bind(of.release_id).push(" AND status = ").bind(of.status.as_str());
-    sql.push(" AND started_at = ").bind(of.times.started_at);
-    sql.push(" AND finished_at >= ").bind(finished_at - slack).push(" AND finished_at <= ").bind(finished_at);
-    sql.one(conn).await?.map(|row| Ok(row.try_get("", "id")?)).transpose()
+    let same = of_target(of)
+        .add(Column::Recorded.into_expr())
+        .add(Column::ReleaseId.eq(of.release_id))
+        .add(Column::Status.eq(of.status))
+        .add(Column::StartedAt.eq(of.times.started_at))
+        .add(Column::FinishedAt.gte(finished_at - slack))
+        .add(Column::FinishedAt.lte(finished_at));
+    Ok(Entity::find().select_only().column(Column::Id).filter(same).into_tuple().one(conn).await?)
 }
 
 /// The rollback that reverted the span in which the moment lies, unless it returned to the deployment's own release.
@@ -101,13 +120,13 @@ pub async fn reverter_of(
     of: &Deployment,
     at: DateTime<Utc>,
 ) -> Result<Option<Uuid>, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT id FROM deployment WHERE status = 'succeeded' AND kind = 'rollback' AND service_id = ",
-    );
-    sql.bind(of.service_id).push(" AND environment_id = ").bind(of.environment_id);
-    sql.push(" AND finished_at > ").bind(at).push(" AND reverts_since < ").bind(at);
-    sql.push(" AND release_id <> ").bind(of.release_id).push(" ORDER BY finished_at LIMIT 1");
-    sql.one(conn).await?.map(|row| Ok(row.try_get("", "id")?)).transpose()
+    let rollbacks = successes(of)
+        .add(Column::Kind.eq(Kind::Rollback))
+        .add(Column::FinishedAt.gt(at))
+        .add(Column::RevertsSince.lt(at))
+        .add(Column::ReleaseId.ne(of.release_id));
+    let first = Entity::find().filter(rollbacks).order_by_asc(Column::FinishedAt);
+    Ok(first.select_only().column(Column::Id).into_tuple().one(conn).await?)
 }
 
 /// Marks as reverted what became current in between, by a rollback that happened at `until`.
@@ -117,10 +136,12 @@ pub async fn revert(
     since: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE deployment SET reverted_by = ");
-    sql.bind(rollback.id).push(" WHERE reverted_by IS NULL AND status = 'succeeded' AND service_id = ");
-    sql.bind(rollback.service_id).push(" AND environment_id = ").bind(rollback.environment_id);
-    sql.push(" AND release_id <> ").bind(rollback.release_id);
-    sql.push(" AND finished_at > ").bind(since).push(" AND finished_at < ").bind(until).run(conn).await?;
+    let reverted = ActiveModel { reverted_by: Set(Some(rollback.id)), ..ActiveModel::default() };
+    let between = successes(rollback)
+        .add(Column::RevertedBy.is_null())
+        .add(Column::ReleaseId.ne(rollback.release_id))
+        .add(Column::FinishedAt.gt(since))
+        .add(Column::FinishedAt.lt(until));
+    Entity::update_many().set(reverted).filter(between).exec(conn).await?;
     Ok(())
 }

@@ -17,7 +17,6 @@ use crate::{
     usecase::tokens,
 };
 
-/// What can be done with tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
     /// Make a token and print its secret, which is shown this once.
@@ -34,7 +33,6 @@ pub enum TokenCommand {
     },
 }
 
-/// A token to make.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// Its name: a DNS-1123 label.
@@ -62,7 +60,6 @@ pub struct CreateArgs {
     config: ConfigArgs,
 }
 
-/// Does what is asked.
 pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     match command {
         TokenCommand::Create(args) => create(args).await,

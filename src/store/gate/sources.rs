@@ -48,13 +48,9 @@ pub(super) fn push(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>, places: &
          CASE WHEN COUNT(*) = COUNT(d.superseded_at) THEN MAX(d.superseded_at) END AS until \
          FROM deployment d WHERE d.status = 'succeeded' AND d.artefact = asked.sought AND d.service_id = "
     ));
-    sql.bind(wanted.service_id).push(
-        " GROUP BY d.environment_id, d.stay_started_at) AS v ON v.environment_id = e.id WHERE e.name IN (NULL",
-    );
-    for name in places {
-        sql.push(", ").bind(*name);
-    }
-    sql.push(")) AS o) AS sources");
+    sql.bind(wanted.service_id)
+        .push(" GROUP BY d.environment_id, d.stay_started_at) AS v ON v.environment_id = e.id WHERE e.name");
+    sql.among(places.iter().copied()).push(") AS o) AS sources");
 }
 
 /// What the rules know of these environments, in the order of their names.

@@ -31,7 +31,7 @@ use waybill::{
     shutdown::Shutdown,
     store::db::Db,
     usecase::{
-        app::{App, Feed},
+        app::App,
         tokens::{self, NewToken},
     },
     worker,
@@ -77,17 +77,8 @@ impl Api {
         config.limits.requests_per_second = 1_000_000;
         config.limits.burst = 1_000_000;
         set_up(&mut config);
-        let metrics = Arc::new(Metrics::new("0.0.0", "test").unwrap());
         let connected = Db::connect(&config.database).await.unwrap();
-        let feed = Feed::new(config.limits.waits);
-        let app = App {
-            config: Arc::new(config),
-            db: connected,
-            metrics,
-            feed,
-            freezes: Arc::default(),
-            chain: Arc::default(),
-        };
+        let app = App::new(config, connected, Metrics::new("0.0.0", "test").unwrap());
         let shutdown = Shutdown::new();
         let shell = serve::shell(&app, &shutdown);
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());

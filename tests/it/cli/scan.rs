@@ -14,8 +14,8 @@ use crate::{
 };
 
 const COMMIT: &str = "8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8";
-const TRIVY: &str = include_str!("../data/trivy-image.json");
-const OLD: &str = include_str!("../data/trivy-0.20-without-time.json");
+const TRIVY: &str = include_str!("../../data/trivy-image.json");
+const OLD: &str = include_str!("../../data/trivy-0.20-without-time.json");
 
 /// Runs a command, with a report on its standard input.
 fn run(server: &ServerProcess, line: &[&str], report: &str) -> Output {

@@ -7,7 +7,7 @@ use waybill::domain::vocabulary::Scope;
 
 use crate::{
     db_test,
-    gate_model::edits::time,
+    gate::model::edits::time,
     support::api::{Answer, Api, id_of, image, start_body},
 };
 

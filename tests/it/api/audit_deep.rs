@@ -17,8 +17,8 @@ use waybill::{
 };
 
 use crate::{
-    api_audit::sealed,
-    api_scans::{plain, scans},
+    api::audit::sealed,
+    api::scans::{plain, scans},
     db_test,
     support::{
         api::{Api, id_of, image, release, start_body},
@@ -220,10 +220,7 @@ const TAMPERED: &[(&str, &str)] = &[
     ("DELETE FROM approval WHERE decision = 'approved'", ": events tell of it, but it is not on record"),
     ("UPDATE token SET scopes = '[\"admin\",\"read\"]' WHERE name = 'ci'", ": its scopes is "),
     ("UPDATE token SET revoked_at = NULL WHERE name = 'ci'", ": its revoked_at is null"),
-    (
-        "UPDATE token SET scopes = '[\"everything\"]' WHERE name = 'ci'",
-        "it holds an unreadable set of a token",
-    ),
+    ("UPDATE token SET scopes = '[\"everything\"]' WHERE name = 'ci'", "it holds an unreadable scopes"),
     (
         "UPDATE token SET services = '[\"shop\"' WHERE name = 'ci'",
         "token ci: its services cannot be relied on",

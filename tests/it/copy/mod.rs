@@ -1,6 +1,7 @@
 //! A ledger moves from SQLite to PostgreSQL: everything, in one go or in many, or not at all.
 
 mod ledger;
+mod process;
 
 use std::{
     panic::{AssertUnwindSafe, resume_unwind},
@@ -360,7 +361,7 @@ async fn of_two_copies_at_once_one_is_refused() {
     assert!(marker::claim(held.conn()).await.unwrap());
     let error = run(&source, &target, |_| {}).await.unwrap_err();
     assert!(matches!(error, CopyError::UnderWay), "{error}");
-    let docs = include_str!("../../docs/sqlite-to-postgresql.md");
+    let docs = include_str!("../../../docs/sqlite-to-postgresql.md");
     let statement = docs.split('`').find(|text| text.starts_with("SELECT pg_terminate_backend"));
     sql(&target, statement.unwrap()).await;
     run(&source, &target, |_| {}).await.unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use waybill::{domain::vocabulary::Scope, usecase::upkeep};
 
 use crate::{
-    api_audit::sealed,
+    api::audit::sealed,
     db_test,
     support::api::{Api, id_of},
 };

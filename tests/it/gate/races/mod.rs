@@ -1,7 +1,6 @@
 //! Starts that race with all that the gate reads, from two processes on one database: no decision but what the state at
 //! its `evaluated_at` says. That state is told by the audit log, and what it says by the model of the rules.
 
-#[path = "gate_races/history.rs"]
 mod history;
 
 use std::{
@@ -20,7 +19,7 @@ use waybill::clock;
 
 use self::history::{History, question, text};
 use crate::{
-    gate_model::{
+    gate::model::{
         edits::time,
         heard,
         ledger::Ledger,

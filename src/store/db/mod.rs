@@ -23,18 +23,18 @@ use sea_orm::{
 };
 use tokio_util::task::TaskTracker;
 
+pub use self::tx::{Tx, TxConn};
 use self::{
     file::{Changed, LedgerFile, Permit},
     health::Writes,
 };
-pub use self::{
-    health::Unwritable,
-    tx::{Tx, TxConn},
-};
 use crate::{
     config::{DatabaseConfig, database_url::Backend},
     domain::chain::went_back,
-    store::{error::StoreError, event, sql},
+    store::{
+        error::{StoreError, Transient, Unwritable},
+        event, sql,
+    },
     telemetry::chain,
 };
 
@@ -296,12 +296,6 @@ impl Db {
         let (read, write) = (self.read.get_sqlite_connection_pool(), self.write.get_sqlite_connection_pool());
         (read.size() + write.size(), read.num_idle() + write.num_idle())
     }
-}
-
-/// An error that may pass when the transaction is tried again.
-pub trait Transient {
-    /// Whether the same transaction may work when it is tried again.
-    fn is_transient(&self) -> bool;
 }
 
 /// The clock that decides what happened when: the database's on PostgreSQL, the process's on SQLite.

@@ -58,9 +58,10 @@ db_test!(
         assert!(shell.deploy("2", &[], "true").status.success());
         let (exit, said) = refused(&["freeze", "show", id]);
         assert!(exit == 1 && said.contains("There is no freeze window"), "{exit}: {said}");
-        let line = [&create[..], &["--tier", "prod", "--from", "soon"]].concat();
-        let (exit, said) = refused(&line);
-        assert!(exit != 0 && said.contains("tiers") && said.contains("starts_at"), "{exit}: {said}");
+        let (exit, said) = refused(&[&create[..], &["--tier", "prod"]].concat());
+        assert!(exit == 2 && said.contains("possible values: production, staging"), "{exit}: {said}");
+        let (exit, said) = refused(&[&create[..], &["--tier", "staging", "--from", "soon"]].concat());
+        assert!(exit == 1 && said.contains("starts_at"), "{exit}: {said}");
         let (exit, said) =
             refused(&[&create[..], &["--tier", "staging", "--environment", "staging"]].concat());
         assert!(exit == 2 && said.contains("cannot be used with"), "{exit}: {said}");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use serde_json::Value;
 
-use crate::gate_model::{
+use crate::gate::model::{
     edits::time,
     ledger::{Described, Environment, Ledger, Run, Scan, Time, Voice, When, Window},
     policy::{Policy, SEVERITIES},

@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-const TRIVY: &str = include_str!("../data/trivy-image.json");
-pub const GRYPE: &str = include_str!("../data/grype-image.json");
+const TRIVY: &str = include_str!("../../data/trivy-image.json");
+pub const GRYPE: &str = include_str!("../../data/grype-image.json");
 
 pub fn scans(version: &str) -> String {
     format!("/services/shop/releases/{version}/scans")
@@ -95,18 +95,18 @@ db_test!(
         assert_eq!(made["artefact"], image('a').split_once('@').unwrap().1);
         let grype = send(&api, &scans("1.4.2"), GRYPE).await.ok(201);
         assert_eq!((&grype["scanner"], &grype["findings"]), (&json!("grype"), &json!(5)));
-        let plain = send(&api, &scans("1.4.2"), include_str!("../data/plain.json")).await.ok(201);
+        let plain = send(&api, &scans("1.4.2"), include_str!("../../data/plain.json")).await.ok(201);
         assert_eq!((&plain["scanner"], &plain["findings"]), (&json!("snyk"), &json!(0)));
         for report in [
-            include_str!("../data/trivy-by-digest-without-repodigests.json"),
-            include_str!("../data/grype-advisory.json"),
+            include_str!("../../data/trivy-by-digest-without-repodigests.json"),
+            include_str!("../../data/grype-advisory.json"),
         ] {
             assert_eq!(send(&api, &scans("1.4.2"), report).await.ok(201)["latest"], true);
         }
         for report in [
-            include_str!("../data/trivy-filesystem.json"),
-            include_str!("../data/grype-directory.json"),
-            include_str!("../data/trivy-tar-without-digest.json"),
+            include_str!("../../data/trivy-filesystem.json"),
+            include_str!("../../data/grype-directory.json"),
+            include_str!("../../data/trivy-tar-without-digest.json"),
         ] {
             send(&api, &scans("2"), report).await.ok(201);
             let faults = send(&api, &scans("1.4.2"), report).await.faults();
@@ -121,8 +121,8 @@ db_test!(
     async fn a_report_without_a_time_needs_one_beside_it(db: TestDb) {
         let api = with_releases(&db, &[("1.4.2", 'a')]).await;
         for (report, pointer) in [
-            (include_str!("../data/trivy-0.20-without-time.json"), "/CreatedAt"),
-            (include_str!("../data/grype-without-time.json"), "/descriptor/timestamp"),
+            (include_str!("../../data/trivy-0.20-without-time.json"), "/CreatedAt"),
+            (include_str!("../../data/grype-without-time.json"), "/descriptor/timestamp"),
         ] {
             let faults = send(&api, &scans("1.4.2"), report).await.faults();
             assert_eq!(faults, [(pointer.to_owned(), "required".to_owned())]);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use waybill::domain::vocabulary::Scope;
 
 use crate::{
-    api_scans::{GRYPE, plain, scans, with_releases},
+    api::scans::{GRYPE, plain, scans, with_releases},
     db_test,
     support::{
         api::{Api, image},

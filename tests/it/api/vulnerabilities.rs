@@ -13,7 +13,7 @@ use waybill::{
 };
 
 use crate::{
-    api_scans::{GRYPE, plain, scans, texts, trivy, with_releases},
+    api::scans::{GRYPE, plain, scans, texts, trivy, with_releases},
     db_test,
     support::api::{Api, image},
 };

@@ -21,7 +21,8 @@ use waybill::{
     shutdown::Shutdown,
 };
 
-use crate::{support::eventually, toy};
+use super::toy;
+use crate::support::eventually;
 
 const LIMITS: Limits = Limits {
     max_connections: 64,

@@ -1,15 +1,10 @@
 //! Random histories over all calls, by people with different rights and an adversary among them: what the gate says to each
 //! start is what a model says that knows only what was answered before, and is written from the design's sentences.
 
-#[path = "gate_model/edits.rs"]
 pub mod edits;
-#[path = "gate_model/ledger.rs"]
 pub mod ledger;
-#[path = "gate_model/people.rs"]
 pub mod people;
-#[path = "gate_model/policy.rs"]
 pub mod policy;
-#[path = "gate_model/rules.rs"]
 pub mod rules;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -24,7 +19,7 @@ use self::{
 };
 use crate::{
     db_test,
-    gate_replay::judged_again,
+    gate::replay::judged_again,
     support::{
         api::{Answer, Api, id_of},
         db::TestDb,

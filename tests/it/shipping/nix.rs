@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::ignored::{is_ignored, patterns};
 
-const LISTS: &str = include_str!("../../nix/source.nix");
+const LISTS: &str = include_str!("../../../nix/source.nix");
 const INCLUDES: [&str; 4] = ["include_str!(", "include_bytes!(", "include!(", "#[path ="];
 
 /// The paths of one list, relative to the root of the repository.

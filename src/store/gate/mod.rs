@@ -4,7 +4,7 @@
 mod sources;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DatabaseBackend, QueryResult};
+use sea_orm::{ConnectionTrait, DatabaseBackend, FromQueryResult as _, QueryResult};
 use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -21,7 +21,6 @@ use crate::{
         entity::release::Entity as ReleaseEntity,
         error::StoreError,
         release::{self, Before},
-        scan,
         sql::{Sql, columns, objects},
     },
 };
@@ -163,7 +162,7 @@ fn approvals(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
 fn scans(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
     let fields =
         ["id", "scanner", "platform", "class", "scanned_at", "critical", "high", "medium", "low", "unknown"];
-    sql.push(", ").push(&objects(postgres, &fields)).push("SELECT ").push(scan::FACT);
+    sql.push(", ").push(&objects(postgres, &fields)).push("SELECT c.id, c.scanner, c.platform, p.class, c.scanned_at, p.critical, p.high, p.medium, p.low, p.unknown");
     sql.push(" FROM scan_part p JOIN scan c ON c.id = p.scan_id WHERE p.latest AND p.service_id = ");
     sql.bind(wanted.service_id)
         .push(" AND p.artefact = asked.sought ORDER BY p.scanner, p.platform, p.class");
@@ -244,7 +243,7 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
         None => None,
     };
     Ok(Evidence {
-        release: if known { Some(release::from_row(row)?) } else { None },
+        release: if known { Some(Release::from_query_result(row, "")?) } else { None },
         current,
         before: Before::read(row)?,
         approvals,

@@ -7,7 +7,7 @@ use poem::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    api_finish::{expired, kinds},
+    api::finish::{expired, kinds},
     db_test,
     support::api::{Answer, Api, commit},
 };

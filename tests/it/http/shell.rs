@@ -7,7 +7,7 @@ use poem::{
 };
 use serde_json::{Value, json};
 
-use crate::toy;
+use super::toy;
 
 fn client() -> TestClient<impl Endpoint<Output = Response>> {
     client_of(toy::app(toy::shell(true)))
