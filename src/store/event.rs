@@ -3,13 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::{Set, Unchanged},
-    ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult,
-    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QueryResult,
-    QuerySelect as _, QueryTrait as _, Select,
-    sea_query::Expr,
-};
+use sea_orm::ExprTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -24,8 +18,7 @@ use crate::{
             chain_head,
             event::{Column, Entity, Model},
         },
-        error::{StoreError, corrupt},
-        query::Query as _,
+        prelude::*,
         sql::Sql,
     },
 };
