@@ -111,7 +111,7 @@ fn looked_at(mode: Mode) -> bool {
 }
 
 /// Reads the releases and all that is on record about the one that is to go there, in one statement.
-pub async fn evidence(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Result<Evidence, StoreError> {
+pub async fn of(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Result<Evidence, StoreError> {
     let policy = &wanted.environment.policy.policy;
     let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
     let mut sql = Sql::new("SELECT ");
