@@ -22,6 +22,7 @@ use crate::{
     domain::{
         approval::{NamedApproval, Pending, Said, Saw},
         fault::Faults,
+        form::Long,
         gate::rules::Standing,
         idempotency::Answer,
         text::{self, Image, Name, TEXT_MAX},
@@ -86,15 +87,15 @@ impl From<NamedApproval> for ApprovalView {
 #[oai(deny_unknown_fields, example)]
 pub struct CreateApproval {
     /// The environment.
-    pub environment: Text,
+    pub environment: Text<Name>,
     /// What you say.
     pub decision: Voice,
     /// Why, in at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub comment: Option<Text>,
+    pub comment: Option<Text<Long>>,
     /// The image that you looked at; null says that there was none yet. When the release has another, the answer is 412.
     /// When absent, it is the one that there is.
-    pub image: MaybeUndefined<Text>,
+    pub image: MaybeUndefined<Text<Image>>,
 }
 
 impl Example for CreateApproval {

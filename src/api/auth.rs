@@ -61,7 +61,7 @@ pub(super) fn key_parameter() -> MetaOperationParam {
     let schema = MetaSchema {
         min_length: Some(1),
         max_length: Some(KEY_MAX),
-        pattern: Some("^[ -~]*$".to_owned()),
+        pattern: Some("^[!-~]([ -~]*[!-~])?$".to_owned()),
         ..MetaSchema::new("string")
     };
     MetaOperationParam {

@@ -17,12 +17,13 @@ use crate::{
         page::{List, Listed, Page, Words, page_request},
         reply::{Changed, Made, Reply, tagged},
         services::changed,
-        types::{Nullable, Time},
+        types::{Nullable, Text, Time, Whole},
         view::refuse,
     },
     domain::{
-        environment::{Environment, EnvironmentSettings},
+        environment::{Environment, EnvironmentSettings, RANK_MAX, RANK_MIN, rank},
         fault::Faults,
+        form::WebUrl,
         idempotency::Answer,
         text::{self, Name},
         vocabulary::Tier,
@@ -84,23 +85,23 @@ impl From<Environment> for EnvironmentView {
 #[oai(deny_unknown_fields, example)]
 pub struct CreateEnvironment {
     /// Its name: a DNS-1123 label.
-    pub name: String,
+    pub name: Text<Name>,
     /// What it is for; inferred from the name when absent.
     #[oai(skip_serializing_if_is_none)]
     pub tier: Option<Tier>,
     /// Its place in the order of promotion; the tier's when absent (development 100, testing 200, staging 300,
     /// production 400).
-    #[oai(skip_serializing_if_is_none, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
-    pub rank: Option<i64>,
+    #[oai(skip_serializing_if_is_none)]
+    pub rank: Option<Whole<RANK_MIN, RANK_MAX>>,
     /// Where it can be seen: an http or https URL.
     #[oai(skip_serializing_if_is_none)]
-    pub url: Option<String>,
+    pub url: Option<Text<WebUrl>>,
 }
 
 impl Example for CreateEnvironment {
     fn example() -> Self {
-        let url = Some("https://staging.example.com".to_owned());
-        Self { name: "staging".to_owned(), tier: Some(Tier::Staging), rank: None, url }
+        let url = Some("https://staging.example.com".into());
+        Self { name: "staging".into(), tier: Some(Tier::Staging), rank: None, url }
     }
 }
 
@@ -112,11 +113,11 @@ pub struct UpdateEnvironment {
     #[oai(skip_serializing_if_is_none)]
     pub tier: Option<Tier>,
     /// Its place in the order of promotion.
-    #[oai(skip_serializing_if_is_none, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
-    pub rank: Option<i64>,
+    #[oai(skip_serializing_if_is_none)]
+    pub rank: Option<Whole<RANK_MIN, RANK_MAX>>,
     /// Where it can be seen; null empties it.
     #[oai(skip_serializing_if_is_none)]
-    pub url: MaybeUndefined<String>,
+    pub url: MaybeUndefined<Text<WebUrl>>,
     /// True archives it, false revives it.
     #[oai(skip_serializing_if_is_none)]
     pub archived: Option<bool>,
@@ -124,7 +125,12 @@ pub struct UpdateEnvironment {
 
 impl Example for UpdateEnvironment {
     fn example() -> Self {
-        Self { tier: Some(Tier::Production), rank: Some(400), url: MaybeUndefined::Undefined, archived: None }
+        Self {
+            tier: Some(Tier::Production),
+            rank: Some(Whole(400)),
+            url: MaybeUndefined::Undefined,
+            archived: None,
+        }
     }
 }
 
@@ -159,8 +165,9 @@ impl EnvironmentsApi {
         let mut faults = Faults::default();
         let name = faults.take("/name", Name::parse(&given.name));
         let url = faults.take_optional("/url", given.url.as_deref().map(text::web_url));
+        let rank = faults.take_optional("/rank", given.rank.map(|given| rank(given.0)));
         let name = faults.finish(name).map_err(refuse)?;
-        let settings = EnvironmentSettings::of(&name, given.tier, given.rank, url);
+        let settings = EnvironmentSettings::of(&name, given.tier, rank, url);
         let render = render(StatusCode::CREATED);
         auth.once(&body.0, |ctx| async move { environments::create(&ctx, &name, &settings, &render).await })
             .await
@@ -218,9 +225,10 @@ impl EnvironmentsApi {
             let mut faults = Faults::default();
             let url = changed(given.url.clone(), before.url);
             faults.take_optional("/url", url.as_deref().map(text::web_url));
+            let rank = faults.take_optional("/rank", given.rank.map(|given| rank(given.0)));
             let after = EnvironmentSettings {
                 tier: given.tier.unwrap_or(before.tier),
-                rank: given.rank.unwrap_or(before.rank),
+                rank: rank.unwrap_or(before.rank),
                 url,
             };
             let settings = faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;

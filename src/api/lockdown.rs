@@ -15,6 +15,7 @@ use crate::{
         deployment::NamedDeployment,
         environment::Lockdown,
         fault::Faults,
+        form::TellingLong,
         text::{self, TEXT_MAX},
     },
     http::problem::Problem,
@@ -48,7 +49,7 @@ impl From<Lockdown> for LockdownView {
 #[oai(deny_unknown_fields, example)]
 pub struct PlaceLockdown {
     /// Why, in 1 to 2000 characters: everybody whose start is refused reads it.
-    pub reason: Text,
+    pub reason: Text<TellingLong>,
 }
 
 impl Example for PlaceLockdown {

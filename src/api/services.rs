@@ -15,11 +15,12 @@ use crate::{
         etag,
         page::{List, Listed, Page, Words, page_request},
         reply::{Changed, Made, Reply, tagged},
-        types::{Nullable, Time},
+        types::{Nullable, Text, Time, owned},
         view::{LabelsView, refuse},
     },
     domain::{
         fault::Faults,
+        form::{Long, Short, WebUrl},
         idempotency::Answer,
         service::{Service, ServiceDescription},
         text::Name,
@@ -83,19 +84,19 @@ impl From<Service> for ServiceView {
 #[oai(deny_unknown_fields, example)]
 pub struct CreateService {
     /// Its name: a DNS-1123 label.
-    pub name: String,
+    pub name: Text<Name>,
     /// Its name for people, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub display_name: Option<String>,
+    pub display_name: Option<Text<Short>>,
     /// What it is, at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub description: Option<String>,
+    pub description: Option<Text<Long>>,
     /// Where its source lives: an http or https URL.
     #[oai(skip_serializing_if_is_none)]
-    pub repository_url: Option<String>,
+    pub repository_url: Option<Text<WebUrl>>,
     /// Who looks after it, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub owner: Option<String>,
+    pub owner: Option<Text<Short>>,
     /// Anything else, by name.
     #[oai(default)]
     pub labels: LabelsView,
@@ -104,11 +105,11 @@ pub struct CreateService {
 impl poem_openapi::types::Example for CreateService {
     fn example() -> Self {
         Self {
-            name: "shop".to_owned(),
-            display_name: Some("Web shop".to_owned()),
+            name: "shop".into(),
+            display_name: Some("Web shop".into()),
             description: None,
-            repository_url: Some("https://gitlab.example.com/acme/shop".to_owned()),
-            owner: Some("team-shop".to_owned()),
+            repository_url: Some("https://gitlab.example.com/acme/shop".into()),
+            owner: Some("team-shop".into()),
             labels: LabelsView::from([("language".to_owned(), "rust".to_owned())]),
         }
     }
@@ -120,16 +121,16 @@ impl poem_openapi::types::Example for CreateService {
 pub struct UpdateService {
     /// Its name for people.
     #[oai(skip_serializing_if_is_none)]
-    pub display_name: MaybeUndefined<String>,
+    pub display_name: MaybeUndefined<Text<Short>>,
     /// What it is.
     #[oai(skip_serializing_if_is_none)]
-    pub description: MaybeUndefined<String>,
+    pub description: MaybeUndefined<Text<Long>>,
     /// Where its source lives.
     #[oai(skip_serializing_if_is_none)]
-    pub repository_url: MaybeUndefined<String>,
+    pub repository_url: MaybeUndefined<Text<WebUrl>>,
     /// Who looks after it.
     #[oai(skip_serializing_if_is_none)]
-    pub owner: MaybeUndefined<String>,
+    pub owner: MaybeUndefined<Text<Short>>,
     /// All its labels.
     #[oai(skip_serializing_if_is_none)]
     pub labels: Option<LabelsView>,
@@ -144,7 +145,7 @@ impl poem_openapi::types::Example for UpdateService {
             display_name: MaybeUndefined::Undefined,
             description: MaybeUndefined::Undefined,
             repository_url: MaybeUndefined::Undefined,
-            owner: MaybeUndefined::Value("team-checkout".to_owned()),
+            owner: MaybeUndefined::Value("team-checkout".into()),
             labels: None,
             archived: None,
         }
@@ -157,11 +158,11 @@ impl Listed for ServiceView {
 }
 
 /// The field after the change.
-pub(super) fn changed(field: MaybeUndefined<String>, before: Option<String>) -> Option<String> {
+pub(super) fn changed<K>(field: MaybeUndefined<Text<K>>, before: Option<String>) -> Option<String> {
     match field {
         MaybeUndefined::Undefined => before,
         MaybeUndefined::Null => None,
-        MaybeUndefined::Value(value) => Some(value),
+        MaybeUndefined::Value(value) => Some(value.0),
     }
 }
 
@@ -185,10 +186,10 @@ impl ServicesApi {
     ) -> Result<Reply<ServiceView, Made>, Problem> {
         let given = body.0.clone();
         let description = ServiceDescription {
-            display_name: given.display_name,
-            description: given.description,
-            repository_url: given.repository_url,
-            owner: given.owner,
+            display_name: owned(given.display_name.as_ref()),
+            description: owned(given.description.as_ref()),
+            repository_url: owned(given.repository_url.as_ref()),
+            owner: owned(given.owner.as_ref()),
             labels: given.labels,
         };
         let mut faults = Faults::default();

@@ -18,13 +18,14 @@ use crate::{
         auth::Auth,
         page::{List, Listed, Page, Words, page_request},
         reply::{Done, Made as MadeStatus, Reply, answer},
-        types::{Nullable, Time},
+        types::{Many, Nullable, Text, Time, owned},
         view::refuse,
     },
     clock,
     domain::{
         actor::{Actor, Principal},
         fault::Faults,
+        form::TellingShort,
         idempotency::Answer,
         person::Person,
         scope::Narrowing,
@@ -90,26 +91,29 @@ fn view(token: Token, secret: Option<String>) -> TokenView {
     }
 }
 
+/// Names that a token is narrowed to.
+type Names = Many<Text<Name>, 0, NAMES_MAX>;
+
 /// A token to make.
 #[derive(Clone, Debug, Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct CreateToken {
     /// Its name: a DNS-1123 label.
-    pub name: String,
+    pub name: Text<Name>,
     /// The person or pipeline that holds it, at most 200 characters; the name when absent.
     #[oai(skip_serializing_if_is_none)]
-    pub subject: Option<String>,
+    pub subject: Option<Text<TellingShort>>,
     /// What it may do.
-    pub scopes: Vec<Scope>,
+    pub scopes: Many<Scope, 1, { usize::MAX }>,
     /// The groups it approves for; the maker's own at most.
     #[oai(default)]
-    pub groups: Vec<String>,
+    pub groups: Names,
     /// The services it is narrowed to; all when absent.
     #[oai(skip_serializing_if_is_none)]
-    pub services: Option<Vec<String>>,
+    pub services: Option<Names>,
     /// The environments it is narrowed to; all when absent.
     #[oai(skip_serializing_if_is_none)]
-    pub environments: Option<Vec<String>>,
+    pub environments: Option<Names>,
     /// When it stops working; never when absent.
     #[oai(skip_serializing_if_is_none)]
     pub expires_at: Option<Time>,
@@ -118,25 +122,25 @@ pub struct CreateToken {
 impl Example for CreateToken {
     fn example() -> Self {
         Self {
-            name: "ci-shop".to_owned(),
-            subject: Some("gitlab:acme/shop".to_owned()),
-            scopes: vec![Scope::Read, Scope::Deploy],
-            groups: Vec::new(),
-            services: Some(vec!["shop".to_owned()]),
+            name: "ci-shop".into(),
+            subject: Some("gitlab:acme/shop".into()),
+            scopes: Many(vec![Scope::Read, Scope::Deploy]),
+            groups: Many::default(),
+            services: Some(Many(vec!["shop".into()])),
             environments: None,
             expires_at: None,
         }
     }
 }
 
-fn names(faults: &mut Faults, pointer: &str, given: &[String]) -> BTreeSet<String> {
-    if given.len() > NAMES_MAX {
+fn names(faults: &mut Faults, pointer: &str, given: &Names) -> BTreeSet<String> {
+    if given.0.len() > NAMES_MAX {
         faults.add(pointer, "too-many", format!("must have at most {NAMES_MAX} names"));
     }
-    for (index, name) in given.iter().enumerate() {
+    for (index, name) in given.0.iter().enumerate() {
         faults.take(&format!("{pointer}/{index}"), Name::parse(name));
     }
-    given.iter().cloned().collect()
+    given.0.iter().map(|name| name.0.clone()).collect()
 }
 
 impl CreateToken {
@@ -144,27 +148,26 @@ impl CreateToken {
     pub fn parse(&self) -> Result<NewToken, Faults> {
         let mut faults = Faults::default();
         let name = faults.take("/name", Name::parse(&self.name));
-        let subject = self.subject.clone().unwrap_or_else(|| self.name.clone());
+        let subject = owned(self.subject.as_ref()).unwrap_or_else(|| self.name.0.clone());
         faults.take("/subject", text::telling(&subject, SHORT_TEXT_MAX));
         let server = Actor::server();
-        if self.name == server.token || Person::of(&subject) == Person::of(&server.subject) {
+        if self.name.0 == server.token || Person::of(&subject) == Person::of(&server.subject) {
             faults.add("/name", "reserved", "must not be the name that the server has in the audit log");
         }
-        if self.scopes.is_empty() {
+        if self.scopes.0.is_empty() {
             faults.add("/scopes", "empty", "must hold at least one scope");
         }
         if self.expires_at.is_some_and(|at| at.0 <= clock::now()) {
             faults.add("/expires_at", "past", "must be in the future");
         }
         let groups = names(&mut faults, "/groups", &self.groups);
-        let services = self.services.as_deref().map(|given| names(&mut faults, "/services", given));
-        let environments =
-            self.environments.as_deref().map(|given| names(&mut faults, "/environments", given));
+        let services = self.services.as_ref().map(|given| names(&mut faults, "/services", given));
+        let environments = self.environments.as_ref().map(|given| names(&mut faults, "/environments", given));
         let token = name.map(|name| NewToken {
             principal: Principal {
                 token_id: Uuid::nil(),
                 actor: Actor { token: name.to_string(), subject },
-                scopes: self.scopes.iter().copied().collect(),
+                scopes: self.scopes.0.iter().copied().collect(),
                 groups,
                 narrowing: Narrowing { services, environments },
             },

@@ -2,7 +2,6 @@
 
 mod view;
 
-use chrono::{DateTime, Utc};
 use poem::{Request, http::StatusCode};
 use poem_openapi::{
     OpenApi,
@@ -12,7 +11,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use self::view::{CreateFreezeWindow, FreezeCalendar, FreezeWindowView, UpdateFreezeWindow};
+use self::view::{CreateFreezeWindow, FreezeCalendar, FreezeWindowView, UpdateFreezeWindow, names};
 use crate::{
     api::{
         Tags,
@@ -41,26 +40,25 @@ fn render(status: StatusCode) -> impl Fn(&Seen) -> Answer {
 }
 
 /// What an edit leaves of a field.
-fn edited<T>(given: MaybeUndefined<T>, before: Option<T>) -> Option<T> {
+fn edited<T, U>(given: MaybeUndefined<T>, read: impl FnOnce(T) -> U, before: Option<U>) -> Option<U> {
     match given {
         MaybeUndefined::Undefined => before,
         MaybeUndefined::Null => None,
-        MaybeUndefined::Value(value) => Some(value),
+        MaybeUndefined::Value(value) => Some(read(value)),
     }
 }
 
 fn edit(given: UpdateFreezeWindow, before: Draft) -> Draft {
-    let time = |at: Option<DateTime<Utc>>| at.map(Time);
     Draft {
-        name: given.name.unwrap_or(before.name),
-        reason: given.reason.unwrap_or(before.reason),
-        environments: edited(given.environments, before.environments),
-        tiers: edited(given.tiers, before.tiers),
-        starts_at: edited(given.starts_at, time(before.starts_at)).map(|time| time.0),
-        ends_at: edited(given.ends_at, time(before.ends_at)).map(|time| time.0),
-        start_cron: edited(given.start_cron, before.start_cron),
-        end_cron: edited(given.end_cron, before.end_cron),
-        timezone: edited(given.timezone, before.timezone),
+        name: given.name.map_or(before.name, |name| name.0),
+        reason: given.reason.map_or(before.reason, |reason| reason.0),
+        environments: edited(given.environments, names, before.environments),
+        tiers: edited(given.tiers, |tiers| tiers.0, before.tiers),
+        starts_at: edited(given.starts_at, |time| time.0, before.starts_at),
+        ends_at: edited(given.ends_at, |time| time.0, before.ends_at),
+        start_cron: edited(given.start_cron, |cron| cron.0, before.start_cron),
+        end_cron: edited(given.end_cron, |cron| cron.0, before.end_cron),
+        timezone: edited(given.timezone, |zone| zone.0, before.timezone),
     }
 }
 

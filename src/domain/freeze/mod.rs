@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::schedule::CRON_MAX;
 use self::schedule::{Schedule, State};
 use crate::domain::{actor::Actor, gate::facts::Period, scope::Narrowing, vocabulary::Tier};
 

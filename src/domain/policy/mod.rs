@@ -4,6 +4,7 @@
 
 mod check;
 mod difference;
+pub mod limits;
 mod preset;
 
 use poem_openapi::{Object, types::Example};
@@ -87,7 +88,7 @@ pub struct FreezeRule {
     pub mode: Mode,
     /// Kinds of deployments that freeze windows let through: a verified rollback where nothing is said. A hotfix counts
     /// only from a token with the scope `hotfix`.
-    #[oai(default = "only_rollback", validator(max_items = "4"))]
+    #[oai(default = "only_rollback")]
     pub exempt_kinds: Vec<Kind>,
 }
 
@@ -110,13 +111,13 @@ pub struct PromotionRule {
     #[oai(default = "enforced")]
     pub mode: Mode,
     /// The environments the artefact must have run in; confirmed and not archived.
-    #[oai(default, validator(max_items = "20"))]
+    #[oai(default)]
     pub from: Vec<String>,
     /// Whether every one of them, or one.
     #[oai(default = "any")]
     pub require: Require,
     /// For how long without a break, in seconds; at most 90 days.
-    #[oai(default, validator(minimum(value = "0"), maximum(value = "7776000")))]
+    #[oai(default)]
     pub soak_seconds: i64,
 }
 
@@ -139,14 +140,14 @@ pub struct ApprovalRule {
     #[oai(default = "enforced")]
     pub mode: Mode,
     /// How many different subjects must approve.
-    #[oai(default = "one", validator(minimum(value = "1"), maximum(value = "20")))]
+    #[oai(default = "one")]
     pub required: u32,
     /// The groups whose members' approvals count; anybody's with the scope `approve` when empty.
-    #[oai(default, validator(max_items = "20"))]
+    #[oai(default)]
     pub groups: Vec<String>,
     /// More rules of the kind that `required` and `groups` are one of, such as one for each of several groups. All must
     /// hold; one approval counts for every rule whose groups it was given for.
-    #[oai(default, validator(max_items = "10"))]
+    #[oai(default)]
     pub rules: Vec<GroupRule>,
     /// Whether it fails where nobody is known to have initiated the release or the deployment.
     #[oai(default)]
@@ -155,7 +156,7 @@ pub struct ApprovalRule {
     #[oai(default)]
     pub allow_self: bool,
     /// How long an approval counts, in seconds; seven days where nothing is said, at most a year.
-    #[oai(default = "seven_days", validator(minimum(value = "60"), maximum(value = "31536000")))]
+    #[oai(default = "seven_days")]
     pub expires_after_seconds: i64,
 }
 
@@ -197,10 +198,10 @@ impl ApprovalRule {
 #[oai(deny_unknown_fields)]
 pub struct GroupRule {
     /// The groups whose members' approvals count; anybody's with the scope `approve` when empty.
-    #[oai(default, validator(max_items = "20"))]
+    #[oai(default)]
     pub groups: Vec<String>,
     /// How many different subjects must approve.
-    #[oai(default = "one", validator(minimum(value = "1"), maximum(value = "20")))]
+    #[oai(default = "one")]
     pub required: u32,
 }
 
@@ -235,13 +236,13 @@ pub struct VulnerabilitiesRule {
     #[oai(default)]
     pub max: Budget,
     /// The scanners whose scans count; any when empty.
-    #[oai(default, validator(max_items = "20"))]
+    #[oai(default)]
     pub scanners: Vec<String>,
     /// Whether a release without a scan fails.
     #[oai(default)]
     pub require_scan: bool,
     /// How old the newest scan may be, in seconds; at most a year. Any age when left out.
-    #[oai(skip_serializing_if_is_none, validator(minimum(value = "60"), maximum(value = "31536000")))]
+    #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_scan_age_seconds: Option<i64>,
 }
@@ -264,23 +265,18 @@ impl Default for VulnerabilitiesRule {
 #[oai(deny_unknown_fields, skip_serializing_if_is_none)]
 pub struct Budget {
     /// Of critical ones.
-    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub critical: Option<u32>,
     /// Of high ones.
-    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high: Option<u32>,
     /// Of medium ones.
-    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<u32>,
     /// Of low ones.
-    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub low: Option<u32>,
     /// Of those without a rating.
-    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<u32>,
 }
@@ -311,7 +307,7 @@ pub struct ImageRule {
     pub require_digest: bool,
     /// Where the image may come from: repositories, in which `*` stands for a part of a path and `**` for any number of
     /// them. From anywhere when empty.
-    #[oai(default, validator(max_items = "50"))]
+    #[oai(default)]
     pub allowed_repositories: Vec<String>,
 }
 

@@ -26,6 +26,7 @@ pub use self::{
     findings::{FINDINGS_MAX, Finding, FindingKey, counts},
     ids::{can_be_id, spelled},
     part::{Coverage, Filed, Part, file},
+    plain::COUNT_MAX,
     read::{Unreadable, read},
     room::{Full, Held, room},
     subject::Subject,

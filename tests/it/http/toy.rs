@@ -42,7 +42,6 @@ struct Release {
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
 struct Thing {
-    #[oai(validator(pattern = "^[a-z]+$", max_length = 8))]
     name: String,
     size: u32,
     kind: Option<Kind>,
