@@ -1,23 +1,143 @@
-# What there is to do; `just` alone lists it.
+set positional-arguments
+
+# Everything that can be done here; `just` alone prints it.
+[private]
 default:
-    @just --list
+    @just --list --unsorted
 
 # The server, on the development shell's database.
+[group('develop')]
 serve *ARGUMENTS: migrate
-    cargo run -- serve {{ ARGUMENTS }}
+    cargo run -- serve "$@"
 
-# Brings the database up to date.
+# Bring the database up to date.
+[group('develop')]
 migrate:
     cargo run -- migrate up
 
-# Every test, on SQLite and PostgreSQL.
-test *ARGUMENTS:
-    scripts/test {{ ARGUMENTS }}
+# The release history of a public project, put into a server and printed as a matrix.
+[group('develop')]
+replay *ARGUMENTS:
+    cargo run --example replay -- "$@"
+
+# Every test, on SQLite and PostgreSQL, or those whose names contain NAME; --yes installs what they start.
+[group('develop')]
+test *NAME:
+    scripts/test "$@"
 
 # Everything that a change must pass.
+[group('check')]
 check:
     .ci/run
 
+# All of that, and what takes longer.
+[group('check')]
+check-full:
+    .ci/full
+
+# README's two commands in a fresh clone: the server, then every test.
+[group('check')]
+check-readme:
+    scripts/check-readme
+
+# Whatever ships Waybill, with its linters: manifests, images, pipeline, scripts, rules.
+[group('check')]
+lint-shipping *STEP:
+    scripts/lint-shipping "$@"
+
+# docs/openapi.json, with an OpenAPI linter.
+[group('check')]
+lint-openapi:
+    scripts/lint-openapi
+
+# Generated requests to a server of their own, every answer checked against the OpenAPI document.
+[group('check')]
+schemathesis *ARGUMENTS:
+    scripts/schemathesis "$@"
+
+# Prometheus' rules and their unit tests; --write copies the rules to where Prometheus reads them.
+[group('check')]
+check-rules *ARGUMENTS:
+    scripts/check-rules "$@"
+
+# Every query of rules and dashboard, on a real Prometheus.
+[group('check')]
+check-queries *ARGUMENTS:
+    scripts/check-queries "$@"
+
+# Reports of Trivy and Grype below DIR, counted a second time.
+[group('check')]
+check-reports +DIR:
+    scripts/check-reports "$@"
+
+# Migrations as installations run them, on the server that WAYBILL_TEST_DATABASE_URL names.
+[group('check')]
+check-migrations:
+    cargo build --locked
+    scripts/ci/check_migrations.sh "${CARGO_TARGET_DIR:-target}/debug"
+
+# The pipeline's circuit breaker, against a server that comes and goes.
+[group('check')]
+check-breaker:
+    cargo build --locked
+    scripts/ci/check_breaker.sh "${CARGO_TARGET_DIR:-target}/debug"
+
+# The image, the script that runs it, and both compose files; needs Docker.
+[group('check')]
+check-docker *ARGUMENTS:
+    scripts/check-docker "$@"
+
+# The Nix build, its outputs and that it is reproducible; needs Nix.
+[group('check')]
+check-nix:
+    scripts/check-nix
+
+# What a server does per second, beside what the machine could do at best.
+[group('measure')]
+bench *SECONDS:
+    scripts/bench "$@"
+
+# What a server costs that only stands by: time to readiness, memory, size.
+[group('measure')]
+footprint:
+    scripts/footprint
+
 # The reproducible image, loaded into Docker.
+[group('ship')]
 image:
     docker load <"$(nix build --no-link --print-out-paths .#image)"
+
+# The image by Docker, verified and tagged by commit.
+[group('ship')]
+build-image *ARGUMENTS:
+    scripts/build_image.sh "$@"
+
+# One container with its data on a volume: start, stop, restart, logs.
+[group('run')]
+container *ARGUMENTS:
+    scripts/container.sh "$@"
+
+# A kind cluster with everything in it.
+[group('run')]
+kind *ARGUMENTS:
+    scripts/kind_up.sh "$@"
+
+# An overlay into a cluster, with a smoke test and the way back.
+[group('run')]
+deploy *ARGUMENTS:
+    scripts/deploy_k8s.sh "$@"
+
+# An environment back to what ran before.
+[group('run')]
+rollback *ARGUMENTS:
+    scripts/rollback_k8s.sh "$@"
+
+# One verified backup of a ledger, while its server runs.
+[group('run')]
+backup *ARGUMENTS:
+    scripts/backup.sh "$@"
+
+# A backup in the place of the ledger.
+[group('run')]
+restore *ARGUMENTS:
+    scripts/restore.sh "$@"

@@ -4,35 +4,17 @@
 set -euo pipefail
 script=$(realpath "$(dirname "$0")/waybill.sh")
 PATH=$(realpath "${1:-.}"):$PATH
-command -v waybill >/dev/null || {
+binary=$(command -v waybill) || {
   echo "there is no waybill in PATH: name its directory, such as target/debug" >&2
   exit 1
 }
 
-work=$(mktemp -d)
-server=''
-stop() {
-  [[ -n $server ]] || return 0
-  kill "$server" 2>/dev/null || true
-  wait "$server" 2>/dev/null || true
-  server=''
-}
-trap 'stop; rm -rf "$work"' EXIT
+# shellcheck source=scripts/lib/server.sh
+source "${script%/ci/*}/lib/server.sh"
 cd "$work"
-export HOME=$work XDG_STATE_HOME=$work/state WAYBILL_BREAKER=$work/breaker WAYBILL_TOKEN_FILE=$work/admin.token
+export HOME=$work XDG_STATE_HOME=$work/state WAYBILL_BREAKER=$work/breaker WAYBILL_TOKEN_FILE=$work/server/admin.token
 export CI_COMMIT_SHA=8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8
 unset WAYBILL_URL WAYBILL_TOKEN WAYBILL_ON_ERROR
-
-start() {
-  waybill serve --listen "127.0.0.1:${port:-0}" 2>>"$work/log" &
-  server=$!
-  for _ in {1..100}; do
-    [[ ! -s $work/state/waybill/local.json ]] || url=$(jq -r .url "$work/state/waybill/local.json")
-    if [[ -n ${url-} ]] && curl -fs "$url/readyz" >/dev/null; then break; fi
-    sleep 0.1
-  done
-  port=${url##*:}
-}
 
 # Runs waybill.sh and asserts its exit code and something that it says or prints.
 expect() {
@@ -53,15 +35,15 @@ deploy=(deploy "${target[@]}" --version 1)
 expect 0 'WAYBILL_URL is not set' "${deploy[@]}" -- true
 expect 7 'GOING ON WITHOUT IT' "${deploy[@]}" -- sh -c 'exit 7'
 # shellcheck disable=SC2016 # The command's own shell expands it.
-token=(sh -c 'echo "token: ${WAYBILL_TOKEN_FILE:-none}"')
-expect 0 'token: none' "${deploy[@]}" -- "${token[@]}"
-expect 0 "token: $WAYBILL_TOKEN_FILE" "${deploy[@]}" --pass-token -- "${token[@]}"
+tell_token=(sh -c 'echo "token: ${WAYBILL_TOKEN_FILE:-none}"')
+expect 0 'token: none' "${deploy[@]}" -- "${tell_token[@]}"
+expect 0 "token: $WAYBILL_TOKEN_FILE" "${deploy[@]}" --pass-token -- "${tell_token[@]}"
 
-start
+serve server
 export WAYBILL_URL=$url
 expect 0 'shop 1 to prod' "${deploy[@]}" -- true
-expect 0 'token: none' "${deploy[@]}" -- "${token[@]}"
-expect 0 "token: $WAYBILL_TOKEN_FILE" "${deploy[@]}" --pass-token -- "${token[@]}"
+expect 0 'token: none' "${deploy[@]}" -- "${tell_token[@]}"
+expect 0 "token: $WAYBILL_TOKEN_FILE" "${deploy[@]}" --pass-token -- "${tell_token[@]}"
 expect 0 '' deploy start "${target[@]}" --version 2
 id=$(tail -n 1 "$work/out")
 expect 121 'refused by the gate' deploy "${target[@]}" --version 3 -- touch "$work/touched"
@@ -80,7 +62,7 @@ WAYBILL_ON_ERROR=fail expect 122 'nothing was run' "${deploy[@]}" -- touch "$wor
 [[ ! -e $work/touched ]]
 
 WAYBILL_BREAKER_COOLDOWN=0 expect 0 'does not answer' "${deploy[@]}" -- true
-start
+serve server WAYBILL__SERVER__LISTEN="${url#*//}"
 expect 0 'left alone' "${deploy[@]}" -- true
 WAYBILL_BREAKER_COOLDOWN=0 expect 0 'Waybill answers again' deploy "${target[@]}" --version 4 -- true
 [[ $(<"$work/breaker") == '0 0' ]]

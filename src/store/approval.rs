@@ -3,10 +3,6 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, Select,
-};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -26,8 +22,7 @@ use crate::{
             column::Json,
             environment, release, service,
         },
-        error::StoreError,
-        query::Query as _,
+        prelude::*,
         sql::{Sql, columns},
     },
 };
@@ -104,7 +99,8 @@ pub async fn withdraw(conn: &impl ConnectionTrait, id: Uuid, at: DateTime<Utc>) 
 }
 
 /// All that people say that stands, the oldest first, and when the release or its artefact was last reverted in the environment.
-/// Whose it is, the database cannot tell: it compares names as they stand.
+/// Whose it is, the database cannot tell: it compares names as they stand. By hand: there is a row also where nobody has
+/// spoken.
 pub async fn standing(
     conn: &impl ConnectionTrait,
     release: &Release,
@@ -170,9 +166,7 @@ pub async fn of_releases(
 pub struct AskedKey {
     /// Since when it waits.
     pub at: DateTime<Utc>,
-    /// The release.
     pub release: Uuid,
-    /// The environment.
     pub environment: Uuid,
 }
 
@@ -186,9 +180,7 @@ impl AskedKey {
 /// What a list of waiting releases is confined to.
 #[derive(Clone, Copy, Debug)]
 pub struct AskedFor<'a> {
-    /// The service's name.
     pub service: Option<&'a str>,
-    /// The environment's name.
     pub environment: Option<&'a str>,
     /// Denied after this moment.
     pub since: DateTime<Utc>,
@@ -205,7 +197,7 @@ const DENIED: &str = "SELECT d.service_id, d.environment_id, d.release_id, MIN(d
      AND NOT x.recorded AND y.evaluated_at >= d.last_evaluated_at) AND d.last_evaluated_at > ";
 
 /// The releases that were denied a start for want of approvals, and have not started since, as the narrowing allows: those
-/// that have waited for the shortest time first, one more than the limit.
+/// that have waited for the shortest time first, one more than the limit. By hand: denials are counted together first.
 pub async fn asked(
     conn: &impl ConnectionTrait,
     within: &Narrowing,

@@ -1,11 +1,7 @@
 //! Decisions: what the gate said to a start, kept with all it depended on.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, DerivePartialModel, EntityTrait as _,
-    ExprTrait as _, FromQueryResult, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QueryResult,
-    QuerySelect as _, QueryTrait as _, Select, sea_query::Expr,
-};
+use sea_orm::{DerivePartialModel, ExprTrait as _};
 use uuid::Uuid;
 
 use crate::{
@@ -25,25 +21,20 @@ use crate::{
             decision::{ActiveModel, Column, Entity, Model, Relation},
             environment, release, service,
         },
-        error::{StoreError, corrupt},
-        query::Query as _,
+        prelude::*,
     },
 };
 
 /// What a decision was about.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
-    /// The service.
     pub service_id: Uuid,
-    /// The environment.
     pub environment_id: Uuid,
-    /// The release.
     pub release_id: Uuid,
     /// The deployment that was let start.
     pub deployment_id: Option<Uuid>,
     /// What it was for.
     pub kind: Kind,
-    /// Who asked.
     pub actor: &'a Actor,
 }
 

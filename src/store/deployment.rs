@@ -1,13 +1,7 @@
 //! Deployments: writing their lives down, one statement a step.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::{Set, Unchanged},
-    ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult,
-    IntoActiveModel as _, PartialModelTrait as _, QueryFilter as _, QueryOrder as _, QueryResult,
-    QuerySelect as _, QueryTrait as _, Select,
-    sea_query::{Expr, Query as Statement},
-};
+use sea_orm::{PartialModelTrait as _, sea_query::Query as Statement};
 use uuid::Uuid;
 
 use crate::{
@@ -26,8 +20,8 @@ use crate::{
             deployment::{ActiveModel, Column, Entity, Model, Relation},
             environment, release, service, target,
         },
-        error::StoreError,
-        query::{Query as _, is},
+        prelude::*,
+        query::is,
         sql::{Sql, now_of},
     },
 };
@@ -159,9 +153,7 @@ pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Res
 /// A deployment with its row and its target's locked.
 #[derive(Clone, Debug)]
 pub struct LockedDeployment {
-    /// The deployment.
     pub named: NamedDeployment,
-    /// Its target.
     pub target: Target,
     /// The moment, read after the locks.
     pub now: DateTime<Utc>,
@@ -234,7 +226,7 @@ pub async fn end(
     let reverts = times.reverts_since.filter(|_| succeeded);
     let mut sql = Sql::new("UPDATE deployment SET status = CASE WHEN id = ");
     sql.bind(*id).push(" THEN ").bind(deployment.status.as_str()).push(" ELSE status END");
-    let mut own = |column: &str, value: sea_orm::Value| {
+    let mut own = |column: &str, value: Value| {
         sql.push(&format!(", {column} = CASE WHEN id = $1 THEN "))
             .bind(value)
             .push(&format!(" ELSE {column} END"));

@@ -1,11 +1,7 @@
 //! Environments.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
-    FromQueryResult, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _,
-    SelectExt as _, sea_query::Expr,
-};
+use sea_orm::ActiveModelTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -24,8 +20,8 @@ use crate::{
             environment::{Column, Entity, Model},
             target,
         },
-        error::{StoreError, corrupt},
-        query::{Query as _, archived},
+        prelude::*,
+        query::archived,
         sql::{Sql, clock, moment, now_of},
     },
 };
@@ -101,7 +97,8 @@ pub async fn update(conn: &impl ConnectionTrait, environment: &Environment) -> R
     Ok(())
 }
 
-/// Whether somebody keeps an environment of tier production other than the one with the id that the text before it gives.
+/// Whether somebody keeps an environment of tier production other than the one whose name comes after this text: by hand,
+/// because locks, which are, ask it too.
 pub(super) const OTHER_PRODUCTION: &str = "EXISTS (SELECT 1 FROM environment k WHERE k.tier = 'production' \
      AND k.archived_at IS NULL AND (NOT k.unconfirmed OR k.policy_version IS NOT NULL OR k.lockdown_since IS NOT NULL) \
      AND k.name <> ";

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DatabaseBackend, DbErr,
-    EntityTrait as _, FromQueryResult, IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, Select, sea_query::Expr,
-};
+use sea_orm::ActiveModelTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -25,8 +21,7 @@ use crate::{
             environment,
             freeze_window::{Column, Entity, Model},
         },
-        error::{StoreError, corrupt},
-        query::Query as _,
+        prelude::*,
         sql::Sql,
     },
 };

@@ -1,16 +1,13 @@
 //! Idempotency keys: the answer to a request, kept in the transaction of its effect.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QuerySelect as _, QueryTrait as _, sea_query::Expr,
-};
+use sea_orm::ExprTrait as _;
 
 use crate::{
     domain::idempotency::{Answer, Kept, Key},
     store::{
         entity::idempotency_key::{Column, Entity, Model},
-        error::StoreError,
+        prelude::*,
     },
 };
 

@@ -1,13 +1,9 @@
 //! What runs where: every target at once, now or at any moment of the past.
 //!
 //! Now is read from the targets' own rows, which repeat who is current; the past from the deployments' effective times,
-//! one index probe for each target.
+//! one index probe for each target. By hand: joins that an index serves, read by place.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseBackend, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _,
-};
 
 use crate::{
     domain::{
@@ -20,8 +16,7 @@ use crate::{
     },
     store::{
         entity::{environment, service},
-        error::StoreError,
-        query::Query as _,
+        prelude::*,
         sql::Sql,
     },
 };
@@ -63,9 +58,7 @@ fn releases(place: impl Fn(&str) -> String) -> String {
 /// Confines a matrix to one service, or to one target.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Only<'a> {
-    /// The service's name.
     pub service: Option<&'a str>,
-    /// The environment's name.
     pub environment: Option<&'a str>,
 }
 

@@ -1,16 +1,12 @@
 //! What policies are checked and made against: the environments that they may promote from.
 
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
-};
+use sea_orm::ExprTrait as _;
 
 use crate::{
     domain::{environment::Environment, scope::Narrowing},
     store::{
         entity::environment::{Column, Entity},
-        error::StoreError,
-        query::Query as _,
+        prelude::*,
     },
 };
 

@@ -1,13 +1,7 @@
 //! Releases.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::{Set, Unchanged},
-    ColumnTrait as _, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait as _, ExprTrait as _,
-    FromQueryResult, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _,
-    QueryTrait as _,
-    sea_query::Expr,
-};
+use sea_orm::ExprTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -23,7 +17,7 @@ use crate::{
             column::Json,
             release::{ActiveModel, Column, Entity, Model},
         },
-        error::StoreError,
+        prelude::*,
         query,
         sql::{Sql, columns, objects},
     },
@@ -175,7 +169,8 @@ fn locations(release: &Release) -> Option<Json<Vec<String>>> {
     (!release.locations.is_empty()).then(|| Json(release.locations.clone()))
 }
 
-/// Reads the release of this version, and what it comes after if it is registered now, with this identity.
+/// Reads the release of this version, and what it comes after if it is registered now, with this identity: by hand,
+/// because there is a row also where the release is not.
 pub async fn find_or_before(
     conn: &impl ConnectionTrait,
     service_id: Uuid,
@@ -224,7 +219,7 @@ pub async fn list(
 }
 
 /// Whether anything was done with the release as it is: a deployment was ever started or put on record, or a scan is on
-/// record.
+/// record. By hand: one question about two tables.
 pub async fn is_used(conn: &impl ConnectionTrait, release: &Release) -> Result<bool, StoreError> {
     let mut sql = Sql::new("SELECT 1 WHERE EXISTS (SELECT 1 FROM deployment WHERE service_id = ");
     sql.bind(release.service_id).push(" AND release_id = ").bind(release.id);

@@ -3,13 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{
-    ActiveValue::{Set, Unchanged},
-    ColumnTrait as _, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait as _, FromQueryResult,
-    IntoActiveModel, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, Select,
-    SelectExt as _,
-    sea_query::Expr,
-};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -28,8 +21,7 @@ use crate::{
             scan::{self, Column, Entity, Model, Relation},
             scan_part, vulnerability_alias,
         },
-        error::{StoreError, corrupt},
-        query::Query as _,
+        prelude::*,
         sql::{Sql, columns, objects},
     },
 };

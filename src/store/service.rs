@@ -1,10 +1,7 @@
 //! Services.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult,
-    IntoActiveModel as _, QueryFilter as _, QueryResult, QuerySelect as _, SelectExt as _,
-};
+use sea_orm::ActiveModelTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -19,8 +16,8 @@ use crate::{
             service::{Column, Entity, Model},
             target,
         },
-        error::StoreError,
-        query::{Query as _, archived},
+        prelude::*,
+        query::archived,
         sql::now_of,
     },
 };

@@ -23,7 +23,6 @@ impl Sql {
         Self { text: text.into(), values: values.into() }
     }
 
-    /// Appends text.
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self

@@ -1,10 +1,7 @@
 //! Targets: the rows that starts and finishes lock.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _,
-    FromQueryResult, IntoActiveModel as _, QueryResult, QuerySelect as _,
-};
+use sea_orm::ActiveModelTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -20,7 +17,7 @@ use crate::{
             target::{ActiveModel, Column, Entity, Model},
         },
         environment::OTHER_PRODUCTION,
-        error::{StoreError, corrupt},
+        prelude::*,
         sql::{Sql, clock, columns, locking, now_of},
     },
 };
@@ -80,11 +77,9 @@ fn running(model: &Model) -> Result<Option<Running>, DbErr> {
 /// A target with its row locked, and what a start needs to know beside it.
 #[derive(Clone, Debug)]
 pub struct LockedTarget {
-    /// The target.
     pub target: Target,
     /// Whether its service is archived.
     pub service_archived: bool,
-    /// Its environment.
     pub environment: Environment,
     /// Whether somebody keeps another environment of tier production; told where the target's is unconfirmed.
     pub other_production: bool,
@@ -123,6 +118,7 @@ pub async fn lock(
     environment: &str,
     registers: bool,
 ) -> Result<Option<LockedTarget>, StoreError> {
+    // By hand: the rows are locked in three ways, and the target is joined with those beside it.
     // What is not locked is read as it was before the locks. Names hold neither quotes nor wildcards.
     let query = format!(
         "{}, (SELECT x.policy_version FROM environment x WHERE x.id = e.id) AS seen_version \
@@ -161,6 +157,7 @@ pub async fn peek(
     service: &str,
     environment: &str,
 ) -> Result<Option<LockedTarget>, StoreError> {
+    // By hand, as the lock that reads the same; and the target may be missing.
     let mut sql = Sql::new(format!(
         "{}, s.id AS known_service_id, {} AS now FROM service s JOIN environment e ON 1 = 1 \
          LEFT JOIN target t ON t.service_id = s.id AND t.environment_id = e.id WHERE s.name = ",

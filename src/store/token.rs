@@ -1,11 +1,6 @@
 //! Tokens: looked up by the hash of their secret, which is all that is kept of it.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _,
-    SelectExt as _,
-};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
@@ -23,8 +18,8 @@ use crate::{
             idempotency_key,
             token::{ActiveModel, Column, Entity, Model},
         },
-        error::StoreError,
         idempotency,
+        prelude::*,
         sql::{Sql, clock, columns, now_of},
     },
 };
@@ -82,11 +77,9 @@ pub async fn insert(
 /// A token that was recognised by its secret.
 #[derive(Clone, Debug)]
 pub struct Recognised {
-    /// The token.
     pub token: Token,
     /// What the request's idempotency key has led to before.
     pub kept: Option<Kept>,
-    /// The moment.
     pub now: DateTime<Utc>,
 }
 

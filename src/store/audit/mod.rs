@@ -5,12 +5,7 @@ pub mod rows;
 pub mod unread;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, FromQueryResult as _,
-    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _,
-    Select, Value,
-    sea_query::{Expr, Query as Statement},
-};
+use sea_orm::sea_query::Query as Statement;
 use uuid::Uuid;
 
 use self::unread::{Cursor, Unread, id, shown, told_apart};
@@ -18,9 +13,8 @@ use crate::{
     domain::event::Event,
     store::{
         entity::event::{Column, Entity, Model},
-        error::StoreError,
         event::from_model,
-        query::Query as _,
+        prelude::*,
         sql::Sql,
     },
 };
@@ -122,11 +116,9 @@ pub async fn waiting_since(conn: &impl ConnectionTrait, before: DateTime<Utc>) -
 /// A table with the columns of it that hold JSON. Its primary key is `id`.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
-    /// The table.
     pub table: &'static str,
     /// What people know its rows by.
     pub name: &'static str,
-    /// The columns.
     pub columns: &'static [&'static str],
 }
 
@@ -147,7 +139,8 @@ const TOGETHER: [(&str, &[&str]); 2] = [
     ("lockdown", &["lockdown_reason", "lockdown_token", "lockdown_subject", "lockdown_since"]),
 ];
 
-/// The environments that have half a policy or half a lockdown, with what it is that they have half of.
+/// The environments that have half a policy or half a lockdown, with what it is that they have half of. By hand, as it goes
+/// by the names of columns.
 pub async fn halves(conn: &impl ConnectionTrait) -> Result<Vec<(String, &'static str)>, StoreError> {
     let mut found = Vec::new();
     for (what, columns) in TOGETHER {

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult as _, QueryFilter as _, QueryResult,
-    QuerySelect as _, QueryTrait as _, RelationTrait, Select, TryGetable, Value,
+    TryGetable,
     sea_query::{ColumnRef, IntoColumnRef as _, SelectStatement},
 };
 use uuid::Uuid;
@@ -28,8 +27,7 @@ use crate::{
     store::{
         self,
         entity::{approval, deployment, environment, freeze_window, release, scan, service, token},
-        error::StoreError,
-        query::Query as _,
+        prelude::*,
     },
 };
 

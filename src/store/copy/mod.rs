@@ -19,7 +19,6 @@ const MOST_VALUES: usize = 65_535;
 /// A table, and how its rows are read and written.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Its name.
     pub name: String,
     columns: Vec<Column>,
     /// The places of the primary key's columns, in the key's order.

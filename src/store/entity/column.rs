@@ -79,31 +79,15 @@ macro_rules! columns {
     )+};
 }
 
-macro_rules! words {
-    ($($word:ty),+ $(,)?) => {
-        $(impl Text for $word {
-            fn write(&self) -> String {
-                self.as_str().to_owned()
-            }
-
-            fn read(text: String) -> Result<Self, BoxDynError> {
-                text.parse().map_err(|fault: Malformed| fault.detail.into())
-            }
-        })+
-
-        columns!($([] $word),+);
-    };
-}
-
 macro_rules! texts {
-    ($($text:ty),+ $(,)?) => {
+    ($($text:ty),+; $read:expr) => {
         $(impl Text for $text {
             fn write(&self) -> String {
                 self.as_str().to_owned()
             }
 
             fn read(text: String) -> Result<Self, BoxDynError> {
-                Ok(Self::trusted(text))
+                $read(text)
             }
         })+
 
@@ -112,8 +96,9 @@ macro_rules! texts {
 }
 
 columns!([T: Serialize + DeserializeOwned] Json<T>);
-texts!(CommitSha, Image, Name, Version);
-words!(Kind, Outcome, PackageClass, ScanFormat, Severity, Status, Strategy, Tier, Voice);
+texts!(CommitSha, Image, Name, Version; |text| Ok(Self::trusted(text)));
+texts!(Kind, Outcome, PackageClass, ScanFormat, Severity, Status, Strategy, Tier, Voice;
+    |text: String| text.parse().map_err(|fault: Malformed| fault.detail.into()));
 
 /// A part of a scan has its class in its key, which no database makes up.
 impl TryFromU64 for PackageClass {

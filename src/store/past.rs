@@ -1,11 +1,6 @@
 //! Putting finished deployments into the past of a target: who they follow, and whom they push aside.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{
-    ActiveValue::{Set, Unchanged},
-    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select,
-};
 use uuid::Uuid;
 
 use crate::{
@@ -15,7 +10,7 @@ use crate::{
     },
     store::{
         entity::deployment::{ActiveModel, Column, Entity},
-        error::StoreError,
+        prelude::*,
         query::is,
     },
 };

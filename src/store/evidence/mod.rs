@@ -1,5 +1,5 @@
 //! What the gate reads beside the target and its environment, in as few statements as can be: how many do not depend on
-//! how many approvals or scans there are.
+//! how many approvals or scans there are. By hand: lists come as columns of JSON.
 
 mod sources;
 
@@ -35,7 +35,6 @@ const SCANS_MAX: i64 = 2000;
 /// Whose evidence is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The service.
     pub service_id: Uuid,
     /// The environment, with its policy: what no rule looks at is not read.
     pub environment: &'a Environment,
@@ -45,7 +44,6 @@ pub struct Wanted<'a> {
     pub given: Option<&'a Identity>,
     /// The release that is current in the target.
     pub current: Option<Uuid>,
-    /// The moment.
     pub now: DateTime<Utc>,
 }
 
@@ -113,7 +111,7 @@ fn looked_at(mode: Mode) -> bool {
 }
 
 /// Reads the releases and all that is on record about the one that is to go there, in one statement.
-pub async fn evidence(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Result<Evidence, StoreError> {
+pub async fn of(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Result<Evidence, StoreError> {
     let policy = &wanted.environment.policy.policy;
     let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
     let mut sql = Sql::new("SELECT ");
