@@ -31,8 +31,7 @@ pub async fn create(
     ctx.require(Scope::Admin)?;
     ctx.require_environment(name.as_str())?;
     ctx.require_all_services()?;
-    ctx.write(|work| async move {
-        let mut work = work;
+    ctx.write(|mut work| async move {
         let now = work.now().await?;
         let made = Environment::new(clock::new_id(), name.clone(), settings.clone(), false, now);
         environment::insert(work.conn(), &made).await.map_err(|error| {

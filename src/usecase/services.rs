@@ -31,8 +31,7 @@ pub async fn create(
     ctx.require(Scope::Admin)?;
     ctx.require_service(name.as_str())?;
     ctx.require_all_environments()?;
-    ctx.write(|work| async move {
-        let mut work = work;
+    ctx.write(|mut work| async move {
         let now = work.now().await?;
         let made = Service::new(clock::new_id(), name.clone(), description.clone(), now);
         service::insert(work.conn(), &made).await.map_err(|error| {

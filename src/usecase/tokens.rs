@@ -107,8 +107,7 @@ pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Resu
             "this token is not in group {group}, so it cannot put another there; `waybill token create` on the server can"
         )));
     }
-    ctx.write(|work| async move {
-        let mut work = work;
+    ctx.write(|mut work| async move {
         let now = work.now().await?;
         let made = insert(&mut work, new, None, now).await?;
         work.answer(now, &made, render).await?;
@@ -124,8 +123,7 @@ async fn maker_expires_at(ctx: &Ctx) -> Result<Option<DateTime<Utc>>, Error> {
 
 /// Makes a token for whoever runs the server, who has every right.
 pub async fn create_by_server(db: &Db, new: &NewToken) -> Result<Made, Error> {
-    work::write(db, &Doer::server(), |work| async move {
-        let mut work = work;
+    work::write(db, &Doer::server(), |mut work| async move {
         let now = work.now().await?;
         let made = insert(&mut work, new, None, now).await?;
         work.commit(now, made).await
@@ -135,8 +133,7 @@ pub async fn create_by_server(db: &Db, new: &NewToken) -> Result<Made, Error> {
 
 /// Makes sure that somebody can enter a new ledger: where no token was ever made, `secret` becomes the admin's.
 pub async fn bootstrap(db: &Db, secret: Option<&SecretString>) -> Result<Bootstrap, Error> {
-    work::write(db, &Doer::server(), |work| async move {
-        let mut work = work;
+    work::write(db, &Doer::server(), |mut work| async move {
         let now = work.now().await?;
         if token::any_admin(work.conn(), now).await? {
             return Ok(Bootstrap::Present);

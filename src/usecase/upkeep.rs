@@ -106,8 +106,7 @@ async fn shorten(tx: Tx, id: Uuid) -> Result<bool, Error> {
 }
 
 async fn expire(app: &App, id: Uuid) -> Result<bool, Error> {
-    let ended = work::write(&app.db, &Doer::server(), |work| async move {
-        let mut work = work;
+    let ended = work::write(&app.db, &Doer::server(), |mut work| async move {
         let Some(Lease::RanOut(held, end)) = held::expire(&mut work, id).await? else { return Ok(None) };
         Ok(Some(work.commit(end.at, held.named).await?))
     })

@@ -44,7 +44,7 @@ where
     W: Fn(Work) -> F,
     F: Future<Output = Result<T, Error>>,
 {
-    db.write(|tx| work(Work { tx, doer: doer.clone(), events: Vec::new() })).await
+    db.write(|tx| work(Work { tx, doer: doer.clone(), events: Vec::new(), happened_at: None })).await
 }
 
 /// A piece of work under way. Dropped without a commit, it changes nothing.
@@ -53,6 +53,7 @@ pub struct Work {
     tx: Tx,
     doer: Doer,
     events: Vec<NewEvent>,
+    happened_at: Option<DateTime<Utc>>,
 }
 
 impl Work {
@@ -86,9 +87,15 @@ impl Work {
         !self.events.is_empty()
     }
 
-    /// Makes the changes last, with the events that tell of them, which happened at `at`.
-    pub async fn commit<T>(mut self, at: DateTime<Utc>, value: T) -> Result<T, Error> {
-        let events = std::mem::take(&mut self.events);
+    /// Its events happened at this moment, which a target's history may have put after now.
+    #[must_use]
+    pub fn happened_at(self, at: DateTime<Utc>) -> Self {
+        Self { happened_at: Some(at), ..self }
+    }
+
+    /// Makes the changes last, with the events that tell of them.
+    pub async fn commit<T>(mut self, now: DateTime<Utc>, value: T) -> Result<T, Error> {
+        let (events, at) = (std::mem::take(&mut self.events), self.happened_at.unwrap_or(now));
         if !events.is_empty() {
             event::insert(self.conn(), events, at, self.doer.request_id.as_deref()).await?;
         }
@@ -98,19 +105,19 @@ impl Work {
     /// As [`Work::commit`], and gives what the request is answered with, which is kept under its idempotency key.
     pub async fn answer<T>(
         self,
-        at: DateTime<Utc>,
+        now: DateTime<Utc>,
         value: &T,
         render: Render<'_, T>,
     ) -> Result<Answer, Error> {
         let Some(key) = &self.doer.key else {
             // No lock is held while it is rendered.
-            self.commit(at, ()).await?;
+            self.commit(now, ()).await?;
             return Ok(render(value));
         };
         let answer = render(value);
-        let kept = idempotency::insert(self.conn(), key, &answer, at).await;
+        let kept = idempotency::insert(self.conn(), key, &answer, now).await;
         kept.map_err(|error| if error.is_taken("idempotency_key") { Error::Repeated } else { error.into() })?;
-        self.commit(at, answer).await
+        self.commit(now, answer).await
     }
 
     /// Fails when a twin of this request has been answered since this one began.

@@ -76,8 +76,8 @@ pub enum Finish {
     Now(End),
     /// It had ended so before.
     Already,
-    /// It comes too late to count, and is kept beside the status: `first` where none was there.
-    TooLate { first: bool },
+    /// It comes too late to count. Kept beside the status at a moment, unless another was kept before.
+    TooLate { kept_at: Option<DateTime<Utc>> },
 }
 
 /// What a heartbeat does.
@@ -86,7 +86,11 @@ pub enum Beat {
     /// The lease begins anew.
     Renewed,
     /// It had run out, and the deployment goes on.
-    Resumed,
+    Resumed {
+        at: DateTime<Utc>,
+        /// When it was found silent for too long.
+        expired_at: Option<DateTime<Utc>>,
+    },
 }
 
 /// A success that lies next to a moment in a target's history.
@@ -232,13 +236,13 @@ impl Deployment {
         if step != Move::Resume {
             return Ok(Beat::Renewed);
         }
+        let (at, expired_at) = (target.next_at(now), self.0.times.expired_at.take());
         self.0.status = Status::Running;
         self.0.times.finished_at = None;
-        self.0.times.expired_at = None;
         // The target is as if it had never been free: nothing else has happened in it.
         target.running = Some(self.as_running());
         target.last_at = Some(self.times.started_at);
-        Ok(Beat::Resumed)
+        Ok(Beat::Resumed { at, expired_at })
     }
 
     /// Comes out in this way.
@@ -253,9 +257,9 @@ impl Deployment {
             Move::End(status) => Ok(Finish::Now(self.end(target, status, message, now))),
             Move::KeepLate(outcome) => {
                 // Those that follow say nothing that would count.
-                let first = self.standing.late_status.is_none();
+                let kept_at = self.standing.late_status.is_none().then(|| target.next_at(now));
                 self.0.standing.late_status.get_or_insert(outcome);
-                Ok(Finish::TooLate { first })
+                Ok(Finish::TooLate { kept_at })
             }
             Move::Already | Move::Renew | Move::Resume => Ok(Finish::Already),
         }

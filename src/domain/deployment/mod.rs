@@ -28,8 +28,8 @@ pub const OVERRIDE_REASON_MIN: usize = 10;
 /// All of the traffic, in percent.
 pub const TRAFFIC_MAX: i64 = 100;
 
-/// A deployment. All of it can be read; it changes only by the moves of its life ([`Deployment::start`],
-/// [`Deployment::record`] and those after them), which keep what belongs together together.
+/// A deployment. All of it can be read, as of its [`Entry`]; it is written only in `life.rs`, by the moves of its life
+/// ([`Deployment::start`], [`Deployment::record`] and those after them), which keep what belongs together together.
 #[derive(Clone, Debug)]
 pub struct Deployment(Entry);
 

@@ -66,12 +66,11 @@ async fn finish_in(
     match done.map_err(|refused| Error::Conflict(refused.to_string()))? {
         Finish::Now(end) => {
             held::write_end(&mut work, &held, &end, ctx.actor().clone()).await?;
-            let answer = work.answer(end.at, &held.named, render).await?;
+            let answer = work.happened_at(end.at).answer(held.now, &held.named, render).await?;
             Ok(Finished::Now(Box::new(held.named), answer))
         }
-        Finish::TooLate { first } => {
-            if first {
-                let at = held.target.next_at(held.now);
+        Finish::TooLate { kept_at } => {
+            if let Some(at) = kept_at {
                 held::warn_if_ahead(&held.named, at, held.now);
                 deployment::keep_late(work.conn(), id, outcome).await?;
                 let data = json!({ "late_status": outcome, "message": message });

@@ -92,22 +92,22 @@ async fn resume_in(
         held::hold(ctx, &work, silent.deployment.id).await?;
     let overtaking = deployment::overtaking(work.conn(), &named.deployment).await?;
     let max_lease = TimeDelta::from_std(ctx.app.config.ledger.max_lease).unwrap_or(TimeDelta::MAX);
-    let (expired_at, mut at) = (named.deployment.times.expired_at, target.next_at(now));
     let bounds = (max_lease, overtaking.is_some());
     match named.deployment.resume(&mut target, progress.clone(), bounds, now) {
         Err(refused) => return Err(lost_to(named, refused, overtaking)),
         // Another heartbeat was quicker.
-        Ok(Beat::Renewed) => at = now,
-        Ok(Beat::Resumed) => {
+        Ok(Beat::Renewed) => {}
+        Ok(Beat::Resumed { at, expired_at }) => {
             register::refuse_archived(&place, service, environment)?;
             held::warn_if_ahead(&named, at, now);
             target::save(work.conn(), &target).await?;
             let data = json!({ "expired_at": expired_at, "lockdown": place.environment.lockdown });
             work.tell(EventKind::DeploymentResumed, data).deployment(&named);
+            work = work.happened_at(at);
         }
     }
     deployment::renew(work.conn(), &named.deployment).await?;
-    work.answer(at, &named, render).await
+    work.answer(now, &named, render).await
 }
 
 fn lost_to(named: NamedDeployment, refused: Refused, overtaking: Option<NamedDeployment>) -> Error {

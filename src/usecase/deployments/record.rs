@@ -16,7 +16,7 @@ use crate::{
         target::Target,
         vocabulary::{Kind, Outcome, Scope},
     },
-    store::{deployment, past as history, release, target},
+    store::{deployment, history, release, target},
     usecase::{
         context::Ctx,
         deployments::held,

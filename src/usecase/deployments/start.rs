@@ -129,7 +129,7 @@ async fn start_in(
     work.tell(EventKind::DeploymentStarted, started_data(&named)).deployment(&named);
     let decision = redacted(decided.decision, ctx.within());
     let started = Started { named, decision };
-    let answer = work.answer(at, &started, render).await?;
+    let answer = work.happened_at(at).answer(now, &started, render).await?;
     Ok((Gated::Started(started.decision, answer), ended))
 }
 
