@@ -1,4 +1,4 @@
-# The files that builds see; what is not named here does not exist for them. tests/it/shipping_nix.rs reads the two lists
+# The files that builds see; what is not named here does not exist for them. tests/it/shipping/nix.rs reads the two lists
 # and fails when the code includes a file that they lack.
 { lib }:
 let

@@ -1,10 +1,10 @@
 //! `/services/{service}/releases/{version}/approvals` and `/approvals/pending`: what people say to a release going to an
 //! environment, and who is waited for.
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    param::{Header, Path, Query},
+    Object, OpenApi,
+    param::{Path, Query},
     payload::Json,
     types::{Example, MaybeUndefined},
 };
@@ -14,13 +14,15 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        reply::{MadeOrThere, Reply, answer},
+        page::{List, Listed, Page, Words, page_request},
+        reply::{Done, MadeOrThere, Reply, answer},
         types::{Nullable, Text, Time},
-        view::{ActorView, next_link, page_request, refuse},
+        view::{ActorView, refuse},
     },
     domain::{
         approval::{NamedApproval, Pending, Said, Saw},
         fault::Faults,
+        form::Long,
         gate::rules::Standing,
         idempotency::Answer,
         text::{self, Image, Name, TEXT_MAX},
@@ -85,15 +87,15 @@ impl From<NamedApproval> for ApprovalView {
 #[oai(deny_unknown_fields, example)]
 pub struct CreateApproval {
     /// The environment.
-    pub environment: Text,
+    pub environment: Text<Name>,
     /// What you say.
     pub decision: Voice,
     /// Why, in at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub comment: Option<Text>,
+    pub comment: Option<Text<Long>>,
     /// The image that you looked at; null says that there was none yet. When the release has another, the answer is 412.
     /// When absent, it is the one that there is.
-    pub image: MaybeUndefined<Text>,
+    pub image: MaybeUndefined<Text<Image>>,
 }
 
 impl Example for CreateApproval {
@@ -124,26 +126,9 @@ impl CreateApproval {
     }
 }
 
-/// A page of approvals.
-#[derive(Clone, Debug, Object)]
-pub struct ApprovalPage {
-    /// What was said, newest first.
-    pub items: Vec<ApprovalView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum ApprovalList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<ApprovalPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for ApprovalView {
+    const PAGE: Words =
+        Words { name: "ApprovalPage", is: "A page of approvals.", items: "What was said, newest first." };
 }
 
 /// An approval that does not count.
@@ -248,34 +233,12 @@ impl From<Pending> for PendingView {
     }
 }
 
-/// A page of what waits.
-#[derive(Clone, Debug, Object)]
-pub struct PendingPage {
-    /// The releases, those that have waited for the shortest time first.
-    pub items: Vec<PendingView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list of what waits.
-#[derive(ApiResponse)]
-pub enum PendingList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<PendingPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
-}
-
-/// The answer to a withdrawal.
-#[derive(Debug, ApiResponse)]
-pub enum Withdrawn {
-    /// It no longer stands.
-    #[oai(status = 204)]
-    Done,
+impl Listed for PendingView {
+    const PAGE: Words = Words {
+        name: "PendingPage",
+        is: "A page of what waits.",
+        items: "The releases, those that have waited for the shortest time first.",
+    };
 }
 
 fn render(Given { named, new }: &Given) -> Answer {
@@ -306,9 +269,6 @@ impl ApprovalsApi {
         service: Path<String>,
         /// The release's version.
         version: Path<String>,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateApproval>,
     ) -> Result<Reply<ApprovalView, MadeOrThere>, Problem> {
         let said = body.0.parse().map_err(refuse)?;
@@ -324,9 +284,11 @@ impl ApprovalsApi {
         method = "get",
         operation_id = "list_approvals"
     )]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter")]
     async fn list_approvals(
         &self,
         auth: Auth,
+        request: &Request,
         /// The service's name.
         service: Path<String>,
         /// The release's version.
@@ -337,16 +299,12 @@ impl ApprovalsApi {
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<ApprovalList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
+    ) -> Result<List<Page<ApprovalView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
         let environment = environment.0;
         let page =
-            approvals::list(&auth.ctx(), &service.0, &version.0, environment.as_deref(), &request).await?;
-        let query = [("environment", environment), ("limit", limit.0.map(|n| n.to_string()))];
-        let path = format!("/services/{}/releases/{}/approvals", service.0, version.0);
-        let link = next_link(&path, &query, page.next.as_deref());
-        let items = page.items.into_iter().map(Into::into).collect();
-        Ok(ApprovalList::Page(Json(ApprovalPage { items, next_cursor: page.next.into() }), link))
+            approvals::list(&auth.ctx(), &service.0, &version.0, environment.as_deref(), &asked).await?;
+        Ok(List::of(page, request, Into::into))
     }
 
     /// Withdraw what you have said
@@ -366,9 +324,9 @@ impl ApprovalsApi {
         version: Path<String>,
         /// The approval's id.
         id: Path<Uuid>,
-    ) -> Result<Withdrawn, Problem> {
+    ) -> Result<Done, Problem> {
         approvals::withdraw(&auth.ctx(), &service.0, &version.0, id.0).await?;
-        Ok(Withdrawn::Done)
+        Ok(Done::Done)
     }
 
     /// List what waits for whom
@@ -381,6 +339,7 @@ impl ApprovalsApi {
     async fn list_pending_approvals(
         &self,
         auth: Auth,
+        request: &Request,
         /// What the approvals of this group's members can count for.
         group: Query<Option<String>>,
         /// Of this service.
@@ -393,20 +352,11 @@ impl ApprovalsApi {
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<PendingList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
-        let query = [
-            ("group", group.0.clone()),
-            ("service", service.0.clone()),
-            ("environment", environment.0.clone()),
-            ("deployer", deployer.0.clone()),
-            ("limit", limit.0.map(|n| n.to_string())),
-        ];
+    ) -> Result<List<Page<PendingView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
         let only =
             Waiting { group: group.0, service: service.0, environment: environment.0, deployer: deployer.0 };
-        let page = approvals::waiting(&auth.ctx(), &only, &request).await?;
-        let link = next_link("/approvals/pending", &query, page.next.as_deref());
-        let items = page.items.into_iter().map(Into::into).collect();
-        Ok(PendingList::Page(Json(PendingPage { items, next_cursor: page.next.into() }), link))
+        let page = approvals::waiting(&auth.ctx(), &only, &asked).await?;
+        Ok(List::of(page, request, Into::into))
     }
 }

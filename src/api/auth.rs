@@ -1,7 +1,12 @@
 //! Who calls: every operation takes an [`Auth`] first, so that nothing of a request is looked at before its token is.
 
 use poem::{Request, http::StatusCode};
-use poem_openapi::{SecurityScheme, auth::Bearer, types::ToJSON};
+use poem_openapi::{
+    SecurityScheme,
+    auth::Bearer,
+    registry::{MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef},
+    types::ToJSON,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -49,6 +54,26 @@ async fn check(request: &Request, bearer: Bearer) -> poem::Result<Caller> {
     let operation = format!("{} {}", request.method(), request.original_uri().path());
     let ctx = Ctx { app: app.clone(), principal, request_id, key: None };
     Ok(Caller { ctx, operation, key, kept })
+}
+
+/// What the document says of the idempotency key.
+pub(super) fn key_parameter() -> MetaOperationParam {
+    let schema = MetaSchema {
+        min_length: Some(1),
+        max_length: Some(KEY_MAX),
+        pattern: Some("^[!-~]([ -~]*[!-~])?$".to_owned()),
+        ..MetaSchema::new("string")
+    };
+    MetaOperationParam {
+        name: "Idempotency-Key".to_owned(),
+        schema: MetaSchemaRef::Inline(Box::new(schema)),
+        in_type: MetaParamIn::Header,
+        description: Some("Makes a retry safe: the same key gives the same answer.".to_owned()),
+        required: false,
+        deprecated: false,
+        explode: true,
+        style: None,
+    }
 }
 
 fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {

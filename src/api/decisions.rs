@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use poem::Request;
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    Object, OpenApi,
     param::{Path, Query},
     payload::Json,
 };
@@ -14,8 +15,9 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
+        page::{List, Listed, Page, Words, page_request},
         types::{Nullable, Time},
-        view::{ActorView, DecisionView, next_link, page_request},
+        view::{ActorView, DecisionView},
     },
     domain::{
         gate::{
@@ -78,26 +80,9 @@ fn view(stored: Stored, with_inputs: bool) -> StoredView {
     }
 }
 
-/// A page of decisions.
-#[derive(Clone, Debug, Object)]
-pub struct DecisionPage {
-    /// The decisions, newest first.
-    pub items: Vec<StoredView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum DecisionList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<DecisionPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for StoredView {
+    const PAGE: Words =
+        Words { name: "DecisionPage", is: "A page of decisions.", items: "The decisions, newest first." };
 }
 
 #[OpenApi(tag = "Tags::Gate")]
@@ -111,6 +96,7 @@ impl DecisionsApi {
     async fn list_decisions(
         &self,
         auth: Auth,
+        request: &Request,
         /// About this service.
         service: Query<Option<String>>,
         /// About this environment.
@@ -129,18 +115,8 @@ impl DecisionsApi {
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<DecisionList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
-        let query = [
-            ("service", service.0.clone()),
-            ("environment", environment.0.clone()),
-            ("version", version.0.clone()),
-            ("allowed", allowed.0.map(|allowed| allowed.to_string())),
-            ("since", since.0.map(|time| Time::text(time.0))),
-            ("until", until.0.map(|time| Time::text(time.0))),
-            ("inputs", inputs.0.map(|inputs| inputs.to_string())),
-            ("limit", limit.0.map(|n| n.to_string())),
-        ];
+    ) -> Result<List<Page<StoredView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
         let filter = Filter {
             service: service.0,
             environment: environment.0,
@@ -149,11 +125,9 @@ impl DecisionsApi {
             since: since.0.map(|time| time.0),
             until: until.0.map(|time| time.0),
         };
-        let page = decisions::list(&auth.ctx(), &filter, &request).await?;
-        let link = next_link("/decisions", &query, page.next.as_deref());
+        let page = decisions::list(&auth.ctx(), &filter, &asked).await?;
         let with_inputs = inputs.0.unwrap_or(false);
-        let items = page.items.into_iter().map(|stored| view(stored, with_inputs)).collect();
-        Ok(DecisionList::Page(Json(DecisionPage { items, next_cursor: page.next.into() }), link))
+        Ok(List::of(page, request, |stored| view(stored, with_inputs)))
     }
 
     /// Read a decision with all it was decided by

@@ -1,8 +1,8 @@
 //! `/environments`: where services run.
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
     types::{Example, MaybeUndefined},
@@ -14,14 +14,16 @@ use crate::{
         auth::Auth,
         etag,
         lockdown::LockdownView,
+        page::{List, Listed, Page, Words, page_request},
         reply::{Changed, Made, Reply, tagged},
         services::changed,
-        types::{Nullable, Time},
-        view::{next_link, page_request, refuse},
+        types::{Nullable, Text, Time, Whole},
+        view::refuse,
     },
     domain::{
-        environment::{Environment, EnvironmentSettings},
+        environment::{Environment, EnvironmentSettings, RANK_MAX, RANK_MIN, rank},
         fault::Faults,
+        form::WebUrl,
         idempotency::Answer,
         text::{self, Name},
         vocabulary::Tier,
@@ -83,23 +85,23 @@ impl From<Environment> for EnvironmentView {
 #[oai(deny_unknown_fields, example)]
 pub struct CreateEnvironment {
     /// Its name: a DNS-1123 label.
-    pub name: String,
+    pub name: Text<Name>,
     /// What it is for; inferred from the name when absent.
     #[oai(skip_serializing_if_is_none)]
     pub tier: Option<Tier>,
     /// Its place in the order of promotion; the tier's when absent (development 100, testing 200, staging 300,
     /// production 400).
-    #[oai(skip_serializing_if_is_none, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
-    pub rank: Option<i64>,
+    #[oai(skip_serializing_if_is_none)]
+    pub rank: Option<Whole<RANK_MIN, RANK_MAX>>,
     /// Where it can be seen: an http or https URL.
     #[oai(skip_serializing_if_is_none)]
-    pub url: Option<String>,
+    pub url: Option<Text<WebUrl>>,
 }
 
 impl Example for CreateEnvironment {
     fn example() -> Self {
-        let url = Some("https://staging.example.com".to_owned());
-        Self { name: "staging".to_owned(), tier: Some(Tier::Staging), rank: None, url }
+        let url = Some("https://staging.example.com".into());
+        Self { name: "staging".into(), tier: Some(Tier::Staging), rank: None, url }
     }
 }
 
@@ -111,11 +113,11 @@ pub struct UpdateEnvironment {
     #[oai(skip_serializing_if_is_none)]
     pub tier: Option<Tier>,
     /// Its place in the order of promotion.
-    #[oai(skip_serializing_if_is_none, validator(minimum(value = "-1000000"), maximum(value = "1000000")))]
-    pub rank: Option<i64>,
+    #[oai(skip_serializing_if_is_none)]
+    pub rank: Option<Whole<RANK_MIN, RANK_MAX>>,
     /// Where it can be seen; null empties it.
     #[oai(skip_serializing_if_is_none)]
-    pub url: MaybeUndefined<String>,
+    pub url: MaybeUndefined<Text<WebUrl>>,
     /// True archives it, false revives it.
     #[oai(skip_serializing_if_is_none)]
     pub archived: Option<bool>,
@@ -123,30 +125,18 @@ pub struct UpdateEnvironment {
 
 impl Example for UpdateEnvironment {
     fn example() -> Self {
-        Self { tier: Some(Tier::Production), rank: Some(400), url: MaybeUndefined::Undefined, archived: None }
+        Self {
+            tier: Some(Tier::Production),
+            rank: Some(Whole(400)),
+            url: MaybeUndefined::Undefined,
+            archived: None,
+        }
     }
 }
 
-/// A page of environments.
-#[derive(Clone, Debug, Object)]
-pub struct EnvironmentPage {
-    /// The environments, by name.
-    pub items: Vec<EnvironmentView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum EnvironmentList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<EnvironmentPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for EnvironmentView {
+    const PAGE: Words =
+        Words { name: "EnvironmentPage", is: "A page of environments.", items: "The environments, by name." };
 }
 
 fn render(status: StatusCode) -> impl Fn(&Environment) -> Answer {
@@ -169,17 +159,15 @@ impl EnvironmentsApi {
     async fn create_environment(
         &self,
         auth: Auth,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateEnvironment>,
     ) -> Result<Reply<EnvironmentView, Made>, Problem> {
         let given = &body.0;
         let mut faults = Faults::default();
         let name = faults.take("/name", Name::parse(&given.name));
         let url = faults.take_optional("/url", given.url.as_deref().map(text::web_url));
+        let rank = faults.take_optional("/rank", given.rank.map(|given| rank(given.0)));
         let name = faults.finish(name).map_err(refuse)?;
-        let settings = EnvironmentSettings::of(&name, given.tier, given.rank, url);
+        let settings = EnvironmentSettings::of(&name, given.tier, rank, url);
         let render = render(StatusCode::CREATED);
         auth.once(&body.0, |ctx| async move { environments::create(&ctx, &name, &settings, &render).await })
             .await
@@ -190,21 +178,18 @@ impl EnvironmentsApi {
     async fn list_environments(
         &self,
         auth: Auth,
+        request: &Request,
         /// True lists the archived ones instead.
         archived: Query<Option<bool>>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<EnvironmentList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
+    ) -> Result<List<Page<EnvironmentView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
         let archived = archived.0.unwrap_or(false);
-        let page = environments::list(&auth.ctx(), archived, &request).await?;
-        let query =
-            [("archived", archived.then(|| "true".to_owned())), ("limit", limit.0.map(|n| n.to_string()))];
-        let link = next_link("/environments", &query, page.next.as_deref());
-        let items = page.items.into_iter().map(Into::into).collect();
-        Ok(EnvironmentList::Page(Json(EnvironmentPage { items, next_cursor: page.next.into() }), link))
+        let page = environments::list(&auth.ctx(), archived, &asked).await?;
+        Ok(List::of(page, request, Into::into))
     }
 
     /// Read an environment
@@ -240,9 +225,10 @@ impl EnvironmentsApi {
             let mut faults = Faults::default();
             let url = changed(given.url.clone(), before.url);
             faults.take_optional("/url", url.as_deref().map(text::web_url));
+            let rank = faults.take_optional("/rank", given.rank.map(|given| rank(given.0)));
             let after = EnvironmentSettings {
                 tier: given.tier.unwrap_or(before.tier),
-                rank: given.rank.unwrap_or(before.rank),
+                rank: rank.unwrap_or(before.rank),
                 url,
             };
             let settings = faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;

@@ -1,14 +1,16 @@
 //! `/events`: the audit log.
 
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, payload::Json};
+use poem::Request;
+use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use uuid::Uuid;
 
 use crate::{
     api::{
         Tags,
         auth::Auth,
+        page::{List, page_request},
         types::{Nullable, Time},
-        view::{ActorView, bad_query, next_link, page_request},
+        view::{ActorView, bad_query},
     },
     domain::{
         event::Filter,
@@ -84,19 +86,6 @@ pub struct EventPage {
     pub sealed_through: i64,
 }
 
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum EventList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<EventPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
-}
-
 /// The head of the chain.
 #[derive(Clone, Debug, Object)]
 pub struct ChainHead {
@@ -119,6 +108,7 @@ impl EventsApi {
     async fn list_events(
         &self,
         auth: Auth,
+        request: &Request,
         /// Events after this number; from the first one on when absent.
         after_seq: Query<Option<i64>>,
         /// Of this kind, such as `deployment.succeeded`.
@@ -131,27 +121,20 @@ impl EventsApi {
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before; the same as `after_seq`.
         cursor: Query<Option<String>>,
-    ) -> Result<EventList, Problem> {
-        let request = page_request::<i64>(limit.0, None)?;
+    ) -> Result<List<EventPage>, Problem> {
+        let asked = page_request::<i64>(limit.0, None)?;
         let cursor = cursor.0.map(|cursor| cursor.parse::<i64>()).transpose();
         let cursor = cursor.map_err(|_| {
             bad_query("cursor", "invalid-cursor", "must be the `next_cursor` of the last page")
         })?;
         let after = cursor.or(after_seq.0).unwrap_or(0);
-        let query = [
-            ("kind", kind.0.clone()),
-            ("service", service.0.clone()),
-            ("environment", environment.0.clone()),
-            ("limit", limit.0.map(|n| n.to_string())),
-        ];
         let filter =
             Filter { kind: kind.0, service: service.0, environment: environment.0, ..Filter::default() };
-        let log = events::list(&auth.ctx(), filter, after, request.limit).await?;
+        let log = events::list(&auth.ctx(), filter, after, asked.limit).await?;
         let next = log.next.map(|seq| seq.to_string());
-        let link = next_link("/events", &query, next.as_deref());
         let items = log.events.into_iter().filter_map(view).collect();
-        let page = EventPage { items, next_cursor: next.into(), sealed_through: log.sealed_through };
-        Ok(EventList::Page(Json(page), link))
+        let page = EventPage { items, next_cursor: next.clone().into(), sealed_through: log.sealed_through };
+        Ok(List::new(page, next.as_deref(), request))
     }
 
     /// The head of the hash chain

@@ -1,7 +1,7 @@
 //! `/gate/check`: asking the gate without starting anything.
 
 use poem::http::StatusCode;
-use poem_openapi::{Object, OpenApi, param::Header, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
 use uuid::Uuid;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     },
     domain::{
         fault::Faults,
+        form::{Short, TellingShort},
         gate::{facts::Facts, rules::preempts},
         idempotency::Answer,
         text::{self, Name, SHORT_TEXT_MAX, Version},
@@ -33,11 +34,11 @@ pub struct GateApi;
 #[oai(deny_unknown_fields, example)]
 pub struct GateQuestion {
     /// The service.
-    pub service: Text,
+    pub service: Text<Name>,
     /// The environment.
-    pub environment: Text,
+    pub environment: Text<Name>,
     /// The release's version; it must be registered.
-    pub version: Text,
+    pub version: Text<Version>,
     /// What the deployment would be for; when absent `redeploy` if the release is current, else `deploy`.
     #[oai(skip_serializing_if_is_none)]
     pub kind: Option<Kind>,
@@ -46,11 +47,11 @@ pub struct GateQuestion {
     pub preempt: bool,
     /// The person who would set it off, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub initiated_by: Option<Text>,
+    pub initiated_by: Option<Text<Short>>,
     /// The subject that would deploy it, at most 200 characters: its own approval does not count. For nobody in particular
     /// when absent.
     #[oai(skip_serializing_if_is_none)]
-    pub deployer: Option<Text>,
+    pub deployer: Option<Text<TellingShort>>,
     /// True asks for the caller: what a start with this token would be told.
     #[oai(default)]
     pub for_caller: bool,
@@ -191,9 +192,6 @@ impl GateApi {
     async fn check_gate(
         &self,
         auth: Auth,
-        /// Makes a retry with `record` safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<GateQuestion>,
     ) -> Result<Reply<AnswerView, Changed>, Problem> {
         let question = body.0.parse().map_err(refuse)?;

@@ -13,6 +13,7 @@ use crate::{
     },
     domain::{
         fault::{Faults, Malformed},
+        form::Form,
         gate::rules::preempts,
         text::{self, Name, SHORT_TEXT_MAX, Version},
         vocabulary::Kind,
@@ -31,8 +32,8 @@ use crate::{
 /// How long a request waits that does not say: less than proxies let a connection be silent.
 const USUAL_SECONDS: u64 = 50;
 
-/// The longest `seen`, in characters.
-const SEEN_MAX: usize = 64;
+/// What `seen` looks like.
+pub(super) const SEEN: Form = Form { pattern: "^[A-Za-z0-9]*$", min: 1, max: 64 };
 
 /// The operation.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ fn seconds(asked: Option<u64>) -> Result<Duration, Malformed> {
 }
 
 fn state(seen: String) -> Result<String, Malformed> {
-    if (1..=SEEN_MAX).contains(&seen.len()) && seen.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    if (SEEN.min..=SEEN.max).contains(&seen.len()) && seen.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Ok(seen);
     }
     Err(Malformed::new("invalid", "must be the `state` of an earlier answer"))

@@ -1,12 +1,13 @@
 //! `/environments/{environment}/lockdown`: the emergency stop.
 
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
 use uuid::Uuid;
 
 use crate::{
     api::{
         Tags,
         auth::Auth,
+        reply::Done,
         types::{Text, Time},
         view::{ActorView, refuse},
     },
@@ -14,6 +15,7 @@ use crate::{
         deployment::NamedDeployment,
         environment::Lockdown,
         fault::Faults,
+        form::TellingLong,
         text::{self, TEXT_MAX},
     },
     http::problem::Problem,
@@ -47,7 +49,7 @@ impl From<Lockdown> for LockdownView {
 #[oai(deny_unknown_fields, example)]
 pub struct PlaceLockdown {
     /// Why, in 1 to 2000 characters: everybody whose start is refused reads it.
-    pub reason: Text,
+    pub reason: Text<TellingLong>,
 }
 
 impl Example for PlaceLockdown {
@@ -108,14 +110,6 @@ pub struct PlacedView {
     pub running: Vec<StillRunning>,
 }
 
-/// The answer to lifting a lockdown.
-#[derive(Debug, ApiResponse)]
-pub enum Lifted {
-    /// The environment has none.
-    #[oai(status = 204)]
-    Done,
-}
-
 #[OpenApi(tag = "Tags::Gate")]
 impl LockdownApi {
     /// Lock an environment down
@@ -146,8 +140,8 @@ impl LockdownApi {
         auth: Auth,
         /// The environment's name.
         environment: Path<String>,
-    ) -> Result<Lifted, Problem> {
+    ) -> Result<Done, Problem> {
         lockdown::lift(&auth.ctx(), &environment.0).await?;
-        Ok(Lifted::Done)
+        Ok(Done::Done)
     }
 }

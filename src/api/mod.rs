@@ -7,6 +7,7 @@ pub mod approvals;
 pub mod auth;
 pub mod decisions;
 pub mod deployments;
+mod document;
 pub mod environments;
 pub mod etag;
 pub mod events;
@@ -15,6 +16,7 @@ pub mod gate;
 pub mod gate_wait;
 pub mod lockdown;
 pub mod matrix;
+pub mod page;
 pub mod policies;
 mod problem;
 pub mod releases;
@@ -28,6 +30,7 @@ pub mod vulnerabilities;
 
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
+use self::document::Completed;
 use crate::http::routes::API_PREFIX;
 
 /// The chapters of the API's document.
@@ -70,7 +73,7 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         lockdown::LockdownApi,
         policies::PoliciesApi,
     );
-    OpenApiService::new(operations, "Waybill", env!("CARGO_PKG_VERSION"))
+    OpenApiService::new(Completed(operations), "Waybill", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
         .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
         .server(API_PREFIX)

@@ -1,9 +1,9 @@
 //! `/services/{service}/releases`: the versions of a service.
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    param::{Header, Path, Query},
+    Object, OpenApi,
+    param::{Path, Query},
     payload::Json,
     types::Example,
 };
@@ -12,14 +12,16 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
+        page::{List, Listed, Page, Words, page_request},
         reply::{MadeOrThere, Reply, answer},
-        types::{Nullable, Text, Time, owned},
-        view::{ActorView, LabelsView, next_link, page_request, refuse},
+        types::{Many, Nullable, Text, Time, owned},
+        view::{ActorView, LabelsView, refuse},
     },
     domain::{
         fault::Faults,
+        form::{GitRef, Long, Short, WebUrl},
         idempotency::Answer,
-        release::{Change, Release, ReleaseDescription},
+        release::{CHANGES_MAX, Change, Release, ReleaseDescription},
         text::{CommitSha, Image, Name, Version},
     },
     http::problem::Problem,
@@ -38,12 +40,12 @@ pub struct ReleasesApi;
 #[oai(rename = "Change", deny_unknown_fields)]
 pub struct ChangeBody {
     /// The commit: 7 to 64 hexadecimal digits.
-    pub sha: Text,
+    pub sha: Text<CommitSha>,
     /// When it was made.
     pub committed_at: Time,
     /// Its first line.
     #[oai(skip_serializing_if_is_none)]
-    pub title: Option<Text>,
+    pub title: Option<Text<Long>>,
 }
 
 impl From<Change> for ChangeBody {
@@ -51,7 +53,7 @@ impl From<Change> for ChangeBody {
         Self {
             sha: change.sha.into(),
             committed_at: Time(change.committed_at),
-            title: change.title.map(Text),
+            title: change.title.map(Into::into),
         }
     }
 }
@@ -127,25 +129,25 @@ macro_rules! release_body {
         pub struct $name {
             $($(#[$extra_meta])* pub $extra: $type,)?
             /// The commit it was built from: 7 to 64 hexadecimal digits.
-            pub commit_sha: Text,
+            pub commit_sha: Text<CommitSha>,
             /// The image it was built into, pinned by digest: `repository@sha256:…`.
             #[oai(skip_serializing_if_is_none)]
-            pub image: Option<Text>,
+            pub image: Option<Text<Image>>,
             /// The branch or tag it was built from, at most 255 characters.
             #[oai(skip_serializing_if_is_none)]
-            pub r#ref: Option<Text>,
+            pub r#ref: Option<Text<GitRef>>,
             /// When its commit was made.
             #[oai(skip_serializing_if_is_none)]
             pub committed_at: Option<Time>,
             /// The commits it brings, at most 1000.
             #[oai(default)]
-            pub changes: Vec<ChangeBody>,
+            pub changes: Many<ChangeBody, 0, CHANGES_MAX>,
             /// The pipeline that built it: an http or https URL.
             #[oai(skip_serializing_if_is_none)]
-            pub pipeline_url: Option<Text>,
+            pub pipeline_url: Option<Text<WebUrl>>,
             /// The person who set that off, at most 200 characters.
             #[oai(skip_serializing_if_is_none)]
-            pub initiated_by: Option<Text>,
+            pub initiated_by: Option<Text<Short>>,
             /// Anything else, by name.
             #[oai(default)]
             pub labels: LabelsView,
@@ -159,7 +161,7 @@ macro_rules! release_body {
                     image: Some(format!("registry.example.com/shop@sha256:{}", "5e".repeat(32)).into()),
                     r#ref: Some("main".into()),
                     committed_at: None,
-                    changes: Vec::new(),
+                    changes: Many::default(),
                     pipeline_url: None,
                     initiated_by: Some("ada".into()),
                     labels: LabelsView::new(),
@@ -181,7 +183,7 @@ macro_rules! release_body {
                 let description = ReleaseDescription {
                     git_ref: owned(self.r#ref.as_ref()),
                     committed_at: self.committed_at.map(|time| time.0),
-                    changes: self.changes.iter().map(change).collect(),
+                    changes: self.changes.0.iter().map(change).collect(),
                     pipeline_url: owned(self.pipeline_url.as_ref()),
                     initiated_by: owned(self.initiated_by.as_ref()),
                     labels: self.labels.clone(),
@@ -197,7 +199,7 @@ release_body! {
     /// A release to register.
     CreateRelease {
         /// Its version: letters, digits and `. _ + ~ -`.
-        version: Text = "1.4.2".into(),
+        version: Text<Version> = "1.4.2".into(),
     }
 }
 
@@ -206,26 +208,9 @@ release_body! {
     DeployedRelease {}
 }
 
-/// A page of releases.
-#[derive(Clone, Debug, Object)]
-pub struct ReleasePage {
-    /// The releases, newest first.
-    pub items: Vec<ReleaseView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum ReleaseList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<ReleasePage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for ReleaseView {
+    const PAGE: Words =
+        Words { name: "ReleasePage", is: "A page of releases.", items: "The releases, newest first." };
 }
 
 fn render(service: &Name) -> impl Fn(&Registered) -> Answer + use<> {
@@ -252,9 +237,6 @@ impl ReleasesApi {
         auth: Auth,
         /// The service's name.
         service: Path<String>,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateRelease>,
     ) -> Result<Reply<ReleaseView, MadeOrThere>, Problem> {
         let mut faults = Faults::default();
@@ -276,19 +258,17 @@ impl ReleasesApi {
     async fn list_releases(
         &self,
         auth: Auth,
+        request: &Request,
         /// The service's name.
         service: Path<String>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<ReleaseList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
-        let page = releases::list(&auth.ctx(), &service.0, &request).await?;
-        let path = format!("/services/{}/releases", service.0);
-        let link = next_link(&path, &[("limit", limit.0.map(|n| n.to_string()))], page.next.as_deref());
-        let items = page.items.into_iter().map(|release| view(&service.0, release, &[])).collect();
-        Ok(ReleaseList::Page(Json(ReleasePage { items, next_cursor: page.next.into() }), link))
+    ) -> Result<List<Page<ReleaseView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
+        let page = releases::list(&auth.ctx(), &service.0, &asked).await?;
+        Ok(List::of(page, request, |release| view(&service.0, release, &[])))
     }
 
     /// Read a release

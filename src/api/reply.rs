@@ -42,6 +42,14 @@ impl Statuses for MadeOrThere {
         &[(201, "It is on record now."), (200, "The same was on record already.")];
 }
 
+/// There is nothing to tell.
+#[derive(Debug, ApiResponse)]
+pub enum Done {
+    /// It is as asked.
+    #[oai(status = 204)]
+    Done,
+}
+
 /// An answer with a body of type `T`.
 #[derive(Debug)]
 pub struct Reply<T, S> {

@@ -1,8 +1,8 @@
 //! `/services`: what is deployed on its own.
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
+    Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
     types::MaybeUndefined,
@@ -13,12 +13,14 @@ use crate::{
         Tags,
         auth::Auth,
         etag,
+        page::{List, Listed, Page, Words, page_request},
         reply::{Changed, Made, Reply, tagged},
-        types::{Nullable, Time},
-        view::{LabelsView, next_link, page_request, refuse},
+        types::{Nullable, Text, Time, owned},
+        view::{LabelsView, refuse},
     },
     domain::{
         fault::Faults,
+        form::{Long, Short, WebUrl},
         idempotency::Answer,
         service::{Service, ServiceDescription},
         text::Name,
@@ -82,19 +84,19 @@ impl From<Service> for ServiceView {
 #[oai(deny_unknown_fields, example)]
 pub struct CreateService {
     /// Its name: a DNS-1123 label.
-    pub name: String,
+    pub name: Text<Name>,
     /// Its name for people, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub display_name: Option<String>,
+    pub display_name: Option<Text<Short>>,
     /// What it is, at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub description: Option<String>,
+    pub description: Option<Text<Long>>,
     /// Where its source lives: an http or https URL.
     #[oai(skip_serializing_if_is_none)]
-    pub repository_url: Option<String>,
+    pub repository_url: Option<Text<WebUrl>>,
     /// Who looks after it, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub owner: Option<String>,
+    pub owner: Option<Text<Short>>,
     /// Anything else, by name.
     #[oai(default)]
     pub labels: LabelsView,
@@ -103,11 +105,11 @@ pub struct CreateService {
 impl poem_openapi::types::Example for CreateService {
     fn example() -> Self {
         Self {
-            name: "shop".to_owned(),
-            display_name: Some("Web shop".to_owned()),
+            name: "shop".into(),
+            display_name: Some("Web shop".into()),
             description: None,
-            repository_url: Some("https://gitlab.example.com/acme/shop".to_owned()),
-            owner: Some("team-shop".to_owned()),
+            repository_url: Some("https://gitlab.example.com/acme/shop".into()),
+            owner: Some("team-shop".into()),
             labels: LabelsView::from([("language".to_owned(), "rust".to_owned())]),
         }
     }
@@ -119,16 +121,16 @@ impl poem_openapi::types::Example for CreateService {
 pub struct UpdateService {
     /// Its name for people.
     #[oai(skip_serializing_if_is_none)]
-    pub display_name: MaybeUndefined<String>,
+    pub display_name: MaybeUndefined<Text<Short>>,
     /// What it is.
     #[oai(skip_serializing_if_is_none)]
-    pub description: MaybeUndefined<String>,
+    pub description: MaybeUndefined<Text<Long>>,
     /// Where its source lives.
     #[oai(skip_serializing_if_is_none)]
-    pub repository_url: MaybeUndefined<String>,
+    pub repository_url: MaybeUndefined<Text<WebUrl>>,
     /// Who looks after it.
     #[oai(skip_serializing_if_is_none)]
-    pub owner: MaybeUndefined<String>,
+    pub owner: MaybeUndefined<Text<Short>>,
     /// All its labels.
     #[oai(skip_serializing_if_is_none)]
     pub labels: Option<LabelsView>,
@@ -143,41 +145,24 @@ impl poem_openapi::types::Example for UpdateService {
             display_name: MaybeUndefined::Undefined,
             description: MaybeUndefined::Undefined,
             repository_url: MaybeUndefined::Undefined,
-            owner: MaybeUndefined::Value("team-checkout".to_owned()),
+            owner: MaybeUndefined::Value("team-checkout".into()),
             labels: None,
             archived: None,
         }
     }
 }
 
-/// A page of services.
-#[derive(Clone, Debug, Object)]
-pub struct ServicePage {
-    /// The services, by name.
-    pub items: Vec<ServiceView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum ServiceList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<ServicePage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for ServiceView {
+    const PAGE: Words =
+        Words { name: "ServicePage", is: "A page of services.", items: "The services, by name." };
 }
 
 /// The field after the change.
-pub(super) fn changed(field: MaybeUndefined<String>, before: Option<String>) -> Option<String> {
+pub(super) fn changed<K>(field: MaybeUndefined<Text<K>>, before: Option<String>) -> Option<String> {
     match field {
         MaybeUndefined::Undefined => before,
         MaybeUndefined::Null => None,
-        MaybeUndefined::Value(value) => Some(value),
+        MaybeUndefined::Value(value) => Some(value.0),
     }
 }
 
@@ -197,17 +182,14 @@ impl ServicesApi {
     async fn create_service(
         &self,
         auth: Auth,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateService>,
     ) -> Result<Reply<ServiceView, Made>, Problem> {
         let given = body.0.clone();
         let description = ServiceDescription {
-            display_name: given.display_name,
-            description: given.description,
-            repository_url: given.repository_url,
-            owner: given.owner,
+            display_name: owned(given.display_name.as_ref()),
+            description: owned(given.description.as_ref()),
+            repository_url: owned(given.repository_url.as_ref()),
+            owner: owned(given.owner.as_ref()),
             labels: given.labels,
         };
         let mut faults = Faults::default();
@@ -224,21 +206,18 @@ impl ServicesApi {
     async fn list_services(
         &self,
         auth: Auth,
+        request: &Request,
         /// True lists the archived ones instead.
         archived: Query<Option<bool>>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<ServiceList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
+    ) -> Result<List<Page<ServiceView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
         let archived = archived.0.unwrap_or(false);
-        let page = services::list(&auth.ctx(), archived, &request).await?;
-        let query =
-            [("archived", archived.then(|| "true".to_owned())), ("limit", limit.0.map(|n| n.to_string()))];
-        let link = next_link("/services", &query, page.next.as_deref());
-        let items = page.items.into_iter().map(Into::into).collect();
-        Ok(ServiceList::Page(Json(ServicePage { items, next_cursor: page.next.into() }), link))
+        let page = services::list(&auth.ctx(), archived, &asked).await?;
+        Ok(List::of(page, request, Into::into))
     }
 
     /// Read a service

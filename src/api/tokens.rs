@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    param::{Header, Path, Query},
+    Object, OpenApi,
+    param::{Path, Query},
     payload::Json,
     types::Example,
 };
@@ -16,14 +16,16 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        reply::{Made as MadeStatus, Reply, answer},
-        types::{Nullable, Time},
-        view::{page_request, refuse},
+        page::{List, Listed, Page, Words, page_request},
+        reply::{Done, Made as MadeStatus, Reply, answer},
+        types::{Many, Nullable, Text, Time, owned},
+        view::refuse,
     },
     clock,
     domain::{
         actor::{Actor, Principal},
         fault::Faults,
+        form::TellingShort,
         idempotency::Answer,
         person::Person,
         scope::Narrowing,
@@ -89,26 +91,29 @@ fn view(token: Token, secret: Option<String>) -> TokenView {
     }
 }
 
+/// Names that a token is narrowed to.
+type Names = Many<Text<Name>, 0, NAMES_MAX>;
+
 /// A token to make.
 #[derive(Clone, Debug, Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct CreateToken {
     /// Its name: a DNS-1123 label.
-    pub name: String,
+    pub name: Text<Name>,
     /// The person or pipeline that holds it, at most 200 characters; the name when absent.
     #[oai(skip_serializing_if_is_none)]
-    pub subject: Option<String>,
+    pub subject: Option<Text<TellingShort>>,
     /// What it may do.
-    pub scopes: Vec<Scope>,
+    pub scopes: Many<Scope, 1, { usize::MAX }>,
     /// The groups it approves for; the maker's own at most.
     #[oai(default)]
-    pub groups: Vec<String>,
+    pub groups: Names,
     /// The services it is narrowed to; all when absent.
     #[oai(skip_serializing_if_is_none)]
-    pub services: Option<Vec<String>>,
+    pub services: Option<Names>,
     /// The environments it is narrowed to; all when absent.
     #[oai(skip_serializing_if_is_none)]
-    pub environments: Option<Vec<String>>,
+    pub environments: Option<Names>,
     /// When it stops working; never when absent.
     #[oai(skip_serializing_if_is_none)]
     pub expires_at: Option<Time>,
@@ -117,25 +122,25 @@ pub struct CreateToken {
 impl Example for CreateToken {
     fn example() -> Self {
         Self {
-            name: "ci-shop".to_owned(),
-            subject: Some("gitlab:acme/shop".to_owned()),
-            scopes: vec![Scope::Read, Scope::Deploy],
-            groups: Vec::new(),
-            services: Some(vec!["shop".to_owned()]),
+            name: "ci-shop".into(),
+            subject: Some("gitlab:acme/shop".into()),
+            scopes: Many(vec![Scope::Read, Scope::Deploy]),
+            groups: Many::default(),
+            services: Some(Many(vec!["shop".into()])),
             environments: None,
             expires_at: None,
         }
     }
 }
 
-fn names(faults: &mut Faults, pointer: &str, given: &[String]) -> BTreeSet<String> {
-    if given.len() > NAMES_MAX {
+fn names(faults: &mut Faults, pointer: &str, given: &Names) -> BTreeSet<String> {
+    if given.0.len() > NAMES_MAX {
         faults.add(pointer, "too-many", format!("must have at most {NAMES_MAX} names"));
     }
-    for (index, name) in given.iter().enumerate() {
+    for (index, name) in given.0.iter().enumerate() {
         faults.take(&format!("{pointer}/{index}"), Name::parse(name));
     }
-    given.iter().cloned().collect()
+    given.0.iter().map(|name| name.0.clone()).collect()
 }
 
 impl CreateToken {
@@ -143,27 +148,26 @@ impl CreateToken {
     pub fn parse(&self) -> Result<NewToken, Faults> {
         let mut faults = Faults::default();
         let name = faults.take("/name", Name::parse(&self.name));
-        let subject = self.subject.clone().unwrap_or_else(|| self.name.clone());
+        let subject = owned(self.subject.as_ref()).unwrap_or_else(|| self.name.0.clone());
         faults.take("/subject", text::telling(&subject, SHORT_TEXT_MAX));
         let server = Actor::server();
-        if self.name == server.token || Person::of(&subject) == Person::of(&server.subject) {
+        if self.name.0 == server.token || Person::of(&subject) == Person::of(&server.subject) {
             faults.add("/name", "reserved", "must not be the name that the server has in the audit log");
         }
-        if self.scopes.is_empty() {
+        if self.scopes.0.is_empty() {
             faults.add("/scopes", "empty", "must hold at least one scope");
         }
         if self.expires_at.is_some_and(|at| at.0 <= clock::now()) {
             faults.add("/expires_at", "past", "must be in the future");
         }
         let groups = names(&mut faults, "/groups", &self.groups);
-        let services = self.services.as_deref().map(|given| names(&mut faults, "/services", given));
-        let environments =
-            self.environments.as_deref().map(|given| names(&mut faults, "/environments", given));
+        let services = self.services.as_ref().map(|given| names(&mut faults, "/services", given));
+        let environments = self.environments.as_ref().map(|given| names(&mut faults, "/environments", given));
         let token = name.map(|name| NewToken {
             principal: Principal {
                 token_id: Uuid::nil(),
                 actor: Actor { token: name.to_string(), subject },
-                scopes: self.scopes.iter().copied().collect(),
+                scopes: self.scopes.0.iter().copied().collect(),
                 groups,
                 narrowing: Narrowing { services, environments },
             },
@@ -173,34 +177,9 @@ impl CreateToken {
     }
 }
 
-/// A page of tokens.
-#[derive(Clone, Debug, Object)]
-pub struct TokenPage {
-    /// The tokens, oldest first.
-    pub items: Vec<TokenView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum TokenList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<TokenPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
-}
-
-/// The answer to a revocation.
-#[derive(Debug, ApiResponse)]
-pub enum Revoked {
-    /// It no longer works.
-    #[oai(status = 204)]
-    Done,
+impl Listed for TokenView {
+    const PAGE: Words =
+        Words { name: "TokenPage", is: "A page of tokens.", items: "The tokens, oldest first." };
 }
 
 fn rendered(made: &Made, secret: Option<String>) -> Answer {
@@ -218,9 +197,6 @@ impl TokensApi {
     async fn create_token(
         &self,
         auth: Auth,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateToken>,
     ) -> Result<Reply<TokenView, MadeStatus>, Problem> {
         let new = body.0.parse().map_err(refuse)?;
@@ -236,17 +212,15 @@ impl TokensApi {
     async fn list_tokens(
         &self,
         auth: Auth,
+        request: &Request,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<TokenList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
-        let page = tokens::list(&auth.ctx(), &request).await?;
-        let query = [("limit", limit.0.map(|n| n.to_string()))];
-        let link = crate::api::view::next_link("/tokens", &query, page.next.as_deref());
-        let items = page.items.into_iter().map(|token| view(token, None)).collect();
-        Ok(TokenList::Page(Json(TokenPage { items, next_cursor: page.next.into() }), link))
+    ) -> Result<List<Page<TokenView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
+        let page = tokens::list(&auth.ctx(), &asked).await?;
+        Ok(List::of(page, request, |token| view(token, None)))
     }
 
     /// Revoke a token
@@ -258,8 +232,8 @@ impl TokensApi {
         auth: Auth,
         /// Its id.
         id: Path<Uuid>,
-    ) -> Result<Revoked, Problem> {
+    ) -> Result<Done, Problem> {
         tokens::revoke(&auth.ctx(), id.0).await?;
-        Ok(Revoked::Done)
+        Ok(Done::Done)
     }
 }

@@ -1,7 +1,7 @@
 //! Shapes of values that the framework lacks: texts that are nothing else, times as this API writes them, and members that
 //! may be null.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use poem_openapi::{
@@ -11,11 +11,14 @@ use poem_openapi::{
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// A text of a request. The framework takes a number for its digits: `1.10` would be the version `1.1`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Text(pub String);
+use crate::domain::form::{Form, Formed};
 
-impl std::ops::Deref for Text {
+/// A text of a request, which is to be a `K`: the document states the form of one, and whoever parses the text holds it.
+/// The framework takes a number for its digits: `1.10` would be the version `1.1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text<K>(pub String, PhantomData<K>);
+
+impl<K> std::ops::Deref for Text<K> {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -23,18 +26,28 @@ impl std::ops::Deref for Text {
     }
 }
 
-impl<T: Into<String>> From<T> for Text {
+impl<K, T: Into<String>> From<T> for Text<K> {
     fn from(text: T) -> Self {
-        Self(text.into())
+        Self(text.into(), PhantomData)
     }
 }
 
 /// The text of an optional member.
-pub fn owned(text: Option<&Text>) -> Option<String> {
+pub fn owned<K>(text: Option<&Text<K>>) -> Option<String> {
     text.map(|text| text.0.clone())
 }
 
-impl Type for Text {
+/// The schema of texts of a form.
+pub fn form_schema(Form { pattern, min, max }: Form) -> MetaSchema {
+    MetaSchema {
+        pattern: Some(pattern.to_owned()),
+        min_length: (min > 0).then_some(min),
+        max_length: Some(max),
+        ..MetaSchema::new("string")
+    }
+}
+
+impl<K: Formed + Send + Sync> Type for Text<K> {
     const IS_REQUIRED: bool = true;
     type RawValueType = String;
     type RawElementValueType = String;
@@ -44,7 +57,7 @@ impl Type for Text {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        String::schema_ref()
+        MetaSchemaRef::Inline(Box::new(form_schema(K::FORM)))
     }
 
     fn as_raw_value(&self) -> Option<&String> {
@@ -56,16 +69,111 @@ impl Type for Text {
     }
 }
 
-impl ParseFromJSON for Text {
+impl<K: Formed + Send + Sync> ParseFromJSON for Text<K> {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         match value {
-            Some(Value::String(text)) => Ok(Self(text)),
+            Some(Value::String(text)) => Ok(text.into()),
             value => Err(ParseError::expected_type(value.unwrap_or_default())),
         }
     }
 }
 
-impl ToJSON for Text {
+impl<K: Formed + Send + Sync> ToJSON for Text<K> {
+    fn to_json(&self) -> Option<Value> {
+        self.0.to_json()
+    }
+}
+
+/// A whole number of a request: the document states its bounds, and whoever parses it holds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole<const MIN: i64, const MAX: i64>(pub i64);
+
+impl<const MIN: i64, const MAX: i64> Type for Whole<MIN, MAX> {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = i64;
+    type RawElementValueType = i64;
+
+    fn name() -> Cow<'static, str> {
+        i64::name()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "no bound has more than 53 bits but the largest number"
+        )]
+        let bound = |bound: i64| (bound.unsigned_abs() < 1 << 53).then_some(bound as f64);
+        i64::schema_ref().merge(MetaSchema { minimum: bound(MIN), maximum: bound(MAX), ..MetaSchema::ANY })
+    }
+
+    fn as_raw_value(&self) -> Option<&i64> {
+        Some(&self.0)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a i64> + 'a> {
+        Box::new(std::iter::once(&self.0))
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> ParseFromJSON for Whole<MIN, MAX> {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        i64::parse_from_json(value).map(Self).map_err(ParseError::propagate)
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> ToJSON for Whole<MIN, MAX> {
+    fn to_json(&self) -> Option<Value> {
+        self.0.to_json()
+    }
+}
+
+/// A list of a request: the document states how many it may hold, and whoever parses it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Many<T, const MIN: usize, const MAX: usize>(pub Vec<T>);
+
+impl<T, const MIN: usize, const MAX: usize> Default for Many<T, MIN, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Type, const MIN: usize, const MAX: usize> Type for Many<T, MIN, MAX> {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = T::RawValueType;
+
+    fn name() -> Cow<'static, str> {
+        Vec::<T>::name()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        Vec::<T>::schema_ref().merge(MetaSchema {
+            min_items: (MIN > 0).then_some(MIN),
+            max_items: (MAX < usize::MAX).then_some(MAX),
+            ..MetaSchema::ANY
+        })
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a T::RawValueType> + 'a> {
+        Box::new(self.0.iter().filter_map(Type::as_raw_value))
+    }
+}
+
+impl<T: ParseFromJSON, const MIN: usize, const MAX: usize> ParseFromJSON for Many<T, MIN, MAX> {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        Vec::<T>::parse_from_json(value).map(Self).map_err(ParseError::propagate)
+    }
+}
+
+impl<T: ToJSON, const MIN: usize, const MAX: usize> ToJSON for Many<T, MIN, MAX> {
     fn to_json(&self) -> Option<Value> {
         self.0.to_json()
     }

@@ -10,9 +10,8 @@ use crate::{
     api::types::{Nullable, Time},
     domain::{
         actor::Actor,
-        fault::{Faults, Malformed},
+        fault::Faults,
         gate::{Check, Decision},
-        page::{self, PageRequest},
         vocabulary::{CheckOutcome, Mode, Rule},
     },
     http::problem::{Code, FieldError, Problem},
@@ -123,17 +122,6 @@ pub fn refuse(faults: Faults) -> Problem {
     Error::Invalid(faults.into_vec()).into()
 }
 
-/// Reads the parameters of a page.
-pub fn page_request<K: serde::de::DeserializeOwned>(
-    limit: Option<u64>,
-    cursor: Option<&str>,
-) -> Result<PageRequest<K>, Problem> {
-    page::request(limit, cursor).map_err(|Malformed { code, detail }| {
-        let name = if code == "invalid-cursor" { "cursor" } else { "limit" };
-        bad_query(name, code, &detail)
-    })
-}
-
 /// Refuses a request for one of its query parameters.
 pub fn bad_query(name: &str, code: &str, detail: &str) -> Problem {
     let field = FieldError::new(format!("/query/{name}"), code, detail);
@@ -146,16 +134,4 @@ pub fn bad_path(name: &str, code: &str, detail: &str) -> Problem {
     let field = FieldError::new(format!("/path/{name}"), code, detail);
     Problem::new(Code::InvalidRequest, format!("The path parameter {name} cannot be used: {detail}."))
         .errors(vec![field])
-}
-
-/// The `Link` header of a page (RFC 8288): where the next one is.
-pub fn next_link(path: &str, query: &[(&str, Option<String>)], next: Option<&str>) -> Option<String> {
-    let mut url = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in query {
-        if let Some(value) = value {
-            url.append_pair(name, value);
-        }
-    }
-    url.append_pair("cursor", next?);
-    Some(format!("<{}{path}?{}>; rel=\"next\"", crate::http::routes::API_PREFIX, url.finish()))
 }

@@ -33,13 +33,10 @@ pub struct Cli {
     command: Command,
 }
 
-/// Everything `waybill` can do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// A client command.
+enum Command {
     #[command(flatten)]
     Client(ClientCommand),
-    /// A server command.
     #[command(flatten)]
     Server(ServerCommand),
     /// Run a command for `waybill deploy`, and end it when that is gone.

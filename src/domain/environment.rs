@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{actor::Actor, policy::InForce, text::Name, vocabulary::Tier};
+use crate::domain::{actor::Actor, fault::Malformed, policy::InForce, text::Name, vocabulary::Tier};
 
 /// A registered environment.
 #[derive(Clone, Debug)]
@@ -97,6 +97,19 @@ impl EnvironmentSettings {
         let tier = tier.unwrap_or_else(|| infer_tier(name.as_str()));
         Self { tier, rank: rank.unwrap_or_else(|| default_rank(tier)), url }
     }
+}
+
+/// The lowest rank.
+pub const RANK_MIN: i64 = -1_000_000;
+/// The highest rank.
+pub const RANK_MAX: i64 = 1_000_000;
+
+/// Takes a rank.
+pub fn rank(given: i64) -> Result<i64, Malformed> {
+    if (RANK_MIN..=RANK_MAX).contains(&given) {
+        return Ok(given);
+    }
+    Err(Malformed::new("out-of-range", format!("must be from {RANK_MIN} to {RANK_MAX}")))
 }
 
 /// Infers the tier from the name, as GitLab does when a pipeline names none (`deployment_tier` in

@@ -10,6 +10,7 @@ pub mod deployment;
 pub mod environment;
 pub mod event;
 pub mod fault;
+pub mod form;
 pub mod freeze;
 pub mod gate;
 pub mod idempotency;

@@ -10,6 +10,12 @@ pub const TEXT_MAX: usize = 2000;
 pub const SHORT_TEXT_MAX: usize = 200;
 /// The longest reference name, in characters.
 pub const REF_MAX: usize = 255;
+/// The longest name, in characters.
+pub const NAME_MAX: usize = 63;
+/// The longest version, in characters.
+pub const VERSION_MAX: usize = 128;
+/// The most digits of a commit.
+pub const COMMIT_MAX: usize = 64;
 
 macro_rules! text_type {
     ($(#[$meta:meta])* $name:ident) => {
@@ -63,7 +69,7 @@ impl Name {
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
         let inner = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if text.len() <= 63 && inner && edge(text.chars().next()) && edge(text.chars().last()) {
+        if text.len() <= NAME_MAX && inner && edge(text.chars().next()) && edge(text.chars().last()) {
             return Ok(Self(text.to_owned()));
         }
         Err(Malformed::new(
@@ -78,7 +84,7 @@ impl Version {
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
         let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || "._+~-".contains(c));
-        if first && rest && text.len() <= 128 {
+        if first && rest && text.len() <= VERSION_MAX {
             return Ok(Self(text.to_owned()));
         }
         Err(Malformed::new(
@@ -91,7 +97,7 @@ impl Version {
 impl CommitSha {
     /// Parses 7 to 64 hexadecimal digits; capitals become small.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        if (COMMIT_MIN..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        if (COMMIT_MIN..=COMMIT_MAX).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit()) {
             return Ok(Self(text.to_ascii_lowercase()));
         }
         Err(Malformed::new(

@@ -13,11 +13,11 @@ pub trait Word: Copy + std::str::FromStr<Err = Malformed> + Send + Sync + 'stati
 }
 
 macro_rules! vocabulary {
-    ($(#[$meta:meta])* $name:ident { $(#[doc = $meaning:literal] $variant:ident = $text:literal,)+ }) => {
+    ($(#[$meta:meta])* $name:ident { $(#[doc = $meaning:literal] $(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, poem_openapi::Enum)]
         pub enum $name {
-            $(#[doc = $meaning] #[serde(rename = $text)] #[oai(rename = $text)] $variant,)+
+            $(#[doc = $meaning] $(#[$variant_meta])* #[serde(rename = $text)] #[oai(rename = $text)] $variant,)+
         }
 
         impl $name {

@@ -21,8 +21,8 @@ use crate::{
     },
     metrics::Metrics,
     shutdown::Shutdown,
-    store::{db::Db, schema},
-    usecase::app::{App, Feed},
+    store::{db::Db, error, schema},
+    usecase::app::App,
     worker,
 };
 
@@ -36,10 +36,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let listener = bind(config.server.listen).await?;
     let address = listener.local_addr()?;
     config.server.listen = address;
-    let metrics = Arc::new(Metrics::new(VERSION, commit())?);
-    let feed = Feed::new(config.limits.waits);
-    let app =
-        App { config: Arc::new(config), db, metrics, feed, freezes: Arc::default(), chain: Arc::default() };
+    let app = App::new(config, db, Metrics::new(VERSION, commit())?);
     let shutdown = Shutdown::new();
     let shell = shell(&app, &shutdown);
     let metrics_listener = match app.config.metrics.listen {
@@ -87,7 +84,7 @@ fn tell_what_is_forgotten(db: &Db) {
 async fn prepare_schema(db: &Db) -> anyhow::Result<()> {
     if db.is_postgres() {
         let status = schema::status(db).await?;
-        anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
+        anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
         anyhow::ensure!(
             status.pending.is_empty(),
             "the database's schema is behind this version: run `waybill migrate up` first (pending: {})",

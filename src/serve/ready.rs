@@ -4,7 +4,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 
 use crate::{
     http::ops::{Check, Checks, Readiness},
-    store::{db::Unwritable, schema},
+    store::{error::Unwritable, schema},
     telemetry::chain,
     usecase::app::App,
 };

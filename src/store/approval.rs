@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -11,56 +10,61 @@ use crate::{
     domain::{
         actor::Actor,
         approval::{Approval, Asked, NamedApproval},
+        environment::Environment,
         gate::{Inputs, facts::Initiator},
         page::{PageRequest, TimeKey},
         release::Release,
         scope::Narrowing,
-        text::Image,
     },
     store::{
         entity::{
-            approval::{Entity, Model},
-            environment,
+            approval::{ActiveModel, Column, Entity, Model, Relation},
+            column::Json,
+            environment, release, service,
         },
-        environment::from_row as environment_from_row,
-        error::StoreError,
+        prelude::*,
         sql::{Sql, columns},
     },
 };
 
-fn from_row(row: &QueryResult, prefix: &str) -> Result<Approval, StoreError> {
-    let model = Model::from_query_result(row, prefix)?;
-    Ok(Approval {
-        id: model.id,
-        release_id: model.release_id,
-        environment_id: model.environment_id,
-        voice: model.decision.parse().map_err(|_| StoreError::Corrupt("approval"))?,
-        comment: model.comment,
-        groups: serde_json::from_str(&model.groups)
-            .map_err(|_| StoreError::Corrupt("groups of an approval"))?,
-        actor: Actor { token: model.actor_token, subject: model.actor_subject },
-        created_at: model.created_at,
-        withdrawn_at: model.withdrawn_at,
-        image: model.image.map(Image::trusted),
-    })
+impl FromQueryResult for Approval {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let model = Model::from_query_result(row, prefix)?;
+        Ok(Self {
+            id: model.id,
+            release_id: model.release_id,
+            environment_id: model.environment_id,
+            voice: model.decision,
+            comment: model.comment,
+            groups: model.groups.0,
+            actor: Actor { token: model.actor_token, subject: model.actor_subject },
+            created_at: model.created_at,
+            withdrawn_at: model.withdrawn_at,
+            image: model.image,
+        })
+    }
 }
 
-pub(super) fn named_from_row(row: &QueryResult) -> Result<NamedApproval, StoreError> {
-    Ok(NamedApproval {
-        approval: from_row(row, "a_")?,
-        service: row.try_get("", "service_name")?,
-        version: row.try_get("", "release_version")?,
-        environment: row.try_get("", "environment_name")?,
-    })
+impl FromQueryResult for NamedApproval {
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        Ok(Self {
+            approval: Approval::from_query_result(row, "")?,
+            service: row.try_get("", "service_name")?,
+            version: row.try_get("", "release_version")?,
+            environment: row.try_get("", "environment_name")?,
+        })
+    }
 }
 
-pub(super) fn named() -> Sql {
-    Sql::new(format!(
-        "SELECT {}, s.name AS service_name, r.version AS release_version, e.name AS environment_name \
-         FROM approval a JOIN release r ON r.id = a.release_id JOIN service s ON s.id = r.service_id \
-         JOIN environment e ON e.id = a.environment_id WHERE ",
-        columns::<Entity>("a", "a_")
-    ))
+/// Approvals with the names that people know them by.
+pub(super) fn named() -> Select<Entity> {
+    Entity::find()
+        .with(Relation::Release)
+        .with(release::Relation::Service)
+        .with(Relation::Environment)
+        .column_as(service::Column::Name, "service_name")
+        .column_as(release::Column::Version, "release_version")
+        .column_as(environment::Column::Name, "environment_name")
 }
 
 /// When the release `r`, or its artefact, was last reverted in the environment `e`.
@@ -74,14 +78,14 @@ pub async fn insert(conn: &impl ConnectionTrait, approval: &Approval) -> Result<
         id: approval.id,
         release_id: approval.release_id,
         environment_id: approval.environment_id,
-        decision: approval.voice.to_string(),
+        decision: approval.voice,
         comment: approval.comment.clone(),
-        groups: serde_json::to_string(&approval.groups).unwrap_or_default(),
+        groups: Json(approval.groups.clone()),
         actor_token: approval.actor.token.clone(),
         actor_subject: approval.actor.subject.clone(),
         created_at: approval.created_at,
         withdrawn_at: approval.withdrawn_at,
-        image: approval.image.as_ref().map(ToString::to_string),
+        image: approval.image.clone(),
     };
     Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
     Ok(())
@@ -89,13 +93,14 @@ pub async fn insert(conn: &impl ConnectionTrait, approval: &Approval) -> Result<
 
 /// Withdraws an approval that stands; tells whether it did.
 pub async fn withdraw(conn: &impl ConnectionTrait, id: Uuid, at: DateTime<Utc>) -> Result<bool, StoreError> {
-    let mut sql = Sql::new("UPDATE approval SET withdrawn_at = ");
-    sql.bind(at).push(" WHERE withdrawn_at IS NULL AND id = ").bind(id);
-    Ok(sql.run(conn).await? > 0)
+    let withdrawn = ActiveModel { withdrawn_at: Set(Some(at)), ..ActiveModel::default() };
+    let stands = Entity::update_many().filter(Column::WithdrawnAt.is_null()).filter(Column::Id.eq(id));
+    Ok(stands.set(withdrawn).exec(conn).await?.rows_affected > 0)
 }
 
 /// All that people say that stands, the oldest first, and when the release or its artefact was last reverted in the environment.
-/// Whose it is, the database cannot tell: it compares names as they stand.
+/// Whose it is, the database cannot tell: it compares names as they stand. By hand: there is a row also where nobody has
+/// spoken.
 pub async fn standing(
     conn: &impl ConnectionTrait,
     release: &Release,
@@ -114,7 +119,7 @@ pub async fn standing(
     for row in sql.all(conn).await? {
         reverted_at = row.try_get("", "reverted_at")?;
         if row.try_get::<Option<Uuid>>("", "a_id")?.is_some() {
-            standing.push(from_row(&row, "a_")?);
+            standing.push(Approval::from_query_result(&row, "a_")?);
         }
     }
     Ok((standing, reverted_at))
@@ -127,10 +132,9 @@ pub async fn find(
     (service, version): (&str, &str),
     id: Uuid,
 ) -> Result<Option<NamedApproval>, StoreError> {
-    let mut sql = named();
-    sql.push("a.id = ").bind(id).push(" AND s.name = ").bind(service);
-    sql.push(" AND r.version = ").bind(version).and_within(within, Some("s.name"), Some("e.name"));
-    sql.one(conn).await?.as_ref().map(named_from_row).transpose()
+    let query = named().filter(Column::Id.eq(id)).filter(service::Column::Name.eq(service));
+    let query = query.filter(release::Column::Version.eq(version));
+    Ok(query.within_services(within).within_environments(within).into_model().one(conn).await?)
 }
 
 /// Lists what people said about a release, newest first, withdrawn or not.
@@ -141,10 +145,9 @@ pub async fn list(
     environment: Option<&str>,
     page: &PageRequest<TimeKey>,
 ) -> Result<Vec<NamedApproval>, StoreError> {
-    let mut sql = named();
-    sql.push("a.release_id = ").bind(release_id).and_equals("e.name", environment);
-    sql.and_within(within, None, Some("e.name")).newest_first(("a.created_at", "a.id"), page);
-    sql.all(conn).await?.iter().map(named_from_row).collect()
+    let query = named().filter(Column::ReleaseId.eq(release_id));
+    let query = query.only(environment::Column::Name, environment).within_environments(within);
+    Ok(query.newest_first(Column::CreatedAt, Column::Id, page).into_model().all(conn).await?)
 }
 
 /// All that stands of what people said about these releases.
@@ -152,14 +155,10 @@ pub async fn of_releases(
     conn: &impl ConnectionTrait,
     releases: &BTreeSet<Uuid>,
 ) -> Result<Vec<Approval>, StoreError> {
-    let mut sql = Sql::new(format!(
-        "SELECT {} FROM approval a WHERE a.withdrawn_at IS NULL AND a.release_id IN (NULL",
-        columns::<Entity>("a", "")
-    ));
-    for id in releases {
-        sql.push(", ").bind(*id);
-    }
-    sql.push(") ORDER BY a.created_at, a.id").all(conn).await?.iter().map(|row| from_row(row, "")).collect()
+    let releases = Column::ReleaseId.is_in(releases.iter().copied());
+    let query = Entity::find().filter(Column::WithdrawnAt.is_null()).filter(releases);
+    let query = query.order_by_asc(Column::CreatedAt).order_by_asc(Column::Id);
+    Ok(query.into_model().all(conn).await?)
 }
 
 /// Where a list of waiting releases goes on.
@@ -167,9 +166,7 @@ pub async fn of_releases(
 pub struct AskedKey {
     /// Since when it waits.
     pub at: DateTime<Utc>,
-    /// The release.
     pub release: Uuid,
-    /// The environment.
     pub environment: Uuid,
 }
 
@@ -202,7 +199,7 @@ const DENIED: &str = "SELECT d.service_id, d.environment_id, d.release_id, MIN(d
      AND NOT x.recorded AND y.evaluated_at >= d.last_evaluated_at) AND d.last_evaluated_at > ";
 
 /// The releases that were denied a start for want of approvals, and have not started since, as the narrowing allows: those
-/// that have waited for the shortest time first, one more than the limit.
+/// that have waited for the shortest time first, one more than the limit. By hand: denials are counted together first.
 pub async fn asked(
     conn: &impl ConnectionTrait,
     within: &Narrowing,
@@ -236,7 +233,7 @@ pub async fn asked(
 }
 
 fn asked_from_row(row: &QueryResult) -> Result<Asked, StoreError> {
-    let environment = environment_from_row(row, "e_")?;
+    let environment = Environment::from_query_result(row, "e_")?;
     let inputs: Option<Inputs> = serde_json::from_str(&row.try_get::<String>("", "inputs")?).ok();
     let maker = |column| row.try_get::<Option<String>>("", column);
     let initiated_by = maker("initiated_by")?;
@@ -255,7 +252,7 @@ fn asked_from_row(row: &QueryResult) -> Result<Asked, StoreError> {
             .into_iter()
             .flatten()
             .collect(),
-        image: row.try_get::<Option<String>>("", "image")?.map(Image::trusted),
+        image: row.try_get("", "image")?,
         reverted_at: row.try_get("", "reverted_at")?,
         outdated: row.try_get("", "outdated")?,
         since: row.try_get("", "since")?,

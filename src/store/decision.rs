@@ -1,7 +1,7 @@
 //! Decisions: what the gate said to a start, kept with all it depended on.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult};
+use sea_orm::{DerivePartialModel, ExprTrait as _};
 use uuid::Uuid;
 
 use crate::{
@@ -17,26 +17,24 @@ use crate::{
         vocabulary::Kind,
     },
     store::{
-        entity::decision::{Entity, Model},
-        error::StoreError,
-        sql::{Sql, columns},
+        entity::{
+            decision::{ActiveModel, Column, Entity, Model, Relation},
+            environment, release, service,
+        },
+        prelude::*,
     },
 };
 
 /// What a decision was about.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
-    /// The service.
     pub service_id: Uuid,
-    /// The environment.
     pub environment_id: Uuid,
-    /// The release.
     pub release_id: Uuid,
     /// The deployment that was let start.
     pub deployment_id: Option<Uuid>,
     /// What it was for.
     pub kind: Kind,
-    /// Who asked.
     pub actor: &'a Actor,
 }
 
@@ -53,7 +51,7 @@ pub async fn insert(
         environment_id: about.environment_id,
         release_id: about.release_id,
         deployment_id: about.deployment_id,
-        kind: about.kind.to_string(),
+        kind: about.kind,
         actor_token: about.actor.token.clone(),
         actor_subject: about.actor.subject.clone(),
         allowed: decision.verdict.allowed,
@@ -77,64 +75,94 @@ pub async fn insert_denial(
     inputs: &Inputs,
     about: About<'_>,
 ) -> Result<Uuid, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT id, allowed, release_id, actor_token, kind, override_reason, checks FROM decision WHERE service_id = ",
-    );
-    sql.bind(about.service_id).push(" AND environment_id = ").bind(about.environment_id);
-    // One from the future, when a clock was wrong, would be the latest for ever.
-    sql.push(" AND evaluated_at <= ").bind(decision.evaluated_at + SKEW_MAX);
-    sql.push(" ORDER BY evaluated_at DESC, id DESC LIMIT 1");
-    if let Some(last) = sql.one(conn).await? {
-        // Those of another version may be of another shape, and then are not the same.
-        let checks: Vec<Check> = read(&last.try_get::<String>("", "checks")?).unwrap_or_default();
-        let same = !last.try_get::<bool>("", "allowed")?
-            && last.try_get::<Uuid>("", "release_id")? == about.release_id
-            && last.try_get::<String>("", "actor_token")? == about.actor.token
-            && last.try_get::<String>("", "kind")? == about.kind.as_str()
-            && last.try_get::<Option<String>>("", "override_reason")? == decision.override_reason
-            && checks.iter().map(Check::reason).eq(decision.verdict.checks.iter().map(Check::reason));
-        if same {
-            let id = last.try_get("", "id")?;
-            let mut sql = Sql::new("UPDATE decision SET count = count + 1, last_evaluated_at = ");
-            sql.bind(decision.evaluated_at).push(", checks = ").bind(text(&decision.verdict.checks)?);
-            sql.push(", inputs = ").bind(text(inputs)?).push(", retry_at = ").bind(decision.verdict.retry_at);
-            sql.push(" WHERE id = ").bind(id).run(conn).await?;
-            return Ok(id);
-        }
+    let last = Entity::find()
+        .filter(Column::ServiceId.eq(about.service_id))
+        .filter(Column::EnvironmentId.eq(about.environment_id))
+        // One from the future, when a clock was wrong, would be the latest for ever.
+        .filter(Column::EvaluatedAt.lte(decision.evaluated_at + SKEW_MAX))
+        .order_by_desc(Column::EvaluatedAt)
+        .order_by_desc(Column::Id);
+    if let Some(last) = last.into_partial_model::<Last>().one(conn).await?
+        && last.is_same(decision, about)
+    {
+        let said_now = ActiveModel {
+            last_evaluated_at: Set(decision.evaluated_at),
+            checks: Set(text(&decision.verdict.checks)?),
+            inputs: Set(text(inputs)?),
+            retry_at: Set(decision.verdict.retry_at),
+            ..ActiveModel::default()
+        };
+        let counted = Entity::update_many().col_expr(Column::Count, Expr::col(Column::Count).add(1));
+        counted.set(said_now).filter(Column::Id.eq(last.id)).exec(conn).await?;
+        return Ok(last.id);
     }
     insert(conn, decision, inputs, about).await?;
     Ok(decision.id)
 }
 
-const NAMED: &str = "s.name AS service_name, e.name AS environment_name, r.version AS release_version \
-                     FROM decision d JOIN service s ON s.id = d.service_id \
-                     JOIN environment e ON e.id = d.environment_id JOIN release r ON r.id = d.release_id";
+/// What tells whether a decision is the same again; what it depended on is long, and is not.
+#[derive(DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
+struct Last {
+    id: Uuid,
+    allowed: bool,
+    release_id: Uuid,
+    actor_token: String,
+    kind: Kind,
+    override_reason: Option<String>,
+    checks: String,
+}
 
-fn from_row(row: &QueryResult) -> Result<Stored, StoreError> {
-    let model = Model::from_query_result(row, "")?;
-    let inputs: Option<Inputs> = serde_json::from_str(&model.inputs).ok();
-    Ok(Stored {
-        decision: Decision {
-            id: model.id,
-            evaluated_at: model.last_evaluated_at,
-            verdict: Verdict {
-                allowed: model.allowed,
-                checks: read(&model.checks)?,
-                retry_at: model.retry_at,
+impl Last {
+    fn is_same(&self, decision: &Decision, about: About<'_>) -> bool {
+        // Those of another version may be of another shape, and then are not the same.
+        let checks: Vec<Check> = serde_json::from_str(&self.checks).unwrap_or_default();
+        !self.allowed
+            && self.release_id == about.release_id
+            && self.actor_token == about.actor.token
+            && self.kind == about.kind
+            && self.override_reason == decision.override_reason
+            && checks.iter().map(Check::reason).eq(decision.verdict.checks.iter().map(Check::reason))
+    }
+}
+
+impl FromQueryResult for Stored {
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        let model = Model::from_query_result(row, "")?;
+        let inputs: Option<Inputs> = serde_json::from_str(&model.inputs).ok();
+        let checks = serde_json::from_str(&model.checks).map_err(|_| corrupt("decision"))?;
+        Ok(Self {
+            decision: Decision {
+                id: model.id,
+                evaluated_at: model.last_evaluated_at,
+                verdict: Verdict { allowed: model.allowed, checks, retry_at: model.retry_at },
+                policy_version: inputs.as_ref().map_or(0, |inputs| inputs.policy_version),
+                override_reason: model.override_reason,
             },
-            policy_version: inputs.as_ref().map_or(0, |inputs| inputs.policy_version),
-            override_reason: model.override_reason,
-        },
-        service: row.try_get("", "service_name")?,
-        environment: row.try_get("", "environment_name")?,
-        version: row.try_get("", "release_version")?,
-        kind: model.kind.parse().map_err(|_| StoreError::Corrupt("kind"))?,
-        actor: Actor { token: model.actor_token, subject: model.actor_subject },
-        deployment_id: model.deployment_id,
-        count: model.count,
-        first_evaluated_at: model.evaluated_at,
-        inputs,
-    })
+            service: row.try_get("", "service_name")?,
+            environment: row.try_get("", "environment_name")?,
+            version: row.try_get("", "release_version")?,
+            kind: model.kind,
+            actor: Actor { token: model.actor_token, subject: model.actor_subject },
+            deployment_id: model.deployment_id,
+            count: model.count,
+            first_evaluated_at: model.evaluated_at,
+            inputs,
+        })
+    }
+}
+
+/// The decisions that the narrowing allows, with the names that people know them by.
+fn named(within: &Narrowing) -> Select<Entity> {
+    Entity::find()
+        .with(Relation::Service)
+        .with(Relation::Environment)
+        .with(Relation::Release)
+        .column_as(service::Column::Name, "service_name")
+        .column_as(environment::Column::Name, "environment_name")
+        .column_as(release::Column::Version, "release_version")
+        .within_services(within)
+        .within_environments(within)
 }
 
 /// Finds a decision that the narrowing allows.
@@ -143,9 +171,7 @@ pub async fn find(
     within: &Narrowing,
     id: Uuid,
 ) -> Result<Option<Stored>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {}, {NAMED} WHERE d.id = ", columns::<Entity>("d", "")));
-    sql.bind(id).and_within(within, Some("s.name"), Some("e.name"));
-    sql.one(conn).await?.as_ref().map(from_row).transpose()
+    Ok(named(within).filter(Column::Id.eq(id)).into_model().one(conn).await?)
 }
 
 /// Lists the decisions that the narrowing allows, those that were last said first.
@@ -155,28 +181,19 @@ pub async fn list(
     filter: &Filter,
     page: &PageRequest<TimeKey>,
 ) -> Result<Vec<Stored>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {}, {NAMED} WHERE 1 = 1", columns::<Entity>("d", "")));
-    sql.and_equals("s.name", filter.service.as_deref())
-        .and_equals("e.name", filter.environment.as_deref())
-        .and_equals("r.version", filter.version.as_deref())
-        .and_equals("d.allowed", filter.allowed);
-    if let Some(since) = filter.since {
-        sql.push(" AND d.last_evaluated_at >= ").bind(since);
-    }
-    if let Some(until) = filter.until {
-        sql.push(" AND d.last_evaluated_at < ").bind(until);
-    }
-    sql.and_within(within, Some("s.name"), Some("e.name"));
-    sql.newest_first(("d.last_evaluated_at", "d.id"), page);
-    sql.all(conn).await?.iter().map(from_row).collect()
+    let query = named(within)
+        .only(service::Column::Name, filter.service.as_deref())
+        .only(environment::Column::Name, filter.environment.as_deref())
+        .only(release::Column::Version, filter.version.as_deref())
+        .only(Column::Allowed, filter.allowed)
+        .apply_if(filter.since, |query, since| query.filter(Column::LastEvaluatedAt.gte(since)))
+        .apply_if(filter.until, |query, until| query.filter(Column::LastEvaluatedAt.lt(until)))
+        .newest_first(Column::LastEvaluatedAt, Column::Id, page);
+    Ok(query.into_model().all(conn).await?)
 }
 
 fn text(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::Corrupt("decision"))
-}
-
-fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Corrupt("decision"))
 }
 
 /// Forgets denials, and what was only asked, that were last given before the moment; what started is kept for ever.
@@ -185,8 +202,9 @@ pub async fn purge(
     before: DateTime<Utc>,
     limit: i64,
 ) -> Result<u64, StoreError> {
-    let mut sql = Sql::new(
-        "DELETE FROM decision WHERE id IN (SELECT id FROM decision WHERE (NOT allowed OR deployment_id IS NULL) AND last_evaluated_at < ",
-    );
-    sql.bind(before).push(" LIMIT ").bind(limit).push(")").run(conn).await
+    let nothing_started = Column::Allowed.into_expr().not().or(Column::DeploymentId.is_null());
+    let old = Entity::find().select_only().column(Column::Id).filter(nothing_started);
+    let old = old.filter(Column::LastEvaluatedAt.lt(before)).limit(limit.unsigned_abs());
+    let forgotten = Entity::delete_many().filter(Column::Id.in_subquery(old.into_query()));
+    Ok(forgotten.exec(conn).await?.rows_affected)
 }

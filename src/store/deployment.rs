@@ -1,7 +1,7 @@
 //! Deployments: writing their lives down, one statement a step.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult};
+use sea_orm::{PartialModelTrait as _, sea_query::Query as Statement};
 use uuid::Uuid;
 
 use crate::{
@@ -13,104 +13,110 @@ use crate::{
         rollback::{HISTORY_MAX, Reverted, Success},
         scope::Narrowing,
         target::Target,
-        text::{CommitSha, Image, Version},
-        vocabulary::{Kind, Outcome, Status},
+        vocabulary::{Outcome, Status},
     },
     store::{
         entity::{
-            deployment::{Entity, Model},
-            target,
+            deployment::{ActiveModel, Column, Entity, Model, Relation},
+            environment, release, service, target,
         },
-        error::StoreError,
-        sql::{Sql, columns, locking, now_of},
-        target::from_row as target_from_row,
+        prelude::*,
+        query::is,
+        sql::{Sql, now_of},
     },
 };
 
-fn word<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt("word of a deployment"))
+impl FromQueryResult for Deployment {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let model = Model::from_query_result(row, prefix)?;
+        Ok(Deployment::kept(Entry {
+            id: model.id,
+            service_id: model.service_id,
+            environment_id: model.environment_id,
+            release_id: model.release_id,
+            artefact: model.artefact,
+            status: model.status,
+            kind: model.kind,
+            plan: Plan {
+                strategy: model.strategy,
+                reason: model.reason,
+                pipeline_url: model.pipeline_url,
+                initiated_by: model.initiated_by,
+                remediates: model.remediates,
+            },
+            override_reason: model.override_reason,
+            lease_seconds: model.lease_seconds,
+            progress: Progress {
+                phase: model.phase,
+                traffic_percent: model.traffic_percent,
+                message: model.message,
+            },
+            actor: Actor { token: model.actor_token, subject: model.actor_subject },
+            decision_id: model.decision_id,
+            times: Times {
+                started_at: model.started_at,
+                heartbeat_at: model.heartbeat_at,
+                lease_expires_at: model.lease_expires_at,
+                finished_at: model.finished_at,
+                expired_at: model.expired_at,
+                stay_started_at: model.stay_started_at,
+                superseded_at: model.superseded_at,
+                reverts_since: model.reverts_since,
+            },
+            standing: Standing {
+                recorded: model.recorded,
+                ungated: model.ungated,
+                credited: model.credited,
+                verified: model.verified,
+                preempted: model.preempted,
+                superseded_by: model.superseded_by,
+                reverted_by: model.reverted_by,
+                late_status: model.late_status,
+            },
+        }))
+    }
 }
 
-fn from_row(row: &QueryResult, prefix: &str) -> Result<Deployment, StoreError> {
-    let model = Model::from_query_result(row, prefix)?;
-    Ok(Deployment::kept(Entry {
-        id: model.id,
-        service_id: model.service_id,
-        environment_id: model.environment_id,
-        release_id: model.release_id,
-        artefact: model.artefact,
-        status: word(&model.status)?,
-        kind: word(&model.kind)?,
-        plan: Plan {
-            strategy: word(&model.strategy)?,
-            reason: model.reason,
-            pipeline_url: model.pipeline_url,
-            initiated_by: model.initiated_by,
-            remediates: model.remediates,
-        },
-        override_reason: model.override_reason,
-        lease_seconds: model.lease_seconds,
-        progress: Progress {
-            phase: model.phase,
-            traffic_percent: model.traffic_percent,
-            message: model.message,
-        },
-        actor: Actor { token: model.actor_token, subject: model.actor_subject },
-        decision_id: model.decision_id,
-        times: Times {
-            started_at: model.started_at,
-            heartbeat_at: model.heartbeat_at,
-            lease_expires_at: model.lease_expires_at,
-            finished_at: model.finished_at,
-            expired_at: model.expired_at,
-            stay_started_at: model.stay_started_at,
-            superseded_at: model.superseded_at,
-            reverts_since: model.reverts_since,
-        },
-        standing: Standing {
-            recorded: model.recorded,
-            ungated: model.ungated,
-            credited: model.credited,
-            verified: model.verified,
-            preempted: model.preempted,
-            superseded_by: model.superseded_by,
-            reverted_by: model.reverted_by,
-            late_status: model.late_status.as_deref().map(word).transpose()?,
-        },
-    }))
+impl FromQueryResult for NamedDeployment {
+    fn from_query_result(row: &QueryResult, _: &str) -> Result<Self, DbErr> {
+        Ok(Self {
+            deployment: Deployment::from_query_result(row, "")?,
+            service: row.try_get("", "service_name")?,
+            environment: row.try_get("", "environment_name")?,
+            release: Identity {
+                version: row.try_get("", "release_version")?,
+                commit_sha: row.try_get("", "release_commit_sha")?,
+                image: row.try_get("", "release_image")?,
+            },
+        })
+    }
 }
 
-pub(super) fn named_from_row(row: &QueryResult, prefix: &str) -> Result<NamedDeployment, StoreError> {
-    let image: Option<String> = row.try_get("", "release_image")?;
-    Ok(NamedDeployment {
-        deployment: from_row(row, prefix)?,
-        service: row.try_get("", "service_name")?,
-        environment: row.try_get("", "environment_name")?,
-        release: Identity {
-            version: Version::trusted(row.try_get("", "release_version")?),
-            commit_sha: CommitSha::trusted(row.try_get("", "release_commit_sha")?),
-            image: image.map(Image::trusted),
-        },
-    })
+/// Deployments with the names that people know them by.
+pub(super) fn named() -> Select<Entity> {
+    Entity::find()
+        .with(Relation::Service)
+        .with(Relation::Environment)
+        .with(Relation::Release)
+        .column_as(service::Column::Name, "service_name")
+        .column_as(environment::Column::Name, "environment_name")
+        .column_as(release::Column::Version, "release_version")
+        .column_as(release::Column::CommitSha, "release_commit_sha")
+        .column_as(release::Column::Image, "release_image")
 }
-
-pub(super) const NAMES: &str = "s.name AS service_name, e.name AS environment_name, r.version AS release_version, \
-                     r.commit_sha AS release_commit_sha, r.image AS release_image";
-pub(super) const JOINS: &str = "JOIN service s ON s.id = d.service_id JOIN environment e ON e.id = d.environment_id \
-                     JOIN release r ON r.id = d.release_id";
 
 /// Inserts a deployment.
 pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Result<(), StoreError> {
-    let Entry { plan, progress, times, standing, .. } = Entry::from(deployment.clone());
+    let Entry { plan, progress, actor, times, standing, .. } = Entry::from(deployment.clone());
     let model = Model {
         id: deployment.id,
         service_id: deployment.service_id,
         environment_id: deployment.environment_id,
         release_id: deployment.release_id,
         artefact: deployment.artefact.clone(),
-        status: deployment.status.to_string(),
-        kind: deployment.kind.to_string(),
-        strategy: plan.strategy.to_string(),
+        status: deployment.status,
+        kind: deployment.kind,
+        strategy: plan.strategy,
         phase: progress.phase,
         traffic_percent: progress.traffic_percent,
         message: progress.message,
@@ -120,8 +126,8 @@ pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Res
         initiated_by: plan.initiated_by,
         remediates: plan.remediates,
         decision_id: deployment.decision_id,
-        actor_token: deployment.actor.token.clone(),
-        actor_subject: deployment.actor.subject.clone(),
+        actor_token: actor.token,
+        actor_subject: actor.subject,
         started_at: times.started_at,
         finished_at: times.finished_at,
         expired_at: times.expired_at,
@@ -133,7 +139,7 @@ pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Res
         superseded_by: standing.superseded_by,
         reverts_since: times.reverts_since,
         reverted_by: standing.reverted_by,
-        late_status: standing.late_status.map(|status| status.to_string()),
+        late_status: standing.late_status,
         recorded: standing.recorded,
         ungated: standing.ungated,
         credited: standing.credited,
@@ -147,9 +153,7 @@ pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Res
 /// A deployment with its row and its target's locked.
 #[derive(Clone, Debug)]
 pub struct LockedDeployment {
-    /// The deployment.
     pub named: NamedDeployment,
-    /// Its target.
     pub target: Target,
     /// The moment, read after the locks.
     pub now: DateTime<Utc>,
@@ -161,19 +165,15 @@ pub async fn lock(
     id: Uuid,
     within: &Narrowing,
 ) -> Result<Option<LockedDeployment>, StoreError> {
-    let mut query = Sql::new(format!(
-        "SELECT {}, {}, {NAMES} FROM target t JOIN deployment d \
-         ON d.service_id = t.service_id AND d.environment_id = t.environment_id {JOINS} WHERE d.id = ",
-        columns::<target::Entity>("t", "t_"),
-        columns::<Entity>("d", "d_"),
-    ));
-    query.bind(id).and_within(within, Some("s.name"), Some("e.name"));
-    let text = locking(conn, query.text(), "FOR UPDATE OF t, d");
-    let Some(row) = query.with_text(text).one(conn).await? else { return Ok(None) };
+    let query = named().with(Relation::Target).filter(Column::Id.eq(id));
+    let query = query.within_services(within).within_environments(within);
+    let query = target::Model::select_cols_nested(query, Some("t_"), None);
+    let rows = query.locked(conn, "FOR UPDATE OF target, deployment").await?;
+    let Some(row) = rows.first() else { return Ok(None) };
     Ok(Some(LockedDeployment {
-        named: named_from_row(&row, "d_")?,
-        target: target_from_row(&row, "t_")?,
-        now: now_of(&row)?,
+        named: NamedDeployment::from_query_result(row, "")?,
+        target: Target::from_query_result(row, "t_")?,
+        now: now_of(row)?,
     }))
 }
 
@@ -182,39 +182,40 @@ pub async fn overtaking(
     conn: &impl ConnectionTrait,
     deployment: &Deployment,
 ) -> Result<Option<NamedDeployment>, StoreError> {
-    let mut sql = Sql::new(format!(
-        "SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE d.service_id = ",
-        columns::<Entity>("d", "")
-    ));
-    sql.bind(deployment.service_id).push(" AND d.environment_id = ").bind(deployment.environment_id);
-    sql.push(" AND d.id <> ").bind(deployment.id);
-    sql.push(" AND (d.started_at > ").bind(deployment.times.started_at);
-    sql.push(" OR d.finished_at > ").bind(deployment.times.started_at);
-    sql.push(") ORDER BY d.started_at DESC, d.id DESC LIMIT 1");
-    sql.one(conn).await?.map(|row| named_from_row(&row, "")).transpose()
+    let started_at = deployment.times.started_at;
+    let since = Condition::any().add(Column::StartedAt.gt(started_at)).add(Column::FinishedAt.gt(started_at));
+    let query = named()
+        .filter(Column::ServiceId.eq(deployment.service_id))
+        .filter(Column::EnvironmentId.eq(deployment.environment_id))
+        .filter(Column::Id.ne(deployment.id))
+        .filter(since)
+        .order_by_desc(Column::StartedAt)
+        .order_by_desc(Column::Id);
+    Ok(query.into_model().one(conn).await?)
 }
 
 /// Renews a lease, also one that had run out, and notes what the pipeline says.
 pub async fn renew(conn: &impl ConnectionTrait, deployment: &Deployment) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE deployment SET status = ");
-    sql.bind(deployment.status.as_str())
-        .push(", finished_at = ")
-        .bind(deployment.times.finished_at)
-        .push(", expired_at = ")
-        .bind(deployment.times.expired_at)
-        .push(", heartbeat_at = ")
-        .bind(deployment.times.heartbeat_at)
-        .push(", lease_expires_at = ")
-        .bind(deployment.times.lease_expires_at);
-    sql.push(", message = ").bind(deployment.progress.message.clone());
-    sql.push(", phase = ").bind(deployment.progress.phase.clone());
-    sql.push(", traffic_percent = ").bind(deployment.progress.traffic_percent);
-    sql.push(" WHERE id = ").bind(deployment.id).run(conn).await?;
+    let Entry { progress, times, .. } = Entry::from(deployment.clone());
+    let renewed = ActiveModel {
+        id: Unchanged(deployment.id),
+        status: Set(deployment.status),
+        finished_at: Set(times.finished_at),
+        expired_at: Set(times.expired_at),
+        heartbeat_at: Set(times.heartbeat_at),
+        lease_expires_at: Set(times.lease_expires_at),
+        message: Set(progress.message),
+        phase: Set(progress.phase),
+        traffic_percent: Set(progress.traffic_percent),
+        ..ActiveModel::default()
+    };
+    Entity::update(renewed).exec_without_returning(conn).await?;
     Ok(())
 }
 
 /// Ends a deployment. When it succeeded, the one before it (`superseded`) gives way, and where it is a rollback, what
-/// came after the release it returns to is marked as reverted: one statement for all of them.
+/// came after the release it returns to is marked as reverted: one statement for all of them, by hand, because each gets
+/// values of its own.
 pub async fn end(
     conn: &impl ConnectionTrait,
     deployment: &Deployment,
@@ -225,7 +226,7 @@ pub async fn end(
     let reverts = times.reverts_since.filter(|_| succeeded);
     let mut sql = Sql::new("UPDATE deployment SET status = CASE WHEN id = ");
     sql.bind(*id).push(" THEN ").bind(deployment.status.as_str()).push(" ELSE status END");
-    let mut own = |column: &str, value: sea_orm::Value| {
+    let mut own = |column: &str, value: Value| {
         sql.push(&format!(", {column} = CASE WHEN id = $1 THEN "))
             .bind(value)
             .push(&format!(" ELSE {column} END"));
@@ -262,8 +263,8 @@ pub async fn end(
 
 /// Keeps a result that came too late to count.
 pub async fn keep_late(conn: &impl ConnectionTrait, id: Uuid, outcome: Outcome) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE deployment SET late_status = ");
-    sql.bind(outcome.as_str()).push(" WHERE id = ").bind(id).run(conn).await?;
+    let late = ActiveModel { id: Unchanged(id), late_status: Set(Some(outcome)), ..ActiveModel::default() };
+    Entity::update(late).exec_without_returning(conn).await?;
     Ok(())
 }
 
@@ -273,12 +274,8 @@ pub async fn find(
     within: &Narrowing,
     id: Uuid,
 ) -> Result<Option<NamedDeployment>, StoreError> {
-    let mut sql = Sql::new(format!(
-        "SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE d.id = ",
-        columns::<Entity>("d", "")
-    ));
-    sql.bind(id).and_within(within, Some("s.name"), Some("e.name"));
-    sql.one(conn).await?.map(|row| named_from_row(&row, "")).transpose()
+    let query = named().filter(Column::Id.eq(id)).within_services(within).within_environments(within);
+    Ok(query.into_model().one(conn).await?)
 }
 
 /// Lists the deployments that the narrowing allows, newest first.
@@ -288,22 +285,17 @@ pub async fn list(
     filter: &Filter,
     page: &PageRequest<TimeKey>,
 ) -> Result<Vec<NamedDeployment>, StoreError> {
-    let mut sql = Sql::new(format!(
-        "SELECT {}, {NAMES} FROM deployment d {JOINS} WHERE 1 = 1",
-        columns::<Entity>("d", "")
-    ));
-    sql.and_equals("s.name", filter.service.as_deref())
-        .and_equals("e.name", filter.environment.as_deref())
-        .and_equals("d.status", filter.status.map(Status::as_str))
-        .and_equals("d.kind", filter.kind.map(Kind::as_str));
-    if let Some(since) = filter.since {
-        sql.push(" AND d.started_at >= ").bind(since);
-    }
-    if let Some(until) = filter.until {
-        sql.push(" AND d.started_at < ").bind(until);
-    }
-    sql.and_within(within, Some("s.name"), Some("e.name")).newest_first(("d.started_at", "d.id"), page);
-    sql.all(conn).await?.iter().map(|row| named_from_row(row, "")).collect()
+    let query = named()
+        .only(service::Column::Name, filter.service.as_deref())
+        .only(environment::Column::Name, filter.environment.as_deref())
+        .only(Column::Status, filter.status)
+        .only(Column::Kind, filter.kind)
+        .apply_if(filter.since, |query, since| query.filter(Column::StartedAt.gte(since)))
+        .apply_if(filter.until, |query, until| query.filter(Column::StartedAt.lt(until)))
+        .within_services(within)
+        .within_environments(within)
+        .newest_first(Column::StartedAt, Column::Id, page);
+    Ok(query.into_model().all(conn).await?)
 }
 
 /// The deployments that are under way in an environment, newest first.
@@ -313,16 +305,18 @@ pub async fn running_in(
     limit: i64,
 ) -> Result<Vec<NamedDeployment>, StoreError> {
     // By the targets, of which there are few, and not by the deployments' history.
-    let mut sql = Sql::new(format!(
-        "SELECT {}, {NAMES} FROM target t JOIN deployment d ON d.id = t.running_deployment_id {JOINS} \
-         WHERE t.environment_id = ",
-        columns::<Entity>("d", "")
-    ));
-    sql.bind(environment_id).push(" ORDER BY d.started_at DESC, d.id DESC LIMIT ").bind(limit);
-    sql.all(conn).await?.iter().map(|row| named_from_row(row, "")).collect()
+    let running = target::Entity::find().select_only().column(target::Column::RunningDeploymentId);
+    let running = running.filter(target::Column::EnvironmentId.eq(environment_id));
+    let query = named()
+        .filter(Column::Id.in_subquery(running.into_query()))
+        .order_by_desc(Column::StartedAt)
+        .order_by_desc(Column::Id)
+        .limit(limit.unsigned_abs());
+    Ok(query.into_model().all(conn).await?)
 }
 
-/// The successes of a target, before a moment if one is given, newest first, as far back as a rollback may reach.
+/// The successes of a target, before a moment if one is given, newest first, as far back as a rollback may reach: by
+/// hand, because the table is joined with itself.
 pub async fn successes(
     conn: &impl ConnectionTrait,
     (service_id, environment_id): (Uuid, Uuid),
@@ -361,9 +355,8 @@ pub async fn overdue(
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
-    let mut sql = Sql::new("SELECT id FROM deployment WHERE status = 'running' AND lease_expires_at <= ");
-    sql.bind(now).push(" ORDER BY lease_expires_at LIMIT ").bind(limit);
-    sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    let overdue = running(limit).filter(Column::LeaseExpiresAt.lte(now));
+    Ok(overdue.order_by_asc(Column::LeaseExpiresAt).into_tuple().all(conn).await?)
 }
 
 /// The running deployments whose lease ends later than `limit_at`, the farthest first.
@@ -372,10 +365,20 @@ pub async fn leased_beyond(
     limit_at: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
-    let mut sql = Sql::new("SELECT id FROM deployment WHERE status = 'running' AND lease_expires_at > ");
-    sql.bind(limit_at).push(" ORDER BY lease_expires_at DESC LIMIT ").bind(limit);
-    sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    let beyond = running(limit).filter(Column::LeaseExpiresAt.gt(limit_at));
+    Ok(beyond.order_by_desc(Column::LeaseExpiresAt).into_tuple().all(conn).await?)
 }
+
+/// The ids of running deployments.
+fn running(limit: i64) -> Select<Entity> {
+    let ids = Entity::find().select_only().column(Column::Id);
+    ids.filter(is(Column::Status, Status::Running.as_str())).limit(limit.unsigned_abs())
+}
+
+/// The deployment that started last of those of the target `t` that have ended.
+const LAST_ENDED: &str = "(SELECT ended.id FROM deployment ended WHERE ended.service_id = t.service_id \
+     AND ended.environment_id = t.environment_id AND ended.status <> 'running' \
+     ORDER BY ended.started_at DESC, ended.id DESC LIMIT 1)";
 
 /// Of each target, the deployment that started last of those that have ended, where it ended after `since`: of the
 /// `limit` targets that changed last.
@@ -384,16 +387,11 @@ pub async fn last_ended(
     since: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<NamedDeployment>, StoreError> {
-    let mut sql = Sql::new(format!(
-        "SELECT {}, {NAMES} FROM (SELECT service_id, environment_id FROM target WHERE last_at > ",
-        columns::<Entity>("d", "d_")
-    ));
-    sql.bind(since).push(" ORDER BY last_at DESC LIMIT ").bind(limit);
-    sql.push(
-        ") AS t JOIN deployment d ON d.id = (SELECT ended.id FROM deployment ended \
-         WHERE ended.service_id = t.service_id AND ended.environment_id = t.environment_id \
-         AND ended.status <> 'running' ORDER BY ended.started_at DESC, ended.id DESC LIMIT 1) ",
-    );
-    sql.push(JOINS).push(" WHERE d.finished_at > ").bind(since);
-    sql.all(conn).await?.iter().map(|row| named_from_row(row, "d_")).collect()
+    use target::Column::{EnvironmentId, LastAt, ServiceId};
+    let changed = target::Entity::find().select_only().columns([ServiceId, EnvironmentId]);
+    let changed = changed.filter(LastAt.gt(since)).order_by_desc(LastAt).limit(limit.unsigned_abs());
+    let last =
+        Statement::select().expr(Expr::cust(LAST_ENDED)).from_subquery(changed.into_query(), "t").take();
+    let query = named().filter(Column::Id.in_subquery(last)).filter(Column::FinishedAt.gt(since));
+    Ok(query.into_model().all(conn).await?)
 }

@@ -2,7 +2,43 @@
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
-use crate::store::db::{Transient, Unwritable};
+/// An error that may pass when the transaction is tried again.
+pub trait Transient {
+    /// Whether the same transaction may work when it is tried again.
+    fn is_transient(&self) -> bool;
+}
+
+/// Why the database takes no writes. Anyone may read it: it names no path, host or statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unwritable {
+    /// There is no file of that name any more.
+    #[error("its file was deleted or moved away; put it back")]
+    Deleted,
+    /// There is another file of that name.
+    #[error("its file was replaced by another; put it back, or restart the server to use the other")]
+    Replaced,
+    /// What is in the file is not what was written there.
+    #[error("its file was truncated or overwritten; stop the server and restore a backup")]
+    Overwritten,
+    /// The file is not the only one that writes go to, and the others are gone.
+    #[error(
+        "the write-ahead log beside its file, or the log's index, was deleted or replaced; restart the server"
+    )]
+    LogDeleted,
+    /// Nobody may write, or not this server.
+    #[error("it is read-only")]
+    ReadOnly,
+    /// There is no room left.
+    #[error("its disk is full")]
+    Full,
+    /// Writing fails otherwise.
+    #[error("its disk does not take what is written to it")]
+    Failing,
+}
+
+/// What is said of a database that holds a part of a ledger.
+pub const HALF_COPIED: &str = "the database holds an unfinished copy of another: run `waybill copy` again, which goes on \
+                               where it stopped, or use another database";
 
 /// A failed statement.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +62,7 @@ pub enum StoreError {
     #[error("the database holds an unreadable {0}")]
     Corrupt(&'static str),
     /// A copy into the database was begun and is not finished.
-    #[error("{}", crate::store::schema::HALF_COPIED)]
+    #[error("{}", HALF_COPIED)]
     HalfCopied,
     /// SQLite's file is gone, and its log is not: opened, a new ledger would begin and the log be thrown away.
     #[error(
@@ -110,6 +146,9 @@ impl StoreError {
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
+        if let DbErr::TryIntoErr { into, .. } = error {
+            return Self::Corrupt(into);
+        }
         if let Some(SqlErr::UniqueConstraintViolation(message)) = error.sql_err() {
             return Self::Unique(message);
         }
@@ -125,6 +164,12 @@ impl From<DbErr> for StoreError {
             Some(_) | None => Self::Other(error),
         }
     }
+}
+
+/// A row whose columns do not go together, in the words of [`StoreError::Corrupt`].
+pub(super) fn corrupt(what: &'static str) -> DbErr {
+    let source = std::fmt::Error;
+    DbErr::TryIntoErr { from: "row", into: what, source: std::sync::Arc::new(source) }
 }
 
 fn is_outage(code: &str) -> bool {

@@ -1,7 +1,9 @@
 //! Events: written with their change, sealed into the chain by the relay, read in order.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult};
+use sea_orm::ExprTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -12,19 +14,27 @@ use crate::{
         scope::Narrowing,
     },
     store::{
-        entity::event::{Entity, Model},
-        error::StoreError,
-        sql::{Sql, columns},
+        entity::{
+            chain_head,
+            event::{Column, Entity, Model},
+        },
+        prelude::*,
+        sql::Sql,
     },
 };
 
-fn from_row(row: &QueryResult) -> Result<Event, StoreError> {
-    let model = Model::from_query_result(row, "")?;
-    let there = [model.seq.is_some(), model.prev_hash.is_some(), model.hash.is_some()];
-    if there.contains(&true) && there.contains(&false) {
-        return Err(StoreError::Corrupt("seal"));
+/// The one row of the chain's head.
+const HEAD: i32 = 1;
+
+impl FromQueryResult for Event {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let model = Model::from_query_result(row, prefix)?;
+        let there = [model.seq.is_some(), model.prev_hash.is_some(), model.hash.is_some()];
+        if there.contains(&true) && there.contains(&false) {
+            return Err(corrupt("seal"));
+        }
+        Ok(from_model(model))
     }
-    Ok(from_model(model))
 }
 
 /// The event of a row; its seal is there only where all of it is.
@@ -81,23 +91,26 @@ pub async fn list(
     after: i64,
     limit: u64,
 ) -> Result<Vec<Event>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {} FROM event v WHERE v.seq > ", columns::<Entity>("v", "")));
-    sql.bind(after)
-        .and_equals("v.kind", filter.kind.as_deref())
-        .and_equals("v.service", filter.service.as_deref())
-        .and_equals("v.environment", filter.environment.as_deref());
-    if filter.without_tokens {
-        sql.push(" AND v.kind NOT LIKE 'token.%'");
-    }
-    if within.environments.is_some() {
-        // Such a window names several environments, or tiers: more than the narrowing may allow.
-        sql.push(" AND NOT (v.environment IS NULL AND v.kind LIKE 'freeze.%')");
-    }
-    let service = "COALESCE(v.service, '')";
-    let environment = "COALESCE(v.environment, '')";
-    within_or_about_neither(&mut sql, within, service, environment);
-    sql.push(" ORDER BY v.seq LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    sql.all(conn).await?.iter().map(from_row).collect()
+    let query = Entity::find()
+        .filter(Column::Seq.gt(after))
+        .only(Column::Kind, filter.kind.as_deref())
+        .only(Column::Service, filter.service.as_deref())
+        .only(Column::Environment, filter.environment.as_deref())
+        .apply_if(filter.without_tokens.then_some("token.%"), |query, tokens| {
+            query.filter(Column::Kind.not_like(tokens))
+        })
+        .apply_if(within.services.as_ref(), |query, names| query.filter(among(Column::Service, names)))
+        .apply_if(within.environments.as_ref(), |query, names| {
+            // Such a window names several environments, or tiers: more than the narrowing may allow.
+            let freezes = Column::Environment.is_null().and(Column::Kind.like("freeze.%"));
+            query.filter(freezes.not()).filter(among(Column::Environment, names))
+        });
+    Ok(query.order_by_asc(Column::Seq).limit(limit).into_model().all(conn).await?)
+}
+
+/// An event about a service alone is seen by whoever may see the service, and so for environments.
+fn among(column: Column, names: &BTreeSet<String>) -> Condition {
+    Condition::any().add(column.is_null()).add(column.is_in(names))
 }
 
 /// The numbers of sealed events after a number, in order, each with the service it names.
@@ -106,22 +119,9 @@ pub async fn services_after(
     after: i64,
     limit: u64,
 ) -> Result<Vec<(i64, Option<String>)>, StoreError> {
-    let mut sql = Sql::new("SELECT seq, service FROM event WHERE seq > ");
-    sql.bind(after).push(" ORDER BY seq LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let read = |row: &QueryResult| Ok((row.try_get("", "seq")?, row.try_get("", "service")?));
-    sql.all(conn).await?.iter().map(read).collect()
-}
-
-/// An event about a service alone is seen by whoever may see the service, and so for environments.
-fn within_or_about_neither(sql: &mut Sql, within: &Narrowing, service: &str, environment: &str) {
-    let mut allowed = within.clone();
-    if let Some(services) = &mut allowed.services {
-        services.insert(String::new());
-    }
-    if let Some(environments) = &mut allowed.environments {
-        environments.insert(String::new());
-    }
-    sql.and_within(&allowed, Some(service), Some(environment));
+    let query = Entity::find().select_only().columns([Column::Seq, Column::Service]);
+    let query = query.filter(Column::Seq.gt(after)).order_by_asc(Column::Seq).limit(limit);
+    Ok(query.into_tuple().all(conn).await?)
 }
 
 /// The events about a deployment, sealed or not, in order.
@@ -130,31 +130,31 @@ pub async fn of_deployment(
     id: Uuid,
     limit: i64,
 ) -> Result<Vec<Event>, StoreError> {
-    let mut sql =
-        Sql::new(format!("SELECT {} FROM event v WHERE v.deployment_id = ", columns::<Entity>("v", "")));
-    sql.bind(id).push(" ORDER BY v.occurred_at, v.id LIMIT ").bind(limit);
-    sql.all(conn).await?.iter().map(from_row).collect()
+    let query = in_time(Entity::find().filter(Column::DeploymentId.eq(id)));
+    Ok(query.limit(limit.unsigned_abs()).into_model().all(conn).await?)
+}
+
+fn in_time(events: Select<Entity>) -> Select<Entity> {
+    events.order_by_asc(Column::OccurredAt).order_by_asc(Column::Id)
 }
 
 /// The head of the chain, and when it was last moved.
 pub async fn head(conn: &impl ConnectionTrait) -> Result<(Link, Option<DateTime<Utc>>), StoreError> {
-    read_head(conn, "").await
+    read_head(conn, chain_head::Entity::find_by_id(HEAD)).await
 }
 
 /// As [`head`], and holds it: only one relay at a time goes on.
 pub async fn lock_head(conn: &impl ConnectionTrait) -> Result<Link, StoreError> {
-    let postgres = conn.get_database_backend() == sea_orm::DatabaseBackend::Postgres;
-    Ok(read_head(conn, if postgres { " FOR UPDATE" } else { "" }).await?.0)
+    Ok(read_head(conn, chain_head::Entity::find_by_id(HEAD).lock_exclusive()).await?.0)
 }
 
 async fn read_head(
     conn: &impl ConnectionTrait,
-    lock: &str,
+    query: Select<chain_head::Entity>,
 ) -> Result<(Link, Option<DateTime<Utc>>), StoreError> {
-    let sql = Sql::new(format!("SELECT seq, hash, sealed_at FROM chain_head WHERE id = 1{lock}"));
-    let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("chain head"))?;
-    let link = Link { seq: row.try_get("", "seq")?, hash: row.try_get("", "hash")? };
-    Ok((link, row.try_get("", "sealed_at")?))
+    let chain_head::Model { seq, hash, sealed_at, .. } =
+        query.one(conn).await?.ok_or(StoreError::Corrupt("chain head"))?;
+    Ok((Link { seq, hash }, sealed_at))
 }
 
 /// Moves the head of the chain.
@@ -163,39 +163,45 @@ pub async fn move_head(
     link: &Link,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE chain_head SET seq = ");
-    sql.bind(link.seq).push(", hash = ").bind(link.hash.as_str()).push(", sealed_at = ").bind(now);
-    sql.push(" WHERE id = 1").run(conn).await?;
+    let head = chain_head::ActiveModel {
+        id: Unchanged(HEAD),
+        seq: Set(link.seq),
+        hash: Set(link.hash.clone()),
+        sealed_at: Set(Some(now)),
+    };
+    chain_head::Entity::update(head).exec_without_returning(conn).await?;
     Ok(())
 }
 
 /// Writes the head of the chain as it is.
 pub async fn touch_head(conn: &impl ConnectionTrait) -> Result<(), StoreError> {
-    Sql::new("UPDATE chain_head SET seq = seq WHERE id = 1").run(conn).await?;
+    use chain_head::Column::Seq;
+    chain_head::Entity::update_many().col_expr(Seq, Expr::col(Seq)).exec(conn).await?;
     Ok(())
+}
+
+fn waiting() -> Select<Entity> {
+    Entity::find().filter(Column::Seq.is_null())
 }
 
 /// Events that wait for their seal, oldest first.
 pub async fn unsealed(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Event>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {} FROM event v WHERE v.seq IS NULL", columns::<Entity>("v", "")));
-    sql.push(" ORDER BY v.occurred_at, v.id LIMIT ").bind(limit);
-    sql.all(conn).await?.iter().map(from_row).collect()
+    Ok(in_time(waiting()).limit(limit.unsigned_abs()).into_model().all(conn).await?)
 }
 
 /// How many events wait for their seal, counted no further than `limit`.
 pub async fn backlog(conn: &impl ConnectionTrait, limit: i64) -> Result<i64, StoreError> {
-    let mut sql = Sql::new("SELECT COUNT(*) AS waiting FROM (SELECT 1 FROM event WHERE seq IS NULL LIMIT ");
-    let row = sql.bind(limit).push(") AS unsealed").one(conn).await?;
-    row.map_or(Ok(0), |row| Ok(row.try_get("", "waiting")?))
+    let some = waiting().select_only().column(Column::Id).limit(limit.unsigned_abs());
+    Ok(i64::try_from(some.count(conn).await?).unwrap_or(i64::MAX))
 }
 
 /// When the event that has waited longest for its seal happened.
 pub async fn oldest_unsealed(conn: &impl ConnectionTrait) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let sql = Sql::new("SELECT occurred_at FROM event WHERE seq IS NULL ORDER BY occurred_at, id LIMIT 1");
-    sql.one(conn).await?.map(|row| Ok(row.try_get("", "occurred_at")?)).transpose()
+    let oldest = in_time(waiting()).select_only().column(Column::OccurredAt);
+    Ok(oldest.into_tuple().one(conn).await?)
 }
 
-/// Seals events, all of them in one statement.
+/// Seals events, all of them in one statement: by hand, because each gets values of its own.
 pub async fn seal(conn: &impl ConnectionTrait, seals: &[(Uuid, Seal)]) -> Result<(), StoreError> {
     let mut sql = Sql::new("WITH sealed (id, seq, prev_hash, hash) AS (VALUES ");
     for (index, (id, seal)) in seals.iter().enumerate() {

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait, DatabaseBackend, EntityTrait as _, FromQueryResult as _,
-    IntoActiveModel as _, QueryResult,
-};
-use serde::{Serialize, de::DeserializeOwned};
+use sea_orm::ActiveModelTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -20,51 +16,49 @@ use crate::{
         text::Name,
     },
     store::{
-        entity::freeze_window::{Entity, Model},
-        error::StoreError,
-        sql::{Sql, columns},
+        entity::{
+            column::Json,
+            environment,
+            freeze_window::{Column, Entity, Model},
+        },
+        prelude::*,
+        sql::Sql,
     },
 };
 
-fn set<T: DeserializeOwned + Ord>(text: &str) -> Result<BTreeSet<T>, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Corrupt("set of a freeze window"))
-}
-
-fn text<T: Serialize>(set: &BTreeSet<T>) -> String {
-    serde_json::to_string(set).unwrap_or_default()
-}
-
-pub(super) fn from_row(row: &QueryResult) -> Result<FreezeWindow, StoreError> {
-    let model = Model::from_query_result(row, "")?;
-    let covers = match (&model.environments, &model.tiers) {
-        (Some(names), None) => Covers::Environments(set(names)?),
-        (None, Some(tiers)) => Covers::Tiers(set(tiers)?),
-        (Some(_), Some(_)) | (None, None) => return Err(StoreError::Corrupt("cover of a freeze window")),
-    };
-    let once = model.starts_at.zip(model.ends_at);
-    let recurring = model.start_cron.zip(model.end_cron).zip(model.timezone);
-    let timing = match (once, recurring) {
-        (Some((starts_at, ends_at)), None) => Timing::Once { starts_at, ends_at },
-        (None, Some(((start_cron, end_cron), timezone))) => {
-            Timing::Recurring { start_cron, end_cron, timezone }
-        }
-        (Some(_), Some(_)) | (None, None) => return Err(StoreError::Corrupt("timing of a freeze window")),
-    };
-    Ok(FreezeWindow {
-        id: model.id,
-        definition: Definition { name: model.name, reason: model.reason, covers, timing },
-        revision: model.revision,
-        actor: Actor { token: model.actor_token, subject: model.actor_subject },
-        created_at: model.created_at,
-        updated_at: model.updated_at,
-    })
+impl FromQueryResult for FreezeWindow {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let model = Model::from_query_result(row, prefix)?;
+        let covers = match (model.environments, model.tiers) {
+            (Some(Json(names)), None) => Covers::Environments(names),
+            (None, Some(Json(tiers))) => Covers::Tiers(tiers),
+            (Some(_), Some(_)) | (None, None) => return Err(corrupt("cover of a freeze window")),
+        };
+        let once = model.starts_at.zip(model.ends_at);
+        let recurring = model.start_cron.zip(model.end_cron).zip(model.timezone);
+        let timing = match (once, recurring) {
+            (Some((starts_at, ends_at)), None) => Timing::Once { starts_at, ends_at },
+            (None, Some(((start_cron, end_cron), timezone))) => {
+                Timing::Recurring { start_cron, end_cron, timezone }
+            }
+            (Some(_), Some(_)) | (None, None) => return Err(corrupt("timing of a freeze window")),
+        };
+        Ok(Self {
+            id: model.id,
+            definition: Definition { name: model.name, reason: model.reason, covers, timing },
+            revision: model.revision,
+            actor: Actor { token: model.actor_token, subject: model.actor_subject },
+            created_at: model.created_at,
+            updated_at: model.updated_at,
+        })
+    }
 }
 
 fn to_model(freeze: &FreezeWindow) -> Model {
     let Definition { name, reason, covers, timing } = freeze.definition.clone();
     let (environments, tiers) = match covers {
-        Covers::Environments(names) => (Some(text(&names)), None),
-        Covers::Tiers(tiers) => (None, Some(text(&tiers))),
+        Covers::Environments(names) => (Some(Json(names)), None),
+        Covers::Tiers(tiers) => (None, Some(Json(tiers))),
     };
     let model = Model {
         id: freeze.id,
@@ -122,49 +116,45 @@ pub async fn update(conn: &impl ConnectionTrait, freeze: &FreezeWindow) -> Resul
 
 /// Takes a window away.
 pub async fn delete(conn: &impl ConnectionTrait, id: Uuid) -> Result<(), StoreError> {
-    Sql::new("DELETE FROM freeze_window WHERE id = ").bind(id).run(conn).await?;
+    Entity::delete_by_id(id).exec(conn).await?;
     tell(conn).await
 }
 
 /// Makes it known to every environment that freeze windows have changed.
 async fn tell(conn: &impl ConnectionTrait) -> Result<(), StoreError> {
-    Sql::new("UPDATE environment SET freezes = ").bind(clock::new_id()).run(conn).await?;
+    let changed = Expr::value(clock::new_id());
+    environment::Entity::update_many().col_expr(environment::Column::Freezes, changed).exec(conn).await?;
     Ok(())
 }
 
 /// How many windows there are.
 pub async fn count(conn: &impl ConnectionTrait) -> Result<i64, StoreError> {
-    let row = Sql::new("SELECT COUNT(*) AS n FROM freeze_window").one(conn).await?;
-    row.map_or(Ok(0), |row| Ok(row.try_get("", "n")?))
+    Ok(i64::try_from(Entity::find().count(conn).await?).unwrap_or(i64::MAX))
 }
 
 /// Those of these environments that are on record.
 pub async fn known(conn: &impl ConnectionTrait, names: &[Name]) -> Result<BTreeSet<String>, StoreError> {
-    let mut sql = Sql::new("SELECT name FROM environment WHERE name IN (NULL");
-    for name in names {
-        sql.push(", ").bind(name.as_str());
-    }
-    sql.push(")").all(conn).await?.iter().map(|row| Ok(row.try_get("", "name")?)).collect()
+    use environment::{Column, Entity};
+    let query = Entity::find().select_only().column(Column::Name);
+    let query = query.filter(Column::Name.is_in(names.iter().cloned()));
+    Ok(query.into_tuple().all(conn).await?.into_iter().collect())
 }
 
-/// Confines the rows to what the narrowing allows: windows that count in tiers, and those that name an environment that
-/// lies within.
-fn and_within(sql: &mut Sql, within: &Narrowing) {
-    let Some(names) = &within.environments else { return };
-    sql.push(" AND (f.tiers IS NOT NULL");
-    for name in names {
-        sql.push(" OR f.environments LIKE ").bind(quoted(name));
-    }
-    sql.push(")");
+/// The windows that the narrowing allows: those that count in tiers, and those that name an environment that lies within.
+fn select(within: &Narrowing) -> Select<Entity> {
+    Entity::find().apply_if(within.environments.as_ref(), |query, names| {
+        let named = names.iter().map(|name| naming(Column::Environments, name));
+        query.filter(named.fold(Condition::any().add(Column::Tiers.is_not_null()), Condition::add))
+    })
 }
 
-/// Finds a name in a set of them: names hold neither quotes nor wildcards, so that this is the whole name.
-fn quoted(name: &str) -> String {
-    format!("%\"{name}\"%")
+/// Finds a word in a set of them: names hold neither quotes nor wildcards, so that this is the whole name.
+fn naming(set: Column, word: &str) -> Expr {
+    set.contains(format!("\"{word}\""))
 }
 
-fn select() -> Sql {
-    Sql::new(format!("SELECT {} FROM freeze_window f WHERE 1 = 1", columns::<Entity>("f", "")))
+fn oldest_first(windows: Select<Entity>) -> Select<Entity> {
+    windows.order_by_asc(Column::CreatedAt).order_by_asc(Column::Id)
 }
 
 /// Finds a window that the narrowing allows.
@@ -173,10 +163,12 @@ pub async fn find(
     within: &Narrowing,
     id: Uuid,
 ) -> Result<Option<FreezeWindow>, StoreError> {
-    let mut sql = select();
-    and_within(sql.push(" AND f.id = ").bind(id), within);
-    sql.one(conn).await?.map(|row| from_row(&row)).transpose()
+    Ok(select(within).filter(Column::Id.eq(id)).into_model().one(conn).await?)
 }
+
+/// The environment that a window counts in, as the database finds it in the window's sets.
+const COUNTS_THERE: &str = r#"freeze_window.environments LIKE '%"' || environment.name || '"%'
+    OR freeze_window.tiers LIKE '%"' || environment.tier || '"%'"#;
 
 /// Lists the windows that the narrowing allows, newest first; with `environment`, those that count there.
 pub async fn list(
@@ -185,18 +177,13 @@ pub async fn list(
     environment: Option<&str>,
     page: &PageRequest<TimeKey>,
 ) -> Result<Vec<FreezeWindow>, StoreError> {
-    let mut sql = select();
-    if let Some(name) = environment {
-        sql.push(" AND EXISTS (SELECT 1 FROM environment e WHERE e.name = ").bind(name);
-        sql.push(
-            " AND (f.environments LIKE '%\"' || e.name || '\"%' OR f.tiers LIKE '%\"' || e.tier || '\"%')",
-        );
+    let query = select(within).apply_if(environment, |query, name| {
+        let there = environment::Entity::find().filter(environment::Column::Name.eq(name));
         // One that lies outside is as one that is not there.
-        sql.and_within(within, None, Some("e.name")).push(")");
-    }
-    and_within(&mut sql, within);
-    sql.newest_first(("f.created_at", "f.id"), page);
-    sql.all(conn).await?.iter().map(from_row).collect()
+        let there = there.within_environments(within).filter(Expr::cust(format!("({COUNTS_THERE})")));
+        query.filter(Expr::exists(there.into_query()))
+    });
+    Ok(query.newest_first(Column::CreatedAt, Column::Id, page).into_model().all(conn).await?)
 }
 
 /// The windows that concern an environment, oldest first.
@@ -204,16 +191,15 @@ pub async fn concerning(
     conn: &impl ConnectionTrait,
     environment: &Environment,
 ) -> Result<Vec<Window>, StoreError> {
-    let mut sql = select();
-    sql.push(" AND (f.environments LIKE ").bind(quoted(environment.name.as_str()));
-    sql.push(" OR f.tiers LIKE ").bind(quoted(&environment.settings.tier.to_string()));
-    let rows = sql.push(") ORDER BY f.created_at, f.id").all(conn).await?;
-    rows.iter().map(|row| Ok(from_row(row)?.window())).collect()
+    let concerned = Condition::any()
+        .add(naming(Column::Environments, environment.name.as_str()))
+        .add(naming(Column::Tiers, environment.settings.tier.as_str()));
+    let found: Vec<FreezeWindow> =
+        oldest_first(Entity::find().filter(concerned)).into_model().all(conn).await?;
+    Ok(found.iter().map(FreezeWindow::window).collect())
 }
 
 /// All windows that the narrowing allows, oldest first.
 pub async fn all(conn: &impl ConnectionTrait, within: &Narrowing) -> Result<Vec<FreezeWindow>, StoreError> {
-    let mut sql = select();
-    and_within(&mut sql, within);
-    sql.push(" ORDER BY f.created_at, f.id").all(conn).await?.iter().map(from_row).collect()
+    Ok(oldest_first(select(within)).into_model().all(conn).await?)
 }

@@ -1,33 +1,26 @@
 //! Idempotency keys: the answer to a request, kept in the transaction of its effect.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::ExprTrait as _;
 
 use crate::{
     domain::idempotency::{Answer, Kept, Key},
-    store::{error::StoreError, sql::Sql},
+    store::{
+        entity::idempotency_key::{Column, Entity, Model},
+        prelude::*,
+    },
 };
 
-pub(super) fn from_row(row: &QueryResult) -> Result<Option<Kept>, StoreError> {
-    let Some(fingerprint) = row.try_get("", "fingerprint")? else { return Ok(None) };
-    let status: i64 = row.try_get("", "status")?;
-    Ok(Some(Kept {
-        fingerprint,
-        answer: Answer {
-            status: u16::try_from(status).map_err(|_| StoreError::Corrupt("status"))?,
-            location: row.try_get("", "location")?,
-            etag: row.try_get("", "etag")?,
-            body: row.try_get("", "body")?,
-        },
-    }))
+pub(super) fn from_model(model: Model) -> Result<Kept, StoreError> {
+    let Model { fingerprint, status, location, etag, body, .. } = model;
+    let status = u16::try_from(status).map_err(|_| StoreError::Corrupt("status"))?;
+    Ok(Kept { fingerprint, answer: Answer { status, location, etag, body } })
 }
 
 /// Finds what a key has led to before.
 pub async fn find(conn: &impl ConnectionTrait, key: &Key) -> Result<Option<Kept>, StoreError> {
-    let mut sql =
-        Sql::new("SELECT fingerprint, status, location, etag, body FROM idempotency_key WHERE token_id = ");
-    sql.bind(key.token_id).push(" AND key = ").bind(key.key.as_str());
-    sql.one(conn).await?.map_or(Ok(None), |row| from_row(&row))
+    let kept = Entity::find_by_id((key.token_id, key.key.clone())).one(conn).await?;
+    kept.map(from_model).transpose()
 }
 
 /// Keeps an answer; fails with [`StoreError::Unique`] when a twin of the request was quicker.
@@ -37,13 +30,18 @@ pub async fn insert(
     answer: &Answer,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut sql = Sql::new(
-        "INSERT INTO idempotency_key (token_id, key, fingerprint, status, location, etag, body, created_at) VALUES (",
-    );
-    sql.bind(key.token_id).push(", ").bind(key.key.as_str()).push(", ").bind(key.fingerprint.as_str());
-    sql.push(", ").bind(i64::from(answer.status)).push(", ").bind(answer.location.clone());
-    sql.push(", ").bind(answer.etag.clone()).push(", ").bind(answer.body.as_str()).push(", ").bind(now);
-    sql.push(")").run(conn).await?;
+    let Answer { status, location, etag, body } = answer.clone();
+    let model = Model {
+        token_id: key.token_id,
+        key: key.key.clone(),
+        fingerprint: key.fingerprint.clone(),
+        status: i64::from(status),
+        location,
+        etag,
+        body,
+        created_at: now,
+    };
+    Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
     Ok(())
 }
 
@@ -53,9 +51,8 @@ pub async fn purge(
     before: DateTime<Utc>,
     limit: i64,
 ) -> Result<u64, StoreError> {
-    let mut sql = Sql::new(
-        "DELETE FROM idempotency_key WHERE (token_id, key) IN \
-         (SELECT token_id, key FROM idempotency_key WHERE created_at < ",
-    );
-    sql.bind(before).push(" LIMIT ").bind(limit).push(")").run(conn).await
+    let old = Entity::find().select_only().columns([Column::TokenId, Column::Key]);
+    let old = old.filter(Column::CreatedAt.lt(before)).limit(limit.unsigned_abs());
+    let keys = Expr::tuple([Column::TokenId.into_expr(), Column::Key.into_expr()]);
+    Ok(Entity::delete_many().filter(keys.in_subquery(old.into_query())).exec(conn).await?.rows_affected)
 }

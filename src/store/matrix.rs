@@ -1,10 +1,9 @@
 //! What runs where: every target at once, now or at any moment of the past.
 //!
 //! Now is read from the targets' own rows, which repeat who is current; the past from the deployments' effective times,
-//! one index probe for each target.
+//! one index probe for each target. By hand: joins that an index serves, read by place.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DatabaseBackend, QueryResult};
 
 use crate::{
     domain::{
@@ -16,10 +15,9 @@ use crate::{
         text::{CommitSha, Image, Version},
     },
     store::{
-        entity::environment,
-        environment::from_row as environment_from_row,
-        error::StoreError,
-        sql::{Sql, columns},
+        entity::{environment, service},
+        prelude::*,
+        sql::Sql,
     },
 };
 
@@ -131,8 +129,7 @@ pub async fn as_of(
          WHERE (c.id IS NOT NULL OR r.id IS NOT NULL) \
          AND (s.archived_at IS NULL OR s.archived_at > $1) AND (e.archived_at IS NULL OR e.archived_at > $1)"
     );
-    let mut moment = Sql::new(String::new());
-    let mut sql = moment.bind(at).with_text(text);
+    let mut sql = Sql::with(text, [at.into()]);
     sql.and_within(within, Some("s.name"), Some("e.name"));
     sql.all(conn).await?.iter().map(occupied).collect()
 }
@@ -143,15 +140,10 @@ pub async fn environments(
     within: &Narrowing,
     at: Option<DateTime<Utc>>,
 ) -> Result<Vec<Environment>, StoreError> {
-    let mut sql = Sql::new(format!(
-        "SELECT {} FROM environment e WHERE (e.archived_at IS NULL",
-        columns::<environment::Entity>("e", "")
-    ));
-    if let Some(at) = at {
-        sql.push(" OR e.archived_at > ").bind(at);
-    }
-    sql.push(")").and_within(within, None, Some("e.name")).push(" ORDER BY e.rank, e.name");
-    sql.all(conn).await?.iter().map(|row| environment_from_row(row, "")).collect()
+    use environment::{Column, Entity};
+    let query = Entity::find().filter(in_use(Column::ArchivedAt, at)).within_environments(within);
+    let query = query.order_by_asc(Column::Rank).order_by_asc(Column::Name);
+    Ok(query.into_model().all(conn).await?)
 }
 
 /// The names of the services that were registered by the moment and are not archived, in order.
@@ -160,10 +152,12 @@ pub async fn services(
     within: &Narrowing,
     at: Option<DateTime<Utc>>,
 ) -> Result<Vec<String>, StoreError> {
-    let mut sql = Sql::new("SELECT s.name FROM service s WHERE (s.archived_at IS NULL");
-    if let Some(at) = at {
-        sql.push(" OR s.archived_at > ").bind(at).push(") AND (s.created_at <= ").bind(at);
-    }
-    sql.push(")").and_within(within, Some("s.name"), None);
-    sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "name")?)).collect()
+    use service::{Column, Entity};
+    let query = Entity::find().filter(in_use(Column::ArchivedAt, at)).within_services(within);
+    let query = query.apply_if(at, |query, at| query.filter(Column::CreatedAt.lte(at)));
+    Ok(query.select_only().column(Column::Name).into_tuple().all(conn).await?)
+}
+
+fn in_use(archived_at: impl ColumnTrait, at: Option<DateTime<Utc>>) -> Condition {
+    Condition::any().add(archived_at.is_null()).add_option(at.map(|at| archived_at.gt(at)))
 }

@@ -1,4 +1,4 @@
-//! SQL, and nothing but SQL. [`db`] alone begins and commits; every other function is handed a connection.
+//! Statements, and nothing but statements. [`db`] alone begins and commits; every other function is handed a connection.
 //!
 //! What a caller may see is filtered here, by its narrowing, so that no caller can forget it.
 
@@ -12,12 +12,14 @@ pub mod entity;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod evidence;
 pub mod freeze;
-pub mod gate;
 pub mod idempotency;
 pub mod matrix;
+pub mod past;
 pub mod policy;
-pub mod record;
+mod prelude;
+mod query;
 pub mod release;
 pub mod scan;
 pub mod schema;

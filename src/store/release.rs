@@ -1,10 +1,7 @@
 //! Releases.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ConnectionTrait, DatabaseBackend, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _,
-    QueryResult,
-};
+use sea_orm::ExprTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -13,44 +10,43 @@ use crate::{
         page::{OrderKey, PageRequest},
         release::{Identity, Release, ReleaseDescription},
         release_order::{NEIGHBOURS_MAX, Neighbour},
-        text::{COMMIT_MIN, CommitSha, Image, Version},
+        text::COMMIT_MIN,
     },
     store::{
-        entity::release::{Entity, Model},
-        error::StoreError,
-        service::{labels_of, labels_text},
+        entity::{
+            column::Json,
+            release::{ActiveModel, Column, Entity, Model},
+        },
+        prelude::*,
+        query,
         sql::{Sql, columns, objects},
     },
 };
 
-pub(super) fn from_row(row: &QueryResult) -> Result<Release, StoreError> {
-    let model = Model::from_query_result(row, "")?;
-    Ok(Release {
-        id: model.id,
-        service_id: model.service_id,
-        number: model.number,
-        ordered_at: model.ordered_at,
-        place: model.place,
-        identity: Identity {
-            version: Version::trusted(model.version),
-            commit_sha: CommitSha::trusted(model.commit_sha),
-            image: model.image.map(Image::trusted),
-        },
-        description: ReleaseDescription {
-            git_ref: model.r#ref,
-            committed_at: model.committed_at,
-            changes: serde_json::from_str(&model.changes)
-                .map_err(|_| StoreError::Corrupt("list of changes"))?,
-            pipeline_url: model.pipeline_url,
-            initiated_by: model.initiated_by,
-            labels: labels_of(&model.labels)?,
-        },
-        actor: Actor { token: model.actor_token, subject: model.actor_subject },
-        created_at: model.created_at,
-        image_added_by: model.image_added_by,
-        locations: serde_json::from_str(model.locations.as_deref().unwrap_or("[]"))
-            .map_err(|_| StoreError::Corrupt("list of locations"))?,
-    })
+impl FromQueryResult for Release {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let model = Model::from_query_result(row, prefix)?;
+        Ok(Self {
+            id: model.id,
+            service_id: model.service_id,
+            number: model.number,
+            ordered_at: model.ordered_at,
+            place: model.place,
+            identity: Identity { version: model.version, commit_sha: model.commit_sha, image: model.image },
+            description: ReleaseDescription {
+                git_ref: model.r#ref,
+                committed_at: model.committed_at,
+                changes: model.changes.0,
+                pipeline_url: model.pipeline_url,
+                initiated_by: model.initiated_by,
+                labels: model.labels.0,
+            },
+            actor: Actor { token: model.actor_token, subject: model.actor_subject },
+            created_at: model.created_at,
+            image_added_by: model.image_added_by,
+            locations: model.locations.map(|Json(locations)| locations).unwrap_or_default(),
+        })
+    }
 }
 
 /// What a release that is registered now comes after.
@@ -115,35 +111,40 @@ pub async fn make_room(
     if before.neighbours.iter().all(|other| other.ordered_at <= ordered_at) {
         return Ok(before.last_number + 1);
     }
-    let mut sql = Sql::new("UPDATE release SET place = place + 1 WHERE service_id = ");
-    let moved = sql.bind(service_id).push(" AND ordered_at > ").bind(ordered_at).run(conn).await?;
+    let moved = Entity::update_many()
+        .col_expr(Column::Place, Expr::col(Column::Place).add(1))
+        .filter(Column::ServiceId.eq(service_id))
+        .filter(Column::OrderedAt.gt(ordered_at));
+    let moved = moved.exec(conn).await?.rows_affected;
     Ok(before.last_number + 1 - i64::try_from(moved).unwrap_or(i64::MAX))
 }
 
 /// Inserts a release. Fails with [`StoreError::Unique`] when its version or its number is taken.
 pub async fn insert(conn: &impl ConnectionTrait, release: &Release) -> Result<(), StoreError> {
-    let description = &release.description;
+    let ReleaseDescription { git_ref, committed_at, changes, pipeline_url, initiated_by, labels } =
+        release.description.clone();
+    let Identity { version, commit_sha, image } = release.identity.clone();
     let model = Model {
         id: release.id,
         service_id: release.service_id,
-        version: release.identity.version.to_string(),
+        version,
         number: release.number,
-        commit_sha: release.identity.commit_sha.to_string(),
-        image: release.identity.image.as_ref().map(ToString::to_string),
+        commit_sha,
+        image,
         artefact: release.identity.artefact(),
-        r#ref: description.git_ref.clone(),
-        committed_at: description.committed_at,
-        changes: serde_json::to_string(&description.changes).unwrap_or_default(),
-        pipeline_url: description.pipeline_url.clone(),
-        initiated_by: description.initiated_by.clone(),
-        labels: labels_text(&description.labels),
+        r#ref: git_ref,
+        committed_at,
+        changes: Json(changes),
+        pipeline_url,
+        initiated_by,
+        labels: Json(labels),
         actor_token: release.actor.token.clone(),
         actor_subject: release.actor.subject.clone(),
         created_at: release.created_at,
         image_added_by: release.image_added_by.clone(),
         ordered_at: release.ordered_at,
         place: release.place,
-        locations: locations_text(release),
+        locations: locations(release),
     };
     Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
     Ok(())
@@ -151,22 +152,25 @@ pub async fn insert(conn: &impl ConnectionTrait, release: &Release) -> Result<()
 
 /// Writes what a release may gain: its image, digits of its commit, and other locations.
 pub async fn update(conn: &impl ConnectionTrait, release: &Release) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE release SET commit_sha = ");
-    sql.bind(release.identity.commit_sha.to_string());
-    sql.push(", image = ").bind(release.identity.image.as_ref().map(ToString::to_string));
-    sql.push(", artefact = ").bind(release.identity.artefact());
-    sql.push(", image_added_by = ").bind(release.image_added_by.clone());
-    sql.push(", locations = ").bind(locations_text(release));
-    sql.push(" WHERE id = ").bind(release.id).run(conn).await?;
+    let gained = ActiveModel {
+        id: Unchanged(release.id),
+        commit_sha: Set(release.identity.commit_sha.clone()),
+        image: Set(release.identity.image.clone()),
+        artefact: Set(release.identity.artefact()),
+        image_added_by: Set(release.image_added_by.clone()),
+        locations: Set(locations(release)),
+        ..ActiveModel::default()
+    };
+    Entity::update(gained).exec_without_returning(conn).await?;
     Ok(())
 }
 
-fn locations_text(release: &Release) -> Option<String> {
-    let known = !release.locations.is_empty();
-    known.then(|| serde_json::to_string(&release.locations).unwrap_or_default())
+fn locations(release: &Release) -> Option<Json<Vec<String>>> {
+    (!release.locations.is_empty()).then(|| Json(release.locations.clone()))
 }
 
-/// Reads the release of this version, and what it comes after if it is registered now, with this identity.
+/// Reads the release of this version, and what it comes after if it is registered now, with this identity: by hand,
+/// because there is a row also where the release is not.
 pub async fn find_or_before(
     conn: &impl ConnectionTrait,
     service_id: Uuid,
@@ -180,13 +184,12 @@ pub async fn find_or_before(
     let row = sql.push(" AND r.version = ").bind(version).one(conn).await?;
     let row = row.ok_or(StoreError::Corrupt("releases"))?;
     let known = row.try_get::<Option<Uuid>>("", "id")?.is_some();
-    Ok((known.then(|| from_row(&row)).transpose()?, Before::read(&row)?))
+    Ok((known.then(|| Release::from_query_result(&row, "")).transpose()?, Before::read(&row)?))
 }
 
 /// Reads the release with this id.
 pub async fn get(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Release>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {} FROM release r WHERE r.id = ", columns::<Entity>("r", "")));
-    sql.bind(id).one(conn).await?.as_ref().map(from_row).transpose()
+    Ok(Entity::find_by_id(id).into_model().one(conn).await?)
 }
 
 /// Finds a release by its version.
@@ -195,10 +198,8 @@ pub async fn find(
     service_id: Uuid,
     version: &str,
 ) -> Result<Option<Release>, StoreError> {
-    let mut sql =
-        Sql::new(format!("SELECT {} FROM release r WHERE r.service_id = ", columns::<Entity>("r", "")));
-    sql.bind(service_id).push(" AND r.version = ").bind(version);
-    sql.one(conn).await?.as_ref().map(from_row).transpose()
+    let query = Entity::find().filter(Column::ServiceId.eq(service_id)).filter(Column::Version.eq(version));
+    Ok(query.into_model().one(conn).await?)
 }
 
 /// Lists a service's releases, newest first.
@@ -207,19 +208,18 @@ pub async fn list(
     service_id: Uuid,
     page: &PageRequest<OrderKey>,
 ) -> Result<Vec<Release>, StoreError> {
-    let mut sql =
-        Sql::new(format!("SELECT {} FROM release r WHERE r.service_id = ", columns::<Entity>("r", "")));
-    sql.bind(service_id);
-    if let Some(OrderKey { at, number }) = page.after {
-        sql.push(" AND (r.ordered_at, r.number) < (").bind(at).push(", ").bind(number).push(")");
-    }
-    sql.push(" ORDER BY r.ordered_at DESC, r.number DESC LIMIT ")
-        .bind(i64::try_from(page.limit + 1).unwrap_or(i64::MAX));
-    sql.all(conn).await?.iter().map(from_row).collect()
+    let order = (Column::OrderedAt, Column::Number);
+    let query = Entity::find()
+        .filter(Column::ServiceId.eq(service_id))
+        .apply_if(page.after, |releases, key| releases.filter(query::before(order, key.at, key.number)))
+        .order_by_desc(order.0)
+        .order_by_desc(order.1)
+        .limit(page.limit + 1);
+    Ok(query.into_model().all(conn).await?)
 }
 
 /// Whether anything was done with the release as it is: a deployment was ever started or put on record, or a scan is on
-/// record.
+/// record. By hand: one question about two tables.
 pub async fn is_used(conn: &impl ConnectionTrait, release: &Release) -> Result<bool, StoreError> {
     let mut sql = Sql::new("SELECT 1 WHERE EXISTS (SELECT 1 FROM deployment WHERE service_id = ");
     sql.bind(release.service_id).push(" AND release_id = ").bind(release.id);

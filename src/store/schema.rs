@@ -21,10 +21,6 @@ pub struct SchemaStatus {
     pub half_copied: bool,
 }
 
-/// What is said of a database that holds a part of a ledger.
-pub const HALF_COPIED: &str = "the database holds an unfinished copy of another: run `waybill copy` again, which goes on \
-                               where it stopped, or use another database";
-
 /// Reads how the schema stands, and changes nothing.
 pub async fn status(db: &Db) -> Result<SchemaStatus, StoreError> {
     status_on(db.read()).await

@@ -1,16 +1,11 @@
-//! Statements that the query builder cannot say: text and bound values, built side by side.
+//! Statements by hand, where SeaORM's would be longer or cannot be: text and bound values, built side by side.
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, SubsecRound as _, Utc};
 use sea_orm::{ConnectionTrait, EntityTrait, IdenStatic as _, Iterable as _, QueryResult, Statement, Value};
 
-use crate::{
-    domain::{
-        page::{PageRequest, TimeKey},
-        scope::Narrowing,
-    },
-    store::error::StoreError,
-};
+use crate::{domain::scope::Narrowing, store::error::StoreError};
 
 /// A statement under construction. Values are only ever bound, never written into the text.
 pub(super) struct Sql {
@@ -20,10 +15,14 @@ pub(super) struct Sql {
 
 impl Sql {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), values: Vec::new() }
+        Self::with(text, [])
     }
 
-    /// Appends text.
+    /// A statement that refers to these values by number.
+    pub(super) fn with<const N: usize>(text: impl Into<String>, values: [Value; N]) -> Self {
+        Self { text: text.into(), values: values.into() }
+    }
+
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
@@ -54,46 +53,20 @@ impl Sql {
     ) -> &mut Self {
         let mut confine = |column: Option<&str>, names: &Option<BTreeSet<String>>| {
             let (Some(column), Some(names)) = (column, names) else { return };
-            self.push(" AND ").push(column).push(" IN (NULL");
-            for name in names {
-                self.push(", ").bind(name.clone());
-            }
-            self.push(")");
+            self.push(" AND ").push(column).among(names);
         };
         confine(service, &narrowing.services);
         confine(environment, &narrowing.environments);
         self
     }
 
-    /// Appends keyset order and limit, newest first: the rows after the page's key, one more than its limit.
-    pub(super) fn newest_first(&mut self, (at, id): (&str, &str), page: &PageRequest<TimeKey>) -> &mut Self {
-        if let Some(key) = &page.after {
-            self.push(&format!(" AND ({at}, {id}) < (")).bind(key.at).push(", ").bind(key.id).push(")");
+    /// Appends the values of a list, as `IN` has them; a list of none holds nothing.
+    pub(super) fn among<T: Into<Value>>(&mut self, values: impl IntoIterator<Item = T>) -> &mut Self {
+        self.push(" IN (NULL");
+        for value in values {
+            self.push(", ").bind(value);
         }
-        let limit = page.limit;
-        self.push(&format!(" ORDER BY {at} DESC, {id} DESC LIMIT "))
-            .bind(i64::try_from(limit + 1).unwrap_or(i64::MAX))
-    }
-
-    /// Appends keyset order and limit by name: the rows after `after`, one more than `limit`.
-    pub(super) fn by_name(&mut self, column: &str, after: Option<&String>, limit: u64) -> &mut Self {
-        if let Some(after) = after {
-            self.push(" AND ").push(column).push(" > ").bind(after.clone());
-        }
-        self.push(" ORDER BY ")
-            .push(column)
-            .push(" LIMIT ")
-            .bind(i64::try_from(limit + 1).unwrap_or(i64::MAX))
-    }
-
-    /// The text so far.
-    pub(super) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The same values with another text, which refers to them by number.
-    pub(super) fn with_text(&self, text: String) -> Self {
-        Self { text, values: self.values.clone() }
+        self.push(")")
     }
 
     fn statement(&self, conn: &impl ConnectionTrait) -> Statement {
@@ -162,8 +135,12 @@ pub(super) fn clock(conn: &impl ConnectionTrait) -> &'static str {
     if postgres { "clock_timestamp()" } else { "NULL" }
 }
 
+/// The moment that [`clock`] read into the column `now`.
+pub(super) fn now_of(row: &QueryResult) -> Result<DateTime<Utc>, StoreError> {
+    Ok(moment(row.try_get("", "now")?))
+}
+
 /// The moment that [`clock`] read.
-pub(super) fn now_of(row: &QueryResult) -> Result<chrono::DateTime<chrono::Utc>, StoreError> {
-    let now: Option<chrono::DateTime<chrono::Utc>> = row.try_get("", "now")?;
-    Ok(now.map_or_else(crate::clock::now, |now| chrono::SubsecRound::trunc_subsecs(now, 6)))
+pub(super) fn moment(now: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    now.map_or_else(crate::clock::now, |now| now.trunc_subsecs(6))
 }

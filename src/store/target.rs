@@ -1,10 +1,7 @@
 //! Targets: the rows that starts and finishes lock.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveModelTrait as _, ConnectionTrait, DbErr, EntityTrait as _, FromQueryResult as _,
-    IntoActiveModel as _, QueryResult,
-};
+use sea_orm::ActiveModelTrait as _;
 use uuid::Uuid;
 
 use crate::{
@@ -17,30 +14,32 @@ use crate::{
     store::{
         entity::{
             environment,
-            target::{Entity, Model},
+            target::{ActiveModel, Column, Entity, Model},
         },
-        environment::{OTHER_PRODUCTION, from_row as environment_from_row},
-        error::StoreError,
+        environment::OTHER_PRODUCTION,
+        prelude::*,
         sql::{Sql, clock, columns, locking, now_of},
     },
 };
 
-pub(super) fn from_row(row: &QueryResult, prefix: &str) -> Result<Target, StoreError> {
-    let model = Model::from_query_result(row, prefix)?;
-    Ok(Target {
-        service_id: model.service_id,
-        environment_id: model.environment_id,
-        current: current(&model)?,
-        running: running(&model)?,
-        last_started_at: model.last_started_at,
-        last_at: model.last_at,
-    })
+impl FromQueryResult for Target {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let model = Model::from_query_result(row, prefix)?;
+        Ok(Self {
+            service_id: model.service_id,
+            environment_id: model.environment_id,
+            current: current(&model)?,
+            running: running(&model)?,
+            last_started_at: model.last_started_at,
+            last_at: model.last_at,
+        })
+    }
 }
 
 // Half an occupant must not count as none: something would start beside it, or over it.
-fn whole<T>(named: Option<Uuid>, whole: Option<T>) -> Result<Option<T>, StoreError> {
+fn whole<T>(named: Option<Uuid>, whole: Option<T>) -> Result<Option<T>, DbErr> {
     if named.is_some() && whole.is_none() {
-        return Err(StoreError::Corrupt("target"));
+        return Err(corrupt("target"));
     }
     Ok(whole)
 }
@@ -49,7 +48,7 @@ fn actor(token: Option<&String>, subject: Option<&String>) -> Option<Actor> {
     Some(Actor { token: token?.clone(), subject: subject?.clone() })
 }
 
-fn current(model: &Model) -> Result<Option<Current>, StoreError> {
+fn current(model: &Model) -> Result<Option<Current>, DbErr> {
     let current = || {
         Some(Current {
             deployment_id: model.current_deployment_id?,
@@ -63,7 +62,7 @@ fn current(model: &Model) -> Result<Option<Current>, StoreError> {
     whole(model.current_deployment_id, current())
 }
 
-fn running(model: &Model) -> Result<Option<Running>, StoreError> {
+fn running(model: &Model) -> Result<Option<Running>, DbErr> {
     let running = || {
         Some(Running {
             deployment_id: model.running_deployment_id?,
@@ -78,11 +77,9 @@ fn running(model: &Model) -> Result<Option<Running>, StoreError> {
 /// A target with its row locked, and what a start needs to know beside it.
 #[derive(Clone, Debug)]
 pub struct LockedTarget {
-    /// The target.
     pub target: Target,
     /// Whether its service is archived.
     pub service_archived: bool,
-    /// Its environment.
     pub environment: Environment,
     /// Whether somebody keeps another environment of tier production; told where the target's is unconfirmed.
     pub other_production: bool,
@@ -100,9 +97,9 @@ fn with_environment() -> String {
 
 fn locked(row: &QueryResult) -> Result<LockedTarget, StoreError> {
     Ok(LockedTarget {
-        target: from_row(row, "")?,
+        target: Target::from_query_result(row, "")?,
         service_archived: row.try_get::<Option<DateTime<Utc>>>("", "service_archived_at")?.is_some(),
-        environment: environment_from_row(row, "e_")?,
+        environment: Environment::from_query_result(row, "e_")?,
         other_production: row.try_get("", "other_production")?,
         now: now_of(row)?,
     })
@@ -121,6 +118,7 @@ pub async fn lock(
     environment: &str,
     registers: bool,
 ) -> Result<Option<LockedTarget>, StoreError> {
+    // By hand: the rows are locked in three ways, and the target is joined with those beside it.
     // What is not locked is read as it was before the locks. Names hold neither quotes nor wildcards.
     let query = format!(
         "{}, (SELECT x.policy_version FROM environment x WHERE x.id = e.id) AS seen_version \
@@ -131,11 +129,9 @@ pub async fn lock(
          WHERE s.name = $1 ORDER BY t.environment_id",
         with_environment()
     );
-    let mut values = Sql::new(String::new());
-    values.bind(service).bind(environment);
     let service_lock = if registers { "FOR UPDATE OF s" } else { "FOR SHARE OF s" };
     let locks = format!("{service_lock} FOR SHARE OF e FOR UPDATE OF t");
-    let sql = values.with_text(locking(conn, &query, &locks));
+    let sql = Sql::with(locking(conn, &query, &locks), [service.into(), environment.into()]);
     let (mut found, mut now) = (None, None);
     for row in sql.all(conn).await? {
         if row.try_get::<Option<i64>>("", "seen_version")?
@@ -161,6 +157,7 @@ pub async fn peek(
     service: &str,
     environment: &str,
 ) -> Result<Option<LockedTarget>, StoreError> {
+    // By hand, as the lock that reads the same; and the target may be missing.
     let mut sql = Sql::new(format!(
         "{}, s.id AS known_service_id, {} AS now FROM service s JOIN environment e ON 1 = 1 \
          LEFT JOIN target t ON t.service_id = s.id AND t.environment_id = e.id WHERE s.name = ",
@@ -173,7 +170,7 @@ pub async fn peek(
     if row.try_get::<Option<Uuid>>("", "service_id")?.is_some() {
         return locked(&row).map(Some);
     }
-    let environment = environment_from_row(&row, "e_")?;
+    let environment = Environment::from_query_result(&row, "e_")?;
     let target = Target::empty(row.try_get("", "known_service_id")?, environment.id);
     let service_archived = row.try_get::<Option<DateTime<Utc>>>("", "service_archived_at")?.is_some();
     let other_production = row.try_get("", "other_production")?;
@@ -186,8 +183,12 @@ pub async fn ensure(
     service_id: Uuid,
     environment_id: Uuid,
 ) -> Result<(), StoreError> {
-    let mut sql = Sql::new("INSERT INTO target (service_id, environment_id) VALUES (");
-    sql.bind(service_id).push(", ").bind(environment_id).push(") ON CONFLICT DO NOTHING").run(conn).await?;
+    let row = ActiveModel {
+        service_id: Set(service_id),
+        environment_id: Set(environment_id),
+        ..Default::default()
+    };
+    Entity::insert(row).on_conflict_do_nothing().exec_without_returning(conn).await?;
     Ok(())
 }
 
@@ -213,17 +214,14 @@ pub async fn save(conn: &impl ConnectionTrait, target: &Target) -> Result<(), St
         last_started_at: target.last_started_at,
         last_at: target.last_at,
     };
-    Entity::update(model.into_active_model().reset_all()).exec(conn).await?;
+    Entity::update(model.into_active_model().reset_all()).exec_without_returning(conn).await?;
     Ok(())
 }
 
 /// How many targets have a running deployment, and how many a current one.
 pub async fn count(conn: &impl ConnectionTrait) -> Result<(u64, u64), StoreError> {
-    let sql = Sql::new(
-        "SELECT COUNT(running_deployment_id) AS running, COUNT(current_deployment_id) AS current_ones FROM target",
-    );
-    let row = sql.one(conn).await?.ok_or(StoreError::Corrupt("count"))?;
-    let count =
-        |column: &str| Ok::<_, StoreError>(u64::try_from(row.try_get::<i64>("", column)?).unwrap_or(0));
-    Ok((count("running")?, count("current_ones")?))
+    let counts = [Column::RunningDeploymentId.count(), Column::CurrentDeploymentId.count()];
+    let counts = Entity::find().select_only().exprs(counts).into_tuple::<(i64, i64)>().one(conn).await?;
+    let (running, current) = counts.ok_or(StoreError::Corrupt("count"))?;
+    Ok((running.unsigned_abs(), current.unsigned_abs()))
 }

@@ -1,9 +1,6 @@
 //! Tokens: looked up by the hash of their secret, which is all that is kept of it.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, EntityTrait as _, FromQueryResult as _, IntoActiveModel as _, QueryResult};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
@@ -14,40 +11,43 @@ use crate::{
         page::PageRequest,
         scope::Narrowing,
         token::Token,
-        vocabulary::Scope,
     },
     store::{
-        entity::token::{Entity, Model},
-        error::StoreError,
+        entity::{
+            column::Json,
+            idempotency_key,
+            token::{ActiveModel, Column, Entity, Model},
+        },
         idempotency,
+        prelude::*,
         sql::{Sql, clock, columns, now_of},
     },
 };
 
-fn set<T: serde::de::DeserializeOwned + Ord>(text: &str) -> Result<BTreeSet<T>, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Corrupt("set of a token"))
-}
-
-fn text<T: serde::Serialize>(set: &BTreeSet<T>) -> String {
-    serde_json::to_string(set).unwrap_or_default()
-}
-
-fn from_model(model: Model) -> Result<Token, StoreError> {
-    Ok(Token {
-        principal: Principal {
-            token_id: model.id,
-            actor: Actor { token: model.name, subject: model.subject },
-            scopes: set::<Scope>(&model.scopes)?,
-            groups: set(&model.groups)?,
-            narrowing: Narrowing {
-                services: model.services.as_deref().map(set).transpose()?,
-                environments: model.environments.as_deref().map(set).transpose()?,
+impl From<Model> for Token {
+    fn from(model: Model) -> Self {
+        Self {
+            principal: Principal {
+                token_id: model.id,
+                actor: Actor { token: model.name, subject: model.subject },
+                scopes: model.scopes.0,
+                groups: model.groups.0,
+                narrowing: Narrowing {
+                    services: model.services.map(|Json(names)| names),
+                    environments: model.environments.map(|Json(names)| names),
+                },
             },
-        },
-        created_at: model.created_at,
-        expires_at: model.expires_at,
-        revoked_at: model.revoked_at,
-    })
+            created_at: model.created_at,
+            expires_at: model.expires_at,
+            revoked_at: model.revoked_at,
+        }
+    }
+}
+
+impl FromQueryResult for Token {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        Model::from_query_result(row, prefix).map(Self::from)
+    }
 }
 
 /// Inserts a token; fails with [`StoreError::Unique`] when a living one has its name or its secret.
@@ -56,15 +56,15 @@ pub async fn insert(
     token: &Token,
     secret_hash: &[u8],
 ) -> Result<(), StoreError> {
-    let principal = &token.principal;
+    let Principal { token_id, actor, scopes, groups, narrowing } = token.principal.clone();
     let model = Model {
-        id: principal.token_id,
-        name: principal.actor.token.clone(),
-        subject: principal.actor.subject.clone(),
-        scopes: text(&principal.scopes),
-        groups: text(&principal.groups),
-        services: principal.narrowing.services.as_ref().map(text),
-        environments: principal.narrowing.environments.as_ref().map(text),
+        id: token_id,
+        name: actor.token,
+        subject: actor.subject,
+        scopes: Json(scopes),
+        groups: Json(groups),
+        services: narrowing.services.map(Json),
+        environments: narrowing.environments.map(Json),
         secret_hash: secret_hash.to_vec(),
         created_at: token.created_at,
         expires_at: token.expires_at,
@@ -77,11 +77,9 @@ pub async fn insert(
 /// A token that was recognised by its secret.
 #[derive(Clone, Debug)]
 pub struct Recognised {
-    /// The token.
     pub token: Token,
     /// What the request's idempotency key has led to before.
     pub kept: Option<Kept>,
-    /// The moment.
     pub now: DateTime<Utc>,
 }
 
@@ -91,10 +89,11 @@ pub async fn authenticate(
     secret_hash: &[u8],
     key: Option<&str>,
 ) -> Result<Option<Recognised>, StoreError> {
+    // By hand: the clock is read in the same statement, and few columns of this join may be missing.
     let mut sql = Sql::new(format!(
-        "SELECT {}, {} AS now, k.fingerprint, k.status, k.location, k.etag, k.body FROM token t \
-         LEFT JOIN idempotency_key k ON k.token_id = t.id AND k.key = ",
+        "SELECT {}, {}, {} AS now FROM token t LEFT JOIN idempotency_key k ON k.token_id = t.id AND k.key = ",
         columns::<Entity>("t", "t_"),
+        columns::<idempotency_key::Entity>("k", "k_"),
         clock(conn)
     ));
     sql.bind(key.map(ToOwned::to_owned)).push(" WHERE t.secret_hash = ").bind(secret_hash.to_vec());
@@ -103,45 +102,43 @@ pub async fn authenticate(
     if !bool::from(model.secret_hash.ct_eq(secret_hash)) {
         return Ok(None);
     }
-    Ok(Some(Recognised { token: from_model(model)?, kept: idempotency::from_row(&row)?, now: now_of(&row)? }))
+    let kept = row.try_get::<Option<Uuid>>("", "k_token_id")?.is_some();
+    let kept = kept.then(|| idempotency_key::Model::from_query_result(&row, "k_")).transpose()?;
+    let kept = kept.map(idempotency::from_model).transpose()?;
+    Ok(Some(Recognised { token: model.into(), kept, now: now_of(&row)? }))
 }
 
 /// Whether any token was ever made.
 pub async fn any(conn: &impl ConnectionTrait) -> Result<bool, StoreError> {
-    Ok(Sql::new("SELECT 1 FROM token LIMIT 1").one(conn).await?.is_some())
+    Ok(Entity::find().exists(conn).await?)
 }
 
 /// Whether a token that holds `admin` is still good.
 pub async fn any_admin(conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<bool, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT 1 FROM token WHERE revoked_at IS NULL AND scopes LIKE '%\"admin\"%' AND services IS NULL \
-         AND environments IS NULL AND (expires_at IS NULL OR expires_at > ",
-    );
-    Ok(sql.bind(now).push(") LIMIT 1").one(conn).await?.is_some())
+    let good = Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now));
+    let admin = Entity::find()
+        .filter(Column::RevokedAt.is_null())
+        .filter(Column::Scopes.contains("\"admin\""))
+        .filter(Column::Services.is_null())
+        .filter(Column::Environments.is_null())
+        .filter(good);
+    Ok(admin.exists(conn).await?)
 }
 
 /// Lists tokens by their ids, oldest first.
 pub async fn list(conn: &impl ConnectionTrait, page: &PageRequest<Uuid>) -> Result<Vec<Token>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {} FROM token t WHERE 1 = 1", columns::<Entity>("t", "")));
-    if let Some(after) = page.after {
-        sql.push(" AND t.id > ").bind(after);
-    }
-    sql.push(" ORDER BY t.id LIMIT ").bind(i64::try_from(page.limit + 1).unwrap_or(i64::MAX));
-    sql.all(conn).await?.iter().map(read).collect()
+    let query = Entity::find().apply_if(page.after, |query, after| query.filter(Column::Id.gt(after)));
+    Ok(query.order_by_asc(Column::Id).limit(page.limit + 1).into_model().all(conn).await?)
 }
 
 /// Finds a token.
 pub async fn find(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Token>, StoreError> {
-    let mut sql = Sql::new(format!("SELECT {} FROM token t WHERE t.id = ", columns::<Entity>("t", "")));
-    sql.bind(id).one(conn).await?.as_ref().map(read).transpose()
-}
-
-pub(super) fn read(row: &QueryResult) -> Result<Token, StoreError> {
-    from_model(Model::from_query_result(row, "")?)
+    Ok(Entity::find_by_id(id).into_model().one(conn).await?)
 }
 
 /// Revokes a token; tells whether it was still good.
 pub async fn revoke(conn: &impl ConnectionTrait, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
-    let mut sql = Sql::new("UPDATE token SET revoked_at = ");
-    Ok(sql.bind(now).push(" WHERE revoked_at IS NULL AND id = ").bind(id).run(conn).await? == 1)
+    let revoked = ActiveModel { revoked_at: Set(Some(now)), ..ActiveModel::default() };
+    let good = Entity::update_many().filter(Column::RevokedAt.is_null()).filter(Column::Id.eq(id));
+    Ok(good.set(revoked).exec(conn).await?.rows_affected == 1)
 }

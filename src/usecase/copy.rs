@@ -15,8 +15,8 @@ use crate::{
     domain::chain::{Broken, Link},
     store::{
         copy::{self, Batch, Row, Table, marker, marker::Marker},
-        db::{Db, Transient, Tx},
-        error::StoreError,
+        db::{Db, Tx},
+        error::{StoreError, Transient},
         event, schema,
     },
     usecase::audit::{self, VerifyError},

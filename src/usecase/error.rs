@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{deployment::NamedDeployment, fault::Fault, gate::Decision},
-    store::{db::Transient, error::StoreError},
+    store::error::{StoreError, Transient},
 };
 
 /// Every way a use case ends without its effect.

@@ -102,13 +102,14 @@ impl Work {
         value: &T,
         render: Render<'_, T>,
     ) -> Result<Answer, Error> {
+        let Some(key) = &self.doer.key else {
+            // No lock is held while it is rendered.
+            self.commit(at, ()).await?;
+            return Ok(render(value));
+        };
         let answer = render(value);
-        if let Some(key) = &self.doer.key {
-            let kept = idempotency::insert(self.conn(), key, &answer, at).await;
-            kept.map_err(
-                |error| if error.is_taken("idempotency_key") { Error::Repeated } else { error.into() },
-            )?;
-        }
+        let kept = idempotency::insert(self.conn(), key, &answer, at).await;
+        kept.map_err(|error| if error.is_taken("idempotency_key") { Error::Repeated } else { error.into() })?;
         self.commit(at, answer).await
     }
 

@@ -8,7 +8,7 @@ use sea_orm_migration::MigratorTrait as _;
 use serde_json::{Value, json};
 
 use crate::{
-    api_scans::{scans, texts},
+    api::scans::{scans, texts},
     db_test,
     support::{
         api::{Api, image},

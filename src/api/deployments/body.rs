@@ -7,12 +7,13 @@ use uuid::Uuid;
 use crate::{
     api::{
         releases::DeployedRelease,
-        types::{Text, Time, owned},
+        types::{Text, Time, Whole, owned},
     },
     config::LedgerConfig,
     domain::{
-        deployment::{self, Past, Plan, Progress, lease_seconds},
+        deployment::{self, Past, Plan, Progress, TRAFFIC_MAX, lease_seconds},
         fault::Faults,
+        form::{Long, OverrideReason, Short, WebUrl},
         gate::rules::preempts,
         text::{self, Name, TEXT_MAX, Version},
         vocabulary::{Kind, Outcome, Strategy},
@@ -28,7 +29,7 @@ use crate::{
 #[oai(deny_unknown_fields)]
 pub struct OverrideBody {
     /// A reason of at least ten characters; it is part of the decision.
-    pub reason: Text,
+    pub reason: Text<OverrideReason>,
 }
 
 macro_rules! deployment_body {
@@ -42,11 +43,11 @@ macro_rules! deployment_body {
         #[oai(deny_unknown_fields, example)]
         pub struct $name {
             /// The service; registered in passing when it is not known.
-            pub service: Text,
+            pub service: Text<Name>,
             /// The environment; registered in passing when it is not known.
-            pub environment: Text,
+            pub environment: Text<Name>,
             /// The release's version.
-            pub version: Text,
+            pub version: Text<Version>,
             /// The release, for when it is not on record yet.
             #[oai(skip_serializing_if_is_none)]
             pub release: Option<DeployedRelease>,
@@ -58,13 +59,13 @@ macro_rules! deployment_body {
             pub remediates: Option<Uuid>,
             /// The person who set it off, at most 200 characters.
             #[oai(skip_serializing_if_is_none)]
-            pub initiated_by: Option<Text>,
+            pub initiated_by: Option<Text<Short>>,
             /// Why, at most 2000 characters.
             #[oai(skip_serializing_if_is_none)]
-            pub reason: Option<Text>,
+            pub reason: Option<Text<Long>>,
             /// The pipeline that does it: an http or https URL.
             #[oai(skip_serializing_if_is_none)]
-            pub pipeline_url: Option<Text>,
+            pub pipeline_url: Option<Text<WebUrl>>,
             $($(#[$own_meta])* pub $own: $type,)*
         }
 
@@ -119,7 +120,7 @@ deployment_body! {
         preempt: bool = false,
         /// How long it may stay silent before it expires, in seconds; at most seven days.
         #[oai(skip_serializing_if_is_none)]
-        lease_seconds: Option<i64> = Some(600),
+        lease_seconds: Option<Whole<1, { i64::MAX }>> = Some(Whole(600)),
         /// Lifts every rule of the gate but concurrency; needs the scope `override`.
         #[oai(skip_serializing_if_is_none)]
         r#override: Option<OverrideBody> = None,
@@ -143,7 +144,7 @@ deployment_body! {
         ungated: bool = false,
         /// A line for people, at most 2000 characters.
         #[oai(skip_serializing_if_is_none)]
-        message: Option<Text> = None,
+        message: Option<Text<Long>> = None,
     }
 }
 
@@ -153,13 +154,13 @@ deployment_body! {
 pub struct Heartbeat {
     /// A line for people, at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub message: Option<Text>,
+    pub message: Option<Text<Long>>,
     /// A step of the strategy, at most 200 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub phase: Option<Text>,
+    pub phase: Option<Text<Short>>,
     /// The share of the traffic that reaches the release, in percent.
     #[oai(skip_serializing_if_is_none)]
-    pub traffic_percent: Option<i64>,
+    pub traffic_percent: Option<Whole<0, TRAFFIC_MAX>>,
 }
 
 impl Example for Heartbeat {
@@ -167,7 +168,7 @@ impl Example for Heartbeat {
         Self {
             message: Some("3 of 5 replicas ready".into()),
             phase: Some("canary".into()),
-            traffic_percent: Some(10),
+            traffic_percent: Some(Whole(10)),
         }
     }
 }
@@ -180,7 +181,7 @@ pub struct FinishDeployment {
     pub status: Outcome,
     /// A line for people, at most 2000 characters.
     #[oai(skip_serializing_if_is_none)]
-    pub message: Option<Text>,
+    pub message: Option<Text<Long>>,
 }
 
 impl Example for FinishDeployment {
@@ -197,7 +198,8 @@ impl StartDeployment {
         let plan = self.plan();
         plan.validate(&mut faults);
         let preempt = faults.take("/preempt", preempts(self.kind, self.preempt));
-        let lease = lease_seconds(self.lease_seconds, ledger.lease, ledger.max_lease);
+        let lease =
+            lease_seconds(self.lease_seconds.map(|seconds| seconds.0), ledger.lease, ledger.max_lease);
         let lease_seconds = faults.take("/lease_seconds", lease);
         let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
         let asked = placement.zip(preempt).zip(lease_seconds);
@@ -242,7 +244,7 @@ impl Heartbeat {
         let mut faults = Faults::default();
         let progress = Progress {
             phase: owned(self.phase.as_ref()),
-            traffic_percent: self.traffic_percent,
+            traffic_percent: self.traffic_percent.map(|percent| percent.0),
             message: owned(self.message.as_ref()),
         };
         progress.validate(&mut faults);

@@ -3,10 +3,10 @@
 pub mod body;
 pub mod view;
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
     OpenApi,
-    param::{Header, Path, Query},
+    param::{Path, Query},
     payload::Json,
 };
 use uuid::Uuid;
@@ -17,11 +17,12 @@ use crate::{
         auth::Auth,
         deployments::{
             body::{FinishDeployment, Heartbeat, RecordDeployment, StartDeployment},
-            view::{DeploymentDetail, DeploymentList, DeploymentPage, DeploymentView, StartedView, view},
+            view::{DeploymentDetail, DeploymentView, StartedView, view},
         },
+        page::{List, Page, page_request},
         reply::{Changed, Made, MadeOrThere, Reply, answer},
-        types::{Nullable, Time},
-        view::{next_link, page_request, refuse},
+        types::Time,
+        view::refuse,
     },
     domain::{
         deployment::{Filter, NamedDeployment},
@@ -69,9 +70,6 @@ impl DeploymentsApi {
     async fn start_deployment(
         &self,
         auth: Auth,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<StartDeployment>,
     ) -> Result<Reply<StartedView, Made>, Problem> {
         let asked = body.0.parse(auth.labels_max(), auth.ledger()).map_err(refuse)?;
@@ -89,9 +87,6 @@ impl DeploymentsApi {
     async fn record_deployment(
         &self,
         auth: Auth,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<RecordDeployment>,
     ) -> Result<Reply<DeploymentView, MadeOrThere>, Problem> {
         let asked = body.0.parse(auth.labels_max()).map_err(refuse)?;
@@ -104,6 +99,7 @@ impl DeploymentsApi {
     async fn list_deployments(
         &self,
         auth: Auth,
+        request: &Request,
         /// Of this service.
         service: Query<Option<String>>,
         /// Into this environment.
@@ -120,17 +116,8 @@ impl DeploymentsApi {
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<DeploymentList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
-        let query = [
-            ("service", service.0.clone()),
-            ("environment", environment.0.clone()),
-            ("status", status.0.map(|word| word.to_string())),
-            ("kind", kind.0.map(|word| word.to_string())),
-            ("since", since.0.map(|time| Time::text(time.0))),
-            ("until", until.0.map(|time| Time::text(time.0))),
-            ("limit", limit.0.map(|n| n.to_string())),
-        ];
+    ) -> Result<List<Page<DeploymentView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
         let filter = Filter {
             service: service.0,
             environment: environment.0,
@@ -139,10 +126,8 @@ impl DeploymentsApi {
             since: since.0.map(|time| time.0),
             until: until.0.map(|time| time.0),
         };
-        let page = read::list(&auth.ctx(), &filter, &request).await?;
-        let link = next_link("/deployments", &query, page.next.as_deref());
-        let items = page.items.into_iter().map(view).collect();
-        Ok(DeploymentList::Page(Json(DeploymentPage { items, next_cursor: Nullable(page.next) }), link))
+        let page = read::list(&auth.ctx(), &filter, &asked).await?;
+        Ok(List::of(page, request, view))
     }
 
     /// Read a deployment with its timeline
@@ -172,9 +157,6 @@ impl DeploymentsApi {
         auth: Auth,
         /// Its id.
         id: Path<Uuid>,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<Heartbeat>,
     ) -> Result<Reply<DeploymentView, Changed>, Problem> {
         let progress = body.0.parse().map_err(refuse)?;
@@ -192,9 +174,6 @@ impl DeploymentsApi {
         auth: Auth,
         /// Its id.
         id: Path<Uuid>,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<FinishDeployment>,
     ) -> Result<Reply<DeploymentView, Changed>, Problem> {
         let (outcome, message) = body.0.parse().map_err(refuse)?;

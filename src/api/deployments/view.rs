@@ -1,10 +1,11 @@
 //! Deployments as they are seen.
 
-use poem_openapi::{ApiResponse, Object, payload::Json};
+use poem_openapi::Object;
 use uuid::Uuid;
 
 use crate::{
     api::{
+        page::{Listed, Words},
         types::{Nullable, Time},
         view::{ActorView, DecisionView, OverrideView},
     },
@@ -178,24 +179,10 @@ pub struct DeploymentDetail {
     pub timeline: Vec<TimelineEntry>,
 }
 
-/// A page of deployments.
-#[derive(Clone, Debug, Object)]
-pub struct DeploymentPage {
-    /// The deployments, newest first.
-    pub items: Vec<DeploymentView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum DeploymentList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<DeploymentPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for DeploymentView {
+    const PAGE: Words = Words {
+        name: "DeploymentPage",
+        is: "A page of deployments.",
+        items: "The deployments, newest first.",
+    };
 }

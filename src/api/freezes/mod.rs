@@ -2,8 +2,7 @@
 
 mod view;
 
-use chrono::{DateTime, Utc};
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
     OpenApi,
     param::{Header, Path, Query},
@@ -12,18 +11,16 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use self::view::{
-    CreateFreezeWindow, FreezeCalendar, FreezeWindowList, FreezeWindowPage, FreezeWindowView, Gone,
-    UpdateFreezeWindow,
-};
+use self::view::{CreateFreezeWindow, FreezeCalendar, FreezeWindowView, UpdateFreezeWindow, names};
 use crate::{
     api::{
         Tags,
         auth::Auth,
         etag,
-        reply::{Changed, Made, Reply, tagged},
-        types::{Nullable, Time},
-        view::{bad_query, next_link, page_request},
+        page::{List, Page, page_request},
+        reply::{Changed, Done, Made, Reply, tagged},
+        types::Time,
+        view::bad_query,
     },
     domain::{fault::Malformed, freeze::draft::Draft, idempotency::Answer},
     http::problem::Problem,
@@ -43,26 +40,25 @@ fn render(status: StatusCode) -> impl Fn(&Seen) -> Answer {
 }
 
 /// What an edit leaves of a field.
-fn edited<T>(given: MaybeUndefined<T>, before: Option<T>) -> Option<T> {
+fn edited<T, U>(given: MaybeUndefined<T>, read: impl FnOnce(T) -> U, before: Option<U>) -> Option<U> {
     match given {
         MaybeUndefined::Undefined => before,
         MaybeUndefined::Null => None,
-        MaybeUndefined::Value(value) => Some(value),
+        MaybeUndefined::Value(value) => Some(read(value)),
     }
 }
 
 fn edit(given: UpdateFreezeWindow, before: Draft) -> Draft {
-    let time = |at: Option<DateTime<Utc>>| at.map(Time);
     Draft {
-        name: given.name.unwrap_or(before.name),
-        reason: given.reason.unwrap_or(before.reason),
-        environments: edited(given.environments, before.environments),
-        tiers: edited(given.tiers, before.tiers),
-        starts_at: edited(given.starts_at, time(before.starts_at)).map(|time| time.0),
-        ends_at: edited(given.ends_at, time(before.ends_at)).map(|time| time.0),
-        start_cron: edited(given.start_cron, before.start_cron),
-        end_cron: edited(given.end_cron, before.end_cron),
-        timezone: edited(given.timezone, before.timezone),
+        name: given.name.map_or(before.name, |name| name.0),
+        reason: given.reason.map_or(before.reason, |reason| reason.0),
+        environments: edited(given.environments, names, before.environments),
+        tiers: edited(given.tiers, |tiers| tiers.0, before.tiers),
+        starts_at: edited(given.starts_at, |time| time.0, before.starts_at),
+        ends_at: edited(given.ends_at, |time| time.0, before.ends_at),
+        start_cron: edited(given.start_cron, |cron| cron.0, before.start_cron),
+        end_cron: edited(given.end_cron, |cron| cron.0, before.end_cron),
+        timezone: edited(given.timezone, |zone| zone.0, before.timezone),
     }
 }
 
@@ -79,9 +75,6 @@ impl FreezesApi {
     async fn create_freeze_window(
         &self,
         auth: Auth,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: Json<CreateFreezeWindow>,
     ) -> Result<Reply<FreezeWindowView, Made>, Problem> {
         let draft = body.0.draft();
@@ -94,19 +87,17 @@ impl FreezesApi {
     async fn list_freeze_windows(
         &self,
         auth: Auth,
+        request: &Request,
         /// Those that count in this environment, by its name or by its tier.
         environment: Query<Option<String>>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<FreezeWindowList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
-        let page = freezes::list(&auth.ctx(), environment.0.as_deref(), &request).await?;
-        let query = [("environment", environment.0), ("limit", limit.0.map(|n| n.to_string()))];
-        let link = next_link("/freeze-windows", &query, page.next.as_deref());
-        let items = page.items.into_iter().map(Into::into).collect();
-        Ok(FreezeWindowList::Page(Json(FreezeWindowPage { items, next_cursor: Nullable(page.next) }), link))
+    ) -> Result<List<Page<FreezeWindowView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
+        let page = freezes::list(&auth.ctx(), environment.0.as_deref(), &asked).await?;
+        Ok(List::of(page, request, Into::into))
     }
 
     /// When environments are frozen
@@ -178,9 +169,9 @@ impl FreezesApi {
         /// The ETag of the revision that is meant.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
-    ) -> Result<Gone, Problem> {
+    ) -> Result<Done, Problem> {
         let expected = etag::if_match(if_match.0.as_deref());
         freezes::delete(&auth.ctx(), id.0, &expected).await?;
-        Ok(Gone::Done)
+        Ok(Done::Done)
     }
 }

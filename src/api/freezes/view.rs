@@ -1,18 +1,23 @@
 //! Freeze windows as they are asked for and seen.
 
 use poem_openapi::{
-    ApiResponse, Object,
-    payload::Json,
+    Object,
     types::{Example, MaybeUndefined},
 };
 use uuid::Uuid;
 
 use crate::{
     api::{
-        types::{Nullable, Time},
+        page::{Listed, Words},
+        types::{Many, Nullable, Text, Time, owned},
         view::ActorView,
     },
-    domain::{freeze::draft::Draft, vocabulary::Tier},
+    domain::{
+        form::{Cron, TellingLong, TellingShort, Zone},
+        freeze::draft::{Draft, ENVIRONMENTS_MAX},
+        text::Name,
+        vocabulary::Tier,
+    },
     usecase::freezes::{Calendar, Seen},
 };
 
@@ -84,15 +89,15 @@ impl From<Seen> for FreezeWindowView {
 #[oai(deny_unknown_fields, example)]
 pub struct CreateFreezeWindow {
     /// Its name, at most 200 characters.
-    pub name: String,
+    pub name: Text<TellingShort>,
     /// Why it is there, at most 2000 characters; whoever is held up reads it.
-    pub reason: String,
+    pub reason: Text<TellingLong>,
     /// The environments in which it counts, at most 100; they must be registered.
     #[oai(skip_serializing_if_is_none)]
-    pub environments: Option<Vec<String>>,
+    pub environments: Option<Many<Text<Name>, 1, ENVIRONMENTS_MAX>>,
     /// The tiers in which it counts: every environment of them, those registered later too.
     #[oai(skip_serializing_if_is_none)]
-    pub tiers: Option<Vec<Tier>>,
+    pub tiers: Option<Many<Tier, 1, { usize::MAX }>>,
     /// When it begins, once; may be past.
     #[oai(skip_serializing_if_is_none)]
     pub starts_at: Option<Time>,
@@ -102,27 +107,27 @@ pub struct CreateFreezeWindow {
     /// When it begins, again and again: a cron expression of five fields (minute, hour, day of the month, month, day of
     /// the week).
     #[oai(skip_serializing_if_is_none)]
-    pub start_cron: Option<String>,
+    pub start_cron: Option<Text<Cron>>,
     /// When it ends, again and again: a cron expression of five fields.
     #[oai(skip_serializing_if_is_none)]
-    pub end_cron: Option<String>,
+    pub end_cron: Option<Text<Cron>>,
     /// Whose clocks those are read on: a name of the IANA time zone database, such as Europe/Berlin.
     #[oai(skip_serializing_if_is_none)]
-    pub timezone: Option<String>,
+    pub timezone: Option<Text<Zone>>,
 }
 
 impl Example for CreateFreezeWindow {
     fn example() -> Self {
         Self {
-            name: "Weekend".to_owned(),
-            reason: "Nobody is here to repair what breaks".to_owned(),
+            name: "Weekend".into(),
+            reason: "Nobody is here to repair what breaks".into(),
             environments: None,
-            tiers: Some(vec![Tier::Production]),
+            tiers: Some(Many(vec![Tier::Production])),
             starts_at: None,
             ends_at: None,
-            start_cron: Some("0 18 * * FRI".to_owned()),
-            end_cron: Some("0 8 * * MON".to_owned()),
-            timezone: Some("Europe/Berlin".to_owned()),
+            start_cron: Some("0 18 * * FRI".into()),
+            end_cron: Some("0 8 * * MON".into()),
+            timezone: Some("Europe/Berlin".into()),
         }
     }
 }
@@ -130,10 +135,23 @@ impl Example for CreateFreezeWindow {
 impl CreateFreezeWindow {
     /// The window that is asked for.
     pub fn draft(&self) -> Draft {
-        let Self { name, reason, environments, tiers, start_cron, end_cron, timezone, .. } = self.clone();
-        let (starts_at, ends_at) = (self.starts_at.map(|time| time.0), self.ends_at.map(|time| time.0));
-        Draft { name, reason, environments, tiers, starts_at, ends_at, start_cron, end_cron, timezone }
+        Draft {
+            name: self.name.0.clone(),
+            reason: self.reason.0.clone(),
+            environments: self.environments.clone().map(names),
+            tiers: self.tiers.clone().map(|tiers| tiers.0),
+            starts_at: self.starts_at.map(|time| time.0),
+            ends_at: self.ends_at.map(|time| time.0),
+            start_cron: owned(self.start_cron.as_ref()),
+            end_cron: owned(self.end_cron.as_ref()),
+            timezone: owned(self.timezone.as_ref()),
+        }
     }
+}
+
+/// The names that were given.
+pub(super) fn names(given: Many<Text<Name>, 1, ENVIRONMENTS_MAX>) -> Vec<String> {
+    given.0.into_iter().map(|name| name.0).collect()
 }
 
 /// What to change of a freeze window; absent members stay.
@@ -142,16 +160,16 @@ impl CreateFreezeWindow {
 pub struct UpdateFreezeWindow {
     /// Its name.
     #[oai(skip_serializing_if_is_none)]
-    pub name: Option<String>,
+    pub name: Option<Text<TellingShort>>,
     /// Why it is there.
     #[oai(skip_serializing_if_is_none)]
-    pub reason: Option<String>,
+    pub reason: Option<Text<TellingLong>>,
     /// The environments in which it counts; null where tiers take their place.
     #[oai(skip_serializing_if_is_none)]
-    pub environments: MaybeUndefined<Vec<String>>,
+    pub environments: MaybeUndefined<Many<Text<Name>, 1, ENVIRONMENTS_MAX>>,
     /// The tiers in which it counts; null where environments take their place.
     #[oai(skip_serializing_if_is_none)]
-    pub tiers: MaybeUndefined<Vec<Tier>>,
+    pub tiers: MaybeUndefined<Many<Tier, 1, { usize::MAX }>>,
     /// When it begins, once; null where it becomes a recurring one.
     #[oai(skip_serializing_if_is_none)]
     pub starts_at: MaybeUndefined<Time>,
@@ -160,20 +178,20 @@ pub struct UpdateFreezeWindow {
     pub ends_at: MaybeUndefined<Time>,
     /// When it begins, again and again; null where it is to hold once.
     #[oai(skip_serializing_if_is_none)]
-    pub start_cron: MaybeUndefined<String>,
+    pub start_cron: MaybeUndefined<Text<Cron>>,
     /// When it ends, again and again; null where it is to hold once.
     #[oai(skip_serializing_if_is_none)]
-    pub end_cron: MaybeUndefined<String>,
+    pub end_cron: MaybeUndefined<Text<Cron>>,
     /// Whose clocks those are read on; null where it is to hold once.
     #[oai(skip_serializing_if_is_none)]
-    pub timezone: MaybeUndefined<String>,
+    pub timezone: MaybeUndefined<Text<Zone>>,
 }
 
 impl Example for UpdateFreezeWindow {
     fn example() -> Self {
         Self {
             name: None,
-            reason: Some("The team is at a conference".to_owned()),
+            reason: Some("The team is at a conference".into()),
             environments: MaybeUndefined::Undefined,
             tiers: MaybeUndefined::Undefined,
             starts_at: MaybeUndefined::Undefined,
@@ -185,34 +203,12 @@ impl Example for UpdateFreezeWindow {
     }
 }
 
-/// A page of freeze windows.
-#[derive(Clone, Debug, Object)]
-pub struct FreezeWindowPage {
-    /// The windows, newest first.
-    pub items: Vec<FreezeWindowView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum FreezeWindowList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<FreezeWindowPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
-}
-
-/// The answer to taking one back.
-#[derive(Debug, ApiResponse)]
-pub enum Gone {
-    /// It no longer counts.
-    #[oai(status = 204)]
-    Done,
+impl Listed for FreezeWindowView {
+    const PAGE: Words = Words {
+        name: "FreezeWindowPage",
+        is: "A page of freeze windows.",
+        items: "The windows, newest first.",
+    };
 }
 
 /// A window of a calendar.

@@ -2,11 +2,10 @@
 
 pub mod report;
 
-use poem::http::StatusCode;
+use poem::{Request, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Object, OpenApi,
-    param::{Header, Path, Query},
-    payload::Json,
+    Object, OpenApi,
+    param::{Path, Query},
 };
 use uuid::Uuid;
 
@@ -15,9 +14,10 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
+        page::{List, Listed, Page, Words, page_request},
         reply::{MadeOrThere, Reply, answer},
         types::{Nullable, Time},
-        view::{ActorView, next_link, page_request, refuse},
+        view::{ActorView, refuse},
     },
     domain::{
         fault::Faults,
@@ -136,26 +136,12 @@ fn view(service: &str, scan: Scan) -> ScanView {
     }
 }
 
-/// A page of scans.
-#[derive(Clone, Debug, Object)]
-pub struct ScanPage {
-    /// The scans, the one that was made last first.
-    pub items: Vec<ScanView>,
-    /// Where the next page goes on; null on the last.
-    pub next_cursor: Nullable<String>,
-}
-
-/// The answer to a list.
-#[derive(ApiResponse)]
-pub enum ScanList {
-    /// A page.
-    #[oai(status = 200)]
-    Page(
-        Json<ScanPage>,
-        /// Where the next page is.
-        #[oai(header = "Link")]
-        Option<String>,
-    ),
+impl Listed for ScanView {
+    const PAGE: Words = Words {
+        name: "ScanPage",
+        is: "A page of scans.",
+        items: "The scans, the one that was made last first.",
+    };
 }
 
 fn render(service: &Name) -> impl Fn(&Uploaded) -> Answer + use<> {
@@ -188,9 +174,6 @@ impl ScansApi {
         version: Path<String>,
         /// When the report was made, for reports that do not say so themselves; in others it is not looked at.
         scanned_at: Query<Option<Time>>,
-        /// Makes a retry safe: the same key gives the same answer.
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<String>>,
         body: ReportBody,
     ) -> Result<Reply<ScanView, MadeOrThere>, Problem> {
         let mut faults = Faults::default();
@@ -213,6 +196,7 @@ impl ScansApi {
     async fn list_scans(
         &self,
         auth: Auth,
+        request: &Request,
         /// The service's name.
         service: Path<String>,
         /// The release's version.
@@ -221,12 +205,9 @@ impl ScansApi {
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> Result<ScanList, Problem> {
-        let request = page_request(limit.0, cursor.0.as_deref())?;
-        let page = scans::list(&auth.ctx(), &service.0, &version.0, &request).await?;
-        let path = format!("/services/{}/releases/{}/scans", service.0, version.0);
-        let link = next_link(&path, &[("limit", limit.0.map(|n| n.to_string()))], page.next.as_deref());
-        let items = page.items.into_iter().map(|scan| view(&service.0, scan)).collect();
-        Ok(ScanList::Page(Json(ScanPage { items, next_cursor: page.next.into() }), link))
+    ) -> Result<List<Page<ScanView>>, Problem> {
+        let asked = page_request(limit.0, cursor.0.as_deref())?;
+        let page = scans::list(&auth.ctx(), &service.0, &version.0, &asked).await?;
+        Ok(List::of(page, request, |scan| view(&service.0, scan)))
     }
 }

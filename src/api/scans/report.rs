@@ -14,8 +14,12 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    api::view::refuse,
-    domain::scan::{self, Report, Unreadable},
+    api::{types::form_schema, view::refuse},
+    domain::{
+        form::Formed as _,
+        scan::{self, COUNT_MAX, Report, Unreadable},
+        text::{Image, Name},
+    },
     http::problem::{Code, Problem, from_framework::unreadable},
     usecase::app::shares::{Seat, Shares},
 };
@@ -65,12 +69,13 @@ fn property(schema: MetaSchema, description: &'static str) -> MetaSchemaRef {
 }
 
 fn schema() -> MetaSchema {
-    let count = || property(MetaSchema::new("integer"), "How many.");
+    let (minimum, maximum) = (Some(0.0), Some(f64::from(COUNT_MAX)));
+    let count = || property(MetaSchema { minimum, maximum, ..MetaSchema::new("integer") }, "How many.");
     let counts = MetaSchema {
         properties: ["critical", "high", "medium", "low", "unknown"].map(|name| (name, count())).into(),
         ..MetaSchema::new("object")
     };
-    let (text, time) = (MetaSchema::new("string"), MetaSchema::new_with_format("string", "date-time"));
+    let time = MetaSchema::new_with_format("string", "date-time");
     let image = "Plain form: the image it is of, `repository@sha256:…`; its digest must be the release's.";
     MetaSchema {
         description: Some(
@@ -79,9 +84,9 @@ fn schema() -> MetaSchema {
              are, and whose `scanner`, `scanned_at` and `counts` are required.",
         ),
         properties: vec![
-            ("scanner", property(text.clone(), "Plain form: who made it, a DNS-1123 label.")),
+            ("scanner", property(form_schema(Name::FORM), "Plain form: who made it, a DNS-1123 label.")),
             ("scanned_at", property(time, "Plain form: when it was made.")),
-            ("image", property(text, image)),
+            ("image", property(form_schema(Image::FORM), image)),
             ("counts", property(counts, "Plain form: how many of each severity; all five are required.")),
         ],
         additional_properties: Some(Box::new(MetaSchemaRef::Inline(Box::new(MetaSchema::ANY)))),

@@ -18,7 +18,6 @@ use crate::config::local;
 
 const HEADING: &str = "Connection (client commands)";
 
-/// The flags that say which Waybill to talk to.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ConnectionArgs {
     /// The address of Waybill, like `https://waybill.example.com`.
@@ -42,12 +41,9 @@ pub struct ConnectionArgs {
     insecure_http: bool,
 }
 
-/// An address and a token for it.
 #[derive(Debug)]
 pub struct Credentials {
-    /// Where Waybill answers.
     pub url: Url,
-    /// What it knows us by.
     pub token: SecretString,
 }
 

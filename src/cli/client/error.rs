@@ -41,20 +41,10 @@ impl Error {
 /// What came back instead of an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// Nobody answered.
     #[error("cannot reach Waybill at {at}: {cause}")]
-    Unreachable {
-        /// Where it was looked for.
-        at: String,
-        /// What went wrong underneath.
-        cause: String,
-        /// Whether trying again may help.
-        transient: bool,
-    },
-    /// The server said no.
+    Unreachable { at: String, cause: String, transient: bool },
     #[error("{problem}")]
     Problem {
-        /// What it said.
         problem: Box<Problem>,
         /// How long it wants to be left alone.
         retry_after: Option<Duration>,
@@ -92,12 +82,10 @@ impl NoAnswer {
         })
     }
 
-    /// Whether the token may not do it.
     pub fn is_forbidden(&self) -> bool {
         self.problem().is_some_and(|problem| problem.status == 403)
     }
 
-    /// Whether there is no such thing.
     pub fn is_not_found(&self) -> bool {
         self.problem().is_some_and(|problem| problem.status == 404)
     }

@@ -31,7 +31,6 @@ use clap::Subcommand;
 use self::{credentials::ConnectionArgs, error::Error, http::Client, session::Session};
 use super::{exit::Exit, output::Format};
 
-/// What is asked of a Waybill that runs elsewhere.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Ask the gate, run the command that deploys, and put its result on record.
@@ -84,7 +83,6 @@ pub enum ClientCommand {
     Vulnerability(vulnerability::VulnerabilityArgs),
 }
 
-/// Does what is asked.
 pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Format) -> Result<Exit, Error> {
     let session = Session { client: Client::new(&connection.resolve()?)?, format };
     match command {

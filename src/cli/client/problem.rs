@@ -15,15 +15,11 @@ pub struct Problem {
     /// The problem's type, a URL that ends in its slug.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What kind of problem it is, in a few words.
     pub title: String,
-    /// The HTTP status.
     pub status: u16,
-    /// What is wrong this time.
     pub detail: Option<String>,
     /// The request's id, to be found in the server's log.
     pub request_id: Option<String>,
-    /// Every bad field.
     pub errors: Vec<FieldError>,
     /// What the gate said, if it was the gate.
     pub decision: Option<Decision>,
@@ -38,7 +34,6 @@ pub struct Problem {
 pub struct FieldError {
     /// Where it is: a JSON pointer into the body, or a parameter's name.
     pub pointer: String,
-    /// What is wrong with it.
     pub detail: String,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::{BufRead, BufReader, Read as _, Write as _},
+    io::{BufRead, BufReader, Read as _},
     path::PathBuf,
     process::ExitCode,
 };
@@ -13,13 +13,12 @@ use clap::{Args, Subcommand};
 
 use super::{ConfigArgs, say};
 use crate::{
-    cli::input,
+    cli::{input, output},
     domain::{
         audit::heads::{self, MESSAGE},
         chain::Link,
     },
     usecase::audit::{self, Asked, Report},
-    visible,
 };
 
 /// The most bytes of a line of a log that are looked at.
@@ -28,14 +27,12 @@ const LINE_MAX: u64 = 1024 * 1024;
 /// The most different heads that are taken from logs: those of a hundred years, logged every hour.
 const HEADS_MAX: usize = 1_000_000;
 
-/// What can be done with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Check every event against the hash chain, and the stored JSON; names everything that does not fit and exits 1.
     Verify(VerifyArgs),
 }
 
-/// What `audit verify` is told.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// A head of the chain that was kept elsewhere, as `SEQ:HASH`; the chain must still hold it.
@@ -57,7 +54,6 @@ fn parse_head(text: &str) -> anyhow::Result<Link> {
         .context("it must be SEQ:HASH, as `GET /events/head` gives them: a number and 64 hex digits")
 }
 
-/// Does what is asked.
 pub async fn run(command: &AuditCommand) -> anyhow::Result<ExitCode> {
     let AuditCommand::Verify(args) = command;
     let mut anchors: BTreeSet<Link> = args.head.iter().cloned().collect();
@@ -98,9 +94,8 @@ fn tell(report: &Report, anchored: usize) -> anyhow::Result<ExitCode> {
     let Link { seq, hash } = &report.link;
     let findings = &report.findings;
     if findings.count() > 0 {
-        let mut err = anstream::stderr().lock();
         for finding in findings.listed() {
-            writeln!(err, "{}", visible::one_line(&finding.to_string()))?;
+            output::say(output::plain(&finding.to_string()));
         }
         let listed = u64::try_from(findings.listed().len()).unwrap_or(u64::MAX);
         let more = match findings.count().saturating_sub(listed) {

@@ -25,7 +25,6 @@ const CONNECTIONS: u32 = 4;
 /// How long nothing is said where nobody watches.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What to copy where.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Stop the server first, and make an empty database. The source is read and never changed. The \
@@ -49,7 +48,6 @@ pub struct CopyArgs {
     config: Option<PathBuf>,
 }
 
-/// Copies the ledger.
 pub async fn run(args: CopyArgs) -> anyhow::Result<ExitCode> {
     check_direction(&args)?;
     let to = args.to.to_string();

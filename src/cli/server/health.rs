@@ -14,7 +14,6 @@ use super::{ConfigArgs, say};
 /// How long the server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Which server to ask, and what.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
     /// The endpoint to ask.

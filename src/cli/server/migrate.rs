@@ -5,9 +5,8 @@ use std::{process::ExitCode, time::Duration};
 use clap::Subcommand;
 
 use super::{ConfigArgs, say};
-use crate::store::schema;
+use crate::store::{error, schema};
 
-/// What can be done with the schema.
 #[derive(Debug, Subcommand)]
 pub enum MigrateCommand {
     /// Apply every pending migration. Safe when several run at once, and content when the database is ahead.
@@ -35,7 +34,6 @@ pub enum MigrateCommand {
     Status(ConfigArgs),
 }
 
-/// Does what is asked.
 pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
     match command {
         MigrateCommand::Up { wait, config } => {
@@ -64,7 +62,7 @@ pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
             let ahead = lines("applied by a newer version", &status.ahead);
             let text = [lines("applied", &known), ahead, lines("pending", &status.pending)].concat();
             say(&text.join("\n"))?;
-            anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
+            anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
             Ok(if status.pending.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }

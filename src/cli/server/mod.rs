@@ -1,11 +1,11 @@
 //! The server's side of the command line: running it, and looking after its database.
 
-pub mod audit;
-pub mod config;
-pub mod copy;
-pub mod health;
-pub mod migrate;
-pub mod token;
+mod audit;
+mod config;
+mod copy;
+mod health;
+mod migrate;
+mod token;
 
 use std::{
     path::PathBuf,
@@ -22,7 +22,7 @@ use crate::{
         sources::{Flag, Sources},
     },
     serve::{self, connect},
-    store::{db::Db, schema},
+    store::{db::Db, error, schema},
     telemetry,
 };
 
@@ -63,7 +63,7 @@ impl ConfigArgs {
         }
         let db = connect(&config).await?;
         let status = schema::status(&db).await?;
-        anyhow::ensure!(!status.half_copied, schema::HALF_COPIED);
+        anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
         anyhow::ensure!(status.pending.is_empty(), "the schema of {url} is behind; run `waybill migrate up`");
         Ok(db)
     }
@@ -86,7 +86,6 @@ impl ConfigArgs {
     }
 }
 
-/// How to run the server.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// The address to listen on; the same as `WAYBILL__SERVER__LISTEN`.
@@ -96,7 +95,6 @@ pub struct ServeArgs {
     config: ConfigArgs,
 }
 
-/// What runs or looks after the server.
 #[derive(Debug, Subcommand)]
 pub enum ServerCommand {
     /// Run the server.
@@ -121,14 +119,12 @@ pub enum ServerCommand {
     Copy(copy::CopyArgs),
 }
 
-/// What can be done with the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the effective values with their origin, secrets masked; report every fault.
     Check(ConfigArgs),
 }
 
-/// Does what is asked.
 pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     match command {
         ServerCommand::Serve(ServeArgs { listen, config }) => {
@@ -138,10 +134,7 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
         }
         ServerCommand::Migrate(command) => migrate::run(&command).await,
         ServerCommand::Token(command) => token::run(command).await,
-        ServerCommand::Config(ConfigCommand::Check(args)) => {
-            let (mut out, mut err) = (anstream::stdout().lock(), anstream::stderr().lock());
-            Ok(config::check(&args.sources(None), &mut out, &mut err)?)
-        }
+        ServerCommand::Config(ConfigCommand::Check(args)) => config::check(&args.sources(None)),
         ServerCommand::Openapi => say(&crate::api::document()),
         ServerCommand::Healthcheck(args) => health::run(&args).await,
         ServerCommand::Audit(command) => audit::run(&command).await,
@@ -149,7 +142,6 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Prints a text.
 fn say(text: &str) -> anyhow::Result<ExitCode> {
     match crate::cli::output::print(text) {
         // Whoever closed the pipe has read all they wanted.

@@ -8,13 +8,15 @@ use uuid::Uuid;
 
 use super::{ConfigArgs, say};
 use crate::{
-    api::{tokens::CreateToken, types::Time},
+    api::{
+        tokens::CreateToken,
+        types::{Many, Time},
+    },
     cli::words::one_of,
     domain::{page::PageRequest, token::Token, vocabulary::Scope},
     usecase::tokens,
 };
 
-/// What can be done with tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
     /// Make a token and print its secret, which is shown this once.
@@ -31,7 +33,6 @@ pub enum TokenCommand {
     },
 }
 
-/// A token to make.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// Its name: a DNS-1123 label.
@@ -59,7 +60,6 @@ pub struct CreateArgs {
     config: ConfigArgs,
 }
 
-/// Does what is asked.
 pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     match command {
         TokenCommand::Create(args) => create(args).await,
@@ -85,12 +85,13 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
 }
 
 async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
-    let some = |names: Vec<String>| (!names.is_empty()).then_some(names);
+    let many = |names: Vec<String>| Many(names.into_iter().map(Into::into).collect());
+    let some = |names: Vec<String>| (!names.is_empty()).then(|| many(names));
     let asked = CreateToken {
-        name: args.name,
-        subject: args.subject,
-        scopes: args.scopes,
-        groups: args.groups,
+        name: args.name.into(),
+        subject: args.subject.map(Into::into),
+        scopes: Many(args.scopes),
+        groups: many(args.groups),
         services: some(args.services),
         environments: some(args.environments),
         expires_at: args.expires_at.map(Time),

@@ -25,6 +25,8 @@ use crate::domain::{
 
 /// The shortest reason for lifting the gate's rules, in characters that can be read.
 pub const OVERRIDE_REASON_MIN: usize = 10;
+/// All of the traffic, in percent.
+pub const TRAFFIC_MAX: i64 = 100;
 
 /// A deployment. All of it can be read; it changes only by the moves of its life ([`Deployment::start`],
 /// [`Deployment::record`] and those after them), which keep what belongs together together.
@@ -133,8 +135,8 @@ impl Progress {
     pub fn validate(&self, faults: &mut Faults) {
         faults.take_optional("/message", self.message.as_deref().map(|text| text::free(text, TEXT_MAX)));
         faults.take_optional("/phase", self.phase.as_deref().map(|text| text::free(text, SHORT_TEXT_MAX)));
-        if self.traffic_percent.is_some_and(|percent| !(0..=100).contains(&percent)) {
-            faults.add("/traffic_percent", "out-of-range", "must be from 0 to 100");
+        if self.traffic_percent.is_some_and(|percent| !(0..=TRAFFIC_MAX).contains(&percent)) {
+            faults.add("/traffic_percent", "out-of-range", format!("must be from 0 to {TRAFFIC_MAX}"));
         }
     }
 

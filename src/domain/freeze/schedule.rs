@@ -16,7 +16,7 @@ use super::Timing;
 use crate::domain::fault::Malformed;
 
 /// The longest cron expression, in characters.
-const CRON_MAX: usize = 200;
+pub const CRON_MAX: usize = 200;
 /// How many starts in a row that come to nothing are looked past.
 const EMPTY_MAX: usize = 1000;
 /// The years in which clocks are read; no recurring window holds outside of them.

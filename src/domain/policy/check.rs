@@ -1,14 +1,19 @@
 //! Whether a policy can be set: every fault of it at once, each with its JSON pointer.
-//!
-//! The API's schema bounds numbers and lengths of lists before; here is what no single value shows.
+
+use std::ops::RangeInclusive;
 
 use crate::domain::{
     environment::Environment,
     fault::{Faults, Malformed},
-    policy::{Budget, ImageRule, Policy, PromotionRule, VulnerabilitiesRule},
+    policy::{
+        ApprovalRule, Budget, ImageRule, Policy, PromotionRule, VulnerabilitiesRule,
+        limits::{
+            APPROVAL, KINDS_MAX, NAMES_MAX, REPOSITORIES_MAX, REQUIRED, ROOM, RULES_MAX, SCAN_AGE, SOAK,
+        },
+    },
     repository::{REPOSITORY_MAX, parse},
     text::Name,
-    vocabulary::Mode,
+    vocabulary::{Mode, Severity},
 };
 
 impl Policy {
@@ -16,25 +21,38 @@ impl Policy {
     pub fn validate(&self, environment: &Name, known: &[Environment]) -> Result<(), Faults> {
         let mut faults = Faults::default();
         let kinds = self.freeze.exempt_kinds.iter().map(|kind| kind.as_str());
-        each(&mut faults, "/freeze/exempt_kinds", kinds, |_| Ok(()));
+        each(&mut faults, "/freeze/exempt_kinds", KINDS_MAX, kinds, |_| Ok(()));
         check_promotion(&mut faults, &self.promotion, environment, known);
-        check_groups(&mut faults, "/approval/groups", &self.approval.groups);
-        for (index, rule) in self.approval.rules.iter().enumerate() {
-            check_groups(&mut faults, &format!("/approval/rules/{index}/groups"), &rule.groups);
-        }
+        check_approval(&mut faults, &self.approval);
         check_vulnerabilities(&mut faults, &self.vulnerabilities);
         check_image(&mut faults, &self.image);
         faults.finish(Some(()))
     }
 }
 
-/// Checks the members of a list, each by itself and that none comes twice.
+fn at_most(faults: &mut Faults, pointer: &str, max: usize, members: usize) {
+    if members > max {
+        faults.add(pointer, "too-many", format!("must have at most {max} members"));
+    }
+}
+
+fn within(faults: &mut Faults, pointer: &str, range: RangeInclusive<i64>, number: impl Into<i64>) {
+    if !range.contains(&number.into()) {
+        let detail = format!("must be from {} to {}", range.start(), range.end());
+        faults.add(pointer, "out-of-range", detail);
+    }
+}
+
+/// Checks the members of a list: how many there are, each by itself, and that none comes twice.
 fn each(
     faults: &mut Faults,
     pointer: &str,
+    max: usize,
     list: impl IntoIterator<Item = impl AsRef<str>>,
     check: impl Fn(&str) -> Result<(), Malformed>,
 ) {
+    let list: Vec<_> = list.into_iter().collect();
+    at_most(faults, pointer, max, list.len());
     let mut seen = std::collections::BTreeSet::new();
     for (index, member) in list.into_iter().enumerate() {
         let pointer = format!("{pointer}/{index}");
@@ -45,19 +63,31 @@ fn each(
     }
 }
 
-fn check_groups(faults: &mut Faults, pointer: &str, groups: &[String]) {
-    each(faults, pointer, groups, |name| Name::parse(name).map(drop));
+fn names(faults: &mut Faults, pointer: &str, names: &[String]) {
+    each(faults, pointer, NAMES_MAX, names, |name| Name::parse(name).map(drop));
+}
+
+fn check_approval(faults: &mut Faults, rule: &ApprovalRule) {
+    within(faults, "/approval/required", REQUIRED, rule.required);
+    within(faults, "/approval/expires_after_seconds", APPROVAL, rule.expires_after_seconds);
+    names(faults, "/approval/groups", &rule.groups);
+    at_most(faults, "/approval/rules", RULES_MAX, rule.rules.len());
+    for (index, rule) in rule.rules.iter().enumerate() {
+        within(faults, &format!("/approval/rules/{index}/required"), REQUIRED, rule.required);
+        names(faults, &format!("/approval/rules/{index}/groups"), &rule.groups);
+    }
 }
 
 fn check_promotion(faults: &mut Faults, rule: &PromotionRule, own: &Name, known: &[Environment]) {
+    within(faults, "/promotion/soak_seconds", SOAK, rule.soak_seconds);
     if rule.mode == Mode::Off {
-        return each(faults, "/promotion/from", &rule.from, |name| Name::parse(name).map(drop));
+        return names(faults, "/promotion/from", &rule.from);
     }
     if rule.from.is_empty() {
         let detail = "must name the environments that releases are promoted from, or the mode must be off";
         faults.add("/promotion/from", "required", detail);
     }
-    each(faults, "/promotion/from", &rule.from, |name| {
+    each(faults, "/promotion/from", NAMES_MAX, &rule.from, |name| {
         let name = Name::parse(name)?;
         let fault = |code, detail: &str| Err(Malformed::new(code, format!("{name} {detail}")));
         if name == *own {
@@ -85,7 +115,15 @@ fn check_vulnerabilities(faults: &mut Faults, rule: &VulnerabilitiesRule) {
                       be given, or the mode must be off: so the rule would never fail";
         faults.add("/vulnerabilities/max", "required", detail);
     }
-    each(faults, "/vulnerabilities/scanners", &rule.scanners, |name| Name::parse(name).map(drop));
+    for severity in Severity::ALL {
+        if let Some(room) = rule.max.of(*severity) {
+            within(faults, &format!("/vulnerabilities/max/{severity}"), ROOM, room);
+        }
+    }
+    if let Some(age) = rule.max_scan_age_seconds {
+        within(faults, "/vulnerabilities/max_scan_age_seconds", SCAN_AGE, age);
+    }
+    names(faults, "/vulnerabilities/scanners", &rule.scanners);
 }
 
 fn check_image(faults: &mut Faults, rule: &ImageRule) {
@@ -94,7 +132,7 @@ fn check_image(faults: &mut Faults, rule: &ImageRule) {
                       would never fail";
         faults.add("/image/require_digest", "required", detail);
     }
-    each(faults, "/image/allowed_repositories", &rule.allowed_repositories, |pattern| {
+    each(faults, "/image/allowed_repositories", REPOSITORIES_MAX, &rule.allowed_repositories, |pattern| {
         if pattern.len() <= REPOSITORY_MAX && is_repository_pattern(pattern) {
             return Ok(());
         }

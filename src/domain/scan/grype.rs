@@ -9,7 +9,7 @@ use crate::domain::{
         findings::{Findings, Places, Said, severity},
         given::{Given, Object},
         platform::platform,
-        read::digest_of,
+        subject::digest_of,
         walk::{Sink, Step, walk},
     },
     vocabulary::{PackageClass, Severity},

@@ -12,6 +12,7 @@ mod plain;
 mod platform;
 mod read;
 mod room;
+mod subject;
 mod trivy;
 mod walk;
 
@@ -25,8 +26,10 @@ pub use self::{
     findings::{FINDINGS_MAX, Finding, FindingKey, counts},
     ids::{can_be_id, spelled},
     part::{Coverage, Filed, Part, file},
+    plain::COUNT_MAX,
     read::{Unreadable, read},
     room::{Full, Held, room},
+    subject::Subject,
 };
 use crate::domain::{
     actor::Actor,
@@ -37,7 +40,6 @@ use crate::domain::{
     },
     moment::is_ahead,
     policy::VulnerabilitiesRule,
-    text::Image,
     vocabulary::{PackageClass, ScanFormat},
 };
 
@@ -145,40 +147,6 @@ impl ReportPart {
             package: finding.package.clone(),
             installed_version: finding.installed_version.clone(),
         })
-    }
-}
-
-/// What a report says it is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// The digests it names, and where. They are names of one image: of its index, of its manifest, in each repository.
-    digests: Vec<(String, String)>,
-    /// Where it lacks a digest when it names none, and what to do; none where the sender's word is enough.
-    nameless: Option<(&'static str, &'static str)>,
-}
-
-impl Subject {
-    /// Fails unless the report is of the release's image. A release without an image takes reports that name none.
-    pub fn check(&self, image: Option<&Image>) -> Result<(), Fault> {
-        let fault = |pointer: &str, code, detail| Err(Fault { pointer: pointer.to_owned(), code, detail });
-        match (image, self.digests.first(), self.nameless) {
-            (None, None, _) | (Some(_), None, None) => Ok(()),
-            (None, Some((pointer, digest)), _) => {
-                let detail = format!(
-                    "names {digest}, and the release has no image; a release gets its image when it is registered, and at \
-                     the latest before its first deployment or scan"
-                );
-                fault(pointer, "image-missing", detail)
-            }
-            (Some(_), None, Some((pointer, remedy))) => fault(pointer, "image-unnamed", remedy.to_owned()),
-            (Some(image), Some((pointer, digest)), _) => {
-                if self.digests.iter().any(|(_, digest)| digest == image.digest()) {
-                    return Ok(());
-                }
-                let detail = format!("names {digest}, and the release's image is {}", image.digest());
-                fault(pointer, "other-image", detail)
-            }
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 /// The most vulnerabilities of one severity: far more than any image has.
-const COUNT_MAX: u32 = 1_000_000;
+pub const COUNT_MAX: u32 = 1_000_000;
 
 /// How many of each severity; every one is to be given, so that none is left out by mistake.
 #[derive(Debug, Default, Deserialize)]

@@ -187,11 +187,3 @@ fn moment(given: Given<String>, pointer: &str, faults: &mut Faults) -> Option<Da
     }
     Some(time?.with_timezone(&Utc).trunc_subsecs(6))
 }
-
-/// The digest in `repository@sha256:…`, or in `sha256:…` alone.
-pub(super) fn digest_of(text: &str) -> Option<String> {
-    let digest = text.rsplit_once('@').map_or(text, |(_, digest)| digest).to_ascii_lowercase();
-    let hex = digest.strip_prefix("sha256:")?;
-    let whole = hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit());
-    whole.then_some(digest)
-}

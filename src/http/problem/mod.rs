@@ -191,6 +191,17 @@ impl Problem {
         response
     }
 
+    /// What a document says of the answer with such a problem.
+    pub fn response(code: Code) -> MetaResponse {
+        MetaResponse {
+            description: code.title(),
+            status: Some(code.status().as_u16()),
+            status_range: None,
+            content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema: Body::schema_ref() }],
+            headers: Vec::new(),
+        }
+    }
+
     fn set_headers(&self, headers: &mut HeaderMap) {
         if self.code == Code::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -215,21 +226,10 @@ impl ResponseError for Problem {
     }
 }
 
+/// An operation that may fail lists nothing of it: whoever writes the document knows which statuses it can answer with.
 impl ApiResponse for Problem {
     fn meta() -> MetaResponses {
-        let response = |range: &str, description| MetaResponse {
-            description,
-            status: None,
-            status_range: Some(range.to_owned()),
-            content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema: Body::schema_ref() }],
-            headers: Vec::new(),
-        };
-        MetaResponses {
-            responses: vec![
-                response("4XX", "The request was not granted; `type` says why."),
-                response("5XX", "The server could not answer; `request_id` finds it in the log."),
-            ],
-        }
+        MetaResponses { responses: Vec::new() }
     }
 
     fn register(registry: &mut Registry) {

@@ -1,6 +1,6 @@
 //! What rows say of each other: the order of a target's successes decides who superseded whom, how long each stayed and
 //! what is current; the order of scans which of them count, and their releases what they are of. Each query gives only
-//! the rows that say otherwise.
+//! the rows that say otherwise. By hand: they compare rows with their neighbours, by windows.
 
 use sea_orm::{ConnectionTrait, QueryResult};
 

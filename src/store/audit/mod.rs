@@ -5,17 +5,17 @@ pub mod rows;
 pub mod unread;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, FromQueryResult as _, QueryResult};
+use sea_orm::sea_query::Query as Statement;
 use uuid::Uuid;
 
 use self::unread::{Cursor, Unread, id, shown, told_apart};
 use crate::{
     domain::event::Event,
     store::{
-        entity::event::{Entity, Model},
-        error::StoreError,
+        entity::event::{Column, Entity, Model},
         event::from_model,
-        sql::{Sql, columns},
+        prelude::*,
+        sql::Sql,
     },
 };
 
@@ -30,7 +30,7 @@ pub struct Logged {
 
 fn logged(row: &QueryResult) -> Result<Logged, StoreError> {
     let event = Model::from_query_result(row, "").map(from_model).map_err(StoreError::from);
-    Ok(Logged { event: told_apart(row, "id", event)?, seq: row.try_get("", "seq").ok() })
+    Ok(Logged { event: told_apart(row, event)?, seq: row.try_get("", "seq").ok() })
 }
 
 /// What a reading of the log is confined to; an empty list confines nothing.
@@ -54,7 +54,7 @@ pub enum Place {
     /// So far in the numbers.
     Numbered(Cursor<i64>),
     /// After so many of those that wait. There are few, and their times may be what cannot be read.
-    Waiting(i64),
+    Waiting(u64),
 }
 
 impl Default for Place {
@@ -71,16 +71,10 @@ pub async fn read_on(
     only: &Only,
     limit: i64,
 ) -> Result<Vec<Logged>, StoreError> {
-    let select = |seq: &str| {
-        let columns = columns::<Entity>("v", "");
-        let mut sql = Sql::new(format!("SELECT {columns} FROM event v WHERE v.seq IS {seq}"));
-        confine(&mut sql, only);
-        sql
-    };
     if let Place::Numbered(cursor) = place {
-        let mut sql = select("NOT NULL");
-        cursor.seek(&mut sql, "v.seq", limit);
-        let read = sql.all(conn).await?.iter().map(logged).collect::<Result<Vec<_>, _>>()?;
+        let mut numbered = only.confine(Entity::find().filter(Column::Seq.is_not_null())).into_query();
+        let rows = conn.query_all(cursor.seek(&mut numbered, (Entity, Column::Seq), limit)).await?;
+        let read = rows.iter().map(logged).collect::<Result<Vec<_>, _>>()?;
         cursor.pass(read.iter().map(|logged| logged.seq));
         if !read.is_empty() {
             return Ok(read);
@@ -88,52 +82,43 @@ pub async fn read_on(
         *place = Place::Waiting(0);
     }
     let Place::Waiting(passed) = place else { return Ok(Vec::new()) };
-    let mut sql = select("NULL");
-    sql.push(" ORDER BY v.occurred_at, v.id LIMIT ").bind(limit).push(" OFFSET ").bind(*passed);
-    let read = sql.all(conn).await?.iter().map(logged).collect::<Result<Vec<_>, _>>()?;
-    *passed += i64::try_from(read.len()).unwrap_or(i64::MAX);
-    Ok(read)
+    let waiting = only.confine(Entity::find().filter(Column::Seq.is_null()));
+    let waiting = waiting.order_by_asc(Column::OccurredAt).order_by_asc(Column::Id);
+    let rows = waiting.limit(limit.unsigned_abs()).offset(*passed).rows(conn).await?;
+    *passed += rows.len() as u64;
+    rows.iter().map(logged).collect()
 }
 
-fn confine(sql: &mut Sql, only: &Only) {
-    if !only.kinds.is_empty() {
-        sql.push(" AND (1 = 0");
-        for kind in &only.kinds {
-            sql.push(" OR v.kind LIKE ").bind(format!("{kind}%"));
-        }
-        sql.push(")");
+impl Only {
+    fn confine(&self, events: Select<Entity>) -> Select<Entity> {
+        let kinds = self.kinds.iter().map(|kind| Column::Kind.starts_with(*kind));
+        let confined = Condition::all()
+            .add_option((!self.kinds.is_empty()).then(|| kinds.fold(Condition::any(), Condition::add)))
+            .add_option(among(Column::DeploymentId, &self.deployments))
+            .add_option(among(Column::Service, &self.services))
+            .add_option(among(Column::Version, &self.versions))
+            .add_option(among(Column::Environment, &self.environments));
+        if confined.is_empty() { events } else { events.filter(confined) }
     }
-    within(sql, "v.deployment_id", &only.deployments);
-    within(sql, "v.service", &only.services);
-    within(sql, "v.version", &only.versions);
-    within(sql, "v.environment", &only.environments);
 }
 
-fn within<T: Clone + Into<sea_orm::Value>>(sql: &mut Sql, column: &str, values: &[T]) {
-    if values.is_empty() {
-        return;
-    }
-    sql.push(" AND ").push(column).push(" IN (NULL");
-    for value in values {
-        sql.push(", ").bind(value.clone());
-    }
-    sql.push(")");
+fn among<T: Clone + Into<Value>>(column: Column, values: &[T]) -> Option<Expr> {
+    (!values.is_empty()).then(|| column.is_in(values.iter().cloned()))
 }
 
 /// How many events that happened before the moment wait for their seal.
 pub async fn waiting_since(conn: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<i64, StoreError> {
-    let mut sql = Sql::new("SELECT COUNT(*) AS n FROM event WHERE seq IS NULL AND occurred_at < ");
-    sql.bind(before).one(conn).await?.map_or(Ok(0), |row| Ok(row.try_get("", "n")?))
+    let waiting = Entity::find().select_only().column(Column::Id).filter(Column::Seq.is_null());
+    let count = waiting.filter(Column::OccurredAt.lt(before)).count(conn).await?;
+    Ok(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 /// A table with the columns of it that hold JSON. Its primary key is `id`.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
-    /// The table.
     pub table: &'static str,
     /// What people know its rows by.
     pub name: &'static str,
-    /// The columns.
     pub columns: &'static [&'static str],
 }
 
@@ -154,7 +139,8 @@ const TOGETHER: [(&str, &[&str]); 2] = [
     ("lockdown", &["lockdown_reason", "lockdown_token", "lockdown_subject", "lockdown_since"]),
 ];
 
-/// The environments that have half a policy or half a lockdown, with what it is that they have half of.
+/// The environments that have half a policy or half a lockdown, with what it is that they have half of. By hand, as it goes
+/// by the names of columns.
 pub async fn halves(conn: &impl ConnectionTrait) -> Result<Vec<(String, &'static str)>, StoreError> {
     let mut found = Vec::new();
     for (what, columns) in TOGETHER {
@@ -188,14 +174,11 @@ pub async fn kept(
     place: &mut Cursor<Uuid>,
     limit: i64,
 ) -> Result<Vec<KeptRow>, StoreError> {
-    let columns: Vec<_> = kept.columns.iter().map(|column| format!("k.\"{column}\"")).collect();
-    let columns = columns.join(", ");
-    let Kept { table, name, .. } = kept;
-    let mut sql =
-        Sql::new(format!("SELECT k.id, k.{name} AS known_as, {columns} FROM \"{table}\" k WHERE 1 = 1"));
-    place.seek(&mut sql, "k.id", limit);
-    let rows = sql.all(conn).await?;
-    place.pass(rows.iter().map(|row| id(row, "id")));
+    let Kept { table, name, columns } = kept;
+    let mut query = Statement::select();
+    query.columns(["id"].iter().chain(columns).copied()).expr_as(Expr::col(name), "known_as").from(table);
+    let rows = conn.query_all(place.seek(&mut query, "id", limit)).await?;
+    place.pass(rows.iter().map(id));
     Ok(rows.iter().map(|row| kept_row(kept, row)).collect())
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr, QueryResult};
+use sea_orm::{
+    TryGetable,
+    sea_query::{ColumnRef, IntoColumnRef as _, SelectStatement},
+};
 use uuid::Uuid;
 
 use super::{
@@ -10,15 +13,21 @@ use super::{
     unread::{Cursor, Unread, id, told_apart},
 };
 use crate::{
-    domain::audit::rows::{Key, Row},
+    domain::{
+        approval::NamedApproval,
+        audit::rows::{Key, Row},
+        deployment::NamedDeployment,
+        environment::Environment,
+        freeze::FreezeWindow,
+        release::Release,
+        scan::Scan,
+        service::Service,
+        token::Token,
+    },
     store::{
-        approval, deployment,
-        entity::{self, deployment::Entity as DeploymentEntity, release::Entity as ReleaseEntity},
-        environment,
-        error::StoreError,
-        freeze, release, scan, service,
-        sql::{Sql, columns},
-        token,
+        self,
+        entity::{approval, deployment, environment, freeze_window, release, scan, service, token},
+        prelude::*,
     },
 };
 
@@ -98,63 +107,46 @@ impl Table {
         only
     }
 
-    fn select(self, postgres: bool) -> Sql {
+    /// The query of its rows, and the column of their ids.
+    fn select(self, conn: &impl ConnectionTrait) -> (SelectStatement, ColumnRef) {
+        fn of<E: EntityTrait>(query: Select<E>, id: impl ColumnTrait) -> (SelectStatement, ColumnRef) {
+            (query.into_query(), id.as_column_ref().into_column_ref())
+        }
         match self {
-            Self::Service => plain("service", "", &columns::<entity::service::Entity>("k", "")),
-            Self::Environment => plain("environment", "", &columns::<entity::environment::Entity>("k", "")),
-            Self::Release => plain(
-                "release",
-                " JOIN service s ON s.id = k.service_id",
-                &format!("{}, s.name AS service_name", columns::<ReleaseEntity>("k", "")),
-            ),
-            Self::Deployment => Sql::new(format!(
-                "SELECT {}, {} FROM deployment d {} WHERE 1 = 1",
-                columns::<DeploymentEntity>("d", ""),
-                deployment::NAMES,
-                deployment::JOINS
-            )),
-            Self::Approval => {
-                let mut sql = approval::named();
-                sql.push("1 = 1");
-                sql
+            Self::Service => of(service::Entity::find(), service::Column::Id),
+            Self::Environment => of(environment::Entity::find(), environment::Column::Id),
+            Self::Release => {
+                of(with_service(release::Entity::find(), release::Relation::Service), release::Column::Id)
             }
-            Self::Freeze => plain("freeze_window", "", &columns::<entity::freeze_window::Entity>("k", "")),
-            Self::Token => plain("token", "", &columns::<entity::token::Entity>("k", "")),
-            Self::Scan => Sql::new(format!(
-                "SELECT {}, s.name AS service_name FROM scan c JOIN release r ON r.id = c.release_id \
-                 JOIN service s ON s.id = c.service_id WHERE 1 = 1",
-                scan::columns(postgres)
-            )),
+            Self::Deployment => of(store::deployment::named(), deployment::Column::Id),
+            Self::Approval => of(store::approval::named(), approval::Column::Id),
+            Self::Freeze => of(freeze_window::Entity::find(), freeze_window::Column::Id),
+            Self::Token => of(token::Entity::find(), token::Column::Id),
+            Self::Scan => {
+                of(with_service(store::scan::select(conn), scan::Relation::Service), scan::Column::Id)
+            }
         }
     }
 
-    /// The column of the id in the statement, and in its rows.
-    fn id(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Deployment => ("d.id", "id"),
-            Self::Approval => ("a.id", "a_id"),
-            Self::Scan => ("c.id", "id"),
-            Self::Service | Self::Environment | Self::Release | Self::Freeze | Self::Token => ("k.id", "id"),
-        }
-    }
-
-    fn read(self, row: &QueryResult) -> Result<Row, StoreError> {
+    fn read(self, row: &QueryResult) -> Result<Row, DbErr> {
         let service = || row.try_get::<String>("", "service_name");
         Ok(match self {
-            Self::Service => Row::from(&service::from_row(row)?),
-            Self::Environment => Row::from(&environment::from_row(row, "")?),
-            Self::Release => Row::from(&(service()?, release::from_row(row)?, row.try_get("", "artefact")?)),
-            Self::Deployment => Row::from(&deployment::named_from_row(row, "")?),
-            Self::Approval => Row::from(&approval::named_from_row(row)?),
-            Self::Freeze => Row::from(&freeze::from_row(row)?),
-            Self::Token => Row::from(&token::read(row)?),
-            Self::Scan => Row::from(&(service()?, scan::from_row(row)?)),
+            Self::Service => Row::from(&Service::from_query_result(row, "")?),
+            Self::Environment => Row::from(&Environment::from_query_result(row, "")?),
+            Self::Release => {
+                Row::from(&(service()?, Release::from_query_result(row, "")?, row.try_get("", "artefact")?))
+            }
+            Self::Deployment => Row::from(&NamedDeployment::from_query_result(row, "")?),
+            Self::Approval => Row::from(&NamedApproval::from_query_result(row, "")?),
+            Self::Freeze => Row::from(&FreezeWindow::from_query_result(row, "")?),
+            Self::Token => Row::from(&Token::from_query_result(row, "")?),
+            Self::Scan => Row::from(&(service()?, Scan::from_query_result(row, "")?)),
         })
     }
 }
 
-fn plain(table: &str, join: &str, columns: &str) -> Sql {
-    Sql::new(format!("SELECT {columns} FROM {table} k{join} WHERE 1 = 1"))
+fn with_service<E: EntityTrait>(rows: Select<E>, relation: impl RelationTrait) -> Select<E> {
+    rows.with(relation).column_as(service::Column::Name, "service_name")
 }
 
 /// Reads the rows of a table on from a place, in the order of the ids, and moves the place on; one that cannot be read does
@@ -165,12 +157,10 @@ pub async fn page(
     place: &mut Cursor<Uuid>,
     limit: i64,
 ) -> Result<Vec<Result<Row, Unread>>, StoreError> {
-    let (column, name) = table.id();
-    let mut sql = table.select(conn.get_database_backend() == DatabaseBackend::Postgres);
-    place.seek(&mut sql, column, limit);
-    let rows = sql.all(conn).await?;
-    place.pass(rows.iter().map(|row| id(row, name)));
-    rows.iter().map(|row| told_apart(row, name, table.read(row))).collect()
+    let (mut query, id_column) = table.select(conn);
+    let rows = conn.query_all(place.seek(&mut query, id_column, limit)).await?;
+    place.pass(rows.iter().map(id));
+    rows.iter().map(|row| told_apart(row, table.read(row).map_err(StoreError::from))).collect()
 }
 
 /// Those of the rows that are there.
@@ -180,19 +170,17 @@ pub async fn present(conn: &impl ConnectionTrait, keys: &BTreeSet<Key>) -> Resul
     for key in keys {
         wanted.add(key);
     }
-    for name in names(conn, "service", &wanted.services).await? {
-        found.insert(Key::Service(name));
-    }
-    for name in names(conn, "environment", &wanted.environments).await? {
-        found.insert(Key::Environment(name));
-    }
-    found.extend(ids(conn, "deployment", &wanted.deployments).await?.into_iter().map(Key::Deployment));
-    found.extend(ids(conn, "approval", &wanted.approvals).await?.into_iter().map(Key::Approval));
-    found.extend(ids(conn, "token", &wanted.tokens).await?.into_iter().map(Key::Token));
     if !wanted.versions.is_empty() {
         found.extend(releases(conn, &wanted).await?);
         found.extend(scans(conn, &wanted).await?);
     }
+    found.extend(among(conn, service::Column::Name, wanted.services).await?.into_iter().map(Key::Service));
+    let environments = among(conn, environment::Column::Name, wanted.environments).await?;
+    found.extend(environments.into_iter().map(Key::Environment));
+    let deployments = among(conn, deployment::Column::Id, wanted.deployments).await?;
+    found.extend(deployments.into_iter().map(Key::Deployment));
+    found.extend(among(conn, approval::Column::Id, wanted.approvals).await?.into_iter().map(Key::Approval));
+    found.extend(among(conn, token::Column::Id, wanted.tokens).await?.into_iter().map(Key::Token));
     Ok(found)
 }
 
@@ -224,60 +212,42 @@ impl Wanted {
     }
 }
 
-fn among<'a, T: Clone + Into<sea_orm::Value> + 'a>(
-    sql: &mut Sql,
-    column: &str,
-    values: impl IntoIterator<Item = &'a T>,
-) {
-    sql.push(column).push(" IN (NULL");
-    for value in values {
-        sql.push(", ").bind(value.clone());
-    }
-    sql.push(")");
-}
-
-async fn names(
+/// Which of these values the column holds.
+async fn among<E: EntityTrait<Column = C>, C: ColumnTrait<EntityName = E>, T: Into<Value> + TryGetable>(
     conn: &impl ConnectionTrait,
-    table: &str,
-    names: &BTreeSet<String>,
-) -> Result<Vec<String>, StoreError> {
-    if names.is_empty() {
+    column: C,
+    values: impl IntoIterator<Item = T>,
+) -> Result<Vec<T>, StoreError> {
+    let mut values = values.into_iter().peekable();
+    if values.peek().is_none() {
         return Ok(Vec::new());
     }
-    let mut sql = Sql::new(format!("SELECT name FROM {table} WHERE "));
-    among(&mut sql, "name", names);
-    sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "name")?)).collect()
+    let query = E::find().select_only().column(column).filter(column.is_in(values));
+    Ok(query.into_tuple().all(conn).await?)
 }
 
-async fn ids(conn: &impl ConnectionTrait, table: &str, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut sql = Sql::new(format!("SELECT id FROM {table} WHERE "));
-    among(&mut sql, "id", ids);
-    sql.all(conn).await?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+/// Confines rows with their services and releases to those that are wanted.
+fn wanted_ones<E: EntityTrait>(rows: Select<E>, wanted: &Wanted) -> Select<E> {
+    rows.select_only()
+        .column(service::Column::Name)
+        .column(release::Column::Version)
+        .filter(service::Column::Name.is_in(&wanted.of_services))
+        .filter(release::Column::Version.is_in(&wanted.versions))
 }
 
 async fn releases(conn: &impl ConnectionTrait, wanted: &Wanted) -> Result<Vec<Key>, StoreError> {
-    let mut sql =
-        Sql::new("SELECT s.name, r.version FROM release r JOIN service s ON s.id = r.service_id WHERE ");
-    among(&mut sql, "s.name", &wanted.of_services);
-    among(sql.push(" AND "), "r.version", &wanted.versions);
-    let read = |row: &QueryResult| Ok(Key::Release(row.try_get("", "name")?, row.try_get("", "version")?));
-    sql.all(conn).await?.iter().map(read).collect()
+    let query = wanted_ones(release::Entity::find().with(release::Relation::Service), wanted);
+    let found = query.into_tuple().all(conn).await?;
+    Ok(found.into_iter().map(|(service, version)| Key::Release(service, version)).collect())
 }
 
 async fn scans(conn: &impl ConnectionTrait, wanted: &Wanted) -> Result<Vec<Key>, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT s.name, r.version, c.scanner, c.created_at FROM scan c JOIN release r ON r.id = c.release_id \
-         JOIN service s ON s.id = c.service_id WHERE ",
-    );
-    among(&mut sql, "s.name", &wanted.of_services);
-    among(sql.push(" AND "), "r.version", &wanted.versions);
+    let query = scan::Entity::find().with(scan::Relation::Service).with(scan::Relation::Release);
+    let query = wanted_ones(query, wanted).columns([scan::Column::Scanner, scan::Column::CreatedAt]);
     let read = |row: &QueryResult| -> Result<Key, DbErr> {
         let (service, version) = (row.try_get("", "name")?, row.try_get("", "version")?);
         Ok(Key::Scan(service, version, row.try_get("", "scanner")?, row.try_get("", "created_at")?))
     };
     // One that cannot be read is found where the rows are read, and is none that an event tells of.
-    Ok(sql.all(conn).await?.iter().filter_map(|row| read(row).ok()).collect())
+    Ok(query.rows(conn).await?.iter().filter_map(|row| read(row).ok()).collect())
 }

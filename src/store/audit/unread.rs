@@ -1,10 +1,13 @@
 //! Rows that cannot be read. SQLite keeps what it is given, also a text in a column of numbers; such a row must neither
 //! pass for one that is not there nor keep the others from being read.
 
-use sea_orm::{QueryResult, Value};
+use sea_orm::{
+    Condition, ExprTrait as _, Order, QueryResult, Value,
+    sea_query::{Expr, IntoColumnRef, SelectStatement},
+};
 use uuid::Uuid;
 
-use crate::store::{error::StoreError, sql::Sql};
+use crate::store::error::StoreError;
 
 /// A row that cannot be read.
 #[derive(Clone, Debug)]
@@ -20,7 +23,6 @@ pub struct Unread {
 /// Tells a row that was read, or one that cannot be, from a failure of the database.
 pub(super) fn told_apart<T>(
     row: &QueryResult,
-    id_column: &str,
     read: Result<T, StoreError>,
 ) -> Result<Result<T, Unread>, StoreError> {
     let error = match read {
@@ -28,10 +30,7 @@ pub(super) fn told_apart<T>(
         Err(error) => error,
     };
     let what = error.unreadable().ok_or(error)?;
-    // The columns of a joined row have the prefix that its id has.
-    let prefix = id_column.strip_suffix("id").unwrap_or_default();
-    let what = what.strip_prefix(prefix).unwrap_or(&what).to_owned();
-    Ok(Err(Unread { id: id(row, id_column), shown: shown(row, id_column), what }))
+    Ok(Err(Unread { id: id(row), shown: shown(row, "id"), what }))
 }
 
 /// What a column holds that should be an id or a name, whatever it is.
@@ -44,16 +43,16 @@ pub(super) fn shown(row: &QueryResult, column: &str) -> String {
 }
 
 /// The id by which a row has its place among the others; a text that passes for one has another place.
-pub(super) fn id(row: &QueryResult, column: &str) -> Option<Uuid> {
-    let is_text = row.try_get::<String>("", column).is_ok();
-    row.try_get("", column).ok().filter(|_| !is_text)
+pub(super) fn id(row: &QueryResult) -> Option<Uuid> {
+    let is_text = row.try_get::<String>("", "id").is_ok();
+    row.try_get("", "id").ok().filter(|_| !is_text)
 }
 
 /// How far rows were read in the order of a key: after the last one that can be read, and how many beyond it.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor<K> {
     after: Option<K>,
-    beyond: i64,
+    beyond: u64,
 }
 
 impl<K> Default for Cursor<K> {
@@ -63,12 +62,17 @@ impl<K> Default for Cursor<K> {
 }
 
 impl<K: Copy + Into<Value>> Cursor<K> {
-    /// Appends which rows come next, at most `limit` of them.
-    pub(super) fn seek(&self, sql: &mut Sql, column: &str, limit: i64) {
-        if let Some(after) = self.after {
-            sql.push(&format!(" AND {column} > ")).bind(after);
-        }
-        sql.push(&format!(" ORDER BY {column} LIMIT ")).bind(limit).push(" OFFSET ").bind(self.beyond);
+    /// Confines a query to the rows that come next, at most `limit` of them.
+    pub(super) fn seek<'a>(
+        &self,
+        query: &'a mut SelectStatement,
+        key: impl IntoColumnRef,
+        limit: i64,
+    ) -> &'a mut SelectStatement {
+        let key = key.into_column_ref();
+        let after = self.after.map(|after| Expr::col(key.clone()).gt(after.into()));
+        query.cond_where(Condition::all().add_option(after)).order_by(key, Order::Asc);
+        query.limit(limit.unsigned_abs()).offset(self.beyond)
     }
 
     /// Goes past rows that were read, given the key of each where that can be read.

@@ -14,7 +14,7 @@ use std::{
 use rustix::fs::{Access, access};
 use tokio::sync::OwnedMutexGuard;
 
-use super::health::Unwritable;
+use crate::store::error::Unwritable;
 
 /// What the name of the write-ahead log ends in.
 const LOG: &str = "-wal";

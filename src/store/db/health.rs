@@ -9,35 +9,7 @@ use std::{
 use sea_orm::DbErr;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::store::error::{self, StoreError};
-
-/// Why the database takes no writes. Anyone may read it: it names no path, host or statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unwritable {
-    /// There is no file of that name any more.
-    #[error("its file was deleted or moved away; put it back")]
-    Deleted,
-    /// There is another file of that name.
-    #[error("its file was replaced by another; put it back, or restart the server to use the other")]
-    Replaced,
-    /// What is in the file is not what was written there.
-    #[error("its file was truncated or overwritten; stop the server and restore a backup")]
-    Overwritten,
-    /// The file is not the only one that writes go to, and the others are gone.
-    #[error(
-        "the write-ahead log beside its file, or the log's index, was deleted or replaced; restart the server"
-    )]
-    LogDeleted,
-    /// Nobody may write, or not this server.
-    #[error("it is read-only")]
-    ReadOnly,
-    /// There is no room left.
-    #[error("its disk is full")]
-    Full,
-    /// Writing fails otherwise.
-    #[error("its disk does not take what is written to it")]
-    Failing,
-}
+use crate::store::error::{self, StoreError, Unwritable};
 
 /// How writes went, and who waits for the next one.
 #[derive(Debug, Default)]

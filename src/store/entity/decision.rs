@@ -2,6 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::{environment, release, service};
+use crate::domain::vocabulary::Kind;
+
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "decision")]
 pub struct Model {
@@ -11,7 +14,7 @@ pub struct Model {
     pub environment_id: Uuid,
     pub release_id: Uuid,
     pub deployment_id: Option<Uuid>,
-    pub kind: String,
+    pub kind: Kind,
     pub actor_token: String,
     pub actor_subject: String,
     pub allowed: bool,
@@ -25,6 +28,17 @@ pub struct Model {
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    #[sea_orm(belongs_to = "service::Entity", from = "Column::ServiceId", to = "service::Column::Id")]
+    Service,
+    #[sea_orm(
+        belongs_to = "environment::Entity",
+        from = "Column::EnvironmentId",
+        to = "environment::Column::Id"
+    )]
+    Environment,
+    #[sea_orm(belongs_to = "release::Entity", from = "Column::ReleaseId", to = "release::Column::Id")]
+    Release,
+}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -2,6 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::{environment, release, service, target};
+use crate::domain::vocabulary::{Kind, Outcome, Status, Strategy};
+
 #[expect(clippy::struct_excessive_bools, reason = "the table has as many flags")]
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "deployment")]
@@ -12,9 +15,9 @@ pub struct Model {
     pub environment_id: Uuid,
     pub release_id: Uuid,
     pub artefact: String,
-    pub status: String,
-    pub kind: String,
-    pub strategy: String,
+    pub status: Status,
+    pub kind: Kind,
+    pub strategy: Strategy,
     pub phase: Option<String>,
     pub traffic_percent: Option<i64>,
     pub message: Option<String>,
@@ -37,7 +40,7 @@ pub struct Model {
     pub superseded_by: Option<Uuid>,
     pub reverts_since: Option<DateTimeUtc>,
     pub reverted_by: Option<Uuid>,
-    pub late_status: Option<String>,
+    pub late_status: Option<Outcome>,
     pub recorded: bool,
     pub ungated: bool,
     pub credited: bool,
@@ -46,6 +49,23 @@ pub struct Model {
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    #[sea_orm(
+        belongs_to = "target::Entity",
+        from = "(Column::ServiceId, Column::EnvironmentId)",
+        to = "(target::Column::ServiceId, target::Column::EnvironmentId)"
+    )]
+    Target,
+    #[sea_orm(belongs_to = "service::Entity", from = "Column::ServiceId", to = "service::Column::Id")]
+    Service,
+    #[sea_orm(
+        belongs_to = "environment::Entity",
+        from = "Column::EnvironmentId",
+        to = "environment::Column::Id"
+    )]
+    Environment,
+    #[sea_orm(belongs_to = "release::Entity", from = "Column::ReleaseId", to = "release::Column::Id")]
+    Release,
+}
 
 impl ActiveModelBehavior for ActiveModel {}

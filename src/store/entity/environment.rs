@@ -2,17 +2,20 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::column::Json;
+use crate::domain::{policy::Policy, text::Name, vocabulary::Tier};
+
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "environment")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    pub name: String,
-    pub tier: String,
+    pub name: Name,
+    pub tier: Tier,
     pub rank: i64,
     pub url: Option<String>,
     pub unconfirmed: bool,
-    pub policy: Option<String>,
+    pub policy: Option<Json<Policy>>,
     pub policy_version: Option<i64>,
     pub lockdown_reason: Option<String>,
     pub lockdown_token: Option<String>,

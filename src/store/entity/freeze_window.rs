@@ -1,6 +1,11 @@
 //! The table `freeze_window`.
 
+use std::collections::BTreeSet;
+
 use sea_orm::entity::prelude::*;
+
+use super::column::Json;
+use crate::domain::vocabulary::Tier;
 
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "freeze_window")]
@@ -9,8 +14,8 @@ pub struct Model {
     pub id: Uuid,
     pub name: String,
     pub reason: String,
-    pub environments: Option<String>,
-    pub tiers: Option<String>,
+    pub environments: Option<Json<BTreeSet<String>>>,
+    pub tiers: Option<Json<BTreeSet<Tier>>>,
     pub starts_at: Option<DateTimeUtc>,
     pub ends_at: Option<DateTimeUtc>,
     pub start_cron: Option<String>,

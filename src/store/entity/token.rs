@@ -1,6 +1,11 @@
 //! The table `token`.
 
+use std::collections::BTreeSet;
+
 use sea_orm::entity::prelude::*;
+
+use super::column::Json;
+use crate::domain::vocabulary::Scope;
 
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "token")]
@@ -9,10 +14,10 @@ pub struct Model {
     pub id: Uuid,
     pub name: String,
     pub subject: String,
-    pub scopes: String,
-    pub groups: String,
-    pub services: Option<String>,
-    pub environments: Option<String>,
+    pub scopes: Json<BTreeSet<Scope>>,
+    pub groups: Json<BTreeSet<String>>,
+    pub services: Option<Json<BTreeSet<String>>>,
+    pub environments: Option<Json<BTreeSet<String>>>,
     pub secret_hash: Vec<u8>,
     pub created_at: DateTimeUtc,
     pub expires_at: Option<DateTimeUtc>,

@@ -26,3 +26,12 @@ pub struct App {
     /// How far the audit log's chain was seen to reach.
     pub chain: Arc<HeadWatch>,
 }
+
+impl App {
+    /// Of a server that starts.
+    pub fn new(config: Config, db: Db, metrics: Metrics) -> Self {
+        let feed = Feed::new(config.limits.waits);
+        let (config, metrics) = (Arc::new(config), Arc::new(metrics));
+        Self { config, db, metrics, feed, freezes: Arc::default(), chain: Arc::default() }
+    }
+}

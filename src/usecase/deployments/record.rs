@@ -16,7 +16,7 @@ use crate::{
         target::Target,
         vocabulary::{Kind, Outcome, Scope},
     },
-    store::{deployment, record as history, release, target},
+    store::{deployment, past as history, release, target},
     usecase::{
         context::Ctx,
         deployments::held,

@@ -16,7 +16,7 @@ use crate::{
     },
     store::{
         deployment::{self, LockedDeployment},
-        gate::{self, Wanted},
+        evidence::{self, Wanted},
         target,
     },
     usecase::{
@@ -147,7 +147,7 @@ async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Er
         current: target.current.as_ref().map(|current| current.release_id),
         now,
     };
-    let mut evidence = gate::evidence(work.conn(), &wanted).await?;
+    let mut evidence = evidence::of(work.conn(), &wanted).await?;
     let slot = Slot {
         service_id: target.service_id,
         service: &placement.service,

@@ -13,7 +13,7 @@ use crate::{
     },
     store::{
         deployment,
-        gate::{self, Wanted},
+        evidence::{self, Wanted},
         service,
         target::{self, LockedTarget},
     },
@@ -117,7 +117,7 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Decided, Error> {
         current: target.current.as_ref().map(|current| current.release_id),
         now,
     };
-    let mut evidence = gate::evidence(conn, &wanted).await?;
+    let mut evidence = evidence::of(conn, &wanted).await?;
     let release = evidence.release.take().ok_or_else(|| {
         let name = format!("{} of {}; register it first", question.version, question.service);
         Error::not_found("release", &name)

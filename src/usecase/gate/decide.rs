@@ -29,7 +29,7 @@ use crate::{
     store::{
         decision::{self, About},
         deployment,
-        gate::Evidence,
+        evidence::Evidence,
         scan,
     },
     usecase::{context::Ctx, error::Error, freezes, work::Work},

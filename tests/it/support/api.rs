@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -25,12 +25,13 @@ use waybill::{
         scope::Narrowing,
         vocabulary::Scope,
     },
+    http::spec::Spec,
     metrics::Metrics,
     serve,
     shutdown::Shutdown,
     store::db::Db,
     usecase::{
-        app::{App, Feed},
+        app::App,
         tokens::{self, NewToken},
     },
     worker,
@@ -76,17 +77,8 @@ impl Api {
         config.limits.requests_per_second = 1_000_000;
         config.limits.burst = 1_000_000;
         set_up(&mut config);
-        let metrics = Arc::new(Metrics::new("0.0.0", "test").unwrap());
         let connected = Db::connect(&config.database).await.unwrap();
-        let feed = Feed::new(config.limits.waits);
-        let app = App {
-            config: Arc::new(config),
-            db: connected,
-            metrics,
-            feed,
-            freezes: Arc::default(),
-            chain: Arc::default(),
-        };
+        let app = App::new(config, connected, Metrics::new("0.0.0", "test").unwrap());
         let shutdown = Shutdown::new();
         let shell = serve::shell(&app, &shutdown);
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());
@@ -170,7 +162,7 @@ impl Api {
         let uri = path.strip_prefix('/').filter(|rest| rest.starts_with('/'));
         let uri = uri.map_or_else(|| format!("/api/v1{path}"), ToOwned::to_owned);
         let mut request =
-            http::Request::builder().method(method).uri(uri).header(header::HOST, "waybill.test");
+            http::Request::builder().method(&method).uri(&uri).header(header::HOST, "waybill.test");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -183,6 +175,7 @@ impl Api {
         let request = Request::from_parts(parts, body.unwrap_or_default().into());
         let response = self.endpoint.get_response(request).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        assert_documented(&method, &uri, status);
         let text = response.into_body().into_string().await.unwrap();
         Answer { status, headers, text }
     }
@@ -303,6 +296,29 @@ impl Answer {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// Fails where the document does not say that the operation answers so.
+fn assert_documented(method: &Method, uri: &str, status: u16) {
+    static DOCUMENT: LazyLock<(Spec, BTreeSet<String>)> = LazyLock::new(|| {
+        let text = waybill::api::document();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let mut answers = BTreeSet::new();
+        for item in document["paths"].as_object().unwrap().values() {
+            for operation in item.as_object().unwrap().values() {
+                let id = operation["operationId"].as_str().unwrap();
+                answers
+                    .extend(operation["responses"].as_object().unwrap().keys().map(|s| format!("{id} {s}")));
+            }
+        }
+        (Spec::parse("/api/v1", text.as_bytes()).unwrap(), answers)
+    });
+    let (spec, answers) = &*DOCUMENT;
+    let path = uri.split('?').next().unwrap_or_default();
+    if let Some(operation) = spec.find(path).and_then(|entry| entry.operation(method)) {
+        let answer = format!("{} {status}", operation.id);
+        assert!(answers.contains(&answer), "the document does not have the answer {answer}");
     }
 }
 

@@ -18,7 +18,6 @@ use crate::{
 /// How many decisions are read at once, each with all it was decided by.
 const PAGE: u32 = 100;
 
-/// What came of it all.
 #[derive(Debug, Default)]
 struct Tally {
     same: u64,
@@ -28,7 +27,6 @@ struct Tally {
     unreadable: Vec<String>,
 }
 
-/// What came of one decision.
 #[derive(Debug, PartialEq, Eq)]
 enum Again {
     Compared(Vec<Difference>),

@@ -41,7 +41,7 @@ const HURRY: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_secs(30);
 
 /// What came of asking.
-pub enum Verdict {
+pub enum Reply {
     /// The deployment runs; with the answer as it came.
     Open(Box<Started>, Value),
     /// The gate said no, to the last.
@@ -56,7 +56,7 @@ pub async fn ask(
     start: &Start,
     wait: Duration,
     signals: &mut Signals,
-) -> Result<Verdict, Error> {
+) -> Result<Reply, Error> {
     let deadline = Instant::now() + wait;
     let question = start.question();
     // Its idempotency key stays the same, so that a start whose answer was lost is found again instead of standing in its
@@ -66,14 +66,14 @@ pub async fn ask(
     loop {
         let answer = match send(client, &start, signals).await {
             Ok(answer) => answer,
-            Err(caught) => return Ok(Verdict::Interrupted(caught)),
+            Err(caught) => return Ok(Reply::Interrupted(caught)),
         };
         let left = deadline.saturating_duration_since(Instant::now());
         match answer {
-            Ok(answer) => return Ok(Verdict::Open(Box::new(Started::deserialize(&answer)?), answer)),
+            Ok(answer) => return Ok(Reply::Open(Box::new(Started::deserialize(&answer)?), answer)),
             Err(NoAnswer::Problem { problem, .. }) if problem.slug() == "gate-denied" => {
                 if left.is_zero() {
-                    return Ok(Verdict::Refused(problem));
+                    return Ok(Reply::Refused(problem));
                 }
                 waiting.denied(problem.decision.unwrap_or_default(), left);
             }
@@ -83,7 +83,7 @@ pub async fn ask(
         }
         tokio::select! {
             () = waiting.until_worth_asking(client, &question, deadline) => {}
-            caught = signals.next() => return Ok(Verdict::Interrupted(caught)),
+            caught = signals.next() => return Ok(Reply::Interrupted(caught)),
         }
     }
 }

@@ -47,9 +47,7 @@ const CREDENTIALS: [&str; 2] = ["WAYBILL_TOKEN", "WAYBILL_TOKEN_FILE"];
 /// What a command is given besides our own environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
-    /// The version to deploy.
     pub version: &'a str,
-    /// The deployment's id, if there is one.
     pub deployment: Option<&'a str>,
     /// Whether it keeps our token.
     pub token: bool,
@@ -106,7 +104,6 @@ impl Child {
         Ok(child)
     }
 
-    /// Waits for its end.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         while self.status.is_none() {
             match self.hear().await? {
@@ -153,7 +150,6 @@ impl Child {
         shutdown(&self.socket, Shutdown::Write).ok();
     }
 
-    /// Passes on a signal that came to us.
     pub fn pass_on(&self, caught: Caught) {
         if !(self.foreground && caught == Caught::Interrupt) {
             self.send(caught.signal());

@@ -4,7 +4,7 @@
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use super::{Intent, body::Start};
+use super::body::{Intent, Start};
 use crate::cli::{
     client::{
         call::Call,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    OnLeaseLost,
+    args::OnLeaseLost,
     body::{FinishBody, RecordBody},
     signals::Signals,
 };
@@ -24,11 +24,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// What became of a result.
 #[derive(Debug)]
 pub enum Delivery {
-    /// It is on record.
     Done,
     /// The deployment had ended otherwise in the meantime.
     Rejected(Error),
-    /// It could not be delivered.
     Failed(Error),
 }
 
@@ -63,7 +61,6 @@ pub fn record_later(body: &RecordBody<'_>) -> String {
     )
 }
 
-/// Finishes the deployment.
 pub async fn finish(
     client: &Client,
     id: &str,

@@ -17,7 +17,6 @@ pub enum Caught {
 }
 
 impl Caught {
-    /// The signal as the operating system knows it.
     pub fn signal(self) -> Signal {
         match self {
             Self::Hangup => Signal::HUP,
@@ -26,7 +25,6 @@ impl Caught {
         }
     }
 
-    /// Its name, for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hangup => "SIGHUP",
@@ -53,7 +51,6 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to catch.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -62,7 +59,6 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
     pub async fn next(&mut self) -> Caught {
         tokio::select! {
             _ = self.hangup.recv() => Caught::Hangup,
@@ -71,7 +67,6 @@ impl Signals {
         }
     }
 
-    /// Waits for the next Ctrl-C.
     pub async fn interrupt(&mut self) {
         self.interrupt.recv().await;
     }
@@ -84,13 +79,11 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// Begins to catch.
     pub fn new() -> io::Result<Self> {
         let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
         Ok(Self { stop: signal(kind(Signal::TSTP))?, go_on: signal(kind(Signal::CONT))? })
     }
 
-    /// Waits for the next one.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.stop.recv() => Signal::TSTP,

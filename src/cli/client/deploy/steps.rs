@@ -5,8 +5,8 @@ use std::{io, time::Duration};
 use serde_json::Value;
 
 use super::{
-    OptionArgs, WhatArgs,
-    ask::{self, Verdict},
+    args::{OptionArgs, WhatArgs, lease},
+    ask::{self, Reply},
     body::{FinishBody, HeartbeatBody},
     signals::Signals,
 };
@@ -37,7 +37,7 @@ pub struct StartArgs {
     #[command(flatten)]
     options: OptionArgs,
     /// How long the deployment may stay silent before others may start.
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = super::lease)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = lease)]
     lease: Duration,
 }
 
@@ -89,15 +89,15 @@ pub async fn run(session: &Session, step: Step) -> Result<Exit, Error> {
 async fn start(session: &Session, args: StartArgs) -> Result<Exit, Error> {
     let start = args.what.start(&args.options, args.lease)?;
     match ask::ask(&session.client, &start, args.options.wait, &mut Signals::new()?).await? {
-        Verdict::Open(started, answer) => {
+        Reply::Open(started, answer) => {
             ask::show_reports(&started.decision);
             session.show(&answer, |_: Value| print(&started.deployment.id))
         }
-        Verdict::Refused(problem) => {
+        Reply::Refused(problem) => {
             ask::show_refusal(session, &problem)?;
             Ok(Exit::REFUSED)
         }
-        Verdict::Interrupted(caught) => Ok(Exit(caught.exit_code())),
+        Reply::Interrupted(caught) => Ok(Exit(caught.exit_code())),
     }
 }
 

@@ -6,8 +6,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio::time::timeout;
 
 use super::{
-    OnError, OnLeaseLost, WrapArgs,
-    ask::{self, Verdict},
+    args::{OnError, OnLeaseLost, WrapArgs},
+    ask::{self, Reply},
     body::{RecordBody, Start},
     child::{self, Child, Given},
     lease, report,
@@ -30,7 +30,6 @@ const GRACE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Plan {
     pub start: Start,
-    /// How long to wait for the gate to open.
     pub wait: Duration,
     pub wrap: WrapArgs,
 }
@@ -42,7 +41,6 @@ impl Plan {
     }
 }
 
-/// How the command ended.
 struct Ended {
     status: io::Result<ExitStatus>,
     caught: Option<Caught>,
@@ -80,16 +78,15 @@ impl Ended {
     }
 }
 
-/// Does what the plan says.
 pub async fn run(session: &Session, plan: &Plan) -> Result<Exit, Error> {
     let mut signals = Signals::new()?;
     match ask::ask(&session.client, &plan.start, plan.wait, &mut signals).await {
-        Ok(Verdict::Open(started, _)) => Ok(gated(&session.client, plan, &started, &mut signals).await),
-        Ok(Verdict::Refused(problem)) => {
+        Ok(Reply::Open(started, _)) => Ok(gated(&session.client, plan, &started, &mut signals).await),
+        Ok(Reply::Refused(problem)) => {
             ask::show_refusal(session, &problem)?;
             Ok(Exit::GATE)
         }
-        Ok(Verdict::Interrupted(caught)) => Ok(Exit(caught.exit_code())),
+        Ok(Reply::Interrupted(caught)) => Ok(Exit(caught.exit_code())),
         Err(Error::Client(error)) if error.is_outage() => {
             if plan.wrap.on_error == OnError::Continue {
                 warn(format_args!("{error}; going on WITHOUT the gate, as --on-error continue says"));

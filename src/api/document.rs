@@ -1,0 +1,135 @@
+//! What the document says of many operations alike, said once: how they fail, what their parameters look like, and that a
+//! POST may be sent with an idempotency key.
+
+use std::{collections::HashMap, ops::RangeInclusive};
+
+use poem::{endpoint::BoxEndpoint, http::Method};
+use poem_openapi::{
+    OpenApi,
+    registry::{MetaApi, MetaOperation, MetaOperationParam, MetaParamIn, MetaSchema, Registry},
+};
+
+use crate::{
+    api::{auth, gate_wait, types::form_schema},
+    domain::{
+        form::{Formed as _, Short, TellingShort},
+        page::LIMIT_MAX,
+        policy::limits::{
+            APPROVAL, KINDS_MAX, NAMES_MAX, REPOSITORIES_MAX, REQUIRED, ROOM, RULES_MAX, SCAN_AGE, SOAK,
+        },
+        text::{Name, Version},
+        vocabulary::Severity,
+    },
+    http::problem::{Code, Problem},
+    usecase::gate::wait::LONGEST,
+};
+
+/// Operations whose document is completed.
+pub struct Completed<T>(pub T);
+
+impl<T: OpenApi> OpenApi for Completed<T> {
+    fn meta() -> Vec<MetaApi> {
+        let mut apis = T::meta();
+        for path in apis.iter_mut().flat_map(|api| &mut api.paths) {
+            for operation in &mut path.operations {
+                complete(&path.path, operation);
+            }
+        }
+        apis
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+        for (object, field, bounds) in policy_bounds() {
+            let properties = registry.schemas.get_mut(object).map(|schema| &mut schema.properties);
+            for (_, property) in properties.into_iter().flatten().filter(|(name, _)| *name == field) {
+                *property = property.clone().merge(bounds.clone());
+            }
+        }
+    }
+
+    fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        self.0.add_routes(routes);
+    }
+}
+
+fn complete(path: &str, operation: &mut MetaOperation) {
+    for parameter in &mut operation.params {
+        if let Some(known) = known(parameter, path) {
+            parameter.schema = parameter.schema.clone().merge(known);
+        }
+    }
+    if operation.method == Method::POST {
+        operation.params.push(auth::key_parameter());
+    }
+    let failures = failures(path, operation).into_iter().map(Problem::response);
+    operation.responses.responses.extend(failures);
+}
+
+/// A policy is one shape for the API, the store and the gate, so that its fields carry no bounds of their own.
+fn policy_bounds() -> Vec<(&'static str, &'static str, MetaSchema)> {
+    let items = |max| MetaSchema { max_items: Some(max), ..MetaSchema::ANY };
+    let severities = Severity::ALL.iter().map(|severity| ("Budget", severity.as_str(), between(&ROOM)));
+    let mut bounds = vec![
+        ("FreezeRule", "exempt_kinds", items(KINDS_MAX)),
+        ("PromotionRule", "from", items(NAMES_MAX)),
+        ("PromotionRule", "soak_seconds", between(&SOAK)),
+        ("ApprovalRule", "required", between(&REQUIRED)),
+        ("ApprovalRule", "groups", items(NAMES_MAX)),
+        ("ApprovalRule", "rules", items(RULES_MAX)),
+        ("ApprovalRule", "expires_after_seconds", between(&APPROVAL)),
+        ("GroupRule", "groups", items(NAMES_MAX)),
+        ("GroupRule", "required", between(&REQUIRED)),
+        ("VulnerabilitiesRule", "scanners", items(NAMES_MAX)),
+        ("VulnerabilitiesRule", "max_scan_age_seconds", between(&SCAN_AGE)),
+        ("ImageRule", "allowed_repositories", items(REPOSITORIES_MAX)),
+    ];
+    bounds.extend(severities);
+    bounds
+}
+
+fn between(range: &RangeInclusive<i64>) -> MetaSchema {
+    #[expect(clippy::cast_precision_loss, reason = "the bounds are small")]
+    let (minimum, maximum) = (Some(*range.start() as f64), Some(*range.end() as f64));
+    MetaSchema { minimum, maximum, ..MetaSchema::ANY }
+}
+
+/// What a parameter must be, where its name says it. What a list is narrowed by may be anything: nothing is of that name.
+fn known(parameter: &MetaOperationParam, path: &str) -> Option<MetaSchema> {
+    let narrows = parameter.in_type == MetaParamIn::Query && path != "/gate/wait";
+    Some(match parameter.name.as_str() {
+        "limit" => between(&(1..=LIMIT_MAX.cast_signed())),
+        "timeout" => between(&(1..=LONGEST.as_secs().cast_signed())),
+        _ if narrows => return None,
+        "service" | "environment" => form_schema(Name::FORM),
+        "version" => form_schema(Version::FORM),
+        "initiated_by" => form_schema(Short::FORM),
+        "deployer" => form_schema(TellingShort::FORM),
+        "seen" => form_schema(gate_wait::SEEN),
+        _ => return None,
+    })
+}
+
+/// How an operation may fail. That it may not be asked at all, as with another method, is no failure of its own.
+fn failures(path: &str, operation: &MetaOperation) -> Vec<Code> {
+    let takes = |name: &str| operation.params.iter().any(|param| param.name == name);
+    let (changes, has_body) = (operation.method != Method::GET, operation.request.is_some());
+    // Nothing is on record about most of them; what cannot be the id of one is refused.
+    let is_vulnerability = path.starts_with("/vulnerabilities/");
+    let names_something = path.contains('{') && !is_vulnerability;
+    // These name in their body or query what others name in their path, and may find a release that fits no target.
+    let asks_gate = path.starts_with("/gate/");
+    let judges = takes("If-Match") || (changes && path.ends_with("/approvals"));
+    let mut codes = vec![Code::InvalidRequest, Code::Unauthenticated, Code::Forbidden];
+    let may = [
+        (names_something || asks_gate || path.ends_with("/calendar"), Code::NotFound),
+        (changes || asks_gate || takes("preset"), Code::Conflict),
+        (judges, Code::Stale),
+        (has_body, Code::PayloadTooLarge),
+        (has_body, Code::UnsupportedMediaType),
+        (has_body || is_vulnerability, Code::InvalidInput),
+    ];
+    codes.extend(may.into_iter().filter_map(|(may, code)| may.then_some(code)));
+    codes.extend([Code::RateLimited, Code::Internal, Code::Unavailable]);
+    codes
+}

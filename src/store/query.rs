@@ -1,0 +1,111 @@
+//! What queries of several tables have in common: narrowing, keyset pages, and locks after which the clock is read.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait as _, JoinType, QueryFilter as _, QueryOrder as _,
+    QueryResult, QuerySelect as _, QueryTrait as _, RelationTrait, Select, Value, sea_query::Expr,
+};
+
+use crate::{
+    domain::{
+        page::{PageRequest, TimeKey},
+        scope::Narrowing,
+    },
+    store::{
+        entity::{environment, service},
+        error::StoreError,
+        sql::locking,
+    },
+};
+
+/// What the store's queries are extended by.
+pub(super) trait Query<E: EntityTrait>: Sized {
+    /// Joins the row that a relation leads to.
+    fn with(self, relation: impl RelationTrait) -> Self;
+
+    /// Confines the rows to one value of a column, when there is one.
+    fn only(self, column: impl ColumnTrait, value: Option<impl Into<Value>>) -> Self;
+
+    /// Confines the rows, which have a service, to what the narrowing allows.
+    fn within_services(self, narrowing: &Narrowing) -> Self;
+
+    /// Confines the rows, which have an environment, to what the narrowing allows.
+    fn within_environments(self, narrowing: &Narrowing) -> Self;
+
+    /// Keyset order and limit, newest first: the rows after the page's key, one more than its limit.
+    fn newest_first(self, at: E::Column, id: E::Column, page: &PageRequest<TimeKey>) -> Self;
+
+    /// Keyset order and limit by name: the rows after the page's, one more than its limit.
+    fn by_name(self, name: E::Column, page: &PageRequest<String>) -> Self;
+
+    /// The rows as they are.
+    async fn rows(self, conn: &impl ConnectionTrait) -> Result<Vec<QueryResult>, StoreError>;
+
+    /// Locks the rows and reads them with the clock, as [`locking`] says.
+    async fn locked(self, conn: &impl ConnectionTrait, locks: &str) -> Result<Vec<QueryResult>, StoreError>;
+}
+
+impl<E: EntityTrait> Query<E> for Select<E> {
+    fn with(self, relation: impl RelationTrait) -> Self {
+        self.join(JoinType::InnerJoin, relation.def())
+    }
+
+    fn only(self, column: impl ColumnTrait, value: Option<impl Into<Value>>) -> Self {
+        self.apply_if(value, |query, value| query.filter(column.eq(value)))
+    }
+
+    fn within_services(self, narrowing: &Narrowing) -> Self {
+        self.apply_if(narrowing.services.as_ref(), |query, names| {
+            query.filter(service::Column::Name.is_in(names))
+        })
+    }
+
+    fn within_environments(self, narrowing: &Narrowing) -> Self {
+        self.apply_if(narrowing.environments.as_ref(), |query, names| {
+            query.filter(environment::Column::Name.is_in(names))
+        })
+    }
+
+    fn newest_first(self, at: E::Column, id: E::Column, page: &PageRequest<TimeKey>) -> Self {
+        self.apply_if(page.after.as_ref(), |query, key| query.filter(before((at, id), key.at, key.id)))
+            .order_by_desc(at)
+            .order_by_desc(id)
+            .limit(page.limit + 1)
+    }
+
+    fn by_name(self, name: E::Column, page: &PageRequest<String>) -> Self {
+        self.apply_if(page.after.as_ref(), |query, after| query.filter(name.gt(after)))
+            .order_by_asc(name)
+            .limit(page.limit + 1)
+    }
+
+    async fn rows(self, conn: &impl ConnectionTrait) -> Result<Vec<QueryResult>, StoreError> {
+        Ok(conn.query_all(self.as_query()).await?)
+    }
+
+    async fn locked(self, conn: &impl ConnectionTrait, locks: &str) -> Result<Vec<QueryResult>, StoreError> {
+        let mut statement = self.build(conn.get_database_backend());
+        statement.sql = locking(conn, &statement.sql, locks);
+        Ok(conn.query_all_raw(statement).await?)
+    }
+}
+
+/// The rows before a key that is a moment and what tells rows of the same moment apart.
+pub(super) fn before<C: ColumnTrait>(
+    (at, id): (C, C),
+    moment: DateTime<Utc>,
+    of_moment: impl Into<Value>,
+) -> Expr {
+    let key = [Expr::value(moment), Expr::value(of_moment)];
+    Expr::tuple([at.into_expr(), id.into_expr()]).lt(Expr::tuple(key))
+}
+
+/// A column that holds this word. The word is part of the text: a partial index serves no other statement.
+pub(super) fn is(column: impl ColumnTrait, word: &'static str) -> Expr {
+    column.into_expr().eq(Expr::Constant(word.into()))
+}
+
+/// The rows that are archived, or those that are not.
+pub(super) fn archived(at: impl ColumnTrait, is: bool) -> Expr {
+    if is { at.is_not_null() } else { at.is_null() }
+}

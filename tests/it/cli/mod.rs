@@ -1,0 +1,10 @@
+//! The command line: the real binary against a real server.
+
+mod commands;
+mod connection;
+mod freeze;
+mod gate;
+mod people;
+mod rollback;
+mod running;
+mod scan;

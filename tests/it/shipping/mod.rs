@@ -1,0 +1,11 @@
+//! What ships the server: manifests, images, compose files, rules, backups and the configuration in them.
+
+mod backup;
+mod backup_sqlite;
+mod compose;
+mod config;
+mod manifests;
+mod metrics;
+mod network;
+mod nix;
+mod workloads;
