@@ -80,7 +80,7 @@ fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
     let Some(header) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = header.to_str().ok().filter(|key| (1..=KEY_MAX).contains(&key.len()));
     key.map(|key| Some(key.to_owned())).ok_or_else(|| {
-        let detail = format!("It must be 1 to {KEY_MAX} printable ASCII characters.");
+        let detail = format!("must be 1 to {KEY_MAX} printable ASCII characters");
         Problem::new(Code::InvalidRequest, "The Idempotency-Key cannot be used.")
             .errors(vec![FieldError::new("/header/Idempotency-Key", "invalid-key", detail)])
     })

@@ -6,7 +6,9 @@ use std::{collections::HashMap, ops::RangeInclusive};
 use poem::{endpoint::BoxEndpoint, http::Method};
 use poem_openapi::{
     OpenApi,
-    registry::{MetaApi, MetaOperation, MetaOperationParam, MetaParamIn, MetaSchema, Registry},
+    registry::{
+        MetaApi, MetaOperation, MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef, Registry,
+    },
 };
 
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
         policy::limits::{
             APPROVAL, KINDS_MAX, NAMES_MAX, REPOSITORIES_MAX, REQUIRED, ROOM, RULES_MAX, SCAN_AGE, SOAK,
         },
+        repository::REPOSITORY_MAX,
         text::{Name, Version},
         vocabulary::Severity,
     },
@@ -69,20 +72,24 @@ fn complete(path: &str, operation: &mut MetaOperation) {
 /// A policy is one shape for the API, the store and the gate, so that its fields carry no bounds of their own.
 fn policy_bounds() -> Vec<(&'static str, &'static str, MetaSchema)> {
     let items = |max| MetaSchema { max_items: Some(max), ..MetaSchema::ANY };
+    let of =
+        |max, each| MetaSchema { items: Some(Box::new(MetaSchemaRef::Inline(Box::new(each)))), ..items(max) };
+    let names = || of(NAMES_MAX, form_schema(Name::FORM));
+    let repository = MetaSchema { max_length: Some(REPOSITORY_MAX), ..MetaSchema::new("string") };
     let severities = Severity::ALL.iter().map(|severity| ("Budget", severity.as_str(), between(&ROOM)));
     let mut bounds = vec![
         ("FreezeRule", "exempt_kinds", items(KINDS_MAX)),
-        ("PromotionRule", "from", items(NAMES_MAX)),
+        ("PromotionRule", "from", names()),
         ("PromotionRule", "soak_seconds", between(&SOAK)),
         ("ApprovalRule", "required", between(&REQUIRED)),
-        ("ApprovalRule", "groups", items(NAMES_MAX)),
+        ("ApprovalRule", "groups", names()),
         ("ApprovalRule", "rules", items(RULES_MAX)),
         ("ApprovalRule", "expires_after_seconds", between(&APPROVAL)),
-        ("GroupRule", "groups", items(NAMES_MAX)),
+        ("GroupRule", "groups", names()),
         ("GroupRule", "required", between(&REQUIRED)),
-        ("VulnerabilitiesRule", "scanners", items(NAMES_MAX)),
+        ("VulnerabilitiesRule", "scanners", names()),
         ("VulnerabilitiesRule", "max_scan_age_seconds", between(&SCAN_AGE)),
-        ("ImageRule", "allowed_repositories", items(REPOSITORIES_MAX)),
+        ("ImageRule", "allowed_repositories", of(REPOSITORIES_MAX, repository)),
     ];
     bounds.extend(severities);
     bounds

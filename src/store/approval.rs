@@ -180,9 +180,7 @@ impl AskedKey {
 /// What a list of waiting releases is confined to.
 #[derive(Clone, Copy, Debug)]
 pub struct AskedFor<'a> {
-    /// The service's name.
     pub service: Option<&'a str>,
-    /// The environment's name.
     pub environment: Option<&'a str>,
     /// Denied after this moment.
     pub since: DateTime<Utc>,

@@ -58,9 +58,7 @@ fn releases(place: impl Fn(&str) -> String) -> String {
 /// Confines a matrix to one service, or to one target.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Only<'a> {
-    /// The service's name.
     pub service: Option<&'a str>,
-    /// The environment's name.
     pub environment: Option<&'a str>,
 }
 

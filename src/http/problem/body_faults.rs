@@ -1,8 +1,9 @@
 //! Finds every fault in the shape of a JSON body by its OpenAPI schema: members that are missing, unknown or of another type.
 //!
 //! The framework stops at the first fault and seldom says in which field it is. This looks only at bodies that
-//! the framework has refused already, so it decides nothing: it explains. Objects count as closed. Lengths, patterns and
-//! bounds are in the schema for clients alone: `parse` in the domain judges them once the shape is right, in its own words.
+//! the framework has refused already, so it decides nothing: it explains, in the words of the domain's `parse` functions, which
+//! judge what has the right shape. Objects count as closed. Numbers and lists out of bounds are named at once, texts are not:
+//! only `parse` says why one is wrong.
 
 use chrono::DateTime;
 use serde_json::{Map, Value};
@@ -48,17 +49,18 @@ impl Check<'_> {
             && !choices.contains(value)
         {
             let choices: Vec<_> = choices.iter().map(Value::to_string).collect();
-            return self.fault(at, "enum", format!("It must be one of {}.", choices.join(", ")));
+            return self.fault(at, "enum", format!("must be one of {}", choices.join(", ")));
         }
         match (schema.get("type").and_then(Value::as_str), value) {
             (Some("object"), Value::Object(fields)) => self.object(schema, fields, at),
             (Some("array"), Value::Array(items)) => self.array(schema, items, at),
             (Some("string"), Value::String(text)) => self.string(schema, text, at),
-            (Some("integer"), Value::Number(number)) if !number.is_f64() => {}
-            (Some("number"), Value::Number(_)) | (Some("boolean"), Value::Bool(_)) | (None, _) => {}
+            (Some("integer"), Value::Number(number)) if !number.is_f64() => self.number(schema, value, at),
+            (Some("number"), Value::Number(_)) => self.number(schema, value, at),
+            (Some("boolean"), Value::Bool(_)) | (None, _) => {}
             (Some(kind), _) => {
                 let article = if kind.starts_with(['a', 'i', 'o']) { "an" } else { "a" };
-                self.fault(at, "type", format!("It must be {article} {kind}."));
+                self.fault(at, "type", format!("must be {article} {kind}"));
             }
         }
     }
@@ -71,7 +73,7 @@ impl Check<'_> {
             .unwrap_or_default();
         for name in &required {
             if fields.get(*name).is_none_or(Value::is_null) {
-                self.fault(&member(at, name), "required", "It is required.");
+                self.fault(&member(at, name), "required", "is required");
             }
         }
         let properties = schema.get("properties").and_then(Value::as_object);
@@ -81,13 +83,17 @@ impl Check<'_> {
             match properties.and_then(|properties| properties.get(name)).or(additional) {
                 Some(_) if value.is_null() => {}
                 Some(schema) => self.value(schema, value, &pointer),
-                None if properties.is_some() => self.fault(&pointer, "unknown", "There is no such field."),
+                None if properties.is_some() => self.fault(&pointer, "unknown", "is not a field of this"),
                 None => {}
             }
         }
     }
 
     fn array(&mut self, schema: &Value, items: &[Value], at: &str) {
+        let max = schema.get("maxItems").and_then(Value::as_u64).and_then(|max| usize::try_from(max).ok());
+        if let Some(max) = max.filter(|max| items.len() > *max) {
+            self.fault(at, "too-many", format!("must have at most {max} members"));
+        }
         if let Some(schema) = schema.get("items") {
             for (index, item) in items.iter().enumerate() {
                 self.value(schema, item, &member(at, &index.to_string()));
@@ -97,11 +103,20 @@ impl Check<'_> {
 
     fn string(&mut self, schema: &Value, text: &str, at: &str) {
         match schema.get("format").and_then(Value::as_str) {
-            Some("uuid") if text.parse::<Uuid>().is_err() => self.fault(at, "format", "It must be a UUID."),
+            Some("uuid") if text.parse::<Uuid>().is_err() => self.fault(at, "format", "must be a UUID"),
             Some("date-time") if DateTime::parse_from_rfc3339(text).is_err() => {
-                self.fault(at, "format", "It must be a time as in 2026-01-31T12:00:00Z.");
+                self.fault(at, "format", "must be a time as in 2026-01-31T12:00:00Z");
             }
             _ => {}
+        }
+    }
+
+    fn number(&mut self, schema: &Value, value: &Value, at: &str) {
+        let bound = |name| schema.get(name).and_then(Value::as_f64);
+        if let Some(((number, min), max)) = value.as_f64().zip(bound("minimum")).zip(bound("maximum"))
+            && !(min..=max).contains(&number)
+        {
+            self.fault(at, "out-of-range", format!("must be from {min} to {max}"));
         }
     }
 }
@@ -151,9 +166,11 @@ mod tests {
             ("/colour", "unknown"),
             ("/kind", "enum"),
             ("/release/at", "format"),
+            ("/release/changes", "too-many"),
             ("/release/changes/1", "type"),
             ("/release/id", "required"),
             ("/release/labels/a~1b", "type"),
+            ("/release/lease", "out-of-range"),
         ];
         assert_eq!(found, expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())));
     }

@@ -146,7 +146,7 @@ fn body_problem(reason: &str, failed: Failed<'_>) -> Problem {
         .errors(faults)
 }
 
-/// A fault that the schema does not show, such as a pattern; the reason may name a field, though not its parent.
+/// A fault that the schema does not show; the reason may name a field, though not its parent.
 fn fault_by_reason(reason: &str, body: &Value) -> FieldError {
     let named = reason.split('`').nth(1);
     let mut pointers = Vec::new();
@@ -179,14 +179,15 @@ fn pointers_to(name: &str, value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Rewrites the framework's reason without type names and without the input that it repeats.
+/// Rewrites the framework's reason without type names and without the input that it repeats, as the domain's `parse`
+/// functions put theirs.
 fn sentence(reason: &str) -> String {
     let reason = reason.split(" (occurred while parsing").next().unwrap_or_default();
     if let Some(rest) = reason.strip_prefix("Expected input type \"") {
         return expected(rest.split('"').next().unwrap_or_default());
     }
     if reason.ends_with("expects an input value.") {
-        return "It is required.".to_owned();
+        return "is required".to_owned();
     }
     // What was parsed stands in front, once for each level: `failed to parse "T": …`.
     let mut words = reason;
@@ -194,14 +195,11 @@ fn sentence(reason: &str) -> String {
         let Some((_, rest)) = rest.split_once("\": ") else { break };
         words = rest;
     }
-    if let Some((_, rule)) = words.split_once("verification failed. ") {
-        return format!("It must satisfy {rule}.");
-    }
     let words = words.trim_end_matches('.');
     let mut letters = words.chars();
     letters.next().map_or_else(
-        || "It is not valid.".to_owned(),
-        |first| format!("{}{}.", first.to_uppercase(), letters.as_str()),
+        || "is not valid".to_owned(),
+        |first| format!("{}{}", first.to_lowercase(), letters.as_str()),
     )
 }
 
@@ -216,7 +214,7 @@ fn expected(kind: &str) -> String {
         _ if kind.starts_with('[') => "an array",
         _ => "an object",
     };
-    format!("It must be {kind}.")
+    format!("must be {kind}")
 }
 
 #[cfg(test)]
@@ -228,19 +226,15 @@ mod tests {
         let cases = [
             (
                 r#"Expected input type "string", found {"a":1}. (occurred while parsing "T")"#,
-                "It must be a string.",
+                "must be a string",
             ),
-            (r#"Type "string" expects an input value."#, "It is required."),
-            (
-                r#"failed to parse "T": field `name` verification failed. pattern("^a$")"#,
-                r#"It must satisfy pattern("^a$")."#,
-            ),
+            (r#"Type "string" expects an input value."#, "is required"),
             (
                 r#"failed to parse "string_uuid": invalid length: expected 32, found 1"#,
-                "Invalid length: expected 32, found 1.",
+                "invalid length: expected 32, found 1",
             ),
-            (r#"failed to parse "A": unknown field `x`. (occurred while parsing "B")"#, "Unknown field `x`."),
-            ("", "It is not valid."),
+            (r#"failed to parse "A": unknown field `x`. (occurred while parsing "B")"#, "unknown field `x`"),
+            ("", "is not valid"),
         ];
         for (reason, expected) in cases {
             assert_eq!(sentence(reason), expected);
