@@ -19,6 +19,7 @@ let
     ../.gitlab-ci.yml
     ../Dockerfile
     ../README.md
+    ../benches
     ../clippy.toml
     ../docker-compose.prod.yml
     ../docker-compose.yml

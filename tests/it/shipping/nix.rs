@@ -92,7 +92,7 @@ fn check(directories: &[&str], lists: &[&str]) -> Vec<String> {
 #[test]
 fn the_nix_build_sees_every_file_that_the_code_needs() {
     let mut found = check(&["src", "migration/src"], &["package"]);
-    found.extend(check(&["tests", "examples"], &["package", "checks"]));
+    found.extend(check(&["tests", "benches", "examples"], &["package", "checks"]));
     assert!(found.is_empty(), "not in nix/source.nix:\n{}", found.join("\n"));
 }
 

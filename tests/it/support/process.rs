@@ -16,7 +16,8 @@ use tempfile::TempDir;
 
 use super::{db::TestDb, eventually};
 
-const TOKEN: &str = "test-bootstrap-token-0123456789abcdef";
+/// The admin token of every server here.
+pub const TOKEN: &str = "test-bootstrap-token-0123456789abcdef";
 
 /// A running `waybill serve`; it is killed when this is dropped.
 #[derive(Debug)]

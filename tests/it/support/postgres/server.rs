@@ -30,14 +30,23 @@ const PARENTS: [&str; 4] = ["/usr/lib/postgresql", "/usr/libexec", "/opt/homebre
 /// Ignores what a terminal or a runner sends to everyone, so as to outlive the tests by the moment it needs.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
-"$1/postgres" -D "$2/data" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 -c max_connections=300 \
-    -c shared_buffers=32MB -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off \
-    </dev/null &
+programs=$1 directory=$2
+shift 2
+"$programs/postgres" -D "$directory/data" -k "$directory" -c listen_addresses=127.0.0.1 "$@" </dev/null &
 cat >/dev/null
 kill -QUIT $! 2>/dev/null
 wait $!
-rm -rf "$2"
+rm -rf "$directory"
 "#;
+/// For many tests at once, whose data nobody misses after a crash.
+const HASTY: [&str; 6] = [
+    "--max_connections=300",
+    "--shared_buffers=32MB",
+    "--fsync=off",
+    "--synchronous_commit=off",
+    "--full_page_writes=off",
+    "--autovacuum=off",
+];
 
 /// A running server.
 #[derive(Debug)]
@@ -52,15 +61,20 @@ pub struct Server {
 type User = Option<(u32, u32)>;
 
 impl Server {
-    /// Initialises a cluster and starts a server on it.
+    /// Initialises a cluster and starts a server on it that is quick rather than safe.
     pub fn start() -> Result<Self> {
+        Self::start_with(&HASTY)
+    }
+
+    /// The same with these settings, and with PostgreSQL's own for the rest.
+    pub fn start_with(settings: &[&str]) -> Result<Self> {
         let programs = find_programs().context(MISSING)?;
         let user = server_user()?;
         sweep();
         // Another process may take the port between our look and the server's; then the next attempt gets another.
         let mut attempt = 1;
         loop {
-            match start_once(&programs, user) {
+            match start_once(&programs, settings, user) {
                 Ok(server) => return Ok(server),
                 Err(error) if attempt == 3 => return Err(error),
                 Err(_) => attempt += 1,
@@ -69,7 +83,7 @@ impl Server {
     }
 }
 
-fn start_once(programs: &Path, user: User) -> Result<Server> {
+fn start_once(programs: &Path, settings: &[&str], user: User) -> Result<Server> {
     let directory = tempfile::Builder::new()
         .prefix(DIRECTORY_PREFIX)
         .permissions(fs::Permissions::from_mode(0o700))
@@ -84,7 +98,7 @@ fn start_once(programs: &Path, user: User) -> Result<Server> {
     give(directory.path(), user)?;
     initialise(programs, directory.path(), user)?;
     let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-    let watchdog = watch(programs, directory.path(), port, user)?;
+    let watchdog = watch(programs, directory.path(), port, settings, user)?;
     // From here on the shell deletes it.
     let directory = directory.keep();
     wait_until_ready(&directory.join("log"))?;
@@ -101,10 +115,15 @@ fn initialise(programs: &Path, directory: &Path, user: User) -> Result<()> {
     Ok(())
 }
 
-fn watch(programs: &Path, directory: &Path, port: u16, user: User) -> Result<Child> {
+fn watch(programs: &Path, directory: &Path, port: u16, settings: &[&str], user: User) -> Result<Child> {
     let log = fs::OpenOptions::new().append(true).open(directory.join("log"))?;
     let mut command = as_user(Path::new("/bin/sh"), Path::new("/"), user);
-    command.args(["-c", WATCHDOG, "sh"]).arg(programs).arg(directory).arg(port.to_string());
+    command
+        .args(["-c", WATCHDOG, "sh"])
+        .arg(programs)
+        .arg(directory)
+        .arg(format!("--port={port}"))
+        .args(settings);
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).process_group(0);
     command.spawn().context("the shell that runs PostgreSQL cannot be started")
 }

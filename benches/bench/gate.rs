@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use waybill::clock;
 
-use crate::load::{Client, run};
+use crate::load::{Client, Figures, read, run};
 
 const WINDOWS: usize = 50;
 const APPROVALS: usize = 20;
@@ -72,15 +72,15 @@ pub async fn seed(client: &Client) -> anyhow::Result<()> {
 }
 
 /// Asks the gate again and again.
-pub async fn check(client: &Client, clients: usize, time: Duration) -> anyhow::Result<()> {
+pub async fn check(client: &Client, time: Duration) -> anyhow::Result<Figures> {
     let question = json!({ "service": SERVICE, "environment": ENVIRONMENT, "version": VERSION });
-    run(clients, time, async |_| client.read(Method::POST, "/api/v1/gate/check", Some(&question)).await).await
+    run(time, async |_| client.read(Method::POST, "/api/v1/gate/check", Some(&question)).await.map(drop))
+        .await
 }
 
 /// Reads the deployment that is current in the same target again and again.
-pub async fn deployment(client: &Client, clients: usize, time: Duration) -> anyhow::Result<()> {
+pub async fn deployment(client: &Client, time: Duration) -> anyhow::Result<Figures> {
     let target = client.get(&format!("/services/{SERVICE}/environments/{ENVIRONMENT}")).await?;
     let id = target.pointer("/current/deployment_id").and_then(Value::as_str).context("a deployment")?;
-    let path = format!("/api/v1/deployments/{id}");
-    run(clients, time, async |_| client.read(Method::GET, &path, None).await).await
+    read(client, &format!("/api/v1/deployments/{id}"), time).await
 }

@@ -1,21 +1,29 @@
-//! What SQLite itself can do: the statements of a start and a finish on a bare connection, set up as the server's is.
+//! What the databases themselves can do: the statements of a start and a finish on bare connections, set up as the
+//! server's are.
 
 use std::{
-    path::Path,
+    fs,
+    process::Command,
+    str::FromStr as _,
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use sea_orm::sqlx::{
     self, ConnectOptions as _, Row as _, SqliteConnection,
     query::Query,
     sqlite::{Sqlite, SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// How many targets the seed has made.
-const SERVICES: usize = 200;
-const ENVIRONMENTS: usize = 5;
+use crate::{
+    load::{CLIENTS, ENVIRONMENTS, Figures, SERVICES},
+    support::{postgres, process::TOKEN},
+};
+
+const SQLITE: &str = include_str!("sqlite.sql");
+const POSTGRES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bench/postgres.sql");
 
 /// The values that the statements name by number.
 struct Values {
@@ -31,13 +39,11 @@ struct Values {
     number: i64,
 }
 
-/// Runs the statements until the time is over, and prints what came of it.
-pub async fn sqlite(database: &Path, statements: &Path, time: Duration) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(statements)?;
+/// Runs the statements on the file of a server that has stopped.
+pub async fn sqlite(url: &str, time: Duration) -> anyhow::Result<Figures> {
     let statements: Vec<&str> =
-        text.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).collect();
-    let mut connection = SqliteConnectOptions::new()
-        .filename(database)
+        SQLITE.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).collect();
+    let mut connection = SqliteConnectOptions::from_str(url)?
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
@@ -66,7 +72,33 @@ pub async fn sqlite(database: &Path, statements: &Path, time: Duration) -> anyho
         }
         took.push(start.elapsed());
     }
-    crate::load::print(took, begin.elapsed())
+    Figures::of(took, begin.elapsed())
+}
+
+/// Lets pgbench run the statements.
+pub fn postgres(url: &str, time: Duration) -> anyhow::Result<Figures> {
+    let logs = tempfile::tempdir()?;
+    // Some distributions have it with the clients and not with the server.
+    let beside = postgres::programs().context("PostgreSQL is gone")?.join("pgbench");
+    let program = if beside.is_file() { beside } else { "pgbench".into() };
+    let output = Command::new(program)
+        .args(["--no-vacuum", "--protocol=prepared", "--jobs=2", "--log", "--file", POSTGRES])
+        .arg(format!("--client={CLIENTS}"))
+        .arg(format!("--time={}", time.as_secs()))
+        .arg(format!("--define=hash={}", hex::encode(Sha256::digest(TOKEN))))
+        .arg(format!("--log-prefix={}/log", logs.path().display()))
+        .arg(url)
+        .output()
+        .context("pgbench cannot be run")?;
+    ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    let mut took = Vec::new();
+    for log in fs::read_dir(logs.path())? {
+        for line in fs::read_to_string(log?.path())?.lines() {
+            let micros = line.split(' ').nth(2).context("a line of pgbench's log without a time")?;
+            took.push(Duration::from_micros(micros.parse()?));
+        }
+    }
+    Figures::of(took, time)
 }
 
 /// Runs one statement. What it returns under the name of a value is that value from then on.
