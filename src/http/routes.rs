@@ -12,7 +12,7 @@ use poem_openapi::{OpenApi, OpenApiService, Webhook};
 
 use crate::{
     http::{
-        docs,
+        docs, icon,
         middleware::{
             access_log::access_log,
             body_limit::{BodyLimits, body_limit},
@@ -66,6 +66,7 @@ where
     let mut spec = Spec::parse(API_PREFIX, &document)?;
     for (path, operation) in [
         ("/", "root"),
+        ("/favicon.ico", "icon"),
         ("/api/v1/openapi.json", "openapi"),
         ("/docs", "docs"),
         ("/problems/{slug}", "problem"),
@@ -78,6 +79,7 @@ where
     }
     let mut routes = Route::new()
         .at("/", make_sync(|_| to_docs()))
+        .at("/favicon.ico", icon::endpoint())
         .at("/api/v1/openapi.json", make_sync(move |_| openapi(document.clone())))
         .at("/problems/:slug", page::endpoint())
         .nest(API_PREFIX, api())
