@@ -83,6 +83,16 @@ pub enum ClientCommand {
     Vulnerability(vulnerability::VulnerabilityArgs),
 }
 
+impl ClientCommand {
+    /// Whether it is around a command whose exit code it returns.
+    pub fn runs_a_command(&self) -> bool {
+        if let Self::Deploy(args) = self {
+            return args.runs_a_command();
+        }
+        matches!(self, Self::Rollback(args) if args.runs_a_command())
+    }
+}
+
 pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Format) -> Result<Exit, Error> {
     let session = Session { client: Client::new(&connection.resolve()?)?, format };
     match command {

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 
 use super::{ConfigArgs, say};
 use crate::{
-    cli::{input, output},
+    cli::{exit::Exit, input, output},
     domain::{
         audit::heads::{self, MESSAGE},
         chain::Link,
@@ -29,7 +29,7 @@ const HEADS_MAX: usize = 1_000_000;
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Check every event against the hash chain, and the stored JSON; names everything that does not fit and exits 1.
+    /// Check every event against the hash chain, and the stored JSON; names everything that does not fit and exits 6.
     Verify(VerifyArgs),
 }
 
@@ -103,7 +103,11 @@ fn tell(report: &Report, anchored: usize) -> anyhow::Result<ExitCode> {
             more => format!(" ({more} of them not listed)"),
         };
         let faults = if findings.count() == 1 { "fault" } else { "faults" };
-        anyhow::bail!("{} {faults} found{more}; the log ends with event {seq}:{hash}", findings.count());
+        output::error(format_args!(
+            "{} {faults} found{more}; the log ends with event {seq}:{hash}",
+            findings.count()
+        ));
+        return Ok(Exit::UNSOUND.into());
     }
     let mut parts = vec![format!("The chain is whole: {seq} events, head {seq}:{hash}")];
     if anchored > 0 {

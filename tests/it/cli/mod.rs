@@ -5,6 +5,8 @@ mod connection;
 mod freeze;
 mod gate;
 mod people;
+mod readme;
+mod report;
 mod rollback;
 mod running;
 mod scan;
