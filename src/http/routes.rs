@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use poem::{
     EndpointExt as _, Request, Response, Route,
     endpoint::{BoxEndpoint, make_sync},
@@ -55,15 +54,14 @@ pub struct Shell {
 
 /// Everything that the server serves. An API whose document cannot be read back is an error.
 pub fn routes<T, W>(
-    api: impl Fn() -> OpenApiService<T, W> + Send + 'static,
+    api: impl Fn() -> OpenApiService<T, W> + Clone + Send + 'static,
     shell: &Shell,
 ) -> Result<BoxEndpoint<'static, Response>, serde_json::Error>
 where
     T: OpenApi + 'static,
     W: Webhook + 'static,
 {
-    let document = Bytes::from(api().spec());
-    let mut spec = Spec::parse(API_PREFIX, &document)?;
+    let mut spec = Spec::parse(API_PREFIX, api().spec().as_bytes())?;
     for (path, operation) in [
         ("/", "root"),
         ("/api/v1/openapi.json", "openapi"),
@@ -78,10 +76,16 @@ where
     }
     let mut routes = Route::new()
         .at("/", make_sync(|_| to_docs()))
-        .at("/api/v1/openapi.json", make_sync(move |_| openapi(document.clone())))
         .at("/problems/:slug", page::endpoint())
         .nest(API_PREFIX, api())
-        .at("/docs", docs::endpoint(move || (api().swagger_ui_html(), api().spec())));
+        .at(
+            "/api/v1/openapi.json",
+            docs::document({
+                let api = api.clone();
+                move || api().spec()
+            }),
+        )
+        .at("/docs", docs::page(move || (api().swagger_ui_html(), api().spec())));
     routes = Ops::new(Arc::clone(&shell.readiness), shell.shutdown.clone()).add_to(routes);
     if shell.serve_metrics {
         spec.add_get("/metrics", "metrics");
@@ -95,10 +99,6 @@ pub fn metrics_routes(shell: &Shell) -> BoxEndpoint<'static, Response> {
     let mut spec = Spec::default();
     spec.add_get("/metrics", "metrics");
     wrap(Route::new().at("/metrics", ops::metrics(Arc::clone(&shell.metrics))), spec, shell)
-}
-
-fn openapi(document: Bytes) -> Response {
-    Response::builder().content_type("application/json").body(document)
 }
 
 fn to_docs() -> Response {
