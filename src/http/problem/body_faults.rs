@@ -75,7 +75,7 @@ impl Check<'_> {
                 Some(_) if value.is_null() => {}
                 Some(schema) => self.value(schema, value, &pointer),
                 None if !schema.properties.is_empty() => {
-                    self.fault(&pointer, "unknown", "is not a field of this")
+                    self.fault(&pointer, "unknown", "is not a field of this");
                 }
                 None => {}
             }
@@ -138,6 +138,7 @@ mod tests {
                 "changes": {"type": "array", "maxItems": 2, "items": {"type": "boolean"}},
             }},
         }}});
+        let spec = Spec::parse("", document.to_string().as_bytes()).unwrap();
         let operation = spec.find("/").unwrap().operation(&Method::POST).unwrap();
         let faults = faults(&spec, operation.body().unwrap(), value);
         faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
