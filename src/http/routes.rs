@@ -20,6 +20,7 @@ use crate::{
             headers::security_headers,
             heads::heads,
             methods::methods,
+            queries::queries,
             request_id::request_id,
         },
         ops::{self, Ops, Readiness},
@@ -113,6 +114,7 @@ fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Respon
     let (timeout, limits) = (shell.request_timeout, shell.body_limits);
     routes
         .around(methods)
+        .around(queries)
         .around(refuse_nul)
         .around(heads)
         .around(move |next, request| body_limit(next, request, limits))

@@ -13,7 +13,8 @@ pub struct Operation {
     /// The operation's id; it is what logs and metrics call it.
     pub id: String,
     method: Method,
-    parameters: Vec<(String, String)>,
+    /// The names of its parameters, each with where it is; none where the document does not describe it.
+    parameters: Option<Vec<(String, String)>>,
     path_parameters: Vec<String>,
     body: Option<Schema>,
 }
@@ -21,8 +22,14 @@ pub struct Operation {
 impl Operation {
     /// Where the parameter with this name is: `path`, `query` or `header`.
     pub fn location_of(&self, parameter: &str) -> Option<&str> {
-        let found = self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(parameter));
+        let found = self.parameters.iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case(parameter));
         found.map(|(_, location)| location.as_str())
+    }
+
+    /// The names of its query parameters; none where the document does not describe it.
+    pub fn query_parameters(&self) -> Option<impl Iterator<Item = &str>> {
+        let in_query = self.parameters.as_ref()?.iter().filter(|(_, location)| location == "query");
+        Some(in_query.map(|(name, _)| name.as_str()))
     }
 
     /// The name of a path parameter that the framework numbers by its place in the template, as `param0`.
@@ -207,7 +214,7 @@ impl Spec {
         let operation = Operation {
             id: id.to_owned(),
             method: Method::GET,
-            parameters: Vec::new(),
+            parameters: None,
             path_parameters: Vec::new(),
             body: None,
         };
@@ -266,7 +273,7 @@ fn operation(method: &str, described: Described, path_parameters: Vec<String>) -
     Some(Operation {
         id: described.operation_id,
         method: Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok()?,
-        parameters: described.parameters.into_iter().map(|p| (p.name, p.r#in)).collect(),
+        parameters: Some(described.parameters.into_iter().map(|p| (p.name, p.r#in)).collect()),
         path_parameters,
         body: content.and_then(|content| content.into_values().next()).map(|media| media.schema),
     })
