@@ -17,9 +17,12 @@ use super::{
     session::{PageArgs, Session},
     view::Release,
 };
-use crate::cli::{
-    exit::Exit,
-    output::{self, plain, print, warn},
+use crate::{
+    cli::{
+        exit::Exit,
+        output::{self, plain, print, warn},
+    },
+    domain::descriptive::newest,
 };
 
 /// So many digits of a commit tell it from others.
@@ -74,7 +77,7 @@ pub struct RecordArgs {
     version: String,
     #[command(flatten)]
     origin: Origin,
-    /// A JSON file with the release's commits: `[{"sha": …, "committed_at": …, "title": …}, …]`.
+    /// A JSON file with the release's commits: `[{"sha": …, "committed_at": …, "title": …}, …]`; the newest 1000 are kept.
     #[arg(long, value_name = "FILE")]
     changes_file: Option<PathBuf>,
     #[command(flatten)]
@@ -237,11 +240,7 @@ async fn record(session: &Session, args: RecordArgs) -> Result<Exit, Error> {
     let body = NewRelease { version: args.version, release, changes };
     let words = |release: Release| {
         let number = release.number.map(|number| format!(" as release {number}")).unwrap_or_default();
-        print(format_args!("{} {} is on record{number}", plain(&release.service), plain(&release.version)))?;
-        if !release.ignored.is_empty() {
-            warn(format_args!("kept as first recorded: {}", plain(&release.ignored.join(", "))));
-        }
-        Ok::<_, Error>(())
+        print(format_args!("{} {} is on record{number}", plain(&release.service), plain(&release.version)))
     };
     session.tell(&Call::post(&["services", &args.service, "releases"], &body)?, words).await
 }
@@ -250,7 +249,16 @@ fn read_changes(path: &Path) -> Result<Value, Error> {
     let wrong = |why: String| Error::Usage(format!("--changes-file {}: {why}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let changes: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if changes.is_array() { Ok(changes) } else { Err(wrong("it must hold a JSON array".into())) }
+    let Value::Array(changes) = changes else { return Err(wrong("it must hold a JSON array".into())) };
+    let all = changes.len();
+    // No more are kept, and a request has its limit.
+    let kept = newest(changes, |change| {
+        change.get("committed_at")?.as_str().and_then(|at| DateTime::parse_from_rfc3339(at).ok())
+    });
+    if kept.len() < all {
+        warn(format_args!("of {all} changes only the newest {} are sent", kept.len()));
+    }
+    Ok(Value::Array(kept))
 }
 
 #[cfg(test)]
