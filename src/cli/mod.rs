@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and what each command does and prints.
 
+mod chain;
 mod client;
 mod exit;
 mod help;
@@ -72,7 +73,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             let message = "--output is for the commands that ask a server, and this one does not";
             (false, Err(Error::Usage(message.into())))
         }
-        Command::Server(command) => return run_server(command).await,
+        Command::Server(command) => return run_server(command, &cli.connection).await,
         Command::Client(command) => {
             let around = command.runs_a_command();
             (around, client::run(command, &cli.connection, cli.output.unwrap_or_default()).await)
@@ -90,10 +91,10 @@ pub async fn run(cli: Cli) -> ExitCode {
     exit.into()
 }
 
-async fn run_server(command: ServerCommand) -> ExitCode {
-    server::run(command).await.unwrap_or_else(|error| {
+async fn run_server(command: ServerCommand, connection: &ConnectionArgs) -> ExitCode {
+    server::run(command, connection).await.unwrap_or_else(|error| {
         say_error(causes(&error));
-        Exit::ERROR.into()
+        error.downcast_ref::<Error>().map_or(Exit::ERROR, Error::exit).into()
     })
 }
 

@@ -1,9 +1,13 @@
 //! The server's answers as the client reads them. Tolerant: unknown fields are ignored and states are plain words, so
 //! that an older client reads a newer server.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::cli::output::plain;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -37,6 +41,15 @@ pub struct Deployment {
     /// Until when it may stay silent.
     #[serde(default)]
     pub lease_expires_at: Option<DateTime<Utc>>,
+    /// The person who set it off.
+    #[serde(default)]
+    pub initiated_by: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What its pipeline last said.
+    #[serde(default)]
+    pub message: Option<String>,
     /// The deployment that went back past this one.
     #[serde(default)]
     pub reverted_by: Option<String>,
@@ -132,6 +145,32 @@ pub struct Started {
     pub decision: Decision,
 }
 
+/// What the server did not keep of a request as it was sent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Ignored {
+    ignored: Vec<String>,
+    changes_left_out: u64,
+}
+
+/// What an answer says of it, in one line; none where all was kept.
+pub fn ignored(answer: &Value) -> Option<String> {
+    let Ignored { ignored, changes_left_out } = Ignored::deserialize(answer).ok()?;
+    // What is said of a release and of its deployment comes from the same flags.
+    let fields: BTreeSet<_> =
+        ignored.iter().map(|field| field.strip_prefix("release.").unwrap_or(field)).collect();
+    if fields.is_empty() {
+        return None;
+    }
+    let fields = fields.into_iter().map(plain).collect::<Vec<_>>().join(", ");
+    let left_out = match changes_left_out {
+        0 => String::new(),
+        1 => " (the oldest one is left out)".to_owned(),
+        many => format!(" (the {many} oldest are left out)"),
+    };
+    Some(format!("not kept as sent: {}", fields.replace("changes", &format!("changes{left_out}"))))
+}
+
 /// What is in a target, or on its way there.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Occupant {
@@ -166,7 +205,50 @@ pub struct Release {
     pub commit_sha: Option<String>,
     #[serde(default)]
     pub image: Option<String>,
-    /// Fields that kept the value they were first recorded with.
+    #[serde(default, rename = "ref")]
+    pub git_ref: Option<String>,
+    /// The person who set its build off.
     #[serde(default)]
-    pub ignored: Vec<String>,
+    pub initiated_by: Option<String>,
+    #[serde(default)]
+    pub actor: Actor,
+    #[serde(default)]
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// An entry of the audit log, or of a deployment's timeline.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Event {
+    /// Its number; the timeline does not tell.
+    #[serde(default)]
+    pub seq: i64,
+    pub at: DateTime<Utc>,
+    pub kind: String,
+    #[serde(default)]
+    pub actor: Actor,
+    #[serde(default)]
+    pub service: Option<String>,
+    #[serde(default)]
+    pub environment: Option<String>,
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_kept_is_said_once() {
+        let answer = json!({"ignored": ["pipeline_url", "release.pipeline_url", "release.ref"]});
+        assert_eq!(ignored(&answer).as_deref(), Some("not kept as sent: pipeline_url, ref"));
+        let answer = json!({"ignored": ["release.changes", "release.ref"], "changes_left_out": 234});
+        let expected = "not kept as sent: changes (the 234 oldest are left out), ref";
+        assert_eq!(ignored(&answer).as_deref(), Some(expected));
+        for nothing in [json!({"ignored": [], "changes_left_out": 0}), json!({"items": []}), json!([])] {
+            assert_eq!(ignored(&nothing), None);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::{
     signals::Signals,
 };
 use crate::cli::{
-    client::{error::Error, http::Client},
+    client::{error::Error, http::Client, view::ignored},
     exit::Exit,
     output::{error, plain, warn},
 };
@@ -74,7 +74,10 @@ async fn deliver(client: &Client, report: &Report, signals: &mut Signals) -> Del
         () = signals.interrupt() => return Delivery::Failed(Error::Failed("interrupted".into())),
     };
     match answer {
-        Ok(_deployment) => Delivery::Done,
+        Ok(deployment) => {
+            ignored(&deployment).iter().for_each(warn);
+            Delivery::Done
+        }
         Err(error) if error.is_conflict() && report.may_be_late() => Delivery::Rejected(error.into()),
         Err(error) => Delivery::Failed(error.into()),
     }
