@@ -79,9 +79,9 @@ fn missing(
 pub struct Confined<'a> {
     pub service: Option<&'a str>,
     pub environment: Option<&'a str>,
-    /// Of the service.
+    /// A release of the service.
     pub version: Option<&'a str>,
-    /// Of event.
+    /// A kind of event.
     pub kind: Option<&'a str>,
 }
 

@@ -22,7 +22,7 @@ fn lines(thing: &Value, members: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// A value in one line; none where it says nothing.
-pub fn words(value: &Value) -> Option<String> {
+fn words(value: &Value) -> Option<String> {
     let words = match value {
         Value::Null | Value::Bool(false) => return None,
         Value::Bool(true) => "yes".to_owned(),
