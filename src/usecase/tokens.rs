@@ -135,11 +135,10 @@ pub async fn create_by_server(db: &Db, new: &NewToken) -> Result<Made, Error> {
 pub async fn bootstrap(db: &Db, secret: Option<&SecretString>) -> Result<Bootstrap, Error> {
     work::write(db, &Doer::server(), |mut work| async move {
         let now = work.now().await?;
-        if token::any_admin(work.conn(), now).await? {
-            return Ok(Bootstrap::Present);
-        }
+        // In this order: another replica's first token may land between the two questions, and is then an admin's.
         if token::any(work.conn()).await? {
-            return Ok(Bootstrap::Lost);
+            let admin = token::any_admin(work.conn(), now).await?;
+            return Ok(if admin { Bootstrap::Present } else { Bootstrap::Lost });
         }
         let Some(secret) = secret else { return Ok(Bootstrap::Missing) };
         let principal = Principal {
