@@ -18,10 +18,11 @@ use crate::{
         view::{ActorView, LabelsView, refuse},
     },
     domain::{
+        descriptive::Ignored,
         fault::Faults,
         form::{GitRef, Long, Short, WebUrl},
         idempotency::Answer,
-        release::{CHANGES_MAX, Change, Release, ReleaseDescription},
+        release::{CHANGES_LISTED_MAX, Change, Release, ReleaseDescription},
         text::{CommitSha, Image, Name, Version},
     },
     http::problem::Problem,
@@ -43,7 +44,7 @@ pub struct ChangeBody {
     pub sha: Text<CommitSha>,
     /// When it was made.
     pub committed_at: Time,
-    /// Its first line.
+    /// Its first line; what is longer than 2000 characters is cut.
     #[oai(skip_serializing_if_is_none)]
     pub title: Option<Text<Long>>,
 }
@@ -93,12 +94,15 @@ pub struct ReleaseView {
     pub actor: ActorView,
     /// When it was registered.
     pub created_at: Time,
-    /// The fields of this request whose values were ignored, because others are on record.
+    /// The fields of this request that are not kept as they were sent: because others are on record, or because they are
+    /// odd and only descriptive.
     pub ignored: Vec<String>,
+    /// How many of the request's changes were left out, the oldest.
+    pub changes_left_out: u64,
 }
 
 /// A release as it is seen.
-pub fn view(service: &str, release: Release, ignored: &[&str]) -> ReleaseView {
+fn view(service: &str, release: Release, ignored: Ignored) -> ReleaseView {
     let ReleaseDescription { git_ref, committed_at, changes, pipeline_url, initiated_by, labels } =
         release.description;
     ReleaseView {
@@ -117,7 +121,8 @@ pub fn view(service: &str, release: Release, ignored: &[&str]) -> ReleaseView {
         labels,
         actor: release.actor.into(),
         created_at: Time(release.created_at),
-        ignored: ignored.iter().map(ToString::to_string).collect(),
+        ignored: ignored.fields,
+        changes_left_out: ignored.changes_left_out as u64,
     }
 }
 
@@ -133,22 +138,22 @@ macro_rules! release_body {
             /// The image it was built into, pinned by digest: `repository@sha256:…`.
             #[oai(skip_serializing_if_is_none)]
             pub image: Option<Text<Image>>,
-            /// The branch or tag it was built from, at most 255 characters.
+            /// The branch or tag it was built from; what is longer than 255 characters is cut.
             #[oai(skip_serializing_if_is_none)]
             pub r#ref: Option<Text<GitRef>>,
             /// When its commit was made.
             #[oai(skip_serializing_if_is_none)]
             pub committed_at: Option<Time>,
-            /// The commits it brings, at most 1000.
+            /// The commits it brings. Of more than 1000 the newest are kept.
             #[oai(default)]
-            pub changes: Many<ChangeBody, 0, CHANGES_MAX>,
-            /// The pipeline that built it: an http or https URL.
+            pub changes: Many<ChangeBody, 0, CHANGES_LISTED_MAX>,
+            /// The pipeline that built it: an http or https URL; anything else is dropped.
             #[oai(skip_serializing_if_is_none)]
             pub pipeline_url: Option<Text<WebUrl>>,
             /// The person who set that off, at most 200 characters.
             #[oai(skip_serializing_if_is_none)]
             pub initiated_by: Option<Text<Short>>,
-            /// Anything else, by name.
+            /// Anything else, by name. Those that are wrong or too many are dropped.
             #[oai(default)]
             pub labels: LabelsView,
         }
@@ -170,8 +175,8 @@ macro_rules! release_body {
         }
 
         impl $name {
-            /// The release, once every field of it is right.
-            pub fn parse(&self, labels_max: usize) -> Result<GivenRelease, Faults> {
+            /// The release, once every field of it that decides something is right; and what of the rest is not kept.
+            pub fn parse(&self, labels_max: usize) -> Result<(GivenRelease, Ignored), Faults> {
                 let mut faults = Faults::default();
                 let commit_sha = faults.take("/commit_sha", CommitSha::parse(&self.commit_sha));
                 let image = faults.take_optional("/image", self.image.as_deref().map(Image::parse));
@@ -180,7 +185,7 @@ macro_rules! release_body {
                     committed_at: change.committed_at.0,
                     title: owned(change.title.as_ref()),
                 };
-                let description = ReleaseDescription {
+                let mut description = ReleaseDescription {
                     git_ref: owned(self.r#ref.as_ref()),
                     committed_at: self.committed_at.map(|time| time.0),
                     changes: self.changes.0.iter().map(change).collect(),
@@ -188,8 +193,11 @@ macro_rules! release_body {
                     initiated_by: owned(self.initiated_by.as_ref()),
                     labels: self.labels.clone(),
                 };
-                description.validate(labels_max, &mut faults);
-                faults.finish(commit_sha.map(|commit_sha| GivenRelease { commit_sha, image, description }))
+                description.validate(&mut faults);
+                let mut ignored = Ignored::default();
+                ignored.release(&mut description, labels_max);
+                let given = commit_sha.map(|commit_sha| GivenRelease { commit_sha, image, description });
+                faults.finish(given.map(|given| (given, ignored)))
             }
         }
     };
@@ -213,10 +221,14 @@ impl Listed for ReleaseView {
         Words { name: "ReleasePage", is: "A page of releases.", items: "The releases, newest first." };
 }
 
-fn render(service: &Name) -> impl Fn(&Registered) -> Answer + use<> {
+fn render(service: &Name, ignored: Ignored) -> impl Fn(&Registered) -> Answer + use<> {
     let service = service.to_string();
     move |registered| {
-        let Registered { release, new, ignored } = registered;
+        let Registered { release, new, otherwise } = registered;
+        let mut ignored = ignored.clone();
+        for field in otherwise {
+            ignored.note(field);
+        }
         let version = release.identity.version.as_str();
         let location = new.then(|| format!("/api/v1/services/{service}/releases/{version}"));
         let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
@@ -228,8 +240,8 @@ fn render(service: &Name) -> impl Fn(&Registered) -> Answer + use<> {
 impl ReleasesApi {
     /// Register a release
     ///
-    /// The same identity (version, commit, image) again answers 200 and names in `ignored` what it says otherwise;
-    /// another identity under the version is a conflict. A missing image may be added once, before the first deployment.
+    /// The same identity (version, commit, image) again answers 200 and names in `ignored` what it says otherwise; what is
+    /// odd and only descriptive is cut or dropped, and named there, too. Another identity under the version is a conflict. A missing image may be added once, before the first deployment.
     /// A service that is not on record yet is registered, too.
     #[oai(path = "/services/:service/releases", method = "post", operation_id = "create_release")]
     async fn create_release(
@@ -244,8 +256,8 @@ impl ReleasesApi {
         let version = faults.take("/version", Version::parse(&body.0.version));
         let given = body.0.parse(auth.labels_max()).map_err(|inner| faults.nest("", inner)).ok();
         let whole = service.zip(version).zip(given);
-        let ((service, version), given) = faults.finish(whole).map_err(refuse)?;
-        let render = render(&service);
+        let ((service, version), (given, ignored)) = faults.finish(whole).map_err(refuse)?;
+        let render = render(&service, ignored);
         auth.once(
             &body.0,
             |ctx| async move { releases::create(&ctx, &service, &version, &given, &render).await },
@@ -268,7 +280,7 @@ impl ReleasesApi {
     ) -> Result<List<Page<ReleaseView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let page = releases::list(&auth.ctx(), &service.0, &asked).await?;
-        Ok(List::of(page, request, |release| view(&service.0, release, &[])))
+        Ok(List::of(page, request, |release| view(&service.0, release, Ignored::default())))
     }
 
     /// Read a release
@@ -282,6 +294,6 @@ impl ReleasesApi {
         version: Path<String>,
     ) -> Result<Json<ReleaseView>, Problem> {
         let release = releases::get(&auth.ctx(), &service.0, &version.0).await?;
-        Ok(Json(view(&service.0, release, &[])))
+        Ok(Json(view(&service.0, release, Ignored::default())))
     }
 }

@@ -7,6 +7,7 @@ pub mod approval;
 pub mod audit;
 pub mod chain;
 pub mod deployment;
+pub mod descriptive;
 pub mod environment;
 pub mod event;
 pub mod fault;

@@ -8,12 +8,16 @@ use crate::domain::{
     actor::Actor,
     fault::{Faults, Malformed},
     person::Person,
-    service::{Labels, validate_labels},
-    text::{self, CommitSha, Image, REF_MAX, SHORT_TEXT_MAX, Version, is_same_commit},
+    service::Labels,
+    text::{self, CommitSha, Image, SHORT_TEXT_MAX, Version, is_same_commit},
 };
 
-/// The most commits that one release may list.
+/// The most commits that are kept of those that a release lists.
 pub const CHANGES_MAX: usize = 1000;
+/// The most commits that a release may list: more than any brings.
+pub const CHANGES_LISTED_MAX: usize = 100_000;
+/// So many of those that are wrong are named.
+const CHANGES_NAMED_MAX: usize = 50;
 
 /// A registered release.
 #[derive(Clone, Debug)]
@@ -90,28 +94,22 @@ pub struct Change {
 }
 
 impl ReleaseDescription {
-    /// Checks every field, at most `labels_max` labels among them.
-    pub fn validate(&self, labels_max: usize, faults: &mut Faults) {
-        faults.take_optional("/ref", self.git_ref.as_ref().map(|t| text::free(t, REF_MAX)));
-        faults.take_optional("/pipeline_url", self.pipeline_url.as_ref().map(|t| text::web_url(t)));
-        faults.take_optional(
-            "/initiated_by",
-            self.initiated_by.as_ref().map(|t| text::free(t, SHORT_TEXT_MAX)),
-        );
-        validate_labels(&self.labels, labels_max, faults);
-        if self.changes.len() > CHANGES_MAX {
-            faults.add("/changes", "too-many", format!("must have at most {CHANGES_MAX} changes"));
+    /// Checks what decides something; the rest is descriptive ([`crate::domain::descriptive`]).
+    pub fn validate(&self, faults: &mut Faults) {
+        let whose = self.initiated_by.as_deref().map(|who| text::free(who, SHORT_TEXT_MAX));
+        faults.take_optional("/initiated_by", whose);
+        if self.changes.len() > CHANGES_LISTED_MAX {
+            faults.add("/changes", "too-many", format!("must have at most {CHANGES_LISTED_MAX} changes"));
             return;
         }
-        for (index, change) in self.changes.iter().enumerate() {
-            faults.take(&format!("/changes/{index}/sha"), CommitSha::parse(&change.sha));
-            let title = change.title.as_ref().map(|t| text::free(t, text::TEXT_MAX));
-            faults.take_optional(&format!("/changes/{index}/title"), title);
+        let parsed = self.changes.iter().map(|change| CommitSha::parse(&change.sha)).enumerate();
+        for (index, wrong) in parsed.filter(|(_, sha)| sha.is_err()).take(CHANGES_NAMED_MAX) {
+            faults.take(&format!("/changes/{index}/sha"), wrong);
         }
     }
 
     /// The fields in which `again` says something else than what is on record; they are ignored.
-    pub fn ignored(&self, again: &Self) -> Vec<&'static str> {
+    pub fn otherwise(&self, again: &Self) -> Vec<&'static str> {
         let whose = |description: &Self| description.initiated_by.as_deref().map(Person::of);
         let fields = [
             ("ref", again.git_ref.is_some() && again.git_ref != self.git_ref),
@@ -268,13 +266,13 @@ mod tests {
     fn what_is_ignored_is_named() {
         let first = ReleaseDescription { git_ref: Some("main".into()), ..Default::default() };
         let mut second = first.clone();
-        assert!(first.ignored(&second).is_empty());
+        assert!(first.otherwise(&second).is_empty());
         second.git_ref = Some("dev".into());
         second.initiated_by = Some("ada".into());
-        assert_eq!(first.ignored(&second), ["ref", "initiated_by"]);
+        assert_eq!(first.otherwise(&second), ["ref", "initiated_by"]);
         second.git_ref = None;
         let first = ReleaseDescription { initiated_by: Some("Ada ".into()), ..first };
-        assert_eq!(first.ignored(&second), [""; 0], "it is the same person");
-        assert!(first.ignored(&ReleaseDescription::default()).is_empty(), "silence contradicts nothing");
+        assert_eq!(first.otherwise(&second), [""; 0], "it is the same person");
+        assert!(first.otherwise(&ReleaseDescription::default()).is_empty(), "silence contradicts nothing");
     }
 }

@@ -68,6 +68,11 @@ impl ServiceDescription {
     }
 }
 
+/// Whether a label may have this name.
+pub fn is_label_name(name: &str) -> bool {
+    (1..=63).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c))
+}
+
 /// Checks labels: at most `max`, names of 1 to 63 characters, values of at most 200.
 pub fn validate_labels(labels: &Labels, max: usize, faults: &mut Faults) {
     if labels.len() > max {
@@ -75,9 +80,7 @@ pub fn validate_labels(labels: &Labels, max: usize, faults: &mut Faults) {
     }
     for (name, value) in labels {
         let pointer = format!("/labels/{}", name.replace('~', "~0").replace('/', "~1"));
-        let name_ok = (1..=63).contains(&name.len())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
-        if !name_ok {
+        if !is_label_name(name) {
             let detail = "a label's name must be 1 to 63 of letters, digits and '.', '_', '-', '/'";
             faults.take::<()>(&pointer, Err(Malformed::new("invalid-label", detail)));
         }

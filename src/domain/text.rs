@@ -154,10 +154,15 @@ pub fn free(text: &str, max: usize) -> Result<String, Malformed> {
     if text.chars().count() > max {
         return Err(Malformed::new("too-long", format!("must be at most {max} characters")));
     }
-    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+    if !text.chars().all(is_free) {
         return Err(Malformed::new("control-character", "must not contain control characters"));
     }
     Ok(text.to_owned())
+}
+
+/// Whether a free text may have a character.
+pub fn is_free(c: char) -> bool {
+    !c.is_control() || matches!(c, '\n' | '\r' | '\t')
 }
 
 /// Takes a text that must say something: as [`free`], with at least one letter or digit.

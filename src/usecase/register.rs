@@ -185,8 +185,8 @@ pub struct Registered {
     pub release: Release,
     /// Whether it was not on record before.
     pub new: bool,
-    /// The fields whose new values were ignored.
-    pub ignored: Vec<&'static str>,
+    /// The fields that were ignored because others are on record.
+    pub otherwise: Vec<&'static str>,
 }
 
 /// Where a release is to be registered.
@@ -218,7 +218,7 @@ pub async fn release(
                 slot.version, slot.service
             ),
         )),
-        (Some(release), None) => Ok(Registered { release, new: false, ignored: Vec::new() }),
+        (Some(release), None) => Ok(Registered { release, new: false, otherwise: Vec::new() }),
         (Some(release), Some(given)) => compare(work, slot, release, given).await,
         (None, Some(given)) if slot.may_register => insert(work, slot, given).await,
         (None, Some(_)) => Err(Error::Conflict(format!(
@@ -253,7 +253,7 @@ async fn insert(work: &mut Work, slot: Slot<'_>, given: &GivenRelease) -> Result
         "initiated_by": made.description.initiated_by,
     });
     work.tell(EventKind::ReleaseRegistered, data).service(slot.service).version(slot.version);
-    Ok(Registered { release: made, new: true, ignored: Vec::new() })
+    Ok(Registered { release: made, new: true, otherwise: Vec::new() })
 }
 
 async fn compare(
@@ -272,8 +272,8 @@ async fn compare(
         }
         release::update(work.conn(), &known).await?;
     }
-    let ignored = known.description.ignored(&given.description);
-    Ok(Registered { release: known, new: false, ignored })
+    let otherwise = known.description.otherwise(&given.description);
+    Ok(Registered { release: known, new: false, otherwise })
 }
 
 /// Gives a release what it gains, and tells each as an event.

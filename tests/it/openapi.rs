@@ -9,7 +9,7 @@ use waybill::domain::{
     freeze::draft::ENVIRONMENTS_MAX,
     page::LIMIT_MAX,
     policy::limits::SOAK,
-    release::CHANGES_MAX,
+    release::CHANGES_LISTED_MAX,
     text::{CommitSha, Image, Name, TEXT_MAX, Version},
 };
 
@@ -136,7 +136,7 @@ fn the_document_and_the_domain_have_the_same_bounds() {
         ("/deployments/version", form(Version::FORM)),
         ("/deployments/release/commit_sha", form(CommitSha::FORM)),
         ("/deployments/release/image", form(Image::FORM)),
-        ("/deployments/release/changes", json!({ "type": "array", "maxItems": CHANGES_MAX })),
+        ("/deployments/release/changes", json!({ "type": "array", "maxItems": CHANGES_LISTED_MAX })),
         ("/deployments/override/reason", json!({ "minLength": OVERRIDE_REASON_MIN, "maxLength": TEXT_MAX })),
         ("/deployments/{id}/heartbeat/traffic_percent", json!({ "minimum": 0, "maximum": TRAFFIC_MAX })),
         ("/environments/rank", json!({ "minimum": RANK_MIN, "maximum": RANK_MAX })),

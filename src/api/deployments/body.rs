@@ -12,10 +12,11 @@ use crate::{
     config::LedgerConfig,
     domain::{
         deployment::{self, Past, Plan, Progress, TRAFFIC_MAX, lease_seconds},
+        descriptive::Ignored,
         fault::Faults,
         form::{Long, OverrideReason, Short, WebUrl},
         gate::rules::preempts,
-        text::{self, Name, TEXT_MAX, Version},
+        text::{Name, Version},
         vocabulary::{Kind, Outcome, Strategy},
     },
     usecase::{
@@ -60,10 +61,10 @@ macro_rules! deployment_body {
             /// The person who set it off, at most 200 characters.
             #[oai(skip_serializing_if_is_none)]
             pub initiated_by: Option<Text<Short>>,
-            /// Why, at most 2000 characters.
+            /// Why; what is longer than 2000 characters is cut.
             #[oai(skip_serializing_if_is_none)]
             pub reason: Option<Text<Long>>,
-            /// The pipeline that does it: an http or https URL.
+            /// The pipeline that does it: an http or https URL; anything else is dropped.
             #[oai(skip_serializing_if_is_none)]
             pub pipeline_url: Option<Text<WebUrl>>,
             $($(#[$own_meta])* pub $own: $type,)*
@@ -87,23 +88,34 @@ macro_rules! deployment_body {
         }
 
         impl $name {
-            fn placement(&self, labels_max: usize, faults: &mut Faults) -> Option<Placement> {
+            fn placement(
+                &self,
+                labels_max: usize,
+                ignored: &mut Ignored,
+                faults: &mut Faults,
+            ) -> Option<Placement> {
                 let service = faults.take("/service", Name::parse(&self.service));
                 let environment = faults.take("/environment", Name::parse(&self.environment));
                 let version = faults.take("/version", Version::parse(&self.version));
                 let release = self.release.as_ref().map(|release| release.parse(labels_max)).transpose();
                 let release = release.map_err(|inner| faults.nest("/release", inner)).ok()?;
+                let release = release.map(|(release, inner)| {
+                    ignored.nest("release", &inner);
+                    release
+                });
                 Some(Placement { service: service?, environment: environment?, version: version?, release })
             }
 
-            fn plan(&self) -> Plan {
-                Plan {
+            fn plan(&self, ignored: &mut Ignored) -> Plan {
+                let mut plan = Plan {
                     strategy: self.strategy.unwrap_or_default(),
                     reason: owned(self.reason.as_ref()),
                     pipeline_url: owned(self.pipeline_url.as_ref()),
                     initiated_by: owned(self.initiated_by.as_ref()),
                     remediates: self.remediates,
-                }
+                };
+                ignored.plan(&mut plan);
+                plan
             }
         }
     };
@@ -142,7 +154,7 @@ deployment_body! {
         /// Whether its pipeline went on without asking the gate.
         #[oai(default)]
         ungated: bool = false,
-        /// A line for people, at most 2000 characters.
+        /// A line for people; what is longer than 2000 characters is cut.
         #[oai(skip_serializing_if_is_none)]
         message: Option<Text<Long>> = None,
     }
@@ -152,10 +164,10 @@ deployment_body! {
 #[derive(Clone, Debug, Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct Heartbeat {
-    /// A line for people, at most 2000 characters.
+    /// A line for people; what is longer than 2000 characters is cut.
     #[oai(skip_serializing_if_is_none)]
     pub message: Option<Text<Long>>,
-    /// A step of the strategy, at most 200 characters.
+    /// A step of the strategy; what is longer than 200 characters is cut.
     #[oai(skip_serializing_if_is_none)]
     pub phase: Option<Text<Short>>,
     /// The share of the traffic that reaches the release, in percent.
@@ -179,7 +191,7 @@ impl Example for Heartbeat {
 pub struct FinishDeployment {
     /// How it came out.
     pub status: Outcome,
-    /// A line for people, at most 2000 characters.
+    /// A line for people; what is longer than 2000 characters is cut.
     #[oai(skip_serializing_if_is_none)]
     pub message: Option<Text<Long>>,
 }
@@ -191,11 +203,11 @@ impl Example for FinishDeployment {
 }
 
 impl StartDeployment {
-    /// The start that is asked for, once every field of it is right.
-    pub fn parse(&self, labels_max: usize, ledger: &LedgerConfig) -> Result<Start, Faults> {
-        let mut faults = Faults::default();
-        let placement = self.placement(labels_max, &mut faults);
-        let plan = self.plan();
+    /// The start that is asked for, once every field of it that decides something is right; and what of the rest is not kept.
+    pub fn parse(&self, labels_max: usize, ledger: &LedgerConfig) -> Result<(Start, Ignored), Faults> {
+        let (mut faults, mut ignored) = (Faults::default(), Ignored::default());
+        let placement = self.placement(labels_max, &mut ignored, &mut faults);
+        let plan = self.plan(&mut ignored);
         plan.validate(&mut faults);
         let preempt = faults.take("/preempt", preempts(self.kind, self.preempt));
         let lease =
@@ -203,14 +215,15 @@ impl StartDeployment {
         let lease_seconds = faults.take("/lease_seconds", lease);
         let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
         let asked = placement.zip(preempt).zip(lease_seconds);
-        faults.finish(asked.map(|((placement, preempt), lease_seconds)| Start {
+        let start = asked.map(|((placement, preempt), lease_seconds)| Start {
             placement,
             kind: self.kind,
             preempt,
             plan,
             lease_seconds,
             override_reason,
-        }))
+        });
+        faults.finish(start.map(|start| (start, ignored)))
     }
 }
 
@@ -220,13 +233,14 @@ pub fn override_reason(given: Option<&OverrideBody>, faults: &mut Faults) -> Opt
 }
 
 impl RecordDeployment {
-    /// The deployment that is to be recorded, once every field of it is right.
-    pub fn parse(&self, labels_max: usize) -> Result<Record, Faults> {
-        let mut faults = Faults::default();
-        let placement = self.placement(labels_max, &mut faults);
-        let past = Past {
+    /// The deployment that is to be recorded, once every field of it that decides something is right; and what of the rest is
+    /// not kept.
+    pub fn parse(&self, labels_max: usize) -> Result<(Record, Ignored), Faults> {
+        let (mut faults, mut ignored) = (Faults::default(), Ignored::default());
+        let placement = self.placement(labels_max, &mut ignored, &mut faults);
+        let mut past = Past {
             kind: self.kind.unwrap_or(Kind::Deploy),
-            plan: self.plan(),
+            plan: self.plan(&mut ignored),
             message: owned(self.message.as_ref()),
             outcome: self.status,
             started_at: self.started_at.0,
@@ -234,30 +248,31 @@ impl RecordDeployment {
             ungated: self.ungated,
         };
         past.validate(&mut faults);
-        faults.finish(placement.map(|placement| Record { placement, past }))
+        ignored.message(&mut past.message);
+        faults.finish(placement.map(|placement| (Record { placement, past }, ignored)))
     }
 }
 
 impl Heartbeat {
-    /// The progress, once every field of it is right.
-    pub fn parse(&self) -> Result<Progress, Faults> {
-        let mut faults = Faults::default();
-        let progress = Progress {
+    /// The progress, once every field of it that decides something is right; and what of the rest is not kept.
+    pub fn parse(&self) -> Result<(Progress, Ignored), Faults> {
+        let (mut faults, mut ignored) = (Faults::default(), Ignored::default());
+        let mut progress = Progress {
             phase: owned(self.phase.as_ref()),
             traffic_percent: self.traffic_percent.map(|percent| percent.0),
             message: owned(self.message.as_ref()),
         };
         progress.validate(&mut faults);
-        faults.finish(Some(progress))
+        ignored.progress(&mut progress);
+        faults.finish(Some((progress, ignored)))
     }
 }
 
 impl FinishDeployment {
-    /// The end, once every field of it is right.
-    pub fn parse(&self) -> Result<(Outcome, Option<String>), Faults> {
-        let mut faults = Faults::default();
-        let message = owned(self.message.as_ref());
-        faults.take_optional("/message", message.as_deref().map(|text| text::free(text, TEXT_MAX)));
-        faults.finish(Some((self.status, message)))
+    /// The end, its message, and what of it is not kept.
+    pub fn parse(&self) -> (Outcome, Option<String>, Ignored) {
+        let (mut message, mut ignored) = (owned(self.message.as_ref()), Ignored::default());
+        ignored.message(&mut message);
+        (self.status, message, ignored)
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         auth::Auth,
         deployments::{
             body::{FinishDeployment, Heartbeat, RecordDeployment, StartDeployment},
-            view::{DeploymentDetail, DeploymentView, StartedView, view},
+            view::{DeploymentDetail, DeploymentView, RecordedDeployment, StartedView, ToldDeployment, view},
         },
         page::{List, Page, page_request},
         reply::{Changed, Made, MadeOrThere, Reply, answer},
@@ -26,6 +26,7 @@ use crate::{
     },
     domain::{
         deployment::{Filter, NamedDeployment},
+        descriptive::Ignored,
         idempotency::Answer,
         vocabulary::{Kind, Status},
     },
@@ -45,18 +46,31 @@ fn location(named: &NamedDeployment) -> String {
     format!("/api/v1/deployments/{}", named.deployment.id)
 }
 
-fn render_started(Started { named, decision }: &Started) -> Answer {
-    let body = StartedView { deployment: view(named.clone()), decision: decision.clone().into() };
+fn render_started(Started { named, decision }: &Started, ignored: &Ignored) -> Answer {
+    let body = StartedView {
+        deployment: view(named.clone()),
+        decision: decision.clone().into(),
+        ignored: ignored.fields.clone(),
+        changes_left_out: ignored.changes_left_out as u64,
+    };
     Answer { location: Some(location(named)), ..answer(StatusCode::CREATED, &body) }
 }
 
-fn render_recorded(Recorded { named, new }: &Recorded) -> Answer {
+fn render_recorded(Recorded { named, new }: &Recorded, ignored: &Ignored) -> Answer {
     let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
-    Answer { location: Some(location(named)), ..answer(status, &view(named.clone())) }
+    let body = RecordedDeployment {
+        deployment: view(named.clone()),
+        ignored: ignored.fields.clone(),
+        changes_left_out: ignored.changes_left_out as u64,
+    };
+    Answer { location: Some(location(named)), ..answer(status, &body) }
 }
 
-fn render(named: &NamedDeployment) -> Answer {
-    answer(StatusCode::OK, &view(named.clone()))
+fn render(ignored: Ignored) -> impl Fn(&NamedDeployment) -> Answer {
+    move |named| {
+        let ignored = ignored.fields.clone();
+        answer(StatusCode::OK, &ToldDeployment { deployment: view(named.clone()), ignored })
+    }
 }
 
 #[OpenApi(tag = "Tags::Deployments")]
@@ -65,16 +79,18 @@ impl DeploymentsApi {
     ///
     /// Asks the gate. It answers 201 with the running deployment, or 409 `gate-denied` with the decision: every reason,
     /// and in `retry_at` and `Retry-After` when to try again, where that is known. What it names and the ledger does not
-    /// know (service, environment, release) is registered in passing, and stays so even when the gate denies.
+    /// know (service, environment, release) is registered in passing, and stays so even when the gate denies. What is odd and
+    /// only descriptive, such as a pipeline's URL that is none, is cut or dropped, and named in `ignored`.
     #[oai(path = "/deployments", method = "post", operation_id = "start_deployment")]
     async fn start_deployment(
         &self,
         auth: Auth,
         body: Json<StartDeployment>,
     ) -> Result<Reply<StartedView, Made>, Problem> {
-        let asked = body.0.parse(auth.labels_max(), auth.ledger()).map_err(refuse)?;
+        let (asked, ignored) = body.0.parse(auth.labels_max(), auth.ledger()).map_err(refuse)?;
+        let render = move |started: &Started| render_started(started, &ignored);
         // Boxed: the largest future of the API would otherwise be part of every request's.
-        let start = |ctx| async move { Box::pin(start::start(&ctx, &asked, &render_started)).await };
+        let start = |ctx| async move { Box::pin(start::start(&ctx, &asked, &render)).await };
         auth.once(&body.0, start).await
     }
 
@@ -88,9 +104,10 @@ impl DeploymentsApi {
         &self,
         auth: Auth,
         body: Json<RecordDeployment>,
-    ) -> Result<Reply<DeploymentView, MadeOrThere>, Problem> {
-        let asked = body.0.parse(auth.labels_max()).map_err(refuse)?;
-        auth.once(&body.0, |ctx| async move { record::record(&ctx, &asked, &render_recorded).await }).await
+    ) -> Result<Reply<RecordedDeployment, MadeOrThere>, Problem> {
+        let (asked, ignored) = body.0.parse(auth.labels_max()).map_err(refuse)?;
+        let render = move |recorded: &Recorded| render_recorded(recorded, &ignored);
+        auth.once(&body.0, |ctx| async move { record::record(&ctx, &asked, &render).await }).await
     }
 
     /// List deployments, newest first
@@ -158,8 +175,9 @@ impl DeploymentsApi {
         /// Its id.
         id: Path<Uuid>,
         body: Json<Heartbeat>,
-    ) -> Result<Reply<DeploymentView, Changed>, Problem> {
-        let progress = body.0.parse().map_err(refuse)?;
+    ) -> Result<Reply<ToldDeployment, Changed>, Problem> {
+        let (progress, ignored) = body.0.parse().map_err(refuse)?;
+        let render = render(ignored);
         auth.once(&body.0, |ctx| async move { heartbeat::heartbeat(&ctx, id.0, &progress, &render).await })
             .await
     }
@@ -175,8 +193,9 @@ impl DeploymentsApi {
         /// Its id.
         id: Path<Uuid>,
         body: Json<FinishDeployment>,
-    ) -> Result<Reply<DeploymentView, Changed>, Problem> {
-        let (outcome, message) = body.0.parse().map_err(refuse)?;
+    ) -> Result<Reply<ToldDeployment, Changed>, Problem> {
+        let (outcome, message, ignored) = body.0.parse();
+        let render = render(ignored);
         let finish =
             |ctx| async move { finish::finish(&ctx, id.0, outcome, message.as_ref(), &render).await };
         auth.once(&body.0, finish).await

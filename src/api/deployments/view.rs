@@ -138,6 +138,28 @@ pub fn view(named: NamedDeployment) -> DeploymentView {
     }
 }
 
+/// A deployment as a request has left it.
+#[derive(Clone, Debug, Object)]
+pub struct ToldDeployment {
+    /// The deployment.
+    #[oai(flatten)]
+    pub deployment: DeploymentView,
+    /// The fields of the request that are not kept as they were sent, because they are odd and only descriptive.
+    pub ignored: Vec<String>,
+}
+
+/// A deployment that is over and on record.
+#[derive(Clone, Debug, Object)]
+pub struct RecordedDeployment {
+    /// The deployment.
+    #[oai(flatten)]
+    pub deployment: DeploymentView,
+    /// The fields of the request that are not kept as they were sent, because they are odd and only descriptive.
+    pub ignored: Vec<String>,
+    /// How many changes of its release were left out, the oldest.
+    pub changes_left_out: u64,
+}
+
 /// A deployment that the gate let start.
 #[derive(Clone, Debug, Object)]
 #[oai(rename = "StartedDeployment")]
@@ -146,6 +168,10 @@ pub struct StartedView {
     pub deployment: DeploymentView,
     /// What the gate said.
     pub decision: DecisionView,
+    /// The fields of the request that are not kept as they were sent, because they are odd and only descriptive.
+    pub ignored: Vec<String>,
+    /// How many changes of its release were left out, the oldest.
+    pub changes_left_out: u64,
 }
 
 /// One entry of a timeline.

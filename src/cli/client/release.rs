@@ -5,13 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::DateTime;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{call::Call, error::Error, session::Session, view::Release};
-use crate::cli::{
-    exit::Exit,
-    output::{plain, print, warn},
+use crate::{
+    cli::{
+        exit::Exit,
+        output::{plain, print, warn},
+    },
+    domain::descriptive::newest,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -40,7 +44,7 @@ pub struct RecordArgs {
     version: String,
     #[command(flatten)]
     origin: Origin,
-    /// A JSON file with the release's commits: `[{"sha": …, "committed_at": …, "title": …}, …]`.
+    /// A JSON file with the release's commits: `[{"sha": …, "committed_at": …, "title": …}, …]`; the newest 1000 are kept.
     #[arg(long, value_name = "FILE")]
     changes_file: Option<PathBuf>,
     #[command(flatten)]
@@ -135,11 +139,7 @@ pub(super) async fn run(session: &Session, command: ReleaseCommand) -> Result<Ex
     let body = NewRelease { version: args.version, release, changes };
     let words = |release: Release| {
         let number = release.number.map(|number| format!(" as release {number}")).unwrap_or_default();
-        print(format_args!("{} {} is on record{number}", plain(&release.service), plain(&release.version)))?;
-        if !release.ignored.is_empty() {
-            warn(format_args!("kept as first recorded: {}", plain(&release.ignored.join(", "))));
-        }
-        Ok::<_, Error>(())
+        print(format_args!("{} {} is on record{number}", plain(&release.service), plain(&release.version)))
     };
     session.tell(&Call::post(&["services", &args.service, "releases"], &body)?, words).await
 }
@@ -148,7 +148,16 @@ fn read_changes(path: &Path) -> Result<Value, Error> {
     let wrong = |why: String| Error::Usage(format!("--changes-file {}: {why}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let changes: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if changes.is_array() { Ok(changes) } else { Err(wrong("it must hold a JSON array".into())) }
+    let Value::Array(changes) = changes else { return Err(wrong("it must hold a JSON array".into())) };
+    let all = changes.len();
+    // No more are kept, and a request has its limit.
+    let kept = newest(changes, |change| {
+        change.get("committed_at")?.as_str().and_then(|at| DateTime::parse_from_rfc3339(at).ok())
+    });
+    if kept.len() < all {
+        warn(format_args!("of {all} changes only the newest {} are sent", kept.len()));
+    }
+    Ok(Value::Array(kept))
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{call::Call, error::Error, http::Client};
+use super::{call::Call, error::Error, http::Client, view::ignored};
 use crate::cli::{
     exit::Exit,
-    output::{self, Format},
+    output::{self, Format, warn},
 };
 
 /// The most that one page holds.
@@ -50,12 +50,13 @@ impl Session {
         self.show(&self.client.send(call).await?, words)
     }
 
-    /// Shows an answer as it is, or in the words that it is for people.
+    /// Shows an answer as it is, or in the words that it is for people; and says what was not kept of the request.
     pub fn show<T, E>(&self, answer: &Value, words: impl FnOnce(T) -> Result<(), E>) -> Result<Exit, Error>
     where
         T: DeserializeOwned,
         Error: From<E>,
     {
+        ignored(answer).iter().for_each(warn);
         match self.format {
             Format::Json => output::print_json(answer)?,
             Format::Table => words(T::deserialize(answer)?)?,

@@ -1,9 +1,13 @@
 //! The server's answers as the client reads them. Tolerant: unknown fields are ignored and states are plain words, so
 //! that an older client reads a newer server.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::cli::output::plain;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -132,6 +136,32 @@ pub struct Started {
     pub decision: Decision,
 }
 
+/// What the server did not keep of a request as it was sent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Ignored {
+    ignored: Vec<String>,
+    changes_left_out: u64,
+}
+
+/// What an answer says of it, in one line; none where all was kept.
+pub fn ignored(answer: &Value) -> Option<String> {
+    let Ignored { ignored, changes_left_out } = Ignored::deserialize(answer).ok()?;
+    // What is said of a release and of its deployment comes from the same flags.
+    let fields: BTreeSet<_> =
+        ignored.iter().map(|field| field.strip_prefix("release.").unwrap_or(field)).collect();
+    if fields.is_empty() {
+        return None;
+    }
+    let fields = fields.into_iter().map(plain).collect::<Vec<_>>().join(", ");
+    let left_out = match changes_left_out {
+        0 => String::new(),
+        1 => " (the oldest one is left out)".to_owned(),
+        many => format!(" (the {many} oldest are left out)"),
+    };
+    Some(format!("not kept as sent: {}", fields.replace("changes", &format!("changes{left_out}"))))
+}
+
 /// What is in a target, or on its way there.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Occupant {
@@ -166,7 +196,23 @@ pub struct Release {
     pub commit_sha: Option<String>,
     #[serde(default)]
     pub image: Option<String>,
-    /// Fields that kept the value they were first recorded with.
-    #[serde(default)]
-    pub ignored: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_kept_is_said_once() {
+        let answer = json!({"ignored": ["pipeline_url", "release.pipeline_url", "release.ref"]});
+        assert_eq!(ignored(&answer).as_deref(), Some("not kept as sent: pipeline_url, ref"));
+        let answer = json!({"ignored": ["release.changes", "release.ref"], "changes_left_out": 234});
+        let expected = "not kept as sent: changes (the 234 oldest are left out), ref";
+        assert_eq!(ignored(&answer).as_deref(), Some(expected));
+        for nothing in [json!({"ignored": [], "changes_left_out": 0}), json!({"items": []}), json!([])] {
+            assert_eq!(ignored(&nothing), None);
+        }
+    }
 }

@@ -14,7 +14,6 @@ use crate::domain::{
     release::Release,
     rollback::Return,
     target::{Current, Running, Target, mended_stay},
-    text::{self, TEXT_MAX},
     vocabulary::{Kind, Outcome, Status},
 };
 
@@ -49,10 +48,9 @@ pub struct Past {
 }
 
 impl Past {
-    /// Checks every field.
+    /// Checks what decides something; the rest is descriptive ([`crate::domain::descriptive`]).
     pub fn validate(&self, faults: &mut Faults) {
         self.plan.validate(faults);
-        faults.take_optional("/message", self.message.as_deref().map(|text| text::free(text, TEXT_MAX)));
         if self.finished_at < self.started_at {
             faults.add("/finished_at", "before-start", "must not be before started_at");
         }

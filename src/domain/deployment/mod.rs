@@ -100,12 +100,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks every field.
+    /// Checks what decides something; the rest is descriptive ([`crate::domain::descriptive`]).
     pub fn validate(&self, faults: &mut Faults) {
-        let free = |text: &Option<String>, max| text.as_deref().map(|text| text::free(text, max));
-        faults.take_optional("/initiated_by", free(&self.initiated_by, SHORT_TEXT_MAX));
-        faults.take_optional("/reason", free(&self.reason, TEXT_MAX));
-        faults.take_optional("/pipeline_url", self.pipeline_url.as_deref().map(text::web_url));
+        let whose = self.initiated_by.as_deref().map(|who| text::free(who, SHORT_TEXT_MAX));
+        faults.take_optional("/initiated_by", whose);
     }
 }
 
@@ -131,10 +129,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Checks every field.
+    /// Checks what decides something; the rest is descriptive ([`crate::domain::descriptive`]).
     pub fn validate(&self, faults: &mut Faults) {
-        faults.take_optional("/message", self.message.as_deref().map(|text| text::free(text, TEXT_MAX)));
-        faults.take_optional("/phase", self.phase.as_deref().map(|text| text::free(text, SHORT_TEXT_MAX)));
         if self.traffic_percent.is_some_and(|percent| !(0..=TRAFFIC_MAX).contains(&percent)) {
             faults.add("/traffic_percent", "out-of-range", format!("must be from 0 to {TRAFFIC_MAX}"));
         }

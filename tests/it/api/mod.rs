@@ -5,6 +5,7 @@ mod approved_image;
 pub mod audit;
 mod audit_deep;
 mod clock;
+mod descriptive;
 mod edges;
 pub mod finish;
 mod freeze;

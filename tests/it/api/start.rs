@@ -198,12 +198,9 @@ db_test!(
             "/initiated_by",
             "/lease_seconds",
             "/override/reason",
-            "/pipeline_url",
             "/preempt",
-            "/reason",
             "/release/commit_sha",
             "/release/image",
-            "/release/pipeline_url",
             "/service",
             "/version",
         ];

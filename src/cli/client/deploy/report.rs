@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cli::{
-        client::{call::Call, error::Error, http::Client},
+        client::{call::Call, error::Error, http::Client, view::ignored},
         exit::Exit,
         output::{error, plain, warn},
     },
@@ -87,7 +87,10 @@ async fn deliver(client: &Client, path: &[&str], body: &impl Serialize, signals:
         () = signals.interrupt() => return Delivery::Failed(Error::Failed("interrupted".into())),
     };
     match answer {
-        Ok(_deployment) => Delivery::Done,
+        Ok(deployment) => {
+            ignored(&deployment).iter().for_each(warn);
+            Delivery::Done
+        }
         Err(error) if error.is_conflict() => Delivery::Rejected(error.into()),
         Err(error) => Delivery::Failed(error.into()),
     }

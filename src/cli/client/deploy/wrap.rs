@@ -15,7 +15,13 @@ use super::{
 };
 use crate::{
     cli::{
-        client::{error::Error, http::Client, moment, session::Session, view::Started},
+        client::{
+            error::Error,
+            http::Client,
+            moment,
+            session::Session,
+            view::{Started, ignored},
+        },
         exit::Exit,
         output::{error as say_error, plain, say, warn},
     },
@@ -81,7 +87,10 @@ impl Ended {
 pub async fn run(session: &Session, plan: &Plan) -> Result<Exit, Error> {
     let mut signals = Signals::new()?;
     match ask::ask(&session.client, &plan.start, plan.wait, &mut signals).await {
-        Ok(Reply::Open(started, _)) => Ok(gated(&session.client, plan, &started, &mut signals).await),
+        Ok(Reply::Open(started, answer)) => {
+            ignored(&answer).iter().for_each(warn);
+            Ok(gated(&session.client, plan, &started, &mut signals).await)
+        }
         Ok(Reply::Refused(problem)) => {
             ask::show_refusal(session, &problem)?;
             Ok(Exit::GATE)
