@@ -101,7 +101,7 @@ fn between(range: &RangeInclusive<i64>) -> MetaSchema {
     MetaSchema { minimum, maximum, ..MetaSchema::ANY }
 }
 
-/// What a parameter must be, where its name says it. What a list is narrowed by may be anything: nothing is of that name.
+/// What a parameter must be, where its name says it. What a list is narrowed by may be anything: there is nothing of that name.
 fn known(parameter: &MetaOperationParam, path: &str) -> Option<MetaSchema> {
     let narrows = parameter.in_type == MetaParamIn::Query && path != "/gate/wait";
     Some(match parameter.name.as_str() {
@@ -129,7 +129,7 @@ fn failures(path: &str, operation: &MetaOperation) -> Vec<Code> {
     let judges = takes("If-Match") || (changes && path.ends_with("/approvals"));
     let mut codes = vec![Code::InvalidRequest, Code::Unauthenticated, Code::Forbidden];
     let may = [
-        (names_something || asks_gate || path.ends_with("/calendar"), Code::NotFound),
+        (names_something || asks_gate || takes("service") || takes("environment"), Code::NotFound),
         (changes || asks_gate || takes("preset"), Code::Conflict),
         (judges, Code::Stale),
         (has_body, Code::PayloadTooLarge),

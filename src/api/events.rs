@@ -8,7 +8,7 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        page::{List, page_request},
+        page::{List, Listed, Page, Words, page_request},
         types::{Nullable, Time},
         view::{ActorView, bad_query},
     },
@@ -75,6 +75,29 @@ fn view(event: Event) -> Option<EventView> {
     })
 }
 
+/// An event's place in the hash chain.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "EventSeal")]
+pub struct SealView {
+    /// Its number.
+    pub seq: i64,
+    /// The hash of the event before it; of the first one, 64 zeros.
+    pub prev_hash: String,
+    /// Its own hash.
+    pub hash: String,
+}
+
+impl From<Seal> for SealView {
+    fn from(Seal { seq, prev_hash, hash }: Seal) -> Self {
+        Self { seq, prev_hash, hash }
+    }
+}
+
+impl Listed for SealView {
+    const PAGE: Words =
+        Words { name: "EventSealPage", is: "A page of seals.", items: "The seals, in the order of the log." };
+}
+
 /// A part of the audit log.
 #[derive(Clone, Debug, Object)]
 pub struct EventPage {
@@ -135,6 +158,27 @@ impl EventsApi {
         let items = log.events.into_iter().filter_map(view).collect();
         let page = EventPage { items, next_cursor: next.clone().into(), sealed_through: log.sealed_through };
         Ok(List::new(page, next.as_deref(), request))
+    }
+
+    /// Read the seals of all events in order
+    ///
+    /// What goes with the events of `GET /events` to follow the hash chain past those that a token may not see.
+    #[oai(path = "/events/seals", method = "get", operation_id = "list_event_seals")]
+    async fn list_event_seals(
+        &self,
+        auth: Auth,
+        request: &Request,
+        /// Seals after this number; from the first one on when absent.
+        after_seq: Query<Option<i64>>,
+        /// At most this many, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<List<Page<SealView>>, Problem> {
+        let asked = page_request::<i64>(limit.0, cursor.0.as_deref())?;
+        let after = asked.after.or(after_seq.0).unwrap_or(0);
+        let page = events::seals(&auth.ctx(), after, asked.limit).await?;
+        Ok(List::of(page, request, Into::into))
     }
 
     /// The head of the hash chain

@@ -28,8 +28,8 @@ impl From<Error> for Problem {
                 let field = |fault: Fault| FieldError::new(fault.pointer, fault.code, fault.detail);
                 Self::new(Code::InvalidInput, detail).errors(faults.into_iter().map(field).collect())
             }
-            Error::NotFound { what, name } => {
-                Self::new(Code::NotFound, format!("There is no {what} {name}."))
+            Error::NotFound { what, name, remedy } => {
+                Self::new(Code::NotFound, format!("There is no {what} {name}. {remedy}").trim_end())
             }
             Error::Conflict(detail) => Self::new(Code::Conflict, sentence(&detail)),
             Error::Lost { detail, deployment, taken_by } => Self::new(Code::Conflict, sentence(&detail))

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and what each command does and prints.
 
+mod chain;
 mod client;
 mod exit;
 mod input;
@@ -52,7 +53,7 @@ enum Command {
 /// Does what the command line asks for; errors are printed here and nowhere else.
 pub async fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
-        Command::Server(command) => return run_server(command).await,
+        Command::Server(command) => return run_server(command, &cli.connection).await,
         Command::Client(command) => client::run(command, &cli.connection, cli.output).await,
         Command::WatchOver(args) => Ok(deploy::watch_over(args).await),
         Command::Completions { shell } => completions(shell),
@@ -67,8 +68,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     exit.into()
 }
 
-async fn run_server(command: ServerCommand) -> ExitCode {
-    server::run(command).await.unwrap_or_else(|error| {
+async fn run_server(command: ServerCommand, connection: &ConnectionArgs) -> ExitCode {
+    server::run(command, connection).await.unwrap_or_else(|error| {
         say_error(format_args!("{error:#}"));
         Exit::ERROR.into()
     })

@@ -46,6 +46,12 @@ pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     writeln!(anstream::stdout().lock(), "{}", visible::json(&text))
 }
 
+/// Writes the server's JSON to stdout, all of it in one line.
+pub fn print_line(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(value)?;
+    writeln!(anstream::stdout().lock(), "{}", visible::json(&text))
+}
+
 /// Writes a table to stdout that fits the terminal, each cell a line of text; says so where it has no rows.
 pub fn list<const N: usize>(none: impl Display, header: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     if rows.is_empty() {

@@ -124,6 +124,15 @@ pub enum Broken {
 
 /// Checks that an event follows the link, and gives the next link.
 pub fn follow(link: &Link, event: &Event, seal: &Seal) -> Result<Link, Broken> {
+    let next = place(link, seal)?;
+    if seal.hash != hash(event, seal.seq, &link.hash) {
+        return Err(Broken::Altered { seq: seal.seq });
+    }
+    Ok(next)
+}
+
+/// Checks that a seal is the next one in the chain, and gives the next link: what its event says is another question.
+fn place(link: &Link, seal: &Seal) -> Result<Link, Broken> {
     let seq = seal.seq;
     if seq < 1 {
         return Err(Broken::Outside { seq });
@@ -133,9 +142,6 @@ pub fn follow(link: &Link, event: &Event, seal: &Seal) -> Result<Link, Broken> {
     }
     if seal.prev_hash != link.hash {
         return Err(Broken::Unlinked { seq });
-    }
-    if seal.hash != hash(event, seq, &link.hash) {
-        return Err(Broken::Altered { seq });
     }
     Ok(Link { seq, hash: seal.hash.clone() })
 }
@@ -168,9 +174,7 @@ impl Walk {
             Err(broken @ Broken::Outside { .. }) => return self.broken.push(broken),
             Err(broken) => {
                 let altered = broken == Broken::Altered { seq };
-                if broken != (Broken::Unlinked { seq }) || !self.link.hash.is_empty() {
-                    self.broken.push(broken);
-                }
+                self.found(broken);
                 if !altered && seal.hash != hash(event, seq, &seal.prev_hash) {
                     self.broken.push(Broken::Altered { seq });
                 }
@@ -178,6 +182,26 @@ impl Walk {
             }
         }
         self.meet_anchors();
+    }
+
+    /// Takes the next event by its seal alone, where the reader may not see what it says.
+    pub fn hidden(&mut self, seal: &Seal) {
+        match place(&self.link, seal) {
+            Ok(link) => self.link = link,
+            Err(broken @ Broken::Outside { .. }) => return self.broken.push(broken),
+            Err(broken) => {
+                self.found(broken);
+                self.link = Link { seq: seal.seq, hash: seal.hash.clone() };
+            }
+        }
+        self.meet_anchors();
+    }
+
+    /// Notes a fault, unless it is that what comes after an event whose hash nobody knows does not follow it.
+    fn found(&mut self, broken: Broken) {
+        if !matches!(broken, Broken::Unlinked { .. }) || !self.link.hash.is_empty() {
+            self.broken.push(broken);
+        }
     }
 
     /// Takes the next event where it cannot be read, with its number where that can.
@@ -363,6 +387,26 @@ mod tests {
         let head = link(&chain[5].1);
         assert_eq!(walk.clone().end(Some(&head)), (head, vec![]), "where the head is, it may be the last");
         assert_eq!(walk.end(None).1, []);
+    }
+
+    #[test]
+    fn what_is_hidden_is_followed_by_its_seal() {
+        let chain = chain_of(4);
+        let walked = |hidden: &Seal| {
+            let mut walk = Walk::new([]);
+            for (event, seal) in &chain {
+                if seal.seq == hidden.seq {
+                    walk.hidden(hidden);
+                } else {
+                    walk.step(event, seal.seq, Some(seal));
+                }
+            }
+            walk.end(Some(&link(&chain[3].1))).1
+        };
+        let second = &chain[1].1;
+        assert_eq!(walked(second), []);
+        let forged = Seal { hash: GENESIS.to_owned(), ..second.clone() };
+        assert_eq!(walked(&forged), [Broken::Unlinked { seq: 3 }]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod gate;
 pub mod idempotency;
 pub mod json;
 pub mod moment;
+pub mod nearest;
 pub mod page;
 pub mod person;
 pub mod policy;

@@ -1,7 +1,8 @@
-//! The page that shows the API and lets people try it: Swagger UI, all of it in one response, so that it works
-//! without internet.
+//! The OpenAPI document, and the page that shows the API and lets people try it: Swagger UI, all of it in one response,
+//! so that it works without internet.
 //!
-//! Its scripts are inline. The page's policy names each by its hash, and no other script runs.
+//! Its scripts are inline. The page's policy names each by its hash, and no other script runs. Both are made when they are
+//! first asked for: most servers never are, and they are larger than all else that a server holds.
 
 use std::sync::LazyLock;
 
@@ -24,9 +25,16 @@ struct Page {
     policy: String,
 }
 
-/// The endpoint for the page, from the framework's page and the document that is in it. Both are asked for when the page
-/// is first wanted: most servers are never asked for it, and it is larger than all else that they hold.
-pub fn endpoint(
+/// The endpoint for the document.
+pub fn document(
+    source: impl FnOnce() -> String + Send + 'static,
+) -> impl Endpoint<Output = Response> + 'static {
+    let document = LazyLock::new(|| Bytes::from(source()));
+    make_sync(move |_| Response::builder().content_type("application/json").body(document.clone()))
+}
+
+/// The endpoint for the page, from the framework's page and the document that is in it.
+pub fn page(
     sources: impl FnOnce() -> (String, String) + Send + 'static,
 ) -> impl Endpoint<Output = Response> + 'static {
     let page = LazyLock::new(move || {

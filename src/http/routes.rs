@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use poem::{
     EndpointExt as _, Request, Response, Route,
     endpoint::{BoxEndpoint, make_sync},
@@ -21,6 +20,7 @@ use crate::{
             headers::security_headers,
             heads::heads,
             methods::methods,
+            queries::queries,
             request_id::request_id,
         },
         ops::{self, Ops, Readiness},
@@ -55,15 +55,14 @@ pub struct Shell {
 
 /// Everything that the server serves. An API whose document cannot be read back is an error.
 pub fn routes<T, W>(
-    api: impl Fn() -> OpenApiService<T, W> + Send + 'static,
+    api: impl Fn() -> OpenApiService<T, W> + Clone + Send + 'static,
     shell: &Shell,
 ) -> Result<BoxEndpoint<'static, Response>, serde_json::Error>
 where
     T: OpenApi + 'static,
     W: Webhook + 'static,
 {
-    let document = Bytes::from(api().spec());
-    let mut spec = Spec::parse(API_PREFIX, &document)?;
+    let mut spec = Spec::parse(API_PREFIX, api().spec().as_bytes())?;
     for (path, operation) in [
         ("/", "root"),
         ("/api/v1/openapi.json", "openapi"),
@@ -78,10 +77,16 @@ where
     }
     let mut routes = Route::new()
         .at("/", make_sync(|_| to_docs()))
-        .at("/api/v1/openapi.json", make_sync(move |_| openapi(document.clone())))
         .at("/problems/:slug", page::endpoint())
         .nest(API_PREFIX, api())
-        .at("/docs", docs::endpoint(move || (api().swagger_ui_html(), api().spec())));
+        .at(
+            "/api/v1/openapi.json",
+            docs::document({
+                let api = api.clone();
+                move || api().spec()
+            }),
+        )
+        .at("/docs", docs::page(move || (api().swagger_ui_html(), api().spec())));
     routes = Ops::new(Arc::clone(&shell.readiness), shell.shutdown.clone()).add_to(routes);
     if shell.serve_metrics {
         spec.add_get("/metrics", "metrics");
@@ -97,10 +102,6 @@ pub fn metrics_routes(shell: &Shell) -> BoxEndpoint<'static, Response> {
     wrap(Route::new().at("/metrics", ops::metrics(Arc::clone(&shell.metrics))), spec, shell)
 }
 
-fn openapi(document: Bytes) -> Response {
-    Response::builder().content_type("application/json").body(document)
-}
-
 fn to_docs() -> Response {
     let mut response = Response::from(StatusCode::FOUND);
     response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/docs"));
@@ -113,6 +114,7 @@ fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Respon
     let (timeout, limits) = (shell.request_timeout, shell.body_limits);
     routes
         .around(methods)
+        .around(queries)
         .around(refuse_nul)
         .around(heads)
         .around(move |next, request| body_limit(next, request, limits))

@@ -1,10 +1,11 @@
 //! The OpenAPI document as the HTTP shell reads it: which methods a path has, what each operation is called
 //! and what its body must look like. The document is the only source, so that the two cannot drift apart.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use poem::{Request, http::Method};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
 
 /// One method of one path.
 #[derive(Debug, Clone)]
@@ -12,16 +13,23 @@ pub struct Operation {
     /// The operation's id; it is what logs and metrics call it.
     pub id: String,
     method: Method,
-    parameters: Vec<(String, String)>,
+    /// The names of its parameters, each with where it is; none where the document does not describe it.
+    parameters: Option<Vec<(String, String)>>,
     path_parameters: Vec<String>,
-    body: Option<Value>,
+    body: Option<Schema>,
 }
 
 impl Operation {
     /// Where the parameter with this name is: `path`, `query` or `header`.
     pub fn location_of(&self, parameter: &str) -> Option<&str> {
-        let found = self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(parameter));
+        let found = self.parameters.iter().flatten().find(|(name, _)| name.eq_ignore_ascii_case(parameter));
         found.map(|(_, location)| location.as_str())
+    }
+
+    /// The names of its query parameters; none where the document does not describe it.
+    pub fn query_parameters(&self) -> Option<impl Iterator<Item = &str>> {
+        let in_query = self.parameters.as_ref()?.iter().filter(|(_, location)| location == "query");
+        Some(in_query.map(|(name, _)| name.as_str()))
     }
 
     /// The name of a path parameter that the framework numbers by its place in the template, as `param0`.
@@ -31,7 +39,7 @@ impl Operation {
     }
 
     /// The schema of the JSON body.
-    pub fn body(&self) -> Option<&Value> {
+    pub fn body(&self) -> Option<&Schema> {
         self.body.as_ref()
     }
 }
@@ -78,33 +86,127 @@ fn segments(path: &str) -> Vec<&str> {
     path.trim_start_matches('/').split('/').collect()
 }
 
+/// What of a schema says whether a body has the right shape. The rest, texts above all, is not kept.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Schema {
+    /// The schema that stands in this one's place, as `#/components/schemas/Name`.
+    #[serde(rename = "$ref")]
+    pub reference: Option<String>,
+    /// `object`, `array`, `string`, `integer`, `number` or `boolean`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// What a text must be, as `uuid`.
+    pub format: Option<String>,
+    /// The only values.
+    #[serde(rename = "enum")]
+    pub choices: Vec<Value>,
+    /// Schemas that hold as well.
+    pub all_of: Vec<Schema>,
+    /// Members that an object must have.
+    pub required: Vec<String>,
+    /// Members that an object may have.
+    pub properties: BTreeMap<String, Schema>,
+    /// What all other members are.
+    pub additional_properties: Option<Box<Schema>>,
+    /// What the members of a list are.
+    pub items: Option<Box<Schema>>,
+    /// How many members a list may have.
+    pub max_items: Option<usize>,
+    /// The least number.
+    pub minimum: Option<f64>,
+    /// The greatest number.
+    pub maximum: Option<f64>,
+}
+
+impl Schema {
+    /// The name of the component that stands in this one's place.
+    fn component(&self) -> Option<&str> {
+        self.reference.as_deref()?.strip_prefix("#/components/schemas/")
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Self> {
+        let boxed = [&self.additional_properties, &self.items].into_iter().flatten();
+        self.all_of.iter().chain(self.properties.values()).chain(boxed.map(AsRef::as_ref))
+    }
+}
+
+/// The OpenAPI document as far as it is kept.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    paths: BTreeMap<String, BTreeMap<String, Described>>,
+    #[serde(default)]
+    components: Components,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Components {
+    schemas: BTreeMap<String, Schema>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Described {
+    operation_id: String,
+    #[serde(default)]
+    parameters: Vec<Parameter>,
+    request_body: Option<RequestBody>,
+}
+
+#[derive(Deserialize)]
+struct Parameter {
+    name: String,
+    r#in: String,
+}
+
+#[derive(Deserialize)]
+struct RequestBody {
+    content: BTreeMap<String, Media>,
+}
+
+#[derive(Deserialize)]
+struct Media {
+    schema: Schema,
+}
+
 /// The paths that the server knows.
 #[derive(Debug, Clone, Default)]
 pub struct Spec {
     paths: Vec<Arc<PathEntry>>,
-    schemas: Map<String, Value>,
+    schemas: BTreeMap<String, Schema>,
 }
 
 impl Spec {
     /// Reads an OpenAPI document whose paths are served below `prefix`.
     pub fn parse(prefix: &str, document: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut document: Value = serde_json::from_slice(document)?;
-        forget_texts(&mut document);
-        let schemas = match document.pointer_mut("/components/schemas").map(Value::take) {
-            Some(Value::Object(schemas)) => schemas,
-            _ => Map::new(),
-        };
-        let mut spec = Self { paths: Vec::new(), schemas };
-        for (template, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
-            let names = segments(template).into_iter().filter(|segment| is_parameter(segment));
+        let Document { paths, mut components } = serde_json::from_slice(document)?;
+        let mut spec = Self::default();
+        for (template, methods) in paths {
+            let names = segments(&template).into_iter().filter(|segment| is_parameter(segment));
             let names: Vec<_> = names.map(|name| name.trim_matches(['{', '}']).to_owned()).collect();
-            let methods = item.as_object().into_iter().flatten();
-            let operations = methods
-                .filter_map(|(method, item)| operation(method, item, names.clone()).map(Arc::new))
+            let operations: Vec<_> = methods
+                .into_iter()
+                .filter_map(|(method, described)| operation(&method, described, names.clone()))
                 .collect();
+            for body in operations.iter().filter_map(Operation::body) {
+                spec.keep(body, &mut components.schemas);
+            }
             spec.add(&format!("{prefix}{template}"), operations);
         }
         Ok(spec)
+    }
+
+    /// Keeps the components that a request body is made of: most of the document is about answers.
+    fn keep(&mut self, schema: &Schema, components: &mut BTreeMap<String, Schema>) {
+        if let Some((name, component)) = schema.component().and_then(|name| components.remove_entry(name)) {
+            self.keep(&component, components);
+            self.schemas.insert(name, component);
+        }
+        for part in schema.parts() {
+            self.keep(part, components);
+        }
     }
 
     /// Adds a path outside the document that is only read.
@@ -112,14 +214,15 @@ impl Spec {
         let operation = Operation {
             id: id.to_owned(),
             method: Method::GET,
-            parameters: Vec::new(),
+            parameters: None,
             path_parameters: Vec::new(),
             body: None,
         };
-        self.add(template, vec![Arc::new(operation)]);
+        self.add(template, vec![operation]);
     }
 
-    fn add(&mut self, template: &str, operations: Vec<Arc<Operation>>) {
+    fn add(&mut self, template: &str, operations: Vec<Operation>) {
+        let operations = operations.into_iter().map(Arc::new).collect();
         let segments: Vec<String> = segments(template).into_iter().map(str::to_owned).collect();
         self.paths.push(Arc::new(PathEntry { segments, operations }));
         // As in the router, a literal segment wins over a parameter.
@@ -134,9 +237,9 @@ impl Spec {
         self.paths.iter().find(|entry| entry.matches(&path))
     }
 
-    /// The schema that a `$ref` points to.
-    pub fn schema(&self, reference: &str) -> Option<&Value> {
-        self.schemas.get(reference.strip_prefix("#/components/schemas/")?)
+    /// The schema that this one stands for, if it only names one.
+    pub fn target(&self, schema: &Schema) -> Option<&Schema> {
+        self.schemas.get(schema.component()?)
     }
 }
 
@@ -165,32 +268,14 @@ impl Matched {
     }
 }
 
-/// Removes what is there for people: it would be most of what is kept in memory.
-fn forget_texts(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            // A property may have these names too; its value is a schema.
-            members.retain(|name, value| !(name == "description" && value.is_string()));
-            members.values_mut().for_each(forget_texts);
-        }
-        Value::Array(items) => items.iter_mut().for_each(forget_texts),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn operation(method: &str, item: &Value, path_parameters: Vec<String>) -> Option<Operation> {
-    let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok()?;
-    let text = |value: &Value, key| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let parameters = item.get("parameters").and_then(Value::as_array).into_iter().flatten();
-    let content = item.pointer("/requestBody/content").and_then(Value::as_object);
+fn operation(method: &str, described: Described, path_parameters: Vec<String>) -> Option<Operation> {
+    let content = described.request_body.map(|body| body.content);
     Some(Operation {
-        id: text(item, "operationId").unwrap_or_else(|| "unnamed".to_owned()),
-        method,
-        parameters: parameters
-            .filter_map(|parameter| Some((text(parameter, "name")?, text(parameter, "in")?)))
-            .collect(),
+        id: described.operation_id,
+        method: Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok()?,
+        parameters: Some(described.parameters.into_iter().map(|p| (p.name, p.r#in)).collect()),
         path_parameters,
-        body: content.and_then(|content| content.values().next()?.get("schema").cloned()),
+        body: content.and_then(|content| content.into_values().next()).map(|media| media.schema),
     })
 }
 
@@ -216,14 +301,23 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_forgotten_and_a_property_of_that_name_is_not() {
-        let document = serde_json::json!({"components": {"schemas": {"Release": {
-            "description": "What was built.",
-            "properties": {"description": {"type": "string", "description": "What is in it."}},
-        }}}});
-        let spec = Spec::parse("/api/v1", document.to_string().as_bytes()).unwrap();
-        let kept = serde_json::json!({"properties": {"description": {"type": "string"}}});
-        assert_eq!(spec.schema("#/components/schemas/Release"), Some(&kept));
+    fn what_no_body_is_made_of_is_not_kept() {
+        let reference = |name: &str| serde_json::json!({"$ref": format!("#/components/schemas/{name}")});
+        let document = serde_json::json!({
+            "paths": {"/releases": {"post": {
+                "operationId": "create_release",
+                "requestBody": {"content": {"application/json": {"schema": reference("Release")}}},
+            }}},
+            "components": {"schemas": {
+                "Release": {"type": "object", "properties": {"parts": {"items": reference("Release")}}},
+                "Answer": {"type": "object"},
+            }},
+        });
+        let spec = Spec::parse("", document.to_string().as_bytes()).unwrap();
+        let entry = spec.find("/releases").unwrap();
+        let body = entry.operation(&Method::POST).unwrap().body().unwrap();
+        assert!(spec.target(body).unwrap().properties.contains_key("parts"));
+        assert_eq!(spec.schemas.len(), 1);
     }
 
     #[test]

@@ -290,6 +290,10 @@ pub async fn list(
         .only(environment::Column::Name, filter.environment.as_deref())
         .only(Column::Status, filter.status)
         .only(Column::Kind, filter.kind)
+        .apply_if(filter.actor.as_deref(), |query, actor| {
+            let named = [Column::ActorSubject, Column::ActorToken, Column::InitiatedBy];
+            query.filter(named.iter().fold(Condition::any(), |any, column| any.add(column.eq(actor))))
+        })
         .apply_if(filter.since, |query, since| query.filter(Column::StartedAt.gte(since)))
         .apply_if(filter.until, |query, until| query.filter(Column::StartedAt.lt(until)))
         .within_services(within)

@@ -176,10 +176,14 @@ pub async fn list(
     Ok(query.within_environments(within).by_name(Column::Name, page).into_model().all(conn).await?)
 }
 
-/// The names of environments in use, in the order of their rank.
-pub async fn names(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<String>, StoreError> {
-    let used = Entity::find().filter(Column::ArchivedAt.is_null());
-    let names = used.order_by_asc(Column::Rank).order_by_asc(Column::Name).limit(limit.unsigned_abs());
+/// The names of environments in use that the narrowing allows, in the order of their rank.
+pub async fn names(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    limit: u64,
+) -> Result<Vec<String>, StoreError> {
+    let used = Entity::find().filter(Column::ArchivedAt.is_null()).within_environments(within);
+    let names = used.order_by_asc(Column::Rank).order_by_asc(Column::Name).limit(limit);
     Ok(names.select_only().column(Column::Name).into_tuple().all(conn).await?)
 }
 

@@ -114,6 +114,14 @@ fn among(column: Column, names: &BTreeSet<String>) -> Expr {
     column.if_null("").is_in(names.iter().map(String::as_str).chain([""]))
 }
 
+/// The seals of events after a number, in order.
+pub async fn seals(conn: &impl ConnectionTrait, after: i64, limit: u64) -> Result<Vec<Seal>, StoreError> {
+    let query = Entity::find().select_only().columns([Column::Seq, Column::PrevHash, Column::Hash]);
+    let query = query.filter(Column::Seq.gt(after)).order_by_asc(Column::Seq).limit(limit);
+    let rows: Vec<(i64, String, String)> = query.into_tuple().all(conn).await?;
+    Ok(rows.into_iter().map(|(seq, prev_hash, hash)| Seal { seq, prev_hash, hash }).collect())
+}
+
 /// The numbers of sealed events after a number, in order, each with the service it names.
 pub async fn services_after(
     conn: &impl ConnectionTrait,

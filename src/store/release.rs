@@ -226,6 +226,18 @@ pub async fn list(
     Ok(query.into_model().all(conn).await?)
 }
 
+/// The versions of a service's newest releases.
+pub async fn newest_versions(
+    conn: &impl ConnectionTrait,
+    service_id: Uuid,
+    limit: u64,
+) -> Result<Vec<String>, StoreError> {
+    let versions =
+        Entity::find().select_only().column(Column::Version).filter(Column::ServiceId.eq(service_id));
+    let newest = versions.order_by_desc(Column::OrderedAt).order_by_desc(Column::Number).limit(limit);
+    Ok(newest.into_tuple().all(conn).await?)
+}
+
 /// Whether anything was done with the release as it is: a deployment was ever started or put on record, or a scan is on
 /// record. By hand: one question about two tables.
 pub async fn is_used(conn: &impl ConnectionTrait, release: &Release) -> Result<bool, StoreError> {

@@ -112,6 +112,16 @@ pub async fn list(
     Ok(query.within_services(within).by_name(Column::Name, page).into_model().all(conn).await?)
 }
 
+/// The names of services that the narrowing allows.
+pub async fn names(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    limit: u64,
+) -> Result<Vec<String>, StoreError> {
+    let names = Entity::find().select_only().column(Column::Name).within_services(within);
+    Ok(names.order_by_asc(Column::Name).limit(limit).into_tuple().all(conn).await?)
+}
+
 /// Whether any deployment of the service is under way.
 pub async fn is_busy(conn: &impl ConnectionTrait, id: Uuid) -> Result<bool, StoreError> {
     let running = target::Column::RunningDeploymentId.is_not_null();

@@ -26,6 +26,7 @@ use crate::{
     usecase::{
         context::Ctx,
         error::Error,
+        named::{self, Confined},
         work::{Render, Work},
     },
 };
@@ -76,7 +77,9 @@ async fn give_in(
     let (service, release) = lock_release(ctx, &work, about.service, about.version).await?;
     let found = environment::lock(work.conn(), about.environment).await?;
     let found = found.filter(|_| ctx.within().allows_environment(about.environment));
-    let (environment, now) = found.ok_or_else(|| Error::no_environment(about.environment))?;
+    let Some((environment, now)) = found else {
+        return Err(named::no_environment(work.conn(), ctx.within(), about.environment).await);
+    };
     not_archived(service.archived_at, "service", about.service)?;
     not_archived(environment.archived_at, "environment", about.environment)?;
     let image = release.identity.image.as_ref();
@@ -164,7 +167,7 @@ async fn withdraw_in(ctx: &Ctx, mut work: Work, service: &str, version: &str, id
         )));
     }
     let locked = environment::lock(work.conn(), environment_name).await?;
-    let (_, now) = locked.ok_or_else(|| Error::no_environment(environment_name))?;
+    let (_, now) = locked.ok_or_else(|| Error::not_found("environment", environment_name))?;
     if approval::withdraw(work.conn(), id, now).await? {
         tell_withdrawn(&mut work, &named);
     }
@@ -179,10 +182,11 @@ async fn lock_release(
     version: &str,
 ) -> Result<(Service, Release), Error> {
     let found = service::share(work.conn(), ctx.within(), service).await?;
-    let found = found.ok_or_else(|| Error::not_found("service", service))?;
-    let release = release::find(work.conn(), found.id, version).await?;
-    let release = release.ok_or_else(|| Error::not_found("release", &format!("{version} of {service}")))?;
-    Ok((found, release))
+    let Some(found) = found else { return Err(named::no_service(work.conn(), ctx.within(), service).await) };
+    match release::find(work.conn(), found.id, version).await? {
+        Some(release) => Ok((found, release)),
+        None => Err(named::no_release(work.conn(), &found, version).await),
+    }
 }
 
 fn tell_withdrawn(work: &mut Work, named: &NamedApproval) {
@@ -204,12 +208,11 @@ pub async fn list(
 ) -> Result<Page<NamedApproval>, Error> {
     ctx.require(Scope::Read)?;
     let (conn, within) = (ctx.app.db.read(), ctx.within());
-    let service = service::find(conn, within, service_name).await?;
-    let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
-    let release = release::find(conn, service.id, version).await?;
-    let release =
-        release.ok_or_else(|| Error::not_found("release", &format!("{version} of {service_name}")))?;
+    let (_, release) = named::release(ctx, service_name, version).await?;
     let rows = approval::list(conn, within, release.id, environment, request).await?;
+    if rows.is_empty() {
+        named::check(ctx, Confined { environment, ..Confined::default() }).await?;
+    }
     Ok(page(rows, request.limit, |named| TimeKey { at: named.approval.created_at, id: named.approval.id }))
 }
 
@@ -245,6 +248,10 @@ pub async fn waiting(
     }
     if items.len() > limit {
         return Ok(page(items, request.limit, |item| AskedKey::of(&item.asked)));
+    }
+    if items.is_empty() && after.is_none() {
+        let (service, environment) = (only.service.as_deref(), only.environment.as_deref());
+        named::check(ctx, Confined { service, environment, ..Confined::default() }).await?;
     }
     // Where many do not wait any more, a page is short, and the next one goes on behind what was looked at.
     Ok(Page { items, next: after.map(|key| page::encode(&key)) })

@@ -17,6 +17,7 @@ use crate::{
     usecase::{
         context::Ctx,
         error::Error,
+        named,
         work::{Render, Work},
     },
 };
@@ -77,7 +78,9 @@ async fn update_in(
 ) -> Result<Environment, Error> {
     let found = environment::lock_with_dependents(work.conn(), name).await?;
     let found = found.filter(|_| ctx.within().allows_environment(name));
-    let (mut environment, now) = found.ok_or_else(|| Error::no_environment(name))?;
+    let Some((mut environment, now)) = found else {
+        return Err(named::no_environment(work.conn(), ctx.within(), name).await);
+    };
     if !expected.admits(environment.revision) {
         return Err(Error::edited());
     }
@@ -124,8 +127,7 @@ async fn update_in(
 /// Reads an environment.
 pub async fn get(ctx: &Ctx, name: &str) -> Result<Environment, Error> {
     ctx.require(Scope::Read)?;
-    let found = environment::find(ctx.app.db.read(), ctx.within(), name).await?;
-    found.ok_or_else(|| Error::no_environment(name))
+    named::environment(ctx, name).await
 }
 
 /// Lists environments by name.

@@ -18,6 +18,8 @@ pub enum Error {
         what: &'static str,
         /// Under which name.
         name: String,
+        /// What to do about it, in sentences; empty where nothing can be done.
+        remedy: String,
     },
     /// The ledger's state does not allow it.
     #[error("{0}")]
@@ -66,14 +68,12 @@ pub enum Error {
 impl Error {
     /// Nothing of that name.
     pub fn not_found(what: &'static str, name: &(impl ToString + ?Sized)) -> Self {
-        Self::NotFound { what, name: name.to_string() }
+        Self::missing(what, name, "")
     }
 
-    /// There is no such environment that the caller sees; and how there comes to be one.
-    pub fn no_environment(name: &str) -> Self {
-        let remedy =
-            format!("{name}; a deployment may register it, and `waybill environment create {name}` does");
-        Self::not_found("environment", &remedy)
+    /// Nothing of that name, and what to do about it.
+    pub fn missing(what: &'static str, name: &(impl ToString + ?Sized), remedy: &str) -> Self {
+        Self::NotFound { what, name: name.to_string(), remedy: remedy.to_owned() }
     }
 
     /// It was edited since it was read.

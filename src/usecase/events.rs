@@ -5,11 +5,16 @@ use chrono::{DateTime, Utc};
 use crate::{
     domain::{
         chain::Link,
-        event::{Event, Filter},
+        event::{Event, Filter, Seal},
+        page::{Page, page},
         vocabulary::Scope,
     },
     store::event,
-    usecase::{context::Ctx, error::Error},
+    usecase::{
+        context::Ctx,
+        error::Error,
+        named::{self, Confined},
+    },
 };
 
 /// A part of the log.
@@ -32,11 +37,23 @@ pub async fn list(ctx: &Ctx, filter: Filter, after: i64, limit: u64) -> Result<L
     let filter = Filter { without_tokens, ..filter };
     let (head, _) = event::head(conn).await?;
     let mut events = event::list(conn, ctx.within(), &filter, after, limit + 1).await?;
+    if events.is_empty() {
+        let (service, environment) = (filter.service.as_deref(), filter.environment.as_deref());
+        named::check(ctx, Confined { service, environment, ..Confined::default() }).await?;
+    }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = events.len() > limit;
     events.truncate(limit);
     let last = events.last().and_then(|event| event.seal.as_ref()).map(|seal| seal.seq);
     Ok(Log { next: last.filter(|_| more), sealed_through: head.seq.max(last.unwrap_or(0)), events })
+}
+
+/// Lists the seals of all events in order, after a number: what follows the chain past events that the caller may not
+/// read. They tell nothing but how many there are.
+pub async fn seals(ctx: &Ctx, after: i64, limit: u64) -> Result<Page<Seal>, Error> {
+    ctx.require(Scope::Read)?;
+    let seals = event::seals(ctx.app.db.read(), after, limit + 1).await?;
+    Ok(page(seals, limit, |seal| seal.seq))
 }
 
 /// The head of the chain, and when it was last moved.

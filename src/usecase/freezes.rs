@@ -25,10 +25,11 @@ use crate::{
         revision::Expected,
         vocabulary::Scope,
     },
-    store::{db, environment, error::StoreError, freeze, matrix},
+    store::{db, error::StoreError, freeze, matrix},
     usecase::{
         context::Ctx,
         error::Error,
+        named::{self, Confined},
         work::{Render, Work},
     },
 };
@@ -221,6 +222,9 @@ pub async fn list(
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
     let rows = freeze::list(conn, ctx.within(), environment, request).await?;
+    if rows.is_empty() {
+        named::check(ctx, Confined { environment, ..Confined::default() }).await?;
+    }
     let now = db::now(conn).await?;
     let key = |freeze: &FreezeWindow| TimeKey { at: freeze.created_at, id: freeze.id };
     let Page { items, next } = page(rows, request.limit, key);
@@ -265,8 +269,7 @@ pub async fn calendar(
     let environments = match only {
         None => matrix::environments(conn, ctx.within(), None).await?,
         Some(name) => {
-            let found = environment::find(conn, ctx.within(), name).await?;
-            vec![found.ok_or_else(|| Error::no_environment(name))?]
+            vec![named::environment(ctx, name).await?]
         }
     };
     let concerns = |freeze: &FreezeWindow, environment: &Environment| {

@@ -11,7 +11,7 @@ use crate::{
         vocabulary::Scope,
     },
     store::{deployment, environment},
-    usecase::{context::Ctx, error::Error, work::Work},
+    usecase::{context::Ctx, error::Error, named, work::Work},
 };
 
 /// How many of the deployments that go on are named.
@@ -74,5 +74,8 @@ async fn lift_in(ctx: &Ctx, mut work: Work, name: &str) -> Result<(), Error> {
 
 async fn lock(ctx: &Ctx, work: &Work, name: &str) -> Result<(Environment, DateTime<Utc>), Error> {
     let found = environment::lock(work.conn(), name).await?.filter(|_| ctx.within().allows_environment(name));
-    found.ok_or_else(|| Error::no_environment(name))
+    match found {
+        Some(found) => Ok(found),
+        None => Err(named::no_environment(work.conn(), ctx.within(), name).await),
+    }
 }

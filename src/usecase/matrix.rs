@@ -13,11 +13,11 @@ use crate::{
         vocabulary::Scope,
     },
     store::{
-        db, deployment, environment,
+        db, deployment,
         matrix::{self, Only},
-        release, service,
+        release,
     },
-    usecase::{context::Ctx, error::Error},
+    usecase::{context::Ctx, error::Error, named},
 };
 
 /// Every target at one moment.
@@ -116,10 +116,8 @@ pub struct TargetState {
 pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Result<TargetState, Error> {
     ctx.require(Scope::Read)?;
     let (conn, within) = (ctx.app.db.read(), ctx.within());
-    let service = service::find(conn, within, service_name).await?;
-    let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
-    let environment = environment::find(conn, within, environment_name).await?;
-    let environment = environment.ok_or_else(|| Error::no_environment(environment_name))?;
+    let service = named::service(ctx, service_name).await?;
+    let environment = named::environment(ctx, environment_name).await?;
     let only = Only { service: Some(service_name), environment: Some(environment_name) };
     let occupied = matrix::now(conn, within, only).await?.pop().unwrap_or_else(|| Occupied {
         service: service_name.to_owned(),

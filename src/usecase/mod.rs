@@ -14,6 +14,7 @@ pub mod freezes;
 pub mod gate;
 pub mod lockdown;
 pub mod matrix;
+mod named;
 pub mod policies;
 pub mod register;
 pub mod releases;

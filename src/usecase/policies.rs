@@ -12,7 +12,7 @@ use crate::{
         vocabulary::{Preset, Scope},
     },
     store::{environment, policy::below},
-    usecase::{context::Ctx, environments, error::Error, work::Work},
+    usecase::{context::Ctx, environments, error::Error, named, work::Work},
 };
 
 /// Reads the environment with the policy that a preset comes to there, in place of the one in force.
@@ -45,7 +45,9 @@ async fn set_in(
         environment::lock_all(work.conn(), &from.chain([name]).collect::<Vec<_>>()).await?;
     let found = known.iter().find(|environment| environment.name.as_str() == name);
     let found = found.filter(|_| ctx.within().allows_environment(name)).cloned();
-    let mut environment = found.ok_or_else(|| Error::no_environment(name))?;
+    let Some(mut environment) = found else {
+        return Err(named::no_environment(work.conn(), ctx.within(), name).await);
+    };
     if environment.archived_at.is_some() {
         return Err(Error::Conflict(format!("environment {name} is archived; revive it to set its policy")));
     }

@@ -12,6 +12,7 @@ use crate::{
     usecase::{
         context::Ctx,
         error::Error,
+        named,
         register::{self, GivenRelease, Registered, Slot},
         work::{Render, Work},
     },
@@ -60,11 +61,7 @@ async fn create_in(
 /// Reads a release.
 pub async fn get(ctx: &Ctx, service_name: &str, version: &str) -> Result<Release, Error> {
     ctx.require(Scope::Read)?;
-    let conn = ctx.app.db.read();
-    let service = service::find(conn, ctx.within(), service_name).await?;
-    let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
-    let release = release::find(conn, service.id, version).await?;
-    release.ok_or_else(|| Error::not_found("release", &format!("{version} of {service_name}")))
+    Ok(named::release(ctx, service_name, version).await?.1)
 }
 
 /// Lists a service's releases, newest first.
@@ -74,9 +71,7 @@ pub async fn list(
     request: &PageRequest<OrderKey>,
 ) -> Result<Page<Release>, Error> {
     ctx.require(Scope::Read)?;
-    let conn = ctx.app.db.read();
-    let service = service::find(conn, ctx.within(), service_name).await?;
-    let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
-    let rows = release::list(conn, service.id, request).await?;
+    let service = named::service(ctx, service_name).await?;
+    let rows = release::list(ctx.app.db.read(), service.id, request).await?;
     Ok(page(rows, request.limit, |release| OrderKey { at: release.ordered_at, number: release.number }))
 }

@@ -24,6 +24,7 @@ use crate::{
     usecase::{
         context::Ctx,
         error::Error,
+        named,
         work::{Render, Work},
     },
 };
@@ -70,12 +71,16 @@ async fn upload_in(
     render: Render<'_, Uploaded>,
 ) -> Result<Answer, Error> {
     let locked = service::lock(work.conn(), name.as_str()).await?;
-    let (service, now) = locked.ok_or_else(|| Error::not_found("service", name))?;
+    let Some((service, now)) = locked else {
+        return Err(named::no_service(work.conn(), ctx.within(), name.as_str()).await);
+    };
     if service.archived_at.is_some() {
         return Err(Error::Conflict(format!("service {name} is archived; it takes no scans")));
     }
     let release = release::find(work.conn(), service.id, version.as_str()).await?;
-    let release = release.ok_or_else(|| Error::not_found("release", &format!("{version} of {name}")))?;
+    let Some(release) = release else {
+        return Err(named::no_release(work.conn(), &service, version.as_str()).await);
+    };
     let subject = report.subject.check(release.identity.image.as_ref());
     let (subject, time) = (subject.err(), report.time(*scanned_at, now));
     let scanned_at = match (subject, time) {
@@ -159,11 +164,7 @@ pub async fn list(
 ) -> Result<Page<Scan>, Error> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
-    let service = service::find(conn, ctx.within(), service_name).await?;
-    let service = service.ok_or_else(|| Error::not_found("service", service_name))?;
-    let release = release::find(conn, service.id, version).await?;
-    let release =
-        release.ok_or_else(|| Error::not_found("release", &format!("{version} of {service_name}")))?;
+    let (service, release) = named::release(ctx, service_name, version).await?;
     let rows = store::list(conn, service.id, &release.identity.artefact(), request).await?;
     Ok(page(rows, request.limit, |scan| TimeKey { at: scan.scanned_at, id: scan.id }))
 }

@@ -17,6 +17,7 @@ use crate::{
     usecase::{
         context::Ctx,
         error::Error,
+        named,
         work::{Render, Work},
     },
 };
@@ -76,7 +77,9 @@ async fn update_in(
     edit: &(dyn Fn(&Service) -> Result<Edit, Error> + Send + Sync),
 ) -> Result<Service, Error> {
     let found = service::lock(work.conn(), name).await?.filter(|_| ctx.within().allows_service(name));
-    let (mut service, now) = found.ok_or_else(|| Error::not_found("service", name))?;
+    let Some((mut service, now)) = found else {
+        return Err(named::no_service(work.conn(), ctx.within(), name).await);
+    };
     if !expected.admits(service.revision) {
         return Err(Error::edited());
     }
@@ -114,8 +117,7 @@ async fn update_in(
 /// Reads a service.
 pub async fn get(ctx: &Ctx, name: &str) -> Result<Service, Error> {
     ctx.require(Scope::Read)?;
-    let found = service::find(ctx.app.db.read(), ctx.within(), name).await?;
-    found.ok_or_else(|| Error::not_found("service", name))
+    named::service(ctx, name).await
 }
 
 /// Lists services by name.

@@ -175,7 +175,9 @@ pub async fn measure(app: &App) -> Result<(), Error> {
     app.metrics.set_relay_backlog(u64::try_from(backlog).unwrap_or(0), waited);
     let (running, current) = target::count(conn).await?;
     app.metrics.set_deployments(running, current);
-    let environments = environment::names(conn, i64::try_from(MAX_ENVIRONMENTS).unwrap_or(i64::MAX)).await?;
+    let environments =
+        environment::names(conn, &Narrowing::default(), u64::try_from(MAX_ENVIRONMENTS).unwrap_or(u64::MAX))
+            .await?;
     app.metrics.know_environments(environments.iter().map(String::as_str));
     if app.config.metrics.deployments {
         let ended = deployment::last_ended(conn, now - SHOWN_AGE, SHOWN_TARGETS).await?;

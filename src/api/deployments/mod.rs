@@ -125,6 +125,8 @@ impl DeploymentsApi {
         status: Query<Option<Status>>,
         /// Of this kind.
         kind: Query<Option<Kind>>,
+        /// By this subject or token, or set off by this person.
+        actor: Query<Option<String>>,
         /// Started at this time or later.
         since: Query<Option<Time>>,
         /// Started before this time.
@@ -140,6 +142,7 @@ impl DeploymentsApi {
             environment: environment.0,
             status: status.0,
             kind: kind.0,
+            actor: actor.0,
             since: since.0.map(|time| time.0),
             until: until.0.map(|time| time.0),
         };

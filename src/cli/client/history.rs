@@ -20,7 +20,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   waybill history --service shop --environment prod
   waybill history --status failed --limit 10
-  waybill history --kind rollback --since 30d
+  waybill history --kind rollback --actor ada --since 30d
   waybill history --output json";
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,9 @@ pub struct HistoryArgs {
     /// Of this kind only.
     #[arg(long, value_parser = one_of(Kind::ALL))]
     kind: Option<Kind>,
+    /// By this person, subject or token only.
+    #[arg(long, value_name = "WHO")]
+    actor: Option<String>,
     /// Started at this time or later: a time like 2026-03-01T12:00:00Z, or how long ago, like 2h.
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     since: Option<DateTime<Utc>>,
@@ -53,16 +56,17 @@ pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<Exit, E
         .query("environment", args.environment.as_ref())
         .query("status", args.status)
         .query("kind", args.kind)
+        .query("actor", args.actor.as_ref())
         .query("since", args.since.map(moment::text))
         .query("until", args.until.map(moment::text));
     let header =
-        ["STARTED (UTC)", "SERVICE", "ENVIRONMENT", "VERSION", "KIND", "STATUS", "DURATION", "ACTOR"];
+        ["STARTED (UTC)", "SERVICE", "ENVIRONMENT", "VERSION", "KIND", "STATUS", "DURATION", "WHO", "WHY"];
     let now = clock::now();
     let rows = |found: Vec<_>| found.into_iter().map(|deployment| row(deployment, now)).collect();
     session.list(&call, args.page.limit, "No deployments.", header, rows).await
 }
 
-fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 8] {
+fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 9] {
     let marks = deployment.marks().join(", ");
     let marks = if marks.is_empty() { marks } else { format!(" ({marks})") };
     let took = deployment.finished_at.unwrap_or(now) - deployment.started_at;
@@ -74,7 +78,8 @@ fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 8] {
         deployment.kind,
         format!("{}{marks}", deployment.status),
         duration(took),
-        deployment.actor.name().to_owned(),
+        deployment.initiated_by.unwrap_or_else(|| deployment.actor.name().to_owned()),
+        deployment.message.or(deployment.reason).unwrap_or_default(),
     ]
 }
 
@@ -89,7 +94,8 @@ mod tests {
         let value = serde_json::json!({"id": "d1", "service": "shop", "environment": "prod", "version": "1.4.2", "status": "succeeded",
             "kind": "deploy", "started_at": "2026-03-04T12:00:00.000000Z", "finished_at": "2026-03-04T12:01:32Z",
             "actor": {"token": "ci", "subject": "mira"}, "ungated": true, "recorded": true, "new_field": 1,
-            "override": {"reason": "the house burns"}, "reverted_by": "d2"});
+            "override": {"reason": "the house burns"}, "reverted_by": "d2", "initiated_by": "ada",
+            "reason": "nightly", "message": "3 of 3 ready"});
         let cells = Deployment::deserialize(&value)
             .map(|deployment| row(deployment, clock::now()))
             .unwrap_or_default();
@@ -101,7 +107,8 @@ mod tests {
             "deploy",
             "succeeded (override, ungated, reverted)",
             "1m 32s",
-            "mira",
+            "ada",
+            "3 of 3 ready",
         ];
         assert_eq!(cells, expected);
     }

@@ -4,11 +4,14 @@
 mod approvals;
 mod approve;
 mod call;
+mod card;
 pub mod credentials;
 mod decisions;
 pub mod deploy;
+mod deployment;
 mod environment;
 pub mod error;
+pub mod events;
 mod freeze;
 mod gate;
 mod history;
@@ -20,7 +23,7 @@ mod problem;
 mod release;
 mod rollback;
 mod scan;
-mod session;
+pub mod session;
 mod status;
 mod verdict;
 mod view;
@@ -48,7 +51,13 @@ pub enum ClientCommand {
     /// List deployments, newest first.
     #[command(after_help = history::EXAMPLES)]
     History(history::HistoryArgs),
-    /// Put releases on record.
+    /// Show one deployment with its timeline.
+    #[command(subcommand)]
+    Deployment(deployment::DeploymentCommand),
+    /// Read, follow and export the audit log.
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Put releases on record, and show them.
     #[command(subcommand)]
     Release(release::ReleaseCommand),
     /// Read what the gate said before, and evaluate it again.
@@ -83,14 +92,21 @@ pub enum ClientCommand {
     Vulnerability(vulnerability::VulnerabilityArgs),
 }
 
+/// A connection to the Waybill that the command line names.
+pub fn connect(connection: &ConnectionArgs, format: Format) -> Result<Session, Error> {
+    Ok(Session { client: Client::new(&connection.resolve()?)?, format })
+}
+
 pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Format) -> Result<Exit, Error> {
-    let session = Session { client: Client::new(&connection.resolve()?)?, format };
+    let session = connect(connection, format)?;
     match command {
         ClientCommand::Deploy(args) => deploy::run(&session, *args).await,
         ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
         ClientCommand::Gate(args) => gate::run(&session, args).await,
         ClientCommand::Status(args) => status::run(&session, &args).await,
         ClientCommand::History(args) => history::run(&session, &args).await,
+        ClientCommand::Deployment(command) => deployment::run(&session, command).await,
+        ClientCommand::Events(command) => events::run(&session, command).await,
         ClientCommand::Release(command) => release::run(&session, command).await,
         ClientCommand::Decisions(command) => decisions::run(&session, command).await,
         ClientCommand::Environment(command) => environment::run(&session, command).await,

@@ -1,22 +1,32 @@
-//! `waybill release record`, and the release a deployment may bring along.
+//! `waybill release`, and the release a deployment may bring along.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use chrono::DateTime;
-use serde::Serialize;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{call::Call, error::Error, session::Session, view::Release};
+use super::{
+    call::Call,
+    card::print_card,
+    error::Error,
+    moment,
+    session::{PageArgs, Session},
+    view::Release,
+};
 use crate::{
     cli::{
         exit::Exit,
-        output::{plain, print, warn},
+        output::{self, plain, print, warn},
     },
     domain::descriptive::newest,
 };
+
+/// So many digits of a commit tell it from others.
+const SHORT: usize = 12;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum ReleaseCommand {
@@ -25,6 +35,29 @@ pub enum ReleaseCommand {
     /// The same release again is fine; another commit or image under a version that is taken is refused.
     #[command(after_help = EXAMPLES)]
     Record(Box<RecordArgs>),
+    /// List a service's releases, newest first.
+    List(ListArgs),
+    /// Show one release: what it was built from, by whom, and which commits it brings.
+    Show(ShowArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// The service.
+    #[arg(long)]
+    service: String,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// The service.
+    #[arg(long)]
+    service: String,
+    /// The release's version.
+    #[arg(long)]
+    version: String,
 }
 
 const EXAMPLES: &str = "\
@@ -164,7 +197,75 @@ fn is_missing(value: &Option<String>) -> bool {
 }
 
 pub(super) async fn run(session: &Session, command: ReleaseCommand) -> Result<Exit, Error> {
-    let ReleaseCommand::Record(args) = command;
+    match command {
+        ReleaseCommand::Record(args) => record(session, *args).await,
+        ReleaseCommand::List(args) => list(session, &args).await,
+        ReleaseCommand::Show(args) => show(session, &args).await,
+    }
+}
+
+async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
+    let call = Call::get(&["services", &args.service, "releases"]);
+    let header = ["VERSION", "REGISTERED (UTC)", "COMMIT", "REF", "BY"];
+    let rows = |found: Vec<Release>| found.into_iter().map(row).collect();
+    session.list(&call, args.page.limit, "No releases.", header, rows).await
+}
+
+fn row(release: Release) -> [String; 5] {
+    [
+        release.version,
+        release.created_at.map(moment::second).unwrap_or_default(),
+        release.commit_sha.map(|sha| sha.chars().take(SHORT).collect()).unwrap_or_default(),
+        release.git_ref.unwrap_or_default(),
+        release.initiated_by.unwrap_or_else(|| release.actor.name().to_owned()),
+    ]
+}
+
+const MEMBERS: [(&str, &str); 12] = [
+    ("commit", "/commit_sha"),
+    ("committed", "/committed_at"),
+    ("ref", "/ref"),
+    ("image", "/image"),
+    ("also at", "/locations"),
+    ("number", "/number"),
+    ("in order at", "/ordered_at"),
+    ("set off by", "/initiated_by"),
+    ("recorded by", "/actor/subject"),
+    ("registered", "/created_at"),
+    ("pipeline", "/pipeline_url"),
+    ("labels", "/labels"),
+];
+
+async fn show(session: &Session, ShowArgs { service, version }: &ShowArgs) -> Result<Exit, Error> {
+    let words = |release: Value| {
+        print_card(&format!("{service} {version}"), &release, &MEMBERS)?;
+        let changes = release.get("changes").map(Vec::<Change>::deserialize).transpose()?.unwrap_or_default();
+        if !changes.is_empty() {
+            print("")?;
+            let rows: Vec<_> = changes.into_iter().map(Change::row).collect();
+            output::list("", ["COMMIT", "COMMITTED (UTC)", "TITLE"], &rows)?;
+        }
+        Ok::<_, Error>(())
+    };
+    session.tell(&Call::get(&["services", service, "releases", version]), words).await
+}
+
+#[derive(Deserialize)]
+struct Change {
+    sha: String,
+    committed_at: DateTime<Utc>,
+    #[serde(default)]
+    title: Option<String>,
+}
+
+impl Change {
+    fn row(self) -> [String; 3] {
+        let sha = self.sha.chars().take(SHORT).collect();
+        [sha, moment::second(self.committed_at), self.title.unwrap_or_default()]
+    }
+}
+
+async fn record(session: &Session, args: RecordArgs) -> Result<Exit, Error> {
     let missing = || Error::Usage("which commit was it built from? Give --commit".into());
     let release = args.origin.release(&args.source)?.ok_or_else(missing)?;
     let changes = args.changes_file.as_deref().map(read_changes).transpose()?;

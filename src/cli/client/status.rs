@@ -11,6 +11,7 @@ use crate::cli::{
     exit::Exit,
     output::{self, DIM, age, plain, print, say},
 };
+use crate::domain::nearest::nearest;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -90,8 +91,11 @@ fn told(matrix: &Matrix, then: bool) -> io::Result<()> {
 
 /// Keeps the one row that bears this name, which must be there.
 fn keep(rows: Option<&mut Value>, what: &str, field: &str, name: &str) -> Result<(), Error> {
+    let known = rows.as_deref().and_then(Value::as_array).into_iter().flatten();
+    let known: Vec<_> = known.filter_map(|row| row.get(field)?.as_str()).map(ToOwned::to_owned).collect();
     if retain(rows, field, name) == 0 {
-        return Err(Error::Failed(format!("there is no {what} \"{name}\" to be seen with this token")));
+        let offer = nearest(name, known).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        return Err(Error::Failed(format!("there is no {what} {name} to be seen with this token{offer}")));
     }
     Ok(())
 }

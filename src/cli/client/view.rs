@@ -41,6 +41,15 @@ pub struct Deployment {
     /// Until when it may stay silent.
     #[serde(default)]
     pub lease_expires_at: Option<DateTime<Utc>>,
+    /// The person who set it off.
+    #[serde(default)]
+    pub initiated_by: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What its pipeline last said.
+    #[serde(default)]
+    pub message: Option<String>,
     /// The deployment that went back past this one.
     #[serde(default)]
     pub reverted_by: Option<String>,
@@ -196,6 +205,33 @@ pub struct Release {
     pub commit_sha: Option<String>,
     #[serde(default)]
     pub image: Option<String>,
+    #[serde(default, rename = "ref")]
+    pub git_ref: Option<String>,
+    /// The person who set its build off.
+    #[serde(default)]
+    pub initiated_by: Option<String>,
+    #[serde(default)]
+    pub actor: Actor,
+    #[serde(default)]
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// An entry of the audit log, or of a deployment's timeline.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Event {
+    /// Its number; the timeline does not tell.
+    #[serde(default)]
+    pub seq: i64,
+    pub at: DateTime<Utc>,
+    pub kind: String,
+    #[serde(default)]
+    pub actor: Actor,
+    #[serde(default)]
+    pub service: Option<String>,
+    #[serde(default)]
+    pub environment: Option<String>,
+    #[serde(default)]
+    pub version: Option<String>,
 }
 
 #[cfg(test)]

@@ -13,7 +13,12 @@ use clap::{Args, Subcommand};
 
 use super::{ConfigArgs, say};
 use crate::{
-    cli::{input, output},
+    cli::{
+        chain::{Read, Reading},
+        client::{self, credentials::ConnectionArgs, events::Log},
+        input,
+        output::{self, Format},
+    },
     domain::{
         audit::heads::{self, MESSAGE},
         chain::Link,
@@ -44,6 +49,12 @@ pub struct VerifyArgs {
     /// Compare the ledger's rows with what their events say, too.
     #[arg(long)]
     deep: bool,
+    /// Check a log that `waybill events export` has printed, or `-` for standard input, instead of the database.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["deep", "through_api", "database_url"])]
+    log: Option<PathBuf>,
+    /// Check what a running Waybill answers, with a token that may read, instead of the database.
+    #[arg(long, conflicts_with_all = ["deep", "database_url"])]
+    through_api: bool,
     /// Where the database is.
     #[command(flatten)]
     config: ConfigArgs,
@@ -54,7 +65,7 @@ fn parse_head(text: &str) -> anyhow::Result<Link> {
         .context("it must be SEQ:HASH, as `GET /events/head` gives them: a number and 64 hex digits")
 }
 
-pub async fn run(command: &AuditCommand) -> anyhow::Result<ExitCode> {
+pub async fn run(command: &AuditCommand, connection: &ConnectionArgs) -> anyhow::Result<ExitCode> {
     let AuditCommand::Verify(args) = command;
     let mut anchors: BTreeSet<Link> = args.head.iter().cloned().collect();
     for path in &args.heads {
@@ -64,11 +75,39 @@ pub async fn run(command: &AuditCommand) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("cannot take heads from {}", path.display()))?;
         anchors.extend(found);
     }
-    let db = args.config.open().await?;
     let anchored = anchors.len();
+    if let Some(path) = &args.log {
+        let mut reading = Reading::new(anchors);
+        let log = input::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        reading.read(BufReader::new(log))?;
+        return tell(&reading.end(None).into(), anchored);
+    }
+    if args.through_api {
+        return tell(&through_api(connection, anchors).await?.into(), anchored);
+    }
+    let db = args.config.open().await?;
     let asked = Asked { anchors: anchors.into_iter().collect(), deep: args.deep };
     let report = audit::verify(&db, &asked).await?;
     tell(&report, anchored)
+}
+
+/// Reads the whole log as a running Waybill answers it, up to where its chain ends.
+async fn through_api(connection: &ConnectionArgs, anchors: BTreeSet<Link>) -> anyhow::Result<Read> {
+    let session = client::connect(connection, Format::Json)?;
+    let mut reading = Reading::new(anchors);
+    let mut log = Log::new(&session, 0);
+    while let Some(lines) = log.next().await? {
+        for line in lines {
+            reading.take(line).context("the server answered something that is no event")?;
+        }
+    }
+    Ok(reading.end(None))
+}
+
+impl From<Read> for Report {
+    fn from(Read { link, hidden, findings }: Read) -> Self {
+        Self { link, hidden, findings, ..Self::default() }
+    }
 }
 
 /// The heads that the lines of a log tell of.
@@ -108,6 +147,12 @@ fn tell(report: &Report, anchored: usize) -> anyhow::Result<ExitCode> {
     let mut parts = vec![format!("The chain is whole: {seq} events, head {seq}:{hash}")];
     if anchored > 0 {
         parts.push(format!("it holds what was kept elsewhere ({anchored})"));
+    }
+    if report.hidden > 0 {
+        parts.push(format!(
+            "{} of them are hidden from the token and checked by their place alone",
+            report.hidden
+        ));
     }
     if let Some(rows) = report.compared {
         parts.push(format!("{rows} rows are as their events say"));

@@ -16,6 +16,7 @@ use std::{
 use clap::{Args, Subcommand};
 
 use crate::{
+    cli::client::credentials::ConnectionArgs,
     config::{
         Config,
         load::load,
@@ -125,7 +126,7 @@ pub enum ConfigCommand {
     Check(ConfigArgs),
 }
 
-pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
+pub async fn run(command: ServerCommand, connection: &ConnectionArgs) -> anyhow::Result<ExitCode> {
     match command {
         ServerCommand::Serve(ServeArgs { listen, config }) => {
             let listen = listen.map(|value| Flag { name: "--listen", key: "server.listen", value });
@@ -137,7 +138,7 @@ pub async fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
         ServerCommand::Config(ConfigCommand::Check(args)) => config::check(&args.sources(None)),
         ServerCommand::Openapi => say(&crate::api::document()),
         ServerCommand::Healthcheck(args) => health::run(&args).await,
-        ServerCommand::Audit(command) => audit::run(&command).await,
+        ServerCommand::Audit(command) => audit::run(&command, connection).await,
         ServerCommand::Copy(args) => copy::run(args).await,
     }
 }

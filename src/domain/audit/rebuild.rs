@@ -202,11 +202,14 @@ impl Told {
         for absent in ["late_status", "expired_at"] {
             self.set(absent, Value::Null);
         }
-        self.copy(data, &["kind", "release", "reverts_since"]);
+        self.copy(data, &["kind", "reverts_since"]);
+        // The commit may have become known with more digits since; it is compared with the events of the release.
+        let release = data.get("release").unwrap_or(&Value::Null);
+        self.copy(release, &["version", "image"]);
         for name in json!(Plan::default()).as_object().into_iter().flat_map(Map::keys) {
             self.carry(name, data.get(name));
         }
-        self.carry("artefact", data.get("release").map(|it| artefact(event, it.get("image"))).as_ref());
+        self.carry("artefact", data.get("release").map(|_| artefact(event, release.get("image"))).as_ref());
         self.set("recorded", recorded);
         if recorded {
             self.copy(data, &["status", "started_at", "finished_at", "message", "ungated", "credited"]);

@@ -132,7 +132,8 @@ impl From<&NamedDeployment> for Row {
         let row = &named.deployment;
         let (times, standing) = (&row.times, &row.standing);
         let members = json!({
-            "service": named.service, "environment": named.environment, "release": named.release,
+            "service": named.service, "environment": named.environment,
+            "version": named.release.version, "image": named.release.image,
             "artefact": row.artefact, "status": row.status, "kind": row.kind,
             "override_reason": row.override_reason, "lease_seconds": row.lease_seconds, "decision_id": row.decision_id, "actor": row.actor,
             "message": row.progress.message, "started_at": times.started_at, "finished_at": times.finished_at,

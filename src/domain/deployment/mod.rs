@@ -223,6 +223,8 @@ pub struct Filter {
     pub environment: Option<String>,
     pub status: Option<Status>,
     pub kind: Option<Kind>,
+    /// The subject or the token that started it, or the person who set that off.
+    pub actor: Option<String>,
     /// Started at this moment or later.
     pub since: Option<DateTime<Utc>>,
     /// Started before this moment.

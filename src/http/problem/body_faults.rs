@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::FieldError;
-use crate::http::spec::Spec;
+use crate::http::spec::{Schema, Spec};
 
 const MAX_ERRORS: usize = 50;
 
 /// Every fault of `value`, at most fifty.
-pub fn faults(spec: &Spec, schema: &Value, value: &Value) -> Vec<FieldError> {
+pub fn faults(spec: &Spec, schema: &Schema, value: &Value) -> Vec<FieldError> {
     let mut check = Check { spec, found: Vec::new() };
     check.value(schema, value, "");
     check.found
@@ -38,20 +38,18 @@ impl Check<'_> {
         }
     }
 
-    fn value(&mut self, schema: &Value, value: &Value, at: &str) {
-        if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|r| self.spec.schema(r)) {
+    fn value(&mut self, schema: &Schema, value: &Value, at: &str) {
+        if let Some(target) = self.spec.target(schema) {
             return self.value(target, value, at);
         }
-        for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+        for part in &schema.all_of {
             self.value(part, value, at);
         }
-        if let Some(choices) = schema.get("enum").and_then(Value::as_array)
-            && !choices.contains(value)
-        {
-            let choices: Vec<_> = choices.iter().map(Value::to_string).collect();
+        if !schema.choices.is_empty() && !schema.choices.contains(value) {
+            let choices: Vec<_> = schema.choices.iter().map(Value::to_string).collect();
             return self.fault(at, "enum", format!("must be one of {}", choices.join(", ")));
         }
-        match (schema.get("type").and_then(Value::as_str), value) {
+        match (schema.kind.as_deref(), value) {
             (Some("object"), Value::Object(fields)) => self.object(schema, fields, at),
             (Some("array"), Value::Array(items)) => self.array(schema, items, at),
             (Some("string"), Value::String(text)) => self.string(schema, text, at),
@@ -65,44 +63,38 @@ impl Check<'_> {
         }
     }
 
-    fn object(&mut self, schema: &Value, fields: &Map<String, Value>, at: &str) {
-        let required: Vec<&str> = schema
-            .get("required")
-            .and_then(Value::as_array)
-            .map(|names| names.iter().filter_map(Value::as_str).collect())
-            .unwrap_or_default();
-        for name in &required {
-            if fields.get(*name).is_none_or(Value::is_null) {
+    fn object(&mut self, schema: &Schema, fields: &Map<String, Value>, at: &str) {
+        for name in &schema.required {
+            if fields.get(name).is_none_or(Value::is_null) {
                 self.fault(&member(at, name), "required", "is required");
             }
         }
-        let properties = schema.get("properties").and_then(Value::as_object);
-        let additional = schema.get("additionalProperties").filter(|additional| additional.is_object());
         for (name, value) in fields {
             let pointer = member(at, name);
-            match properties.and_then(|properties| properties.get(name)).or(additional) {
+            match schema.properties.get(name).or(schema.additional_properties.as_deref()) {
                 Some(_) if value.is_null() => {}
                 Some(schema) => self.value(schema, value, &pointer),
-                None if properties.is_some() => self.fault(&pointer, "unknown", "is not a field of this"),
+                None if !schema.properties.is_empty() => {
+                    self.fault(&pointer, "unknown", "is not a field of this");
+                }
                 None => {}
             }
         }
     }
 
-    fn array(&mut self, schema: &Value, items: &[Value], at: &str) {
-        let max = schema.get("maxItems").and_then(Value::as_u64).and_then(|max| usize::try_from(max).ok());
-        if let Some(max) = max.filter(|max| items.len() > *max) {
+    fn array(&mut self, schema: &Schema, items: &[Value], at: &str) {
+        if let Some(max) = schema.max_items.filter(|max| items.len() > *max) {
             self.fault(at, "too-many", format!("must have at most {max} members"));
         }
-        if let Some(schema) = schema.get("items") {
+        if let Some(schema) = &schema.items {
             for (index, item) in items.iter().enumerate() {
                 self.value(schema, item, &member(at, &index.to_string()));
             }
         }
     }
 
-    fn string(&mut self, schema: &Value, text: &str, at: &str) {
-        match schema.get("format").and_then(Value::as_str) {
+    fn string(&mut self, schema: &Schema, text: &str, at: &str) {
+        match schema.format.as_deref() {
             Some("uuid") if text.parse::<Uuid>().is_err() => self.fault(at, "format", "must be a UUID"),
             Some("date-time") if DateTime::parse_from_rfc3339(text).is_err() => {
                 self.fault(at, "format", "must be a time as in 2026-01-31T12:00:00Z");
@@ -111,9 +103,8 @@ impl Check<'_> {
         }
     }
 
-    fn number(&mut self, schema: &Value, value: &Value, at: &str) {
-        let bound = |name| schema.get(name).and_then(Value::as_f64);
-        if let Some(((number, min), max)) = value.as_f64().zip(bound("minimum")).zip(bound("maximum"))
+    fn number(&mut self, schema: &Schema, value: &Value, at: &str) {
+        if let Some(((number, min), max)) = value.as_f64().zip(schema.minimum).zip(schema.maximum)
             && !(min..=max).contains(&number)
         {
             self.fault(at, "out-of-range", format!("must be from {min} to {max}"));
@@ -123,12 +114,16 @@ impl Check<'_> {
 
 #[cfg(test)]
 mod tests {
+    use poem::http::Method;
     use serde_json::json;
 
     use super::*;
 
     fn found(value: &Value) -> Vec<(String, String)> {
-        let document = json!({"components": {"schemas": {
+        let start = json!({"$ref": "#/components/schemas/Start"});
+        let body = json!({"content": {"application/json": {"schema": start}}});
+        let paths = json!({"/": {"post": {"operationId": "start", "requestBody": body}}});
+        let document = json!({"paths": paths, "components": {"schemas": {
             "Kind": {"type": "string", "enum": ["deploy", "rollback"]},
             "Start": {"type": "object", "required": ["service", "release"], "properties": {
                 "service": {"type": "string", "minLength": 1, "maxLength": 5},
@@ -144,7 +139,8 @@ mod tests {
             }},
         }}});
         let spec = Spec::parse("", document.to_string().as_bytes()).unwrap();
-        let faults = faults(&spec, &json!({"$ref": "#/components/schemas/Start"}), value);
+        let operation = spec.find("/").unwrap().operation(&Method::POST).unwrap();
+        let faults = faults(&spec, operation.body().unwrap(), value);
         faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
     }
 

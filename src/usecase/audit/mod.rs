@@ -52,6 +52,8 @@ pub struct Report {
     pub waiting: u64,
     /// When the one happened that has waited longest.
     pub waiting_since: Option<DateTime<Utc>>,
+    /// How many events whoever checks may not see: their places in the chain were checked, and no more.
+    pub hidden: u64,
     /// How many rows were compared with their events; none when that was not asked for.
     pub compared: Option<u64>,
     /// What is not as it must be.

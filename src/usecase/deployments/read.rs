@@ -10,7 +10,11 @@ use crate::{
         vocabulary::Scope,
     },
     store::{deployment, event},
-    usecase::{context::Ctx, error::Error},
+    usecase::{
+        context::Ctx,
+        error::Error,
+        named::{self, Confined},
+    },
 };
 
 /// The most events that a timeline shows.
@@ -33,6 +37,11 @@ pub async fn list(
 ) -> Result<Page<NamedDeployment>, Error> {
     ctx.require(Scope::Read)?;
     let rows = deployment::list(ctx.app.db.read(), ctx.within(), filter, request).await?;
+    if rows.is_empty() {
+        let Filter { service, environment, .. } = filter;
+        let (service, environment) = (service.as_deref(), environment.as_deref());
+        named::check(ctx, Confined { service, environment, ..Confined::default() }).await?;
+    }
     Ok(page(rows, request.limit, |named| TimeKey {
         at: named.deployment.times.started_at,
         id: named.deployment.id,

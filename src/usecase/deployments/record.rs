@@ -41,7 +41,7 @@ pub struct Recorded {
     pub new: bool,
 }
 
-/// Puts a deployment on record. The very same again changes nothing.
+/// Puts a deployment on record. The very same again changes nothing but what its release gains by it.
 pub async fn record(ctx: &Ctx, asked: &Record, render: Render<'_, Recorded>) -> Result<Answer, Error> {
     ctx.require(Scope::Record)?;
     asked.placement.require(ctx)?;

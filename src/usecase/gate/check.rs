@@ -21,7 +21,7 @@ use crate::{
         context::Ctx,
         error::Error,
         gate::decide::{self, Asked, Decided, Scene, decide, running_fact},
-        register,
+        named, register,
         work::Render,
     },
 };
@@ -118,10 +118,10 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Decided, Error> {
         now,
     };
     let mut evidence = evidence::of(conn, &wanted).await?;
-    let release = evidence.release.take().ok_or_else(|| {
-        let name = format!("{} of {}; register it first", question.version, question.service);
-        Error::not_found("release", &name)
-    })?;
+    let Some(release) = evidence.release.take() else {
+        let service = named::service(ctx, question.service.as_str()).await?;
+        return Err(named::no_release(conn, &service, question.version.as_str()).await);
+    };
     let asked = Asked {
         kind: question.kind,
         preempt: question.preempt,
@@ -149,9 +149,9 @@ async fn peek(ctx: &Ctx, question: &Question) -> Result<LockedTarget, Error> {
         return Ok(found);
     }
     if service::find(conn, within, service.as_str()).await?.is_none() {
-        return Err(Error::not_found("service", service));
+        return Err(named::no_service(conn, ctx.within(), service.as_str()).await);
     }
-    Err(Error::no_environment(environment.as_str()))
+    Err(named::no_environment(conn, ctx.within(), environment.as_str()).await)
 }
 
 /// What is under way in the target, unless its lease has run out: a start would end it.

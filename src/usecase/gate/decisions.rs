@@ -12,7 +12,11 @@ use crate::{
         vocabulary::Scope,
     },
     store::decision,
-    usecase::{context::Ctx, error::Error},
+    usecase::{
+        context::Ctx,
+        error::Error,
+        named::{self, Confined},
+    },
 };
 
 /// Reads a decision, as far as the caller may see it.
@@ -26,6 +30,15 @@ pub async fn get(ctx: &Ctx, id: Uuid) -> Result<Stored, Error> {
 pub async fn list(ctx: &Ctx, filter: &Filter, request: &PageRequest<TimeKey>) -> Result<Page<Stored>, Error> {
     ctx.require(Scope::Read)?;
     let rows = decision::list(ctx.app.db.read(), ctx.within(), filter, request).await?;
+    if rows.is_empty() {
+        let Filter { service, environment, version, .. } = filter;
+        let only = Confined {
+            service: service.as_deref(),
+            environment: environment.as_deref(),
+            version: version.as_deref(),
+        };
+        named::check(ctx, only).await?;
+    }
     let rows = rows.into_iter().map(|stored| visible(ctx, stored)).collect();
     Ok(page(rows, request.limit, |stored| TimeKey {
         at: stored.decision.evaluated_at,

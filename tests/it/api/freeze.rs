@@ -164,7 +164,7 @@ db_test!(
 
 db_test!(
     async fn windows_are_listed_newest_first_page_by_page(db: TestDb) {
-        let api = with_environments(&db, &["prod", "prod-eu", "dev"]).await;
+        let api = with_environments(&db, &["prod", "prod-eu", "dev", "qa"]).await;
         let mut ids = Vec::new();
         for n in 0..5 {
             let covers = [

@@ -17,6 +17,7 @@ mod lookalikes;
 mod matrix;
 pub mod model;
 mod narrowing;
+mod nearest;
 mod order;
 mod pages;
 mod pending;

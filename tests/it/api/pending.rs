@@ -172,7 +172,6 @@ db_test!(
             ("?service=shop", &["shop/prod 1", "shop/staging 1"]),
             ("?environment=prod", &["pay/prod 1", "shop/prod 1"]),
             ("?environment=prod&service=shop&group=managers", &["shop/prod 1"]),
-            ("?environment=nowhere", &[]),
         ] {
             assert_eq!(names(&api, query).await, expected, "{query}");
         }

@@ -2,11 +2,11 @@
 
 use chrono::{SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
-use waybill::{clock, domain::vocabulary::Scope};
+use waybill::{clock, domain::vocabulary::Scope, usecase::upkeep};
 
 use crate::{
     db_test,
-    support::api::{Api, id_of, image, release, start_body},
+    support::api::{Api, commit, id_of, image, release, start_body},
 };
 
 /// A moment that many minutes ago.
@@ -215,5 +215,25 @@ db_test!(
         );
         api.finished(&running, "succeeded").await;
         assert_eq!(api.target("shop/prod").await["current"]["version"], "2");
+    }
+);
+
+db_test!(
+    async fn the_same_again_with_more_of_its_release_tells_what_the_release_gained(db: TestDb) {
+        let api = Api::new(&db).await;
+        let mut body = minute("shop/prod", "1", 5);
+        let full = commit("1");
+        body["release"]["commit_sha"] = json!(full[..7]);
+        let first = api.post("/deployments/record", body.clone()).await.ok(201);
+        body["release"]["commit_sha"] = json!(full);
+        let again = api.post("/deployments/record", body.clone()).await.ok(200);
+        assert_eq!(again["id"], first["id"]);
+        api.post("/deployments/record", body).await.ok(200);
+        while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
+        let completed = api.get("/events?kind=release.commit-completed").await.ok(200);
+        let completed = completed["items"].as_array().unwrap();
+        assert_eq!(completed.len(), 1, "{completed:?}");
+        assert_eq!(completed[0]["data"]["commit_sha"], full);
+        db.assert_sound().await;
     }
 );

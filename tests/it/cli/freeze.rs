@@ -33,6 +33,7 @@ db_test!(
         let id = made["id"].as_str().unwrap();
         let list = shell.ok(&["freeze", "list"]);
         assert!(list.contains(id) && list.contains("0 18 * * FRI to 0 8 * * MON Europe/Berlin"), "{list}");
+        shell.ok(&["environment", "create", "other"]);
         assert!(shell.ok(&["freeze", "list", "--environment", "other"]).is_empty());
         let calendar =
             ["freeze", "calendar", "--from", "2099-03-26T00:00:00Z", "--until", "2099-04-01T00:00:00Z"];

@@ -4,6 +4,7 @@ mod commands;
 mod connection;
 mod freeze;
 mod gate;
+mod log;
 mod people;
 mod rollback;
 mod running;

@@ -1,0 +1,71 @@
+//! One thing in words: a line for each of its members that has something to say.
+
+use std::io;
+
+use chrono::DateTime;
+use serde_json::Value;
+
+use super::moment;
+use crate::cli::output::{plain, print};
+
+/// Prints a heading and below it the members of `thing` that have a value, each at its JSON pointer and with a label.
+pub fn print_card(heading: &str, thing: &Value, members: &[(&str, &str)]) -> io::Result<()> {
+    print(plain(heading))?;
+    lines(thing, members).iter().try_for_each(print)
+}
+
+fn lines(thing: &Value, members: &[(&str, &str)]) -> Vec<String> {
+    let shown = members.iter().filter_map(|(label, pointer)| Some((*label, words(thing.pointer(pointer)?)?)));
+    let shown: Vec<_> = shown.collect();
+    let width = shown.iter().map(|(label, _)| label.len()).max().unwrap_or_default();
+    shown.iter().map(|(label, words)| format!("  {label:width$}  {words}")).collect()
+}
+
+/// A value in one line; none where it says nothing.
+pub fn words(value: &Value) -> Option<String> {
+    let words = match value {
+        Value::Null | Value::Bool(false) => return None,
+        Value::Bool(true) => "yes".to_owned(),
+        Value::String(text) => {
+            let at = DateTime::parse_from_rfc3339(text);
+            at.map_or_else(
+                |_text| plain(text).into_owned(),
+                |at| format!("{} UTC", moment::second(at.to_utc())),
+            )
+        }
+        Value::Number(number) => number.to_string(),
+        Value::Array(items) => items.iter().filter_map(words).collect::<Vec<_>>().join(", "),
+        Value::Object(members) => {
+            let told =
+                members.iter().filter_map(|(name, value)| Some(format!("{}={}", plain(name), words(value)?)));
+            told.collect::<Vec<_>>().join(", ")
+        }
+    };
+    (!words.is_empty()).then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_says_nothing_is_left_out() {
+        let thing = json!({"name": "shop", "owner": null, "archived": false, "labels": {"tier": "1"}, "groups": [],
+            "number": 3, "made": "2026-03-04T12:00:00.000000Z"});
+        let members = [
+            ("name", "/name"),
+            ("owner", "/owner"),
+            ("archived", "/archived"),
+            ("labels", "/labels"),
+            ("groups", "/groups"),
+            ("no.", "/number"),
+            ("made at", "/made"),
+            ("gone", "/gone"),
+        ];
+        let expected =
+            ["  name     shop", "  labels   tier=1", "  no.      3", "  made at  2026-03-04 12:00:00 UTC"];
+        assert_eq!(lines(&thing, &members), expected);
+    }
+}
