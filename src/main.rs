@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use waybill::cli::{self, Cli};
+use waybill::cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    cli::run(Cli::parse()).await
+    match cli::parse() {
+        Ok(cli) => cli::run(cli).await,
+        Err(exit) => exit,
+    }
 }

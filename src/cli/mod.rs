@@ -3,19 +3,27 @@
 mod chain;
 mod client;
 mod exit;
+mod help;
 mod input;
 mod output;
 mod server;
+mod table;
 mod words;
 
 use std::{io, process::ExitCode};
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::{
-    client::{ClientCommand, credentials::ConnectionArgs, deploy, error::Error},
+    client::{
+        ClientCommand,
+        credentials::{ConnectionArgs, HEADING},
+        deploy,
+        error::Error,
+    },
     exit::Exit,
+    help::Apart,
     output::{Format, error as say_error},
     server::ServerCommand,
 };
@@ -23,13 +31,13 @@ use self::{
 /// Waybill, a self-hosted deployment ledger and release gate.
 #[derive(Debug, Parser)]
 #[command(name = "waybill", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 error, 2 wrong use, 5 refused.")]
+#[command(after_help = exit::TABLE)]
 pub struct Cli {
     #[command(flatten)]
     connection: ConnectionArgs,
-    /// The form in which results are printed.
-    #[arg(long, short, value_enum, default_value_t, global = true)]
-    output: Format,
+    /// The form in which results are printed; table unless given.
+    #[arg(long, short, value_enum, global = true, help_heading = HEADING)]
+    output: Option<Format>,
     #[command(subcommand)]
     command: Command,
 }
@@ -50,28 +58,52 @@ enum Command {
     },
 }
 
+/// Reads the command line. Where that asks for help or is wrong, it is said, and how the process ends with it.
+pub fn parse() -> Result<Cli, ExitCode> {
+    let mut apart = Apart::default();
+    let matches = apart.take(Cli::command()).try_get_matches();
+    let cli = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    cli.map_err(|error| apart.show(&error))
+}
+
 /// Does what the command line asks for; errors are printed here and nowhere else.
 pub async fn run(cli: Cli) -> ExitCode {
-    let done = match cli.command {
+    let (around, done) = match cli.command {
+        Command::Server(_) if cli.output.is_some() => {
+            let message = "--output is for the commands that ask a server, and this one does not";
+            (false, Err(Error::Usage(message.into())))
+        }
         Command::Server(command) => return run_server(command, &cli.connection).await,
-        Command::Client(command) => client::run(command, &cli.connection, cli.output).await,
-        Command::WatchOver(args) => Ok(deploy::watch_over(args).await),
-        Command::Completions { shell } => completions(shell),
+        Command::Client(command) => {
+            let around = command.runs_a_command();
+            (around, client::run(command, &cli.connection, cli.output.unwrap_or_default()).await)
+        }
+        Command::WatchOver(args) => (false, Ok(deploy::watch_over(args).await)),
+        Command::Completions { shell } => (false, completions(shell)),
     };
     let exit = done.unwrap_or_else(|error| {
         let exit = error.exit();
         if exit != Exit::DONE {
             say_error(&error);
         }
-        exit
+        if around { exit.around_a_command() } else { exit }
     });
     exit.into()
 }
 
 async fn run_server(command: ServerCommand, connection: &ConnectionArgs) -> ExitCode {
     server::run(command, connection).await.unwrap_or_else(|error| {
-        say_error(format_args!("{error:#}"));
-        Exit::ERROR.into()
+        say_error(causes(&error));
+        error.downcast_ref::<Error>().map_or(Exit::ERROR, Error::exit).into()
+    })
+}
+
+/// An error with its causes, those left out that were told already.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        _ if told.contains(&cause) => told,
+        _ => format!("{told}: {cause}"),
     })
 }
 
@@ -90,5 +122,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_that_was_told_already_is_not_told_again() {
+        let inner = anyhow::anyhow!("connection refused");
+        let error = inner.context("the database: connection refused").context("cannot open it");
+        assert_eq!(causes(&error), "cannot open it: the database: connection refused");
     }
 }

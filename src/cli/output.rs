@@ -10,9 +10,9 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use chrono::TimeDelta;
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::table::table;
 use crate::visible;
 
 /// The style of what went well.
@@ -23,7 +23,8 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub const WARN: Style = AnsiColor::Yellow.on_default();
 /// The style of what is said by the way.
 pub const DIM: Style = Style::new().dimmed();
-const HEADER: Style = Style::new().bold();
+/// The style of the header of a table.
+pub const HEADER: Style = Style::new().bold();
 
 /// In which form results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -94,23 +95,6 @@ pub fn width() -> Option<u16> {
     rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|columns| *columns > 0)
 }
 
-/// A table without lines, its header in bold; it wraps its cells to `width` if there is one.
-pub fn table(header: &[impl Display], rows: &[impl AsRef<[String]>], width: Option<u16>) -> String {
-    let mut table = Table::new();
-    // Here and not when the table is written, because what is spelled out takes more room.
-    let rows = rows.iter().map(|row| row.as_ref().iter().map(|cell| visible::styled(cell).into_owned()));
-    table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
-    if let Some(width) = width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let text = table.trim_fmt();
-    let (head, body) = text.split_once('\n').unwrap_or((&text, ""));
-    format!("{HEADER}{head}{HEADER:#}\n{body}")
-}
-
 /// How long ago, in one unit: `42s`, `22m`, `5h`, `3d`, `2y`.
 pub fn age(span: TimeDelta) -> String {
     let seconds = span.num_seconds().max(0);
@@ -164,15 +148,5 @@ mod tests {
         for (seconds, text) in expected {
             assert_eq!(duration(TimeDelta::seconds(seconds)), text);
         }
-    }
-
-    #[test]
-    fn tables_have_no_trailing_space_and_wrap_to_the_width() {
-        let header = ["A", "LONG"];
-        let rows = [["x", "one two three four"].map(str::to_owned)];
-        let text = anstream::adapter::strip_str(&table(&header, &rows, None)).to_string();
-        assert_eq!(text, "A  LONG\nx  one two three four");
-        let narrow = table(&header, &rows, Some(16));
-        assert!(narrow.lines().count() > 2, "{narrow}");
     }
 }

@@ -1,5 +1,7 @@
 //! The domain's words on the command line.
 
+use std::borrow::Cow;
+
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::domain::{fault::Malformed, vocabulary::Word};
@@ -12,4 +14,51 @@ pub fn one_of<W: Word>(words: &[W]) -> impl TypedValueParser<Value = W> + use<W>
     });
     PossibleValuesParser::new(listed.collect::<Vec<_>>())
         .try_map(|text| text.parse().map_err(|malformed: Malformed| malformed.detail))
+}
+
+/// What the command line calls a field that an error names by a JSON pointer or as a query parameter: the flag that it came
+/// from. What no flag is for, as in a file of the user's, keeps its pointer.
+pub fn flag(pointer: &str) -> Cow<'_, str> {
+    let field = pointer.strip_prefix("/release").unwrap_or(pointer);
+    let name = match field.strip_prefix("/query/").or_else(|| field.strip_prefix('/')).unwrap_or(field) {
+        "commit_sha" => "commit",
+        "override/reason" => "override",
+        "lease_seconds" => "lease",
+        "starts_at" => "from",
+        "ends_at" => "until",
+        "environments" => "environment",
+        "services" => "service",
+        "tiers" => "tier",
+        "scopes" => "scope",
+        "groups" => "group",
+        // It is not a flag everywhere.
+        "name" => return Cow::Borrowed("name"),
+        name @ ("service" | "environment" | "version" | "image" | "ref" | "committed_at" | "initiated_by"
+        | "pipeline_url" | "kind" | "strategy" | "remediates" | "reason" | "preempt" | "message"
+        | "phase" | "traffic_percent" | "comment" | "start_cron" | "end_cron" | "timezone"
+        | "tier" | "rank" | "subject" | "expires_at" | "scanned_at" | "limit" | "since" | "until"
+        | "status" | "as_of" | "deployer") => name,
+        _ => return Cow::Borrowed(pointer),
+    };
+    Cow::Owned(format!("--{}", name.replace('_', "-")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_has_the_name_of_its_flag() {
+        for (pointer, name) in [
+            ("/release/commit_sha", "--commit"),
+            ("/pipeline_url", "--pipeline-url"),
+            ("/query/as_of", "--as-of"),
+            ("/override/reason", "--override"),
+            ("/approval/required", "/approval/required"),
+            ("/changes/3/sha", "/changes/3/sha"),
+            ("", ""),
+        ] {
+            assert_eq!(flag(pointer), name);
+        }
+    }
 }

@@ -152,7 +152,7 @@ vocabulary! {
     Scope {
         /// See what its narrowing lets it see.
         Read = "read",
-        /// Register releases; start, heartbeat and finish deployments.
+        /// Register releases; start, heartbeat and finish deployments, and tell of those that went on without the gate.
         Deploy = "deploy",
         /// Put finished deployments on record, past the gate.
         Record = "record",

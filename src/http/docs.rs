@@ -18,6 +18,10 @@ use sha2::{Digest as _, Sha256};
 /// How the browser keeps the page: it asks each time whether there is a newer one.
 const CACHE_CONTROL: &str = "no-cache";
 
+/// What the framework's page lacks in its head: its name, and its size on a telephone.
+const HEAD: &str =
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Waybill API</title>";
+
 /// A page that runs inline scripts.
 struct Page {
     html: Bytes,
@@ -49,7 +53,7 @@ impl Page {
         // In a script, `</` may only stand where it ends; in JSON both forms are the same.
         let html = html
             .replace(document, &document.replace("</", "<\\/"))
-            .replace("<title>Swagger UI</title>", "<title>Waybill API</title>");
+            .replace("<title>Swagger UI</title>", HEAD);
         let html = format!("<!doctype html>{html}");
         let hashes: Vec<String> = inline(&html, "script").map(hash).collect();
         let policy = format!(

@@ -2,6 +2,7 @@
 //! pages beside the API. It knows no resource; whoever puts the server together hands it the API.
 
 pub mod docs;
+mod icon;
 pub mod middleware;
 pub mod ops;
 pub mod peer;

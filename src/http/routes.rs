@@ -11,7 +11,7 @@ use poem_openapi::{OpenApi, OpenApiService, Webhook};
 
 use crate::{
     http::{
-        docs,
+        docs, icon,
         middleware::{
             access_log::access_log,
             body_limit::{BodyLimits, body_limit},
@@ -65,6 +65,7 @@ where
     let mut spec = Spec::parse(API_PREFIX, api().spec().as_bytes())?;
     for (path, operation) in [
         ("/", "root"),
+        ("/favicon.ico", "icon"),
         ("/api/v1/openapi.json", "openapi"),
         ("/docs", "docs"),
         ("/problems/{slug}", "problem"),
@@ -77,6 +78,7 @@ where
     }
     let mut routes = Route::new()
         .at("/", make_sync(|_| to_docs()))
+        .at("/favicon.ico", icon::endpoint())
         .at("/problems/:slug", page::endpoint())
         .nest(API_PREFIX, api())
         .at(

@@ -40,10 +40,16 @@ impl Ctx {
 
     /// Fails when the token lacks the scope.
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
-        if self.principal.holds(scope) {
+        self.require_one_of(&[scope])
+    }
+
+    /// Fails when the token has none of the scopes.
+    pub fn require_one_of(&self, scopes: &[Scope]) -> Result<(), Error> {
+        if scopes.iter().any(|scope| self.principal.holds(*scope)) {
             return Ok(());
         }
-        Err(Error::Forbidden(format!("this needs a token with the scope {scope}")))
+        let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+        Err(Error::Forbidden(format!("this needs a token with the scope {}", names.join(" or "))))
     }
 
     /// Fails when the token is narrowed to other services.

@@ -98,7 +98,8 @@ impl DeploymentsApi {
     ///
     /// For tools that can only report, and for imports: it goes past the gate and is marked `recorded`. It gives no soak,
     /// no promotion and no right to roll back to, unless the token may override. Older than the current one, it is filed
-    /// as superseded. The very same again answers 200.
+    /// as superseded. The very same again answers 200. It needs the scope `record`; for what went on without the gate
+    /// (`ungated`) and began within `ledger.max_lease`, `deploy` is enough.
     #[oai(path = "/deployments/record", method = "post", operation_id = "record_deployment")]
     async fn record_deployment(
         &self,

@@ -19,7 +19,8 @@ use crate::{
     config::local::{self, LocalFile, LocalServer},
 };
 
-const HEADING: &str = "Connection (client commands)";
+/// Above what only the commands take that ask a server.
+pub const HEADING: &str = "Client commands";
 
 /// How long a server of this machine may take to be there.
 const LOOK: Duration = Duration::from_millis(500);

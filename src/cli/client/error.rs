@@ -30,10 +30,10 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::USAGE,
-            Self::Client(error) if error.is_conflict() => Exit::REFUSED,
+            Self::Client(error) => error.exit(),
             // Whoever closed the pipe has read all they wanted.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::DONE,
-            Self::Failed(_) | Self::Client(_) | Self::Output(_) | Self::Shape(_) => Exit::ERROR,
+            Self::Failed(_) | Self::Output(_) | Self::Shape(_) => Exit::ERROR,
         }
     }
 }
@@ -65,6 +65,16 @@ impl NoAnswer {
         match self {
             Self::Unreachable { .. } => true,
             Self::Problem { problem, .. } => problem.status == 429 || problem.status >= 500,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self.problem().map(|problem| problem.status) {
+            _ if self.is_outage() => Exit::AWAY,
+            Some(401 | 403) => Exit::DENIED,
+            // It was edited by somebody else in the meantime.
+            Some(409 | 412) => Exit::REFUSED,
+            _ => Exit::ERROR,
         }
     }
 
@@ -113,7 +123,12 @@ mod tests {
         assert_eq!(Error::Failed(String::new()).exit(), Exit::ERROR);
         assert_eq!(answer(409, "gate-denied").exit(), Exit::REFUSED);
         assert_eq!(answer(409, "conflict").exit(), Exit::REFUSED);
-        assert_eq!(answer(403, "forbidden").exit(), Exit::ERROR);
+        assert_eq!(answer(412, "stale").exit(), Exit::REFUSED);
+        assert_eq!(answer(401, "unauthenticated").exit(), Exit::DENIED);
+        assert_eq!(answer(403, "forbidden").exit(), Exit::DENIED);
+        assert_eq!(answer(422, "invalid-input").exit(), Exit::ERROR);
+        assert_eq!(answer(429, "rate-limited").exit(), Exit::AWAY);
+        assert_eq!(answer(503, "unavailable").exit(), Exit::AWAY);
         assert_eq!(Error::Output(io::Error::from(io::ErrorKind::BrokenPipe)).exit(), Exit::DONE);
         assert_eq!(Error::Output(io::Error::from(io::ErrorKind::StorageFull)).exit(), Exit::ERROR);
     }

@@ -92,6 +92,16 @@ pub enum ClientCommand {
     Vulnerability(vulnerability::VulnerabilityArgs),
 }
 
+impl ClientCommand {
+    /// Whether it is around a command whose exit code it returns.
+    pub fn runs_a_command(&self) -> bool {
+        if let Self::Deploy(args) = self {
+            return args.runs_a_command();
+        }
+        matches!(self, Self::Rollback(args) if args.runs_a_command())
+    }
+}
+
 /// A connection to the Waybill that the command line names.
 pub fn connect(connection: &ConnectionArgs, format: Format) -> Result<Session, Error> {
     Ok(Session { client: Client::new(&connection.resolve()?)?, format })

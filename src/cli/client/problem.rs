@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::view::Decision;
-use crate::cli::output::plain;
+use crate::cli::{output::plain, words::flag};
 
 /// A problem document; whatever a proxy in between answered is brought into this shape as well.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -59,11 +59,12 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", plain(&self.title))?;
-        if let Some(detail) = &self.detail {
+        // Where the fields are named, it only says that they are.
+        if let Some(detail) = self.detail.as_ref().filter(|_| self.errors.is_empty()) {
             write!(f, ": {}", plain(detail))?;
         }
         for error in &self.errors {
-            write!(f, "\n  {}: {}", plain(&error.pointer), plain(&error.detail))?;
+            write!(f, "\n  {}: {}", plain(&flag(&error.pointer)), plain(&error.detail))?;
         }
         // The id is of use only where the cause stands in the server's log.
         if let Some(id) = self.request_id.as_deref().filter(|_| self.status >= 500) {
@@ -78,16 +79,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_title_detail_and_every_field() {
+    fn prints_the_title_and_every_field() {
         let body = br#"{"type":"http://w/problems/invalid-input","title":"Invalid input","status":422,
             "detail":"two fields are wrong","request_id":"r1","extra":1,
             "errors":[{"pointer":"/name","code":"name","detail":"must be a label"},{"pointer":"/rank","code":"range","detail":"too high"}]}"#;
         let problem = Problem::read(422, body).unwrap_or_default();
         assert_eq!(problem.slug(), "invalid-input");
-        assert_eq!(
-            problem.to_string(),
-            "Invalid input: two fields are wrong\n  /name: must be a label\n  /rank: too high"
-        );
+        assert_eq!(problem.to_string(), "Invalid input\n  name: must be a label\n  --rank: too high");
     }
 
     #[test]

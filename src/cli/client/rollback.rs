@@ -44,7 +44,7 @@ Releases of one image, of which only the configuration differs, are different re
 A release that proved itself here is let through by promotion, approval, vulnerabilities and image;
 freeze windows let it through unless the policy says otherwise. Any other is judged like a deployment.
 
-Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.
+Own exit codes: 120 not taken as asked, 121 refused, 122 Waybill unreachable, 123 lease lost; `waybill --help` has all.
 With --dry-run: 0 the gate is open, 5 it is not.";
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +110,11 @@ pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, E
 }
 
 impl RollbackArgs {
+    /// Whether it is around a command whose exit code it returns.
+    pub fn runs_a_command(&self) -> bool {
+        !self.wrap.dry_run
+    }
+
     fn start(&self, to: String) -> Start {
         let what = Intent {
             service: self.service.clone(),

@@ -10,6 +10,7 @@ use super::{call::Call, error::Error, moment, session::Session, view::Target};
 use crate::cli::{
     exit::Exit,
     output::{self, DIM, age, plain, print, say},
+    table::table,
 };
 use crate::domain::nearest::nearest;
 
@@ -128,7 +129,7 @@ fn render(matrix: &Matrix, width: Option<u16>) -> String {
         let row =
             |index: usize| columns().filter_map(|column| column.get(index).cloned()).collect::<Vec<_>>();
         let rows: Vec<_> = (1..services.len()).map(row).collect();
-        output::table(&row(0), &rows, width)
+        table(&row(0), &rows, width)
     });
     tables.collect::<Vec<_>>().join("\n\n")
 }

@@ -4,7 +4,13 @@ use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::view::{Check, Decision};
-use crate::cli::output::{BAD, DIM, GOOD, WARN, plain};
+use crate::cli::{
+    output::{self, BAD, DIM, GOOD, WARN, plain},
+    table::wrapped,
+};
+
+/// How much there must be beside a rule for its reason to be wrapped there.
+const ROOM_MIN: usize = 24;
 
 /// Every rule that counts: those that fail, do not apply or hold with a reservation, each with its reason, and in a last
 /// line those that just hold.
@@ -56,7 +62,16 @@ fn line(check: &Check, now: Option<DateTime<Utc>>, rules: usize, codes: usize) -
         _ => (DIM, "-", ""),
     };
     let (rule, code, why) = (plain(&check.rule), plain(code(check)), why(check, now));
-    format!("  {style}{mark}{style:#} {rule:rules$}  {code:codes$}  {}{note}", plain(&why))
+    let why = beside(rules + codes + 8, &format!("{}{note}", plain(&why)), output::width());
+    format!("  {style}{mark}{style:#} {rule:rules$}  {code:codes$}  {why}")
+}
+
+/// The text in what is left of the lines of a terminal, unless that is too little.
+fn beside(taken: usize, text: &str, width: Option<u16>) -> String {
+    match width.map(|width| usize::from(width).saturating_sub(taken)) {
+        Some(room) if room >= ROOM_MIN => wrapped(text, room).join(&format!("\n{:taken$}", "")),
+        _ => text.to_owned(),
+    }
 }
 
 /// The message, with the time at which it opens as short as it may be.

@@ -16,6 +16,7 @@ use crate::{
     cli::{
         chain::{Read, Reading},
         client::{self, credentials::ConnectionArgs, events::Log},
+        exit::Exit,
         input,
         output::{self, Format},
     },
@@ -34,7 +35,7 @@ const HEADS_MAX: usize = 1_000_000;
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Check every event against the hash chain, and the stored JSON; names everything that does not fit and exits 1.
+    /// Check every event against the hash chain, and the stored JSON; names everything that does not fit and exits 6.
     Verify(VerifyArgs),
 }
 
@@ -142,7 +143,11 @@ fn tell(report: &Report, anchored: usize) -> anyhow::Result<ExitCode> {
             more => format!(" ({more} of them not listed)"),
         };
         let faults = if findings.count() == 1 { "fault" } else { "faults" };
-        anyhow::bail!("{} {faults} found{more}; the log ends with event {seq}:{hash}", findings.count());
+        output::error(format_args!(
+            "{} {faults} found{more}; the log ends with event {seq}:{hash}",
+            findings.count()
+        ));
+        return Ok(Exit::UNSOUND.into());
     }
     let mut parts = vec![format!("The chain is whole: {seq} events, head {seq}:{hash}")];
     if anchored > 0 {

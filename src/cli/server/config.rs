@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::say;
 use crate::{
-    cli::output,
+    cli::{output, table},
     config::{
         load::{Entry, describe, load},
         sources::Sources,
@@ -27,7 +27,7 @@ fn table(entries: Vec<Entry>) -> String {
     let row =
         |Entry { key, value, origin }| [key, value.unwrap_or_else(|| UNSET.to_owned()), origin.to_string()];
     let rows: Vec<_> = entries.into_iter().map(row).collect();
-    output::table(&["KEY", "VALUE", "ORIGIN"], &rows, None)
+    table::table(&["KEY", "VALUE", "ORIGIN"], &rows, None)
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::{process::ExitCode, time::Duration};
 use clap::Subcommand;
 
 use super::{ConfigArgs, Goal, say};
-use crate::store::{error, schema};
+use crate::{
+    cli::exit::Exit,
+    store::{error, schema},
+};
 
 #[derive(Debug, Subcommand)]
 pub enum MigrateCommand {
@@ -30,7 +33,7 @@ pub enum MigrateCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Tell which migrations are applied and which are pending; exits 1 when some are.
+    /// Tell which migrations are applied and which are pending; exits 6 when some are.
     Status(ConfigArgs),
 }
 
@@ -63,7 +66,7 @@ pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
             let text = [lines("applied", &known), ahead, lines("pending", &status.pending)].concat();
             say(&text.join("\n"))?;
             anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
-            Ok(if status.pending.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if status.pending.is_empty() { ExitCode::SUCCESS } else { Exit::UNSOUND.into() })
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         tokens::CreateToken,
         types::{Many, Time},
     },
-    cli::words::one_of,
+    cli::words::{flag, one_of},
     domain::{page::PageRequest, token::Token, vocabulary::Scope},
     usecase::tokens,
 };
@@ -100,7 +100,7 @@ async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
         let lines: Vec<_> = faults
             .into_vec()
             .into_iter()
-            .map(|fault| format!("{}: {}", fault.pointer, fault.detail))
+            .map(|fault| format!("{}: {}", flag(&fault.pointer), fault.detail))
             .collect();
         anyhow::anyhow!(lines.join("\n"))
     })?;

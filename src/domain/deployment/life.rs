@@ -1,5 +1,7 @@
 //! The moves of a deployment's life, each with what it means for the target. Whoever calls them holds the locks of both.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -14,7 +16,7 @@ use crate::domain::{
     release::Release,
     rollback::Return,
     target::{Current, Running, Target, mended_stay},
-    vocabulary::{Kind, Outcome, Status},
+    vocabulary::{Kind, Outcome, Scope, Status},
 };
 
 /// A deployment that the gate lets start.
@@ -54,6 +56,14 @@ impl Past {
         if self.finished_at < self.started_at {
             faults.add("/finished_at", "before-start", "must not be before started_at");
         }
+    }
+
+    /// The scopes of which one puts it on record. What went on without the gate, and began no longer ago than a deployment
+    /// may run, is told by whoever may deploy there: it is marked as ungated, earns nothing, and would be missing otherwise.
+    /// Everything else is a claim about the past, for which there is a scope of its own.
+    pub fn told_with(&self, now: DateTime<Utc>, lease_max: Duration) -> &'static [Scope] {
+        let age = (now - self.started_at).to_std().unwrap_or_default();
+        if self.ungated && age <= lease_max { &[Scope::Record, Scope::Deploy] } else { &[Scope::Record] }
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Recorded {
 
 /// Puts a deployment on record. The very same again changes nothing but what its release gains by it.
 pub async fn record(ctx: &Ctx, asked: &Record, render: Render<'_, Recorded>) -> Result<Answer, Error> {
-    ctx.require(Scope::Record)?;
+    ctx.require_one_of(&[Scope::Record, Scope::Deploy])?;
     asked.placement.require(ctx)?;
     let (recorded, answer) =
         ctx.write(|work| async move { record_in(ctx, work, asked, render).await }).await?;
@@ -61,6 +61,7 @@ async fn record_in(
 ) -> Result<(Recorded, Answer), Error> {
     let mut locked = register::lock_target(ctx, &mut work, placement).await?;
     let now = locked.now;
+    ctx.require_one_of(past.told_with(now, ctx.app.config.ledger.max_lease))?;
     // What a pipeline's clock that is a little fast calls the future is now.
     if is_ahead(past.finished_at, now) {
         return Err(Error::invalid("/finished_at", "future", "must not be in the future"));

@@ -219,6 +219,34 @@ db_test!(
 );
 
 db_test!(
+    async fn whoever_may_deploy_tells_what_went_on_without_the_gate_and_earns_nothing_by_it(db: TestDb) {
+        let api = Api::with(&db, |config| config.ledger.max_lease = std::time::Duration::from_hours(1)).await;
+        let pipeline = api.token(&[Scope::Deploy, Scope::Read], Some(&["shop"]), None).await;
+        let ungated = |target: &str, ended: i64| {
+            let mut body = minute(target, "1", ended);
+            body["ungated"] = json!(true);
+            body
+        };
+        let detail = |problem: Value| problem["detail"].as_str().unwrap().to_owned();
+        // Neither what claims to have passed the gate, nor what is too old to have just happened, nor what is another's.
+        let gated = pipeline.post("/deployments/record", minute("shop/prod", "1", 5)).await;
+        assert!(detail(gated.problem(403, "forbidden")).ends_with("the scope record."));
+        let old = pipeline.post("/deployments/record", ungated("shop/prod", 60)).await;
+        assert!(detail(old.problem(403, "forbidden")).ends_with("the scope record."));
+        pipeline.post("/deployments/record", ungated("pay/prod", 5)).await.problem(403, "forbidden");
+        api.get("/services/shop").await.problem(404, "not-found");
+
+        let told = pipeline.post("/deployments/record", ungated("shop/prod", 5)).await.ok(201);
+        assert_eq!((&told["recorded"], &told["ungated"]), (&json!(true), &json!(true)));
+        api.deployed("shop/prod", "2").await;
+        assert_eq!(api.target("shop/prod").await["rollback_to"], Value::Null);
+        let reader = api.token(&[Scope::Read, Scope::Attest], None, None).await;
+        let refused = reader.post("/deployments/record", ungated("shop/prod", 3)).await;
+        assert!(detail(refused.problem(403, "forbidden")).ends_with("the scope record or deploy."));
+    }
+);
+
+db_test!(
     async fn the_same_again_with_more_of_its_release_tells_what_the_release_gained(db: TestDb) {
         let api = Api::new(&db).await;
         let mut body = minute("shop/prod", "1", 5);

@@ -20,14 +20,14 @@ use crate::support::{
 };
 
 /// Somebody who gives each request the same answer, and keeps what was sent.
-struct Listener {
-    address: String,
+pub struct Listener {
+    pub address: String,
     seen: Arc<Mutex<Vec<String>>>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Listener {
-    async fn answering(answer: String) -> Self {
+    pub async fn answering(answer: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::<Mutex<Vec<String>>>::default();
@@ -52,11 +52,11 @@ impl Listener {
     }
 }
 
-fn answer(status: &str, headers: &str, body: &str) -> String {
+pub fn answer(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

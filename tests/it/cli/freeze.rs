@@ -62,7 +62,7 @@ db_test!(
         let (exit, said) = refused(&[&create[..], &["--tier", "prod"]].concat());
         assert!(exit == 2 && said.contains("possible values: production, staging"), "{exit}: {said}");
         let (exit, said) = refused(&[&create[..], &["--tier", "staging", "--from", "soon"]].concat());
-        assert!(exit == 1 && said.contains("starts_at"), "{exit}: {said}");
+        assert!(exit == 1 && said.contains("--from"), "{exit}: {said}");
         let (exit, said) =
             refused(&[&create[..], &["--tier", "staging", "--environment", "staging"]].concat());
         assert!(exit == 2 && said.contains("cannot be used with"), "{exit}: {said}");

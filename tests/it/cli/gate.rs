@@ -248,7 +248,7 @@ db_test!(
             .unwrap();
         let replayed = shell.run(&["decisions", "replay", "--service", "shop"]);
         let said = text(&replayed.stdout);
-        assert_eq!(code(&replayed), 1, "{said}");
+        assert_eq!(code(&replayed), 6, "{said}");
         assert!(said.contains(&format!("decision {denied}: shop 1.1 to staging")), "{said}");
         assert!(said.contains("  allowed: true on record, false evaluated again"), "{said}");
         assert!(
@@ -262,7 +262,7 @@ db_test!(
         admin.execute_unprepared("UPDATE decision SET inputs = '{}' WHERE count = 2").await.unwrap();
         let replayed = shell.run(&["decisions", "replay"]);
         let said = text(&replayed.stdout);
-        assert!(code(&replayed) == 1 && said.contains("1 could not be evaluated again"), "{said}");
+        assert!(code(&replayed) == 6 && said.contains("1 could not be evaluated again"), "{said}");
         admin.close().await.unwrap();
     }
 );

@@ -42,7 +42,7 @@ db_test!(
         assert!(said.contains(&format!("head {head}; it holds what was kept elsewhere (1)")), "{whole:?}");
 
         let changed = verify(&log.replace("\"1.0\"", "\"1.1\""), &[]);
-        assert_eq!(code(&changed), 1);
+        assert_eq!(code(&changed), 6);
         assert!(String::from_utf8_lossy(&changed.stderr).contains("was changed after it was sealed"));
         let mut lines: Vec<&str> = log.lines().collect();
         lines.remove(2);

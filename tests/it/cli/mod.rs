@@ -6,6 +6,8 @@ mod freeze;
 mod gate;
 mod log;
 mod people;
+mod readme;
+mod report;
 mod rollback;
 mod running;
 mod scan;

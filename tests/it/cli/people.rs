@@ -95,7 +95,7 @@ db_test!(
                 "  approval.mode: \"off\" → \"enforce\"",
             ]
         );
-        let stale = shell.refused("policy set prod --file - --if-version 0", "{}", 1);
+        let stale = shell.refused("policy set prod --file - --if-version 0", "{}", 5);
         assert!(stale.contains("edited since"), "{stale}");
         let shown = shell.ok("policy show prod", &[], "");
         assert!(
@@ -115,7 +115,7 @@ db_test!(
         assert!(rejected.starts_with("shop 1.0 is rejected for prod by "), "{rejected}");
         assert!(shell.refused(DEPLOY, "", 121).contains("approval-rejected"));
         let other = format!("approve {RELEASE} --image shop@sha256:{}", "a".repeat(64));
-        assert!(shell.refused(&other, "", 1).contains("has no image yet"));
+        assert!(shell.refused(&other, "", 5).contains("has no image yet"));
         shell.ok(&format!("approve {RELEASE}"), &["--comment", "now"], "");
         assert_eq!(shell.json("approvals pending")["items"], serde_json::json!([]));
         shell.ok(DEPLOY, &[], "");

@@ -88,7 +88,7 @@ db_test!(
             let asked = shell.run(&[&ask[..], kind].concat());
             let said = String::from_utf8_lossy(&asked.stderr);
             assert!(
-                code(&asked) != 0 && said.contains("/preempt") && said.contains("kind rollback"),
+                code(&asked) != 0 && said.contains("--preempt") && said.contains("kind rollback"),
                 "{said}"
             );
         }

@@ -232,9 +232,15 @@ async fn the_document_and_its_page_are_served() {
     let policy = page.0.header("content-security-policy").unwrap().to_owned();
     assert_eq!(policy.matches("'sha256-").count(), 2, "{policy}");
     let etag = page.0.header("etag").unwrap().to_owned();
-    assert!(page.0.into_body().into_string().await.unwrap().contains("create_thing"));
+    let html = page.0.into_body().into_string().await.unwrap();
+    for part in ["create_thing", "<title>Waybill API</title>", "<meta name=\"viewport\""] {
+        assert!(html.contains(part), "{part}");
+    }
     let again = client.get("/docs").header("if-none-match", etag).send().await;
     again.assert_status(StatusCode::NOT_MODIFIED);
+    let icon = client.get("/favicon.ico").send().await;
+    icon.assert_status_is_ok();
+    icon.assert_content_type("image/svg+xml");
 }
 
 #[tokio::test]

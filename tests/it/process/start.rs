@@ -132,7 +132,7 @@ async fn the_audit_log_is_checked_from_the_command_line() {
     sql.execute_unprepared("UPDATE token SET name = 'a\u{202e}b\nc\u{1b}[2J'").await.unwrap();
     sql.close().await.unwrap();
     let broken = verify();
-    assert_eq!(broken.status.code(), Some(1));
+    assert_eq!(broken.status.code(), Some(6));
     let said = String::from_utf8_lossy(&broken.stderr).into_owned();
     let lines: Vec<_> = said.lines().collect();
     assert!(

@@ -158,7 +158,8 @@ pub fn command(directory: &TempDir) -> Command {
     sandboxed(env!("CARGO_BIN_EXE_waybill"), directory)
 }
 
-fn sandboxed(program: &str, directory: &TempDir) -> Command {
+/// The same of any program.
+pub fn sandboxed(program: &str, directory: &TempDir) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory.path()).env_clear();
     command.env("HOME", directory.path()).env("XDG_STATE_HOME", directory.path().join("state"));

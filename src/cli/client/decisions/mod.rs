@@ -30,7 +30,7 @@ pub enum DecisionsCommand {
     Show(ShowArgs),
     /// Evaluate decisions again, by the facts and the policy that were kept with each, and report every difference.
     #[command(
-        after_help = "Exit codes: 0 all come out the same, 1 some differ or could not be evaluated again."
+        after_help = "Exit codes: 0 all come out the same, 6 some differ or could not be evaluated again."
     )]
     Replay(FilterArgs),
 }

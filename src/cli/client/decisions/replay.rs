@@ -57,7 +57,7 @@ pub(super) async fn run(session: &Session, call: Call) -> Result<Exit, Error> {
         }
     }
     tally.show(session.format)?;
-    Ok(if tally.is_whole() { Exit::DONE } else { Exit::ERROR })
+    Ok(if tally.is_whole() { Exit::DONE } else { Exit::UNSOUND })
 }
 
 impl Tally {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     body::Start,
+    kept::{Report, ReportFile},
     report,
     signals::{Caught, Signals},
 };
@@ -149,9 +150,8 @@ async fn send(
         && let Ok(started) = Started::deserialize(&answer)
     {
         let message = format!("canceled by {} before anything ran", caught.name());
-        report::finish(client, &started.deployment.id, Outcome::Canceled, Some(&message), signals)
-            .await
-            .announce(|| report::finish_later(&started.deployment.id, Outcome::Canceled));
+        let result = Report::finish(&started.deployment.id, Outcome::Canceled, Some(message));
+        report::settle(client, &result, ReportFile::new(), signals).await;
     }
     Err(caught)
 }

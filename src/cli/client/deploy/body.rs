@@ -87,6 +87,8 @@ pub struct RecordBody<'a> {
     pub status: Outcome,
     pub started_at: String,
     pub finished_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     pub ungated: bool,
 }
 

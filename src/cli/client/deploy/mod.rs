@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod body;
 mod child;
+mod kept;
 mod lease;
 mod preview;
 mod report;
@@ -36,6 +37,13 @@ pub struct DeployArgs {
     wrap: WrapArgs,
 }
 
+impl DeployArgs {
+    /// Whether it is around a command whose exit code it returns.
+    pub fn runs_a_command(&self) -> bool {
+        self.step.is_none() && !self.wrap.dry_run
+    }
+}
+
 pub const EXAMPLES: &str = "\
 Examples:
   Ask the gate, deploy, and put the result on record:
@@ -56,10 +64,11 @@ Signals are passed on to it, and its exit code is returned. In a GitLab job the 
 time, pipeline and user are known without being named.
 
 Where Waybill cannot be reached the command goes on, also beyond the lease; it is stopped only when Waybill
-says that somebody else has the target, or that the deployment was canceled. A result that cannot be put
-on record is said, with the command that does it later. When waybill is killed, the command is stopped too.
+says that somebody else has the target, or that the deployment was canceled. A result that cannot be put on
+record is left in waybill-report-….json in the current folder, which `waybill deploy report FILE` sends later.
+When waybill is killed, the command is stopped too.
 
-Own exit codes: 121 refused by the gate, 122 Waybill unreachable, 123 lease lost.
+Own exit codes: 120 not taken as asked, 121 refused, 122 Waybill unreachable, 123 lease lost; `waybill --help` has all.
 With --dry-run: 0 the gate is open, 5 it is not.";
 
 pub(super) async fn run(session: &Session, args: DeployArgs) -> Result<Exit, Error> {

@@ -2,20 +2,15 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::{
     args::OnLeaseLost,
-    body::{FinishBody, RecordBody},
+    kept::{Report, ReportFile},
     signals::Signals,
 };
-use crate::{
-    cli::{
-        client::{call::Call, error::Error, http::Client, view::ignored},
-        exit::Exit,
-        output::{error, plain, warn},
-    },
-    domain::vocabulary::Outcome,
+use crate::cli::{
+    client::{error::Error, http::Client, view::ignored},
+    exit::Exit,
+    output::{error, plain, warn},
 };
 
 /// How long a result is tried to be delivered.
@@ -30,55 +25,47 @@ pub enum Delivery {
     Failed(Error),
 }
 
-impl Delivery {
-    /// Says loudly what is not on record, and the command that puts it there later.
-    pub fn announce(&self, later: impl FnOnce() -> String) {
-        match self {
-            Self::Done => {}
-            Self::Rejected(why) => warn(format_args!("the result came too late: {why}")),
-            Self::Failed(why) => error(format_args!(
-                "THE RESULT OF THIS DEPLOYMENT IS NOT ON RECORD: {why}\n\
-                 Once Waybill is back, this puts it on record:\n  {}",
-                later()
-            )),
-        }
+/// Puts a result on record, or keeps it in a file and says so loudly, with the command that sends it later.
+pub async fn settle(
+    client: &Client,
+    report: &Report,
+    mut file: ReportFile,
+    signals: &mut Signals,
+) -> Delivery {
+    let delivery = deliver(client, report, signals).await;
+    match &delivery {
+        Delivery::Done => file.remove(),
+        Delivery::Rejected(why) => warn(format_args!("the result came too late: {why}")),
+        Delivery::Failed(why) => error(format_args!(
+            "THE RESULT OF THIS DEPLOYMENT IS NOT ON RECORD: {why}\nOnce Waybill is back, this puts it on record:\n  {}",
+            later(report, &mut file)
+        )),
+    }
+    delivery
+}
+
+/// Keeps a report, and gives the command that sends it.
+pub fn later(report: &Report, file: &mut ReportFile) -> String {
+    match file.write(report) {
+        Ok(path) => format!("waybill deploy report {}", quoted(&path.display().to_string())),
+        // Where nothing can be written, what is said has to do.
+        Err(_full) => format!("echo {} | waybill deploy report -", quoted(&report.text())),
     }
 }
 
-/// The command that finishes a deployment later.
-pub fn finish_later(id: &str, status: Outcome) -> String {
-    format!("waybill deploy finish {} --status {status}", plain(id))
-}
-
-/// The command that puts a deployment on record later.
-pub fn record_later(body: &RecordBody<'_>) -> String {
-    let body = serde_json::to_string(body).unwrap_or_default();
+/// The text as one word of a shell.
+fn quoted(text: &str) -> String {
+    let text = plain(text);
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)) {
+        return text.into_owned();
+    }
     // What ends a word in quotes is put outside of them.
-    let quoted = plain(&body).to_string().replace('\'', r"'\''");
-    format!(
-        "curl --fail-with-body -H \"Authorization: Bearer $WAYBILL_TOKEN\" -H 'Content-Type: application/json' \
-         \"$WAYBILL_URL/api/v1/deployments/record\" -d '{quoted}'"
-    )
-}
-
-pub async fn finish(
-    client: &Client,
-    id: &str,
-    status: Outcome,
-    message: Option<&str>,
-    signals: &mut Signals,
-) -> Delivery {
-    deliver(client, &["deployments", id, "finish"], &FinishBody { status, message }, signals).await
-}
-
-/// Puts a deployment on record that went on without the gate.
-pub async fn record(client: &Client, body: &RecordBody<'_>, signals: &mut Signals) -> Delivery {
-    deliver(client, &["deployments", "record"], body, signals).await
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Goes on trying for a while; Ctrl-C gives up, any other signal does not, since it is the end that matters most.
-async fn deliver(client: &Client, path: &[&str], body: &impl Serialize, signals: &mut Signals) -> Delivery {
-    let call = match Call::post(path, body) {
+async fn deliver(client: &Client, report: &Report, signals: &mut Signals) -> Delivery {
+    let call = match report.call() {
         Ok(call) => call.patience(PATIENCE),
         Err(error) => return Delivery::Failed(error),
     };
@@ -91,7 +78,7 @@ async fn deliver(client: &Client, path: &[&str], body: &impl Serialize, signals:
             ignored(&deployment).iter().for_each(warn);
             Delivery::Done
         }
-        Err(error) if error.is_conflict() => Delivery::Rejected(error.into()),
+        Err(error) if error.is_conflict() && report.may_be_late() => Delivery::Rejected(error.into()),
         Err(error) => Delivery::Failed(error.into()),
     }
 }
@@ -108,7 +95,7 @@ pub fn exit(code: u8, delivery: &Delivery, lease_lost: bool, on_lost: OnLeaseLos
 
 #[cfg(test)]
 mod tests {
-    use super::{super::body::Intent, *};
+    use super::*;
 
     fn failed() -> Delivery {
         Delivery::Failed(Error::Failed(String::new()))
@@ -130,11 +117,8 @@ mod tests {
         for code in [0, 3] {
             assert_eq!(exit(code, &failed(), false, OnLeaseLost::Terminate), Exit(code));
         }
-        assert_eq!(finish_later("01a1", Outcome::Canceled), "waybill deploy finish 01a1 --status canceled");
-        let intent = Intent { service: "shop".into(), reason: Some("it's late".into()), ..Intent::default() };
-        let (intent, status, at) = (&intent, Outcome::Failed, String::new());
-        let body = RecordBody { intent, status, started_at: at.clone(), finished_at: at, ungated: true };
-        assert!(record_later(&body).contains(r"it'\''s late"), "{}", record_later(&body));
+        assert_eq!(quoted("/builds/shop/waybill-report-1.json"), "/builds/shop/waybill-report-1.json");
+        assert_eq!(quoted("it's late"), r"'it'\''s late'");
     }
 
     #[test]

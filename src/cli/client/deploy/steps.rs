@@ -1,20 +1,22 @@
-//! The steps of a deployment that spans several jobs: start, heartbeat, finish.
+//! The steps of a deployment that spans several jobs: start, heartbeat, finish; and what was kept of one, sent later.
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
 use super::{
     args::{OptionArgs, WhatArgs, lease},
     ask::{self, Reply},
-    body::{FinishBody, HeartbeatBody},
+    body::HeartbeatBody,
+    kept::{Report, ReportFile},
+    report,
     signals::Signals,
 };
 use crate::{
     cli::{
         client::{call::Call, error::Error, moment, session::Session, view::Deployment},
         exit::Exit,
-        output::{plain, print},
+        output::{error as say_error, plain, print, say},
         words::one_of,
     },
     domain::vocabulary::Outcome,
@@ -28,7 +30,19 @@ pub enum Step {
     Heartbeat(HeartbeatArgs),
     /// Say how a deployment ended.
     Finish(FinishArgs),
+    /// Put results on record that could not be when they were due; the same again changes nothing.
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportArgs),
 }
+
+const REPORT_HELP: &str = "\
+Where Waybill cannot be reached, `waybill deploy` leaves the result in waybill-report-….json in the folder \
+that it runs in, and says so. Keep these files as artefacts of the pipeline, and send them when Waybill is \
+back. They hold no secret. For what went on without the gate, the token's scope `deploy` is enough while \
+its start is less than `ledger.max_lease` (7 days) ago, later it needs `record`.
+
+Example:
+  waybill deploy report waybill-report-*.json";
 
 #[derive(Debug, clap::Args)]
 pub struct StartArgs {
@@ -68,6 +82,13 @@ pub struct FinishArgs {
     message: Option<String>,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// The files that `waybill deploy` has left, or `-` for standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
 pub async fn run(session: &Session, step: Step) -> Result<Exit, Error> {
     match step {
         Step::Start(args) => start(session, *args).await,
@@ -78,12 +99,35 @@ pub async fn run(session: &Session, step: Step) -> Result<Exit, Error> {
                 .await
         }
         Step::Finish(FinishArgs { id, status, message }) => {
-            let body = FinishBody { status, message: message.as_deref() };
-            session
-                .tell(&Call::post(&["deployments", &id, "finish"], &body)?, |deployment| told(&deployment))
-                .await
+            finish(session, &Report::finish(&id, status, message)).await
+        }
+        Step::Report(ReportArgs { files }) => report(session, &files).await,
+    }
+}
+
+/// Sends how a deployment ended; where nobody takes it, it is kept as that of a command would be.
+async fn finish(session: &Session, result: &Report) -> Result<Exit, Error> {
+    let told = session.tell(&result.call()?, |deployment| told(&deployment)).await;
+    if let Err(Error::Client(error)) = &told
+        && error.is_outage()
+    {
+        let later = report::later(result, &mut ReportFile::new());
+        say(format_args!("Once Waybill is back, this puts the result on record:\n  {later}"));
+    }
+    told
+}
+
+/// Sends what was kept, all of it, though some of it be refused.
+async fn report(session: &Session, files: &[PathBuf]) -> Result<Exit, Error> {
+    let reports = files.iter().map(|file| Report::read(file)).collect::<Result<Vec<_>, _>>()?;
+    let mut exit = Exit::DONE;
+    for (file, result) in files.iter().zip(reports) {
+        if let Err(error) = session.tell(&result.call()?, |deployment| told(&deployment)).await {
+            say_error(format_args!("{}: {error}", file.display()));
+            exit = error.exit();
         }
     }
+    Ok(exit)
 }
 
 async fn start(session: &Session, args: StartArgs) -> Result<Exit, Error> {

@@ -10,6 +10,7 @@ use super::{
     ask::{self, Reply},
     body::{RecordBody, Start},
     child::{self, Child, Given},
+    kept::{Report, ReportFile},
     lease, report,
     signals::{Caught, Pauses, Signals},
 };
@@ -99,7 +100,7 @@ pub async fn run(session: &Session, plan: &Plan) -> Result<Exit, Error> {
         Err(Error::Client(error)) if error.is_outage() => {
             if plan.wrap.on_error == OnError::Continue {
                 warn(format_args!("{error}; going on WITHOUT the gate, as --on-error continue says"));
-                return Ok(ungated(&session.client, plan, &mut signals).await);
+                return ungated(&session.client, plan, &mut signals).await;
             }
             say_error(format_args!("{error}; nothing was run"));
             Ok(Exit::UNREACHABLE)
@@ -124,27 +125,30 @@ async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Si
         }
         Err(error) => never(error),
     };
-    let (outcome, message) = (ended.outcome(), ended.message());
-    let delivery = report::finish(client, &deployment.id, outcome, message.as_deref(), signals).await;
-    delivery.announce(|| report::finish_later(&deployment.id, outcome));
+    let result = Report::finish(&deployment.id, ended.outcome(), ended.message());
+    let delivery = report::settle(client, &result, ReportFile::new(), signals).await;
     report::exit(ended.code(), &delivery, ended.lease_lost, plan.wrap.on_lease_lost)
 }
 
-async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Exit {
+async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Result<Exit, Error> {
     let started_at = moment::text(clock::now());
+    let record = |status, finished_at, message| {
+        let (intent, started_at) = (&plan.start.intent, started_at.clone());
+        Report::record(&RecordBody { intent, status, started_at, finished_at, message, ungated: true })
+    };
+    // Waybill knows nothing of it: if this process is killed, there must be something that does.
+    let mut file = ReportFile::new();
+    let killed = "waybill deploy was killed, and its command with it";
+    if let Err(error) = file.write(&record(Outcome::Canceled, started_at.clone(), Some(killed.into()))?) {
+        warn(format_args!("no report can be kept ({error}): if this process is killed, nothing tells of it"));
+    }
     let ended = match plan.spawn(None).await {
         Ok(child) => watch(child, signals, pending(), plan.wrap.on_lease_lost).await,
         Err(error) => never(error),
     };
-    let body = RecordBody {
-        intent: &plan.start.intent,
-        status: ended.outcome(),
-        started_at,
-        finished_at: moment::text(clock::now()),
-        ungated: true,
-    };
-    report::record(client, &body, signals).await.announce(|| report::record_later(&body));
-    Exit(ended.code())
+    let result = record(ended.outcome(), moment::text(clock::now()), ended.message())?;
+    report::settle(client, &result, file, signals).await;
+    Ok(Exit(ended.code()))
 }
 
 fn never(error: io::Error) -> Ended {
