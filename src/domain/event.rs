@@ -6,110 +6,100 @@ use uuid::Uuid;
 
 use crate::domain::{actor::Actor, deployment::NamedDeployment, vocabulary::Status};
 
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// A service was registered.
-    ServiceCreated,
-    /// Its description was edited.
-    ServiceUpdated,
-    /// It was archived.
-    ServiceArchived,
-    /// It was brought back.
-    ServiceRevived,
-    /// An environment was registered.
-    EnvironmentCreated,
-    /// Its settings were edited.
-    EnvironmentUpdated,
-    /// It was archived.
-    EnvironmentArchived,
-    /// It was brought back.
-    EnvironmentRevived,
-    /// A release was registered.
-    ReleaseRegistered,
-    /// A release gained the image it lacked.
-    ReleaseImageAdded,
-    /// A release's commit became known with more digits.
-    ReleaseCommitCompleted,
-    /// A release's image was found in another repository.
-    ReleaseLocated,
-    /// A deployment started.
-    DeploymentStarted,
-    /// A deployment was put on record after the fact.
-    DeploymentRecorded,
-    /// A deployment whose lease had run out was heard of again, and goes on.
-    DeploymentResumed,
-    /// A deployment ended with this status.
-    DeploymentEnded(Status),
-    /// A result came in after a later deployment had started.
-    DeploymentLate,
-    /// The gate refused a start, for reasons that differ from those it gave just before.
-    GateDenied,
-    /// An environment's policy was set.
-    PolicyUpdated,
-    /// An environment was locked down.
-    LockdownPlaced,
-    /// Its lockdown was lifted.
-    LockdownLifted,
-    /// A freeze window was declared.
-    FreezeCreated,
-    /// It was edited.
-    FreezeUpdated,
-    /// It was taken back.
-    FreezeDeleted,
-    /// Somebody approved a release for an environment.
-    ApprovalApproved,
-    /// Somebody rejected a release for an environment.
-    ApprovalRejected,
-    /// Somebody withdrew what they had said.
-    ApprovalWithdrawn,
-    /// A scan of a release was put on record.
-    ScanRecorded,
-    /// A token was made.
-    TokenCreated,
-    /// A token was revoked.
-    TokenRevoked,
+/// Makes the kinds of events from their names in the log, `<aggregate>.<what happened>`.
+macro_rules! kinds {
+    ($($(#[$doc:meta])+ $kind:ident = $name:literal,)+) => {
+        /// What happened.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum EventKind {
+            $($(#[$doc])+ $kind,)+
+            /// A deployment ended with this status.
+            DeploymentEnded(Status),
+        }
+
+        impl EventKind {
+            /// The names of all kinds.
+            pub const NAMES: &[&str] = &[
+                $($name,)+
+                "deployment.succeeded",
+                "deployment.failed",
+                "deployment.canceled",
+                "deployment.expired",
+            ];
+
+            /// Its name.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                    Self::DeploymentEnded(Status::Succeeded) => "deployment.succeeded",
+                    Self::DeploymentEnded(Status::Failed) => "deployment.failed",
+                    Self::DeploymentEnded(Status::Canceled) => "deployment.canceled",
+                    Self::DeploymentEnded(Status::Expired | Status::Running) => "deployment.expired",
+                }
+            }
+        }
+    };
 }
 
-impl EventKind {
-    /// Its name, `<aggregate>.<what happened>`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ServiceCreated => "service.created",
-            Self::ServiceUpdated => "service.updated",
-            Self::ServiceArchived => "service.archived",
-            Self::ServiceRevived => "service.revived",
-            Self::EnvironmentCreated => "environment.created",
-            Self::EnvironmentUpdated => "environment.updated",
-            Self::EnvironmentArchived => "environment.archived",
-            Self::EnvironmentRevived => "environment.revived",
-            Self::ReleaseRegistered => "release.registered",
-            Self::ReleaseImageAdded => "release.image-added",
-            Self::ReleaseCommitCompleted => "release.commit-completed",
-            Self::ReleaseLocated => "release.located",
-            Self::DeploymentStarted => "deployment.started",
-            Self::DeploymentRecorded => "deployment.recorded",
-            Self::DeploymentResumed => "deployment.resumed",
-            Self::DeploymentEnded(Status::Succeeded) => "deployment.succeeded",
-            Self::DeploymentEnded(Status::Failed) => "deployment.failed",
-            Self::DeploymentEnded(Status::Canceled) => "deployment.canceled",
-            Self::DeploymentEnded(Status::Expired | Status::Running) => "deployment.expired",
-            Self::DeploymentLate => "deployment.late",
-            Self::GateDenied => "gate.denied",
-            Self::PolicyUpdated => "policy.updated",
-            Self::LockdownPlaced => "lockdown.placed",
-            Self::LockdownLifted => "lockdown.lifted",
-            Self::FreezeCreated => "freeze.created",
-            Self::FreezeUpdated => "freeze.updated",
-            Self::FreezeDeleted => "freeze.deleted",
-            Self::ApprovalApproved => "approval.approved",
-            Self::ApprovalRejected => "approval.rejected",
-            Self::ApprovalWithdrawn => "approval.withdrawn",
-            Self::ScanRecorded => "scan.recorded",
-            Self::TokenCreated => "token.created",
-            Self::TokenRevoked => "token.revoked",
-        }
-    }
+kinds! {
+    /// A service was registered.
+    ServiceCreated = "service.created",
+    /// Its description was edited.
+    ServiceUpdated = "service.updated",
+    /// It was archived.
+    ServiceArchived = "service.archived",
+    /// It was brought back.
+    ServiceRevived = "service.revived",
+    /// An environment was registered.
+    EnvironmentCreated = "environment.created",
+    /// Its settings were edited.
+    EnvironmentUpdated = "environment.updated",
+    /// It was archived.
+    EnvironmentArchived = "environment.archived",
+    /// It was brought back.
+    EnvironmentRevived = "environment.revived",
+    /// A release was registered.
+    ReleaseRegistered = "release.registered",
+    /// A release gained the image it lacked.
+    ReleaseImageAdded = "release.image-added",
+    /// A release's commit became known with more digits.
+    ReleaseCommitCompleted = "release.commit-completed",
+    /// A release's image was found in another repository.
+    ReleaseLocated = "release.located",
+    /// A deployment started.
+    DeploymentStarted = "deployment.started",
+    /// A deployment was put on record after the fact.
+    DeploymentRecorded = "deployment.recorded",
+    /// A deployment whose lease had run out was heard of again, and goes on.
+    DeploymentResumed = "deployment.resumed",
+    /// A result came in after a later deployment had started.
+    DeploymentLate = "deployment.late",
+    /// The gate refused a start, for reasons that differ from those it gave just before.
+    GateDenied = "gate.denied",
+    /// An environment's policy was set.
+    PolicyUpdated = "policy.updated",
+    /// An environment was locked down.
+    LockdownPlaced = "lockdown.placed",
+    /// Its lockdown was lifted.
+    LockdownLifted = "lockdown.lifted",
+    /// A freeze window was declared.
+    FreezeCreated = "freeze.created",
+    /// It was edited.
+    FreezeUpdated = "freeze.updated",
+    /// It was taken back.
+    FreezeDeleted = "freeze.deleted",
+    /// Somebody approved a release for an environment.
+    ApprovalApproved = "approval.approved",
+    /// Somebody rejected a release for an environment.
+    ApprovalRejected = "approval.rejected",
+    /// Somebody withdrew what they had said.
+    ApprovalWithdrawn = "approval.withdrawn",
+    /// A scan of a release was put on record.
+    ScanRecorded = "scan.recorded",
+    /// A token was made.
+    TokenCreated = "token.created",
+    /// A token was revoked.
+    TokenRevoked = "token.revoked",
 }
 
 /// An event about to be written.

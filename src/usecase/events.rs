@@ -39,7 +39,8 @@ pub async fn list(ctx: &Ctx, filter: Filter, after: i64, limit: u64) -> Result<L
     let mut events = event::list(conn, ctx.within(), &filter, after, limit + 1).await?;
     if events.is_empty() {
         let (service, environment) = (filter.service.as_deref(), filter.environment.as_deref());
-        named::check(ctx, Confined { service, environment, ..Confined::default() }).await?;
+        let kind = filter.kind.as_deref();
+        named::check(ctx, Confined { service, environment, kind, ..Confined::default() }).await?;
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = events.len() > limit;

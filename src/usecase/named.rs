@@ -4,7 +4,8 @@ use sea_orm::ConnectionTrait;
 
 use crate::{
     domain::{
-        environment::Environment, nearest::nearest, release::Release, scope::Narrowing, service::Service,
+        environment::Environment, event::EventKind, nearest::nearest, release::Release, scope::Narrowing,
+        service::Service,
     },
     store::{environment, error::StoreError, release, service},
     usecase::{context::Ctx, error::Error},
@@ -80,6 +81,8 @@ pub struct Confined<'a> {
     pub environment: Option<&'a str>,
     /// Of the service.
     pub version: Option<&'a str>,
+    /// Of event.
+    pub kind: Option<&'a str>,
 }
 
 /// Fails where a list that has come out empty was confined to names that are not there: it would read as if all were well.
@@ -91,6 +94,10 @@ pub async fn check(ctx: &Ctx, only: Confined<'_>) -> Result<(), Error> {
     }
     if let Some(name) = only.environment {
         environment(ctx, name).await?;
+    }
+    if let Some(kind) = only.kind.filter(|kind| !EventKind::NAMES.contains(kind)) {
+        let meant = nearest(kind, EventKind::NAMES).map(|meant| format!("Did you mean {meant}?"));
+        return Err(Error::missing("kind of event", kind, &meant.unwrap_or_default()));
     }
     Ok(())
 }

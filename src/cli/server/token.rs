@@ -13,7 +13,13 @@ use crate::{
         types::{Many, Time},
     },
     cli::words::{flag, one_of},
-    domain::{page::PageRequest, token::Token, vocabulary::Scope},
+    domain::{
+        nearest::nearest,
+        page::{LIMIT_MAX, PageRequest},
+        token::Token,
+        vocabulary::Scope,
+    },
+    store::db::Db,
     usecase::tokens,
 };
 
@@ -25,8 +31,8 @@ pub enum TokenCommand {
     List(ConfigArgs),
     /// Revoke a token; it stops working with the next request.
     Revoke {
-        /// Its id.
-        id: Uuid,
+        /// Its id or its name.
+        token: String,
         /// Where the database is.
         #[command(flatten)]
         config: ConfigArgs,
@@ -64,24 +70,44 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     match command {
         TokenCommand::Create(args) => create(args).await,
         TokenCommand::List(config) => {
-            let db = config.open().await?;
-            let mut request = PageRequest { limit: crate::domain::page::LIMIT_MAX, after: None };
-            loop {
-                let page = tokens::list_by_server(&db, &request).await?;
-                for token in &page.items {
-                    say(&line(token))?;
-                }
-                request.after = page.items.last().map(|token| token.principal.token_id);
-                if page.next.is_none() {
-                    return Ok(ExitCode::SUCCESS);
-                }
-            }
+            let tokens = all(&config.open().await?).await?;
+            tokens.iter().try_for_each(|token| say(&line(token)).map(drop))?;
+            Ok(ExitCode::SUCCESS)
         }
-        TokenCommand::Revoke { id, config } => {
-            tokens::revoke_by_server(&config.open().await?, id).await?;
-            say(&format!("Token {id} is revoked."))
+        TokenCommand::Revoke { token, config } => {
+            let db = config.open().await?;
+            let id = match token.parse() {
+                Ok(id) => id,
+                Err(_name) => id_of(&db, &token).await?,
+            };
+            tokens::revoke_by_server(&db, id).await?;
+            say(&format!("Token {token} is revoked."))
         }
     }
+}
+
+async fn all(db: &Db) -> anyhow::Result<Vec<Token>> {
+    let mut request = PageRequest { limit: LIMIT_MAX, after: None };
+    let mut all = Vec::new();
+    loop {
+        let page = tokens::list_by_server(db, &request).await?;
+        all.extend(page.items);
+        request.after = all.last().map(|token| token.principal.token_id);
+        if page.next.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// The id of the token of this name that is not revoked: there is one at most.
+async fn id_of(db: &Db, name: &str) -> anyhow::Result<Uuid> {
+    let working: Vec<_> = all(db).await?.into_iter().filter(|token| token.revoked_at.is_none()).collect();
+    if let Some(token) = working.iter().find(|token| token.principal.actor.token == name) {
+        return Ok(token.principal.token_id);
+    }
+    let meant = nearest(name, working.iter().map(|token| token.principal.actor.token.as_str()));
+    let offer = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+    anyhow::bail!("there is no token {name} that works{offer}")
 }
 
 async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {

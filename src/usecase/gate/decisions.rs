@@ -36,6 +36,7 @@ pub async fn list(ctx: &Ctx, filter: &Filter, request: &PageRequest<TimeKey>) ->
             service: service.as_deref(),
             environment: environment.as_deref(),
             version: version.as_deref(),
+            ..Confined::default()
         };
         named::check(ctx, only).await?;
     }

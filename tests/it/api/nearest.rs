@@ -40,6 +40,10 @@ db_test!(
             ("/decisions?service=shpo", "There is no service shpo. Did you mean shop?"),
             ("/decisions?service=shop&version=1.42", "There is no release 1.42 of shop. Did you mean 1.4.2?"),
             ("/events?service=shpo", "There is no service shpo. Did you mean shop?"),
+            (
+                "/events?kind=deployment.suceeded",
+                "There is no kind of event deployment.suceeded. Did you mean deployment.succeeded?",
+            ),
             ("/approvals/pending?service=shpo", "There is no service shpo. Did you mean shop?"),
             ("/freeze-windows?environment=stagin", "There is no environment stagin. Did you mean staging?"),
         ] {

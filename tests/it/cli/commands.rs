@@ -301,3 +301,23 @@ async fn of_several_local_servers_the_one_that_is_meant_is_asked() {
     assert!(shown && !said.contains("servers run here"), "{said}");
     end(first);
 }
+
+db_test!(
+    async fn a_token_is_revoked_by_its_name(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        let url = ["--database-url", db.url.as_str()];
+        let token = |line: &[&str]| shell.run(&[&["token"], line, &url[..]].concat());
+        for name in ["ci", "auditor"] {
+            let made = token(&["create", "--name", name, "--scope", "read"]);
+            assert_eq!(code(&made), 0, "{made:?}");
+        }
+        assert_eq!(code(&token(&["revoke", "ci"])), 0);
+        for (name, why) in [("ci", "no token ci that works"), ("auditr", "did you mean auditor?")] {
+            let refused = token(&["revoke", name]);
+            assert_ne!(code(&refused), 0, "{name}");
+            assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+        }
+        assert!(String::from_utf8_lossy(&token(&["list"]).stdout).contains("revoked"));
+    }
+);
