@@ -48,6 +48,7 @@ let
   ignored = lib.fileset.fileFilter (
     file:
     file.hasExt "db"
+    || file.hasExt "db-lock"
     || file.hasExt "db-shm"
     || file.hasExt "db-wal"
     || file.name == "admin.token"

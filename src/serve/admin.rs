@@ -3,16 +3,21 @@
 use std::{
     fs,
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
+use rustix::process::getpid;
 use secrecy::ExposeSecret as _;
 
+use super::claim;
 use crate::{
     clock,
-    config::{Config, local},
+    config::{
+        Config,
+        local::{self, LocalFile, LocalServer},
+    },
     store::db::Db,
     usecase::tokens::{Bootstrap, bootstrap, make_up},
 };
@@ -48,11 +53,26 @@ pub fn leave_for_client(config: &Config) {
     let Some(database) = config.database.url.sqlite_path() else { return };
     let Ok(token) = fs::read_to_string(beside(database)) else { return };
     let Some(path) = local::path() else { return };
-    let url = format!("http://{}", config.server.local_address());
-    let text = serde_json::json!({ "url": url, "token": token.trim() }).to_string();
-    if let Err(error) = write(&path, &text) {
+    let database = fs::canonicalize(database).unwrap_or_else(|_gone| database.to_owned());
+    let server = LocalServer {
+        database: format!("sqlite://{}", database.display()),
+        url: format!("http://{}", config.server.local_address()),
+        token: token.trim().into(),
+        process: getpid().as_raw_nonzero().get(),
+    };
+    if let Err(error) = enter(&path, server) {
         tracing::warn!(error = %format!("{error:#}"), "the client must be told WAYBILL_URL and WAYBILL_TOKEN by hand");
     }
+}
+
+/// Adds a server to those in the file. Another one that starts at the same moment waits, so that neither is lost.
+fn enter(path: &Path, server: LocalServer) -> anyhow::Result<()> {
+    claim::make_folder_of(path)?;
+    let _lock = claim::wait_for(&path.with_extension("lock"))?;
+    // What cannot be read is of no use to anybody.
+    let mut file = LocalFile::read(path).unwrap_or_default();
+    file.enter(server);
+    write(path, &serde_json::to_string(&file)?)
 }
 
 fn beside(database: &Path) -> PathBuf {
@@ -62,9 +82,7 @@ fn beside(database: &Path) -> PathBuf {
 /// Writes a file that nobody else can read, whole or not at all.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let write = || -> io::Result<()> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
+        claim::make_folder_of(path)?;
         let new = path.with_extension("new");
         drop(fs::remove_file(&new));
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;

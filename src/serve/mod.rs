@@ -1,13 +1,14 @@
 //! The running server: puts the parts together, runs them, and takes them apart in order.
 
 mod admin;
+mod claim;
 mod ready;
 
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{io, net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use anyhow::Context as _;
 use poem::{Endpoint, EndpointExt as _, endpoint::BoxEndpoint};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use self::ready::Ready;
 use crate::{
@@ -26,23 +27,27 @@ use crate::{
     worker,
 };
 
+/// How many connections the system keeps that were not accepted yet.
+const BACKLOG: u32 = 1024;
+
 /// Runs the server until it is told to stop.
 pub async fn run(mut config: Config) -> anyhow::Result<()> {
+    // What another server has already is found out before anything is made or changed.
+    let socket = bind(config.server.listen)?;
+    let metrics_socket = config.metrics.listen.map(bind).transpose()?;
+    let _claim = claim::ledger(&config.database.url)?;
     let db = connect(&config.database).await?;
     prepare_schema(&db).await?;
     tell_what_is_forgotten(&db);
     admin::ensure(&db, &config).await?;
 
-    let listener = bind(config.server.listen).await?;
+    let listener = listen(socket)?;
+    let metrics_listener = metrics_socket.map(listen).transpose()?;
     let address = listener.local_addr()?;
     config.server.listen = address;
     let app = App::new(config, db, Metrics::new(VERSION, commit())?);
     let shutdown = Shutdown::new();
     let shell = shell(&app, &shutdown);
-    let metrics_listener = match app.config.metrics.listen {
-        Some(listen) => Some(bind(listen).await?),
-        None => None,
-    };
     worker::start(&app, &shutdown);
     admin::leave_for_client(&app.config);
     tracing::info!(%address, url = app.config.server.base_url(), version = VERSION, "listening");
@@ -66,8 +71,21 @@ pub async fn connect(config: &DatabaseConfig) -> anyhow::Result<Db> {
     Db::connect(config).await.with_context(|| format!("cannot open the database {}", config.url))
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+/// Takes an address, at which nobody is heard yet.
+fn bind(address: SocketAddr) -> anyhow::Result<TcpSocket> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Connections of a server that has just ended do not stand in the way of the next one.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok::<_, io::Error>(socket)
+    };
+    bind().with_context(|| format!("cannot listen on {address}"))
+}
+
+fn listen(socket: TcpSocket) -> anyhow::Result<TcpListener> {
+    let address = socket.local_addr()?;
+    socket.listen(BACKLOG).with_context(|| format!("cannot listen on {address}"))
 }
 
 fn tell_what_is_forgotten(db: &Db) {

@@ -3,20 +3,26 @@
 //! told to.
 
 use std::{
-    fs, io,
-    net::IpAddr,
+    fs,
+    net::{IpAddr, TcpStream},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::builder::FalseyValueParser;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use url::{Host, Url};
 
 use super::error::Error;
-use crate::config::local;
+use crate::{
+    cli::output::say,
+    config::local::{self, LocalFile, LocalServer},
+};
 
 const HEADING: &str = "Connection (client commands)";
+
+/// How long a server of this machine may take to be there.
+const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct ConnectionArgs {
@@ -45,12 +51,19 @@ pub struct ConnectionArgs {
 pub struct Credentials {
     pub url: Url,
     pub token: SecretString,
+    /// The file that names the address, where nobody has said one.
+    pub named_in: Option<PathBuf>,
 }
 
-#[derive(Debug, Deserialize)]
-struct LocalFile {
-    url: String,
-    token: SecretString,
+/// What a look at a server of this machine finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// It runs.
+    Running,
+    /// Nobody answers, for now perhaps.
+    Away,
+    /// It has ended, and somebody else answers at its address.
+    Another,
 }
 
 impl ConnectionArgs {
@@ -62,10 +75,21 @@ impl ConnectionArgs {
             Some(token) => Some(SecretString::from(token)),
             None => self.token_file.as_deref().map(read_token).transpose()?,
         };
-        let url = self.url.as_deref().filter(|url| !url.is_empty());
-        // A broken local file matters only to those who need it.
-        let local = if url.is_some() && token.is_some() { None } else { read_local()? };
-        let found = combine(url, token, local)?;
+        let url = self.url.as_deref().filter(|url| !url.is_empty()).map(parse_url).transpose()?;
+        let found = match (url, token) {
+            (Some(url), Some(token)) => Credentials { url, token, named_in: None },
+            // A broken local file matters only to those who need it.
+            (Some(url), None) => token_for(url, &read_local()?.1)?,
+            (None, token) => {
+                let (path, servers) = read_local()?;
+                let url = choose(&path, &servers, look)?;
+                let found = match token {
+                    Some(token) => Credentials { url, token, named_in: None },
+                    None => token_for(url, &servers)?,
+                };
+                Credentials { named_in: Some(path), ..found }
+            }
+        };
         if found.is_exposed() && !self.insecure_http {
             return Err(Error::Usage(format!(
                 "the token would go to {} in the clear: use https://, or say --insecure-http (WAYBILL_INSECURE_HTTP=1) \
@@ -102,39 +126,62 @@ fn read_token(path: &Path) -> Result<SecretString, Error> {
     Ok(SecretString::from(text.trim()))
 }
 
-fn read_local() -> Result<Option<LocalFile>, Error> {
-    let Some(path) = local::path() else { return Ok(None) };
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::Usage(format!("cannot read {}: {error}", path.display()))),
-    };
-    // The parser's message is left out, since it may quote the token.
-    let file = serde_json::from_str(&text).ok();
-    let broken = || Error::Usage(format!("{} is not a credentials file; remove it", path.display()));
-    file.ok_or_else(broken).map(Some)
+fn read_local() -> Result<(PathBuf, Vec<LocalServer>), Error> {
+    let Some(path) = local::path() else { return Ok(Default::default()) };
+    match LocalFile::read(&path) {
+        Ok(file) => Ok((path, file.servers)),
+        Err(error) => Err(Error::Usage(format!("cannot read {}: {error}", path.display()))),
+    }
 }
 
-fn combine(
-    url: Option<&str>,
-    token: Option<SecretString>,
-    local: Option<LocalFile>,
-) -> Result<Credentials, Error> {
-    let (local_url, local_token) = match local {
-        Some(file) => (Some(parse_url(&file.url)?), Some(file.token)),
-        None => (None, None),
+/// The server of this machine that is meant where none is named: of those that run the one that began last, else one that
+/// may come back.
+fn choose(path: &Path, servers: &[LocalServer], look: impl Fn(&LocalServer) -> Found) -> Result<Url, Error> {
+    let looked: Vec<_> = servers.iter().map(|server| (server, look(server))).collect();
+    let with = |wanted| looked.iter().filter(move |(_, found)| *found == wanted).map(|(server, _)| *server);
+    let running: Vec<_> = with(Found::Running).collect();
+    if let [chosen, _, ..] = running.as_slice() {
+        let LocalServer { url, database, .. } = chosen;
+        say(format_args!(
+            "{} servers run here; this goes to {url} ({database}), unless WAYBILL_URL names another",
+            running.len()
+        ));
+    }
+    let Some(server) = running.first().copied().or_else(|| with(Found::Away).next()) else {
+        const REMEDY: &str = "Set WAYBILL_URL (or --url) to its address";
+        let ended = servers.first().map(|server| {
+            format!(
+                "where is Waybill? The server that {} names at {} has ended. {REMEDY}, or start it",
+                path.display(),
+                server.url
+            )
+        });
+        return Err(Error::Usage(ended.unwrap_or_else(|| format!("where is Waybill? {REMEDY}"))));
     };
-    let given = url.map(parse_url).transpose()?;
-    let Some(url) = given.or_else(|| local_url.clone()) else {
-        return Err(Error::Usage("where is Waybill? Set WAYBILL_URL (or --url) to its address".into()));
-    };
-    let local_token = local_token.filter(|_| local_url.is_some_and(|local| local.origin() == url.origin()));
-    let Some(token) = token.or(local_token) else {
-        let message =
-            format!("no token for {url}: set WAYBILL_TOKEN, or WAYBILL_TOKEN_FILE to a file that holds it");
-        return Err(Error::Usage(message));
-    };
-    Ok(Credentials { url, token })
+    parse_url(&server.url)
+}
+
+fn look(server: &LocalServer) -> Found {
+    let addresses = Url::parse(&server.url).ok().and_then(|url| url.socket_addrs(|| None).ok());
+    let answers =
+        addresses.unwrap_or_default().iter().any(|address| TcpStream::connect_timeout(address, LOOK).is_ok());
+    match (answers, server.lives()) {
+        (true, true) => Found::Running,
+        (true, false) => Found::Another,
+        (false, _) => Found::Away,
+    }
+}
+
+/// The token of the local server with this address.
+fn token_for(url: Url, servers: &[LocalServer]) -> Result<Credentials, Error> {
+    let is_its_own =
+        |server: &&LocalServer| Url::parse(&server.url).is_ok_and(|own| own.origin() == url.origin());
+    match servers.iter().find(is_its_own) {
+        Some(server) => Ok(Credentials { token: server.token.clone(), url, named_in: None }),
+        None => Err(Error::Usage(format!(
+            "no token for {url}: set WAYBILL_TOKEN, or WAYBILL_TOKEN_FILE to a file that holds it"
+        ))),
+    }
 }
 
 fn parse_url(text: &str) -> Result<Url, Error> {
@@ -153,30 +200,48 @@ fn parse_url(text: &str) -> Result<Url, Error> {
 mod tests {
     use super::*;
 
-    fn local() -> LocalFile {
-        LocalFile { url: "http://127.0.0.1:3000".into(), token: "local-secret".into() }
+    const HERE: &str = "/state/local.json";
+
+    fn server(port: u16) -> LocalServer {
+        let (database, url) = (format!("sqlite:///{port}.db"), format!("http://127.0.0.1:{port}"));
+        LocalServer { database, url, token: format!("secret-{port}").into(), process: 1 }
     }
 
-    fn shown(result: Result<Credentials, Error>) -> String {
-        match result {
-            Ok(found) => format!("{} {}", found.url, found.token.expose_secret()),
+    fn chosen(found: &[Found]) -> String {
+        let servers: Vec<_> = (1..).take(found.len()).map(server).collect();
+        let look = |server: &LocalServer| {
+            servers
+                .iter()
+                .zip(found)
+                .find(|(other, _)| other.url == server.url)
+                .map_or(Found::Away, |(_, found)| *found)
+        };
+        match choose(Path::new(HERE), &servers, look) {
+            Ok(url) => url.to_string(),
             Err(error) => error.to_string(),
         }
     }
 
     #[test]
-    fn what_is_given_goes_before_the_local_file() {
-        assert_eq!(shown(combine(None, None, Some(local()))), "http://127.0.0.1:3000/ local-secret");
-        let both = combine(Some("https://w.test/base"), Some("mine".into()), Some(local()));
-        assert_eq!(shown(both), "https://w.test/base mine");
+    fn of_the_local_servers_the_newest_that_runs_is_asked() {
+        use Found::{Another, Away, Running};
+        assert_eq!(chosen(&[Running, Running]), "http://127.0.0.1:1/");
+        assert_eq!(chosen(&[Away, Another, Running]), "http://127.0.0.1:3/");
+        assert_eq!(chosen(&[Another, Away]), "http://127.0.0.1:2/");
+        let ended = chosen(&[Another]);
+        assert!(ended.contains("/state/local.json names at http://127.0.0.1:1 has ended"), "{ended}");
+        assert!(chosen(&[]).contains("WAYBILL_URL"));
     }
 
     #[test]
-    fn the_local_token_goes_to_its_own_server_only() {
-        let same = combine(Some("http://127.0.0.1:3000/"), None, Some(local()));
-        assert_eq!(shown(same), "http://127.0.0.1:3000/ local-secret");
-        let other = shown(combine(Some("https://w.test"), None, Some(local())));
-        assert!(other.contains("no token for https://w.test/"), "{other}");
+    fn a_local_token_goes_to_its_own_server_only() {
+        let servers = [server(1), server(2)];
+        let token = |url: &str| match token_for(parse_url(url).unwrap(), &servers) {
+            Ok(found) => found.token.expose_secret().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(token("http://127.0.0.1:2/"), "secret-2");
+        assert!(token("https://w.test").contains("no token for https://w.test/"));
     }
 
     #[test]
@@ -199,22 +264,25 @@ mod tests {
             ("http://waybill:3000", false, true),
         ] {
             let url = Url::parse(url).unwrap();
-            let found = Credentials { url, token: "hunter2".into() };
+            let found = Credentials { url, token: "hunter2".into(), named_in: None };
             assert_eq!((found.is_local(), found.is_exposed()), (local, exposed), "{}", found.url);
         }
     }
 
     #[test]
-    fn says_what_to_set() {
-        assert!(shown(combine(None, None, None)).contains("WAYBILL_URL"));
-        assert!(shown(combine(Some("w.test"), None, None)).contains("WAYBILL_URL"));
-        assert!(shown(combine(Some("ftp://w.test"), None, None)).contains("http://"));
-        assert!(!shown(combine(Some("https://u:hunter2@w.test"), None, None)).contains("hunter2"));
+    fn what_is_no_address_of_a_server_is_refused() {
+        let said = |url: &str| parse_url(url).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said("w.test").contains("WAYBILL_URL"));
+        assert!(said("ftp://w.test").contains("http://"));
+        assert!(
+            !said("https://u:hunter2@w.test").is_empty()
+                && !said("https://u:hunter2@w.test").contains("hunter2")
+        );
     }
 
     #[test]
     fn the_token_is_not_in_debug_output() {
-        let found = combine(Some("https://w.test"), Some("hunter2".into()), None);
-        assert!(!format!("{found:?}").contains("hunter2"));
+        let found = token_for(parse_url("http://127.0.0.1:1").unwrap(), &[server(1)]).unwrap();
+        assert!(!format!("{found:?}").contains("secret-1"));
     }
 }

@@ -27,6 +27,8 @@ use crate::cli::output;
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    /// Where it is, for people: also who says so, where they have not.
+    at: String,
 }
 
 impl Client {
@@ -54,7 +56,12 @@ impl Client {
         let http = builder
             .build()
             .map_err(|fault| Error::Failed(format!("cannot set up the HTTP client: {}", cause(&fault))))?;
-        Ok(Self { http, base: credentials.url.clone() })
+        let origin = credentials.url.origin().ascii_serialization();
+        let at = match &credentials.named_in {
+            Some(file) => format!("{origin} (the address is from {})", file.display()),
+            None => origin,
+        };
+        Ok(Self { http, base: credentials.url.clone(), at })
     }
 
     /// Makes the call, again and again while its patience lasts and the fault is transient.
@@ -119,8 +126,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> NoAnswer {
-        let at = self.base.origin().ascii_serialization();
-        NoAnswer::Unreachable { at, cause: cause(error), transient: !error.is_builder() }
+        NoAnswer::Unreachable { at: self.at.clone(), cause: cause(error), transient: !error.is_builder() }
     }
 }
 
@@ -179,7 +185,7 @@ mod tests {
 
     fn client(url: &str) -> Option<Client> {
         let url = Url::parse(url).ok()?;
-        Client::new(&Credentials { url, token: "hunter2".into() }).ok()
+        Client::new(&Credentials { url, token: "hunter2".into(), named_in: None }).ok()
     }
 
     fn problem(status: u16, retry_after: Option<Duration>) -> NoAnswer {

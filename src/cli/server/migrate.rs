@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Subcommand;
 
-use super::{ConfigArgs, say};
+use super::{ConfigArgs, Goal, say};
 use crate::store::{error, schema};
 
 #[derive(Debug, Subcommand)]
@@ -37,7 +37,7 @@ pub enum MigrateCommand {
 pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
     match command {
         MigrateCommand::Up { wait, config } => {
-            let done = schema::up(&config.open_for_migration(*wait).await?).await?;
+            let done = schema::up(&config.open_for_migration(Goal::Bring { patience: *wait }).await?).await?;
             if done.is_empty() {
                 return say("The schema is up to date.");
             }
@@ -45,11 +45,11 @@ pub async fn run(command: &MigrateCommand) -> anyhow::Result<ExitCode> {
         }
         MigrateCommand::Down { steps, yes, config } => {
             anyhow::ensure!(yes, "this drops tables with all they hold; back up first, then say --yes");
-            let left = schema::down(&config.open_for_migration(Duration::ZERO).await?, *steps).await?;
+            let left = schema::down(&config.open_for_migration(Goal::Look).await?, *steps).await?;
             say(&format!("{left} migrations are left."))
         }
         MigrateCommand::Status(config) => {
-            let status = schema::status(&config.open_for_migration(Duration::ZERO).await?).await?;
+            let status = schema::status(&config.open_for_migration(Goal::Look).await?).await?;
             let lines = |mark: &str, names: &[String]| {
                 names.iter().map(|name| format!("{mark} {name}")).collect::<Vec<_>>()
             };

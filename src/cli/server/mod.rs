@@ -8,7 +8,7 @@ mod migrate;
 mod token;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -19,7 +19,9 @@ use crate::{
     cli::client::credentials::ConnectionArgs,
     config::{
         Config,
-        load::load,
+        database_url::DatabaseUrl,
+        load::{Loaded, load},
+        local::{self, LocalFile},
         sources::{Flag, Sources},
     },
     serve::{self, connect},
@@ -50,18 +52,20 @@ impl ConfigArgs {
 
     /// Loads the configuration and sets the log up.
     fn load(&self, more: Option<Flag>) -> anyhow::Result<Config> {
-        let config = load(&self.sources(more))?.config;
-        telemetry::init(&config.log)?;
-        Ok(config)
+        Ok(self.loaded(more)?.config)
+    }
+
+    fn loaded(&self, more: Option<Flag>) -> anyhow::Result<Loaded> {
+        let loaded = load(&self.sources(more))?;
+        telemetry::init(&loaded.config.log)?;
+        Ok(loaded)
     }
 
     /// Loads the configuration and opens a database that is there, with its schema up to date.
     async fn open(&self) -> anyhow::Result<Db> {
         let config = self.load(None)?.database;
         let url = &config.url;
-        if let Some(path) = url.sqlite_path() {
-            anyhow::ensure!(path.exists(), "there is no database at {url}; `waybill serve` makes one");
-        }
+        ensure_is_there(url)?;
         let db = connect(&config).await?;
         let status = schema::status(&db).await?;
         anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
@@ -69,11 +73,18 @@ impl ConfigArgs {
         Ok(db)
     }
 
-    /// Loads the configuration and opens the database to change its schema, which may take longer than a statement may
-    /// otherwise. A database that does not answer is asked again until it was waited for so long.
-    async fn open_for_migration(&self, patience: Duration) -> anyhow::Result<Db> {
-        let mut config = self.load(None)?.database;
+    /// Loads the configuration and opens the database to look at its schema or change it, which may take longer than a
+    /// statement may otherwise. A SQLite file is made only where one is asked for by name.
+    async fn open_for_migration(&self, goal: Goal) -> anyhow::Result<Db> {
+        let loaded = self.loaded(None)?;
+        let is_named = loaded.is_set("database.url");
+        let mut config = loaded.config.database;
         config.statement_timeout = Duration::ZERO;
+        let patience = match goal {
+            Goal::Bring { patience } if is_named => patience,
+            Goal::Bring { patience } => ensure_is_there(&config.url).map(|()| patience)?,
+            Goal::Look => ensure_is_there(&config.url).map(|()| Duration::ZERO)?,
+        };
         let given_up = Instant::now() + patience;
         loop {
             match connect(&config).await {
@@ -85,6 +96,27 @@ impl ConfigArgs {
             }
         }
     }
+}
+
+/// What a database is opened for by those who look after its schema.
+#[derive(Clone, Copy, Debug)]
+enum Goal {
+    /// To bring it up to date. A database that does not answer is asked again until it was waited for so long.
+    Bring { patience: Duration },
+    /// To work on what is there.
+    Look,
+}
+
+/// Fails where a SQLite file is not there: whoever looks after a ledger would else begin a second one elsewhere.
+fn ensure_is_there(url: &DatabaseUrl) -> anyhow::Result<()> {
+    if url.sqlite_path().is_none_or(Path::exists) {
+        return Ok(());
+    }
+    let servers = local::path().and_then(|path| LocalFile::read(&path).ok()).unwrap_or_default().servers;
+    let known: Vec<_> =
+        servers.iter().filter(|server| server.lives()).map(|server| &*server.database).collect();
+    let known = if known.is_empty() { "sqlite://FILE".to_owned() } else { known.join(" or --database-url ") };
+    anyhow::bail!("there is no database at {url}; name the server's own: --database-url {known}")
 }
 
 #[derive(Debug, Args)]

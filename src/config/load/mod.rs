@@ -31,6 +31,13 @@ pub struct Loaded {
     origins: BTreeMap<String, Origin>,
 }
 
+impl Loaded {
+    /// Whether anybody has set this key, though it be to its default.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.origins.get(key).is_some_and(|origin| *origin != Origin::Default)
+    }
+}
+
 /// One leaf of the configuration, as people are shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    process::Stdio,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -230,24 +230,74 @@ db_test!(
     }
 );
 
-#[tokio::test]
-async fn a_local_server_needs_no_set_up() {
-    let folder = TempDir::new().unwrap();
+/// A server as a newcomer starts it, in a folder of its own, and its address once it has left that.
+async fn local_server(home: &TempDir, name: &str) -> (Child, String) {
+    let folder = home.path().join(name);
+    fs::create_dir_all(&folder).unwrap();
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let mut server = command(&folder)
+    let server = command(home)
+        .current_dir(&folder)
         .args(["serve", "--listen", &format!("0.0.0.0:{port}")])
         // The name for others leads nowhere here.
         .env("WAYBILL__SERVER__PUBLIC_URL", "http://waybill.test")
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let local = folder.path().join("state/waybill/local.json");
-    eventually("the local credentials", async || local.exists().then_some(())).await;
-    let status = command(&folder).arg("status").output().unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    let local = home.path().join("state/waybill/local.json");
+    eventually("the local credentials", async || {
+        fs::read_to_string(&local).ok()?.contains(&url).then_some(())
+    })
+    .await;
+    (server, url)
+}
+
+fn end(mut server: Child) {
     server.kill().unwrap();
     server.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_local_server_needs_no_set_up() {
+    let home = TempDir::new().unwrap();
+    let (server, url) = local_server(&home, "one").await;
+    let status = command(&home).arg("status").output().unwrap();
+    let elsewhere = command(&home).args(["token", "list"]).output().unwrap();
+    end(server);
     assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    let local = home.path().join("state/waybill/local.json");
     let private = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&local).unwrap().permissions());
     assert_eq!(private & 0o777, 0o600);
-    assert!(folder.path().join("admin.token").exists());
+    assert!(home.path().join("one/admin.token").exists());
+    let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
+    let database = home.path().canonicalize().unwrap().join("one/waybill.db");
+    assert!(said.contains(&format!("--database-url sqlite://{}", database.display())), "{said}");
+    let gone = command(&home).arg("status").output().unwrap();
+    let said = String::from_utf8_lossy(&gone.stderr).into_owned();
+    let origin = format!("cannot reach Waybill at {url} (the address is from {})", local.display());
+    assert!(code(&gone) == 1 && said.contains(&origin), "{said}");
+}
+
+#[tokio::test]
+async fn of_several_local_servers_the_one_that_is_meant_is_asked() {
+    let home = TempDir::new().unwrap();
+    let (first, first_url) = local_server(&home, "first").await;
+    let (second, second_url) = local_server(&home, "second").await;
+    let register = |url: Option<&str>| {
+        let mut line = command(&home);
+        line.args(["environment", "create", "staging"]).envs(url.map(|url| ("WAYBILL_URL", url)));
+        line.output().unwrap()
+    };
+    let list = || {
+        let output = command(&home).args(["environment", "list"]).output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout).contains("staging");
+        (shown, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(code(&register(Some(&first_url))), 0);
+    let (shown, said) = list();
+    assert!(!shown && said.contains("2 servers run here") && said.contains(&second_url), "{said}");
+    end(second);
+    let (shown, said) = list();
+    assert!(shown && !said.contains("servers run here"), "{said}");
+    end(first);
 }

@@ -79,7 +79,9 @@ async fn on_sqlite_a_server_makes_its_token_and_leaves_it_for_the_client() {
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
     }
     let token = fs::read_to_string(&beside).unwrap();
+    let local = &local["servers"][0];
     assert_eq!(local["token"], token.trim());
+    assert_eq!(local["database"], format!("sqlite://{}", database.canonicalize().unwrap().display()));
     let url = format!("{}/api/v1/matrix", local["url"].as_str().unwrap());
     let client = ServerProcess::client_of(token.trim());
     let status = eventually("an answer", async || Some(client.get(&url).send().await.ok()?.status())).await;
@@ -143,4 +145,61 @@ async fn the_audit_log_is_checked_from_the_command_line() {
     fs::write(&log, "no head here").unwrap();
     let nothing = verify();
     assert!(!nothing.status.success(), "a log without a head does not pass for one that was checked");
+}
+
+/// What is in a folder, by name.
+fn files(directory: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(directory.path()).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn what_cannot_be_done_leaves_nothing_behind() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = taken.local_addr().unwrap().to_string();
+    for (line, code, advice) in [
+        (&["serve", "--listen", &busy][..], 1, "cannot listen on"),
+        (&["serve", "--listen", "nowhere"], 1, "server.listen (--listen)"),
+        (&["serve", "--lisen", &busy], 2, "--listen"),
+        (&["migrate", "status"], 1, "--database-url"),
+        (&["migrate", "down", "--yes"], 1, "--database-url"),
+        (&["migrate", "up"], 1, "--database-url"),
+        (&["token", "list"], 1, "--database-url"),
+        (&["token", "create", "--name", "ci", "--scope", "read"], 1, "--database-url"),
+        (&["audit", "verify"], 1, "--database-url"),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let output = command(&directory).args(line).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(advice), "{line:?}: {said}");
+        assert_eq!(files(&directory), [""; 0], "{line:?}");
+    }
+    let directory = TempDir::new().unwrap();
+    let line = ["migrate", "up", "--database-url", "sqlite://waybill.db"];
+    assert!(
+        command(&directory).args(line).status().unwrap().success(),
+        "one that is asked for by name is made"
+    );
+    assert!(files(&directory).contains(&"waybill.db".to_owned()));
+}
+
+#[tokio::test]
+async fn a_second_server_on_a_sqlite_file_is_refused_in_one_sentence_whatever_it_calls_the_file() {
+    let db = TestDb::sqlite().await;
+    let mut first = ServerProcess::start(&db).await;
+    let directory = TempDir::new().unwrap();
+    let link = directory.path().join("link.db");
+    std::os::unix::fs::symlink(db.url.trim_start_matches("sqlite://"), &link).unwrap();
+    for url in [db.url.clone(), format!("sqlite://{}", link.display())] {
+        let mut second = command(&directory);
+        second.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url]);
+        let output = second.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.trim_end().lines().count()), (Some(1), 1), "{said}");
+        let process = format!("(process {})", first.pid().as_raw_nonzero());
+        assert!(said.contains(&process) && said.contains("one server at a time"), "{said}");
+    }
+    assert_eq!(files(&directory), ["link.db"]);
+    first.kill9();
+    ServerProcess::start(&db).await;
 }
