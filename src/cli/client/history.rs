@@ -60,7 +60,7 @@ pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<Exit, E
         .query("since", args.since.map(moment::text))
         .query("until", args.until.map(moment::text));
     let header =
-        ["STARTED (UTC)", "SERVICE", "ENVIRONMENT", "VERSION", "KIND", "STATUS", "DURATION", "WHO", "WHY"];
+        ["STARTED (UTC)", "SERVICE", "ENVIRONMENT", "VERSION", "STATUS", "WHO", "KIND", "DURATION", "WHY"];
     let now = clock::now();
     let rows = |found: Vec<_>| found.into_iter().map(|deployment| row(deployment, now)).collect();
     session.list(&call, args.page.limit, "No deployments.", header, rows).await
@@ -75,10 +75,10 @@ fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 9] {
         deployment.service,
         deployment.environment,
         deployment.version,
-        deployment.kind,
         format!("{}{marks}", deployment.status),
-        duration(took),
         deployment.initiated_by.unwrap_or_else(|| deployment.actor.name().to_owned()),
+        deployment.kind,
+        duration(took),
         deployment.message.or(deployment.reason).unwrap_or_default(),
     ]
 }
@@ -104,10 +104,10 @@ mod tests {
             "shop",
             "prod",
             "1.4.2",
-            "deploy",
             "succeeded (override, ungated, reverted)",
-            "1m 32s",
             "ada",
+            "deploy",
+            "1m 32s",
             "3 of 3 ready",
         ];
         assert_eq!(cells, expected);

@@ -64,7 +64,10 @@ impl fmt::Display for Problem {
             write!(f, ": {}", plain(detail))?;
         }
         for error in &self.errors {
-            write!(f, "\n  {}: {}", plain(&flag(&error.pointer)), plain(&error.detail))?;
+            // What is wrong with all that was sent has no name.
+            let name = flag(&error.pointer);
+            let colon = if name.is_empty() { "" } else { ": " };
+            write!(f, "\n  {}{colon}{}", plain(&name), plain(&error.detail))?;
         }
         // The id is of use only where the cause stands in the server's log.
         if let Some(id) = self.request_id.as_deref().filter(|_| self.status >= 500) {
@@ -82,10 +85,14 @@ mod tests {
     fn prints_the_title_and_every_field() {
         let body = br#"{"type":"http://w/problems/invalid-input","title":"Invalid input","status":422,
             "detail":"two fields are wrong","request_id":"r1","extra":1,
-            "errors":[{"pointer":"/name","code":"name","detail":"must be a label"},{"pointer":"/rank","code":"range","detail":"too high"}]}"#;
+            "errors":[{"pointer":"/name","code":"name","detail":"must be a label"},{"pointer":"/rank","code":"range","detail":"too high"},
+                {"pointer":"","code":"format","detail":"is no report"}]}"#;
         let problem = Problem::read(422, body).unwrap_or_default();
         assert_eq!(problem.slug(), "invalid-input");
-        assert_eq!(problem.to_string(), "Invalid input\n  name: must be a label\n  --rank: too high");
+        assert_eq!(
+            problem.to_string(),
+            "Invalid input\n  name: must be a label\n  --rank: too high\n  is no report"
+        );
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub enum TokenCommand {
     /// Revoke a token; it stops working with the next request.
     Revoke {
         /// Its id or its name.
-        token: String,
+        #[arg(value_name = "TOKEN")]
+        which: String,
         /// Where the database is.
         #[command(flatten)]
         config: ConfigArgs,
@@ -74,14 +75,14 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
             tokens.iter().try_for_each(|token| say(&line(token)).map(drop))?;
             Ok(ExitCode::SUCCESS)
         }
-        TokenCommand::Revoke { token, config } => {
+        TokenCommand::Revoke { which, config } => {
             let db = config.open().await?;
-            let id = match token.parse() {
+            let id = match which.parse() {
                 Ok(id) => id,
-                Err(_name) => id_of(&db, &token).await?,
+                Err(_name) => id_of(&db, &which).await?,
             };
             tokens::revoke_by_server(&db, id).await?;
-            say(&format!("Token {token} is revoked."))
+            say(&format!("Token {which} is revoked."))
         }
     }
 }
