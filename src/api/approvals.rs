@@ -114,7 +114,7 @@ impl Example for CreateApproval {
 impl CreateApproval {
     fn parse(&self) -> Result<Said, Faults> {
         let mut faults = Faults::default();
-        faults.take("/environment", Name::parse(&self.environment));
+        faults.take("/environment", Name::of_environment(&self.environment));
         let comment = self.comment.as_deref().map(str::trim).filter(|comment| !comment.is_empty());
         let comment = faults.take_optional("/comment", comment.map(|comment| text::free(comment, TEXT_MAX)));
         let saw = match &self.image {

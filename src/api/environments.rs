@@ -163,7 +163,7 @@ impl EnvironmentsApi {
     ) -> Result<Reply<EnvironmentView, Made>, Problem> {
         let given = &body.0;
         let mut faults = Faults::default();
-        let name = faults.take("/name", Name::parse(&given.name));
+        let name = faults.take("/name", Name::of_environment(&given.name));
         let url = faults.take_optional("/url", given.url.as_deref().map(text::web_url));
         let rank = faults.take_optional("/rank", given.rank.map(|given| rank(given.0)));
         let name = faults.finish(name).map_err(refuse)?;

@@ -83,8 +83,8 @@ impl Example for GateQuestion {
 impl GateQuestion {
     fn parse(&self) -> Result<Question, Faults> {
         let mut faults = Faults::default();
-        let service = faults.take("/service", Name::parse(&self.service));
-        let environment = faults.take("/environment", Name::parse(&self.environment));
+        let service = faults.take("/service", Name::of_service(&self.service));
+        let environment = faults.take("/environment", Name::of_environment(&self.environment));
         let version = faults.take("/version", Version::parse(&self.version));
         let initiated_by = self.initiated_by.as_ref().map(|text| text::free(text, SHORT_TEXT_MAX));
         let initiated_by = faults.take_optional("/initiated_by", initiated_by);

@@ -122,8 +122,8 @@ impl GateWaitApi {
         seen: Query<Option<String>>,
     ) -> Result<Waited, Problem> {
         let mut faults = Faults::default();
-        let service = faults.take("/query/service", Name::parse(&service.0));
-        let environment = faults.take("/query/environment", Name::parse(&environment.0));
+        let service = faults.take("/query/service", Name::of_service(&service.0));
+        let environment = faults.take("/query/environment", Name::of_environment(&environment.0));
         let version = faults.take("/query/version", Version::parse(&version.0));
         let initiated_by = initiated_by.0.as_ref().map(|text| text::free(text, SHORT_TEXT_MAX));
         let initiated_by = faults.take_optional("/query/initiated_by", initiated_by);

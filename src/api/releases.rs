@@ -252,7 +252,7 @@ impl ReleasesApi {
         body: Json<CreateRelease>,
     ) -> Result<Reply<ReleaseView, MadeOrThere>, Problem> {
         let mut faults = Faults::default();
-        let service = faults.take("/path/service", Name::parse(&service.0));
+        let service = faults.take("/path/service", Name::of_service(&service.0));
         let version = faults.take("/version", Version::parse(&body.0.version));
         let given = body.0.parse(auth.labels_max()).map_err(|inner| faults.nest("", inner)).ok();
         let whole = service.zip(version).zip(given);

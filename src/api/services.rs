@@ -193,7 +193,7 @@ impl ServicesApi {
             labels: given.labels,
         };
         let mut faults = Faults::default();
-        let name = faults.take("/name", Name::parse(&given.name));
+        let name = faults.take("/name", Name::of_service(&given.name));
         description.validate(auth.labels_max(), &mut faults);
         let name = faults.finish(name).map_err(refuse)?;
         let render = render(StatusCode::CREATED);

@@ -61,6 +61,12 @@ impl Environment {
         !self.unconfirmed || self.policy.version > 0 || self.lockdown.is_some()
     }
 
+    /// Whether it is archived and comes back with the next deployment: those for reviews and tests come and go. Others stay
+    /// archived until somebody revives them.
+    pub fn comes_back(&self) -> bool {
+        self.archived_at.is_some() && matches!(self.settings.tier, Tier::Development | Tier::Testing)
+    }
+
     /// Whether it only looks like production: its name says so and nobody keeps it, while another environment of that
     /// tier is kept. Whoever may start there would go around the policy and the lockdown of the one that is meant.
     pub fn only_looks_like_production(&self, another_is_kept: bool) -> bool {
@@ -170,6 +176,20 @@ mod tests {
         };
         for kept in [confirmed, ruled, stopped] {
             assert!(kept.is_kept() && !kept.only_looks_like_production(true));
+        }
+    }
+
+    #[test]
+    fn what_is_for_reviews_and_tests_comes_back() {
+        let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        for (name, tier_comes_back) in
+            [("review-7", true), ("qa", true), ("staging", false), ("prod", false), ("home", false)]
+        {
+            let name = Name::parse(name).unwrap();
+            let settings = EnvironmentSettings::of(&name, None, None, None);
+            let used = Environment::new(Uuid::nil(), name, settings, false, at);
+            let archived = Environment { archived_at: Some(at), ..used.clone() };
+            assert_eq!((used.comes_back(), archived.comes_back()), (false, tier_comes_back), "{}", used.name);
         }
     }
 

@@ -27,6 +27,12 @@ impl Malformed {
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into() }
     }
+
+    /// The same, with what else helps.
+    #[must_use]
+    pub fn advised(self, advice: &str) -> Self {
+        Self { detail: format!("{}; {advice}", self.detail), ..self }
+    }
 }
 
 /// Collects the faults of one request.

@@ -78,7 +78,7 @@ kinds! {
 forms! {
     Name: NAME, 1, NAME_MAX;
     Version: "^[A-Za-z0-9][A-Za-z0-9._+~-]*$", 1, VERSION_MAX;
-    CommitSha: "^[0-9A-Fa-f]*$", COMMIT_MIN, COMMIT_MAX;
+    CommitSha: "^0*[1-9A-Fa-f][0-9A-Fa-f]*$", COMMIT_MIN, COMMIT_MAX;
     Image: IMAGE, 1, REPOSITORY_MAX + BEHIND_REPOSITORY;
     Long: FREE, 0, TEXT_MAX;
     TellingLong: FREE, 1, TEXT_MAX;
@@ -135,7 +135,7 @@ mod tests {
             "a__b/c-d/e.f",
             "Registry.example.com:5000/shop:1.4-RC_1",
             "localhost/shop",
-            "[::1]:5000/shop",
+            "[fd00::1]:5000/shop",
         ] {
             let image = format!("{repository}@sha256:{digest}");
             assert!(Image::parse(&image).is_ok() && has(Image::FORM, &image), "{image}");

@@ -23,7 +23,10 @@ pub fn parse(name: &str) -> Result<String, Malformed> {
     };
     for part in path.split('/') {
         if part.contains(|c: char| c.is_ascii_uppercase()) {
-            return Err(invalid(format!("`{part}` must be in lower case: repositories have no capitals")));
+            return Err(invalid(format!(
+                "`{part}` must be in lower case: repositories have no capitals; here `{}`",
+                name.to_ascii_lowercase()
+            )));
         }
         if !is_component(part) {
             return Err(invalid(format!(
@@ -53,6 +56,8 @@ pub fn matches(pattern: &str, repository: &str) -> bool {
     let (first, rest) = pattern.split_once('/').map_or((pattern, None), |(first, rest)| (first, Some(rest)));
     let is_short = !is_domain(first) && !first.contains(['*', '?', '{', '[']);
     let is_hub = matches!(first, "docker.io" | "index.docker.io");
+    // Brackets are those of an IPv6 address.
+    let pattern = &pattern.replace('[', r"\[").replace(']', r"\]");
     let pattern = match rest {
         _ if is_short => in_full(None, pattern),
         Some("**") if is_hub => "docker.io/**".to_owned(),
@@ -174,8 +179,13 @@ mod tests {
 
     #[test]
     fn capitals_are_called_by_their_name() {
-        for wrong in ["Shop", "registry.example.com/Shop", "Team/shop"] {
-            assert!(parse(wrong).unwrap_err().detail.contains("lower case"), "{wrong}");
+        for (wrong, right) in [
+            ("Shop", "`shop`"),
+            ("registry.example.com/Shop", "`registry.example.com/shop`"),
+            ("Team/shop", "`team/shop`"),
+        ] {
+            let detail = parse(wrong).unwrap_err().detail;
+            assert!(detail.contains("lower case") && detail.ends_with(right), "{detail}");
         }
     }
 
@@ -195,6 +205,10 @@ mod tests {
         assert!(matches("team/*", "docker.io/team/shop") && matches("docker.io/**", "nginx"));
         assert!(!matches("team/*", "registry.example.com/team/shop") && !matches("nginx", "team/nginx"));
         assert!(!matches("**", "registry.example.com/../shop"), "no proper name");
+        assert!(matches("[fd00::1]:5000/team/*", "[FD00::1]:5000/team/shop"));
+        assert!(
+            !matches("[fd00::1]:5000/team/*", "[fd00::2]:5000/team/shop") && !matches("[::1]/*", "1/shop")
+        );
     }
 
     proptest! {

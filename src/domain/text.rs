@@ -72,11 +72,36 @@ impl Name {
         if text.len() <= NAME_MAX && inner && edge(text.chars().next()) && edge(text.chars().last()) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Malformed::new(
-            "invalid-name",
-            "must be a DNS-1123 label: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit",
-        ))
+        let rule = "must be a DNS-1123 label: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit";
+        let advice = slug(text).map(|slug| format!("; here `{slug}` would be one")).unwrap_or_default();
+        Err(Malformed::new("invalid-name", format!("{rule}{advice}")))
     }
+
+    /// Parses the name of a service; a pipeline is told where it finds one.
+    pub fn of_service(text: &str) -> Result<Self, Malformed> {
+        Self::parse(text).map_err(|wrong| wrong.advised("in GitLab, CI_PROJECT_PATH_SLUG is one"))
+    }
+
+    /// Parses the name of an environment; a pipeline is told where it finds one.
+    pub fn of_environment(text: &str) -> Result<Self, Malformed> {
+        Self::parse(text).map_err(|wrong| wrong.advised("in GitLab, CI_ENVIRONMENT_SLUG is one"))
+    }
+}
+
+/// The name that is nearest to a text; none where that has neither letters nor digits.
+fn slug(text: &str) -> Option<String> {
+    let mut slug = String::new();
+    for c in text.chars().map(|c| c.to_ascii_lowercase()) {
+        match c {
+            'a'..='z' | '0'..='9' => slug.push(c),
+            _ if slug.is_empty() || slug.ends_with('-') => {}
+            _ => slug.push('-'),
+        }
+        if slug.len() == NAME_MAX {
+            break;
+        }
+    }
+    Some(slug.trim_end_matches('-').to_owned()).filter(|slug| !slug.is_empty())
 }
 
 impl Version {
@@ -87,16 +112,41 @@ impl Version {
         if first && rest && text.len() <= VERSION_MAX {
             return Ok(Self(text.to_owned()));
         }
-        Err(Malformed::new(
+        let wrong = Malformed::new(
             "invalid-version",
             "must be 1 to 128 of letters, digits and '.', '_', '+', '~', '-', beginning with a letter or digit",
-        ))
+        );
+        Err(match text.rsplit_once('/').map(|(before, version)| (before, Self::parse(version))) {
+            Some((before, Ok(version))) if before.len() <= VERSION_MAX => wrong.advised(&format!(
+                "of this tag it may be `{version}`: on the command line, `--version-prefix {before}/` takes off what comes \
+                 before"
+            )),
+            _ => wrong,
+        })
+    }
+
+    /// What differs from it only by a leading `v`.
+    pub fn other_spellings(&self) -> Vec<String> {
+        let text = self.as_str();
+        let bare = text.strip_prefix(['v', 'V']).unwrap_or(text);
+        if !bare.starts_with(|c: char| c.is_ascii_digit()) {
+            return Vec::new();
+        }
+        let spellings = [bare.to_owned(), format!("v{bare}"), format!("V{bare}")];
+        spellings.into_iter().filter(|spelling| spelling != text).collect()
     }
 }
 
 impl CommitSha {
-    /// Parses 7 to 64 hexadecimal digits; capitals become small.
+    /// Parses 7 to 64 hexadecimal digits; capitals become small. Zeros alone are what Git writes where there is no commit.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
+        if text.len() >= COMMIT_MIN && text.chars().all(|c| c == '0') {
+            return Err(Malformed::new(
+                "no-commit",
+                "is all zeros, which Git writes where there is no commit (as in GitLab's CI_COMMIT_BEFORE_SHA); \
+                 `git rev-parse HEAD` and CI_COMMIT_SHA name the one that was built",
+            ));
+        }
         if (COMMIT_MIN..=COMMIT_MAX).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit()) {
             return Ok(Self(text.to_ascii_lowercase()));
         }
@@ -208,6 +258,44 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_name_is_told_the_nearest_right_one() {
+        for (wrong, right) in [
+            ("Shop", "shop"),
+            ("review/Feature_X", "review-feature-x"),
+            ("group/sub.group/Shop!", "group-sub-group-shop"),
+            (&format!("{}-b", "a".repeat(62)), &"a".repeat(62)),
+            (&"é".repeat(3), ""),
+        ] {
+            let advised = slug(wrong);
+            assert_eq!(advised.as_deref().unwrap_or_default(), right, "{wrong}");
+            assert!(advised.is_none_or(|slug| Name::parse(&slug).is_ok()));
+        }
+        let detail = |wrong: Result<Name, Malformed>| wrong.unwrap_err().detail;
+        assert!(
+            detail(Name::of_environment("review/x"))
+                .ends_with("`review-x` would be one; in GitLab, CI_ENVIRONMENT_SLUG is one")
+        );
+        assert!(detail(Name::of_service("a/b")).contains("CI_PROJECT_PATH_SLUG"));
+    }
+
+    #[test]
+    fn a_tag_is_told_its_version() {
+        let detail = |wrong: &str| Version::parse(wrong).unwrap_err().detail;
+        let advised = detail("refs/tags/shop/v1.2.3");
+        assert!(
+            advised.contains("`v1.2.3`") && advised.contains("--version-prefix refs/tags/shop/"),
+            "{advised}"
+        );
+        for wrong in ["", "shop/", "1.2 3", &format!("{}/1", "a".repeat(200))] {
+            assert!(!detail(wrong).contains("prefix"), "{wrong}");
+        }
+        let spellings = |text: &str| Version::parse(text).unwrap().other_spellings();
+        assert_eq!(spellings("v1.2"), ["1.2", "V1.2"]);
+        assert_eq!(spellings("1.2"), ["v1.2", "V1.2"]);
+        assert_eq!(spellings("vanilla"), [""; 0]);
+    }
+
+    #[test]
     fn images_are_pinned_and_lose_their_tag() {
         let digest = "AB".repeat(32);
         let image = Image::parse(&format!("registry.example.com:5000/shop:1.4@sha256:{digest}")).unwrap();
@@ -258,6 +346,10 @@ mod tests {
             assert!(Version::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(CommitSha::parse("8F3C0aB").unwrap().as_str(), "8f3c0ab");
+        assert!(CommitSha::parse("0000001").is_ok());
+        for none in ["0".repeat(7), "0".repeat(40), "0".repeat(64)] {
+            assert_eq!(CommitSha::parse(&none).unwrap_err().code, "no-commit");
+        }
         for bad in ["8f3c", "g123456", &"0".repeat(65)] {
             assert!(CommitSha::parse(bad).is_err(), "{bad}");
         }

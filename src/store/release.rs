@@ -10,7 +10,7 @@ use crate::{
         page::{OrderKey, PageRequest},
         release::{Identity, Release, ReleaseDescription},
         release_order::{NEIGHBOURS_MAX, Neighbour},
-        text::COMMIT_MIN,
+        text::{COMMIT_MIN, Version},
     },
     store::{
         entity::{
@@ -56,6 +56,8 @@ pub struct Before {
     pub last_number: i64,
     /// The newest releases, where the one that is asked for is not on record.
     pub neighbours: Vec<Neighbour>,
+    /// A version that differs from the one that is asked for only by a leading `v`.
+    pub twin: Option<String>,
 }
 
 impl Before {
@@ -64,6 +66,7 @@ impl Before {
         let neighbours = serde_json::from_str(neighbours.as_deref().unwrap_or("[]"));
         Ok(Self {
             last_number: row.try_get("", "last_number")?,
+            twin: row.try_get("", "twin")?,
             neighbours: neighbours.map_err(|_| StoreError::Corrupt("neighbours"))?,
         })
     }
@@ -74,9 +77,14 @@ pub(super) fn before(
     sql: &mut Sql,
     postgres: bool,
     service_id: Uuid,
-    version: &str,
+    version: &Version,
     given: Option<&Identity>,
 ) {
+    // Both are always given: each statement is planned anew.
+    let mut spellings = version.other_spellings().into_iter();
+    sql.push("(SELECT MIN(w.version) FROM release w WHERE w.service_id = ").bind(service_id);
+    sql.push(" AND w.version IN (").bind(spellings.next()).push(", ").bind(spellings.next());
+    sql.push(")) AS twin, ");
     sql.push("(SELECT COALESCE(MAX(number), 0) FROM release WHERE service_id = ").bind(service_id);
     sql.push(") AS last_number, ");
     let Some(Identity { commit_sha, .. }) = given else {
@@ -96,7 +104,7 @@ pub(super) fn before(
     }
     sql.push(") > 0 THEN 1 ELSE 0 END AS names FROM release n WHERE n.service_id = ").bind(service_id);
     sql.push(" AND NOT EXISTS (SELECT 1 FROM release k WHERE k.service_id = n.service_id AND k.version = ");
-    sql.bind(version).push(") ORDER BY n.ordered_at DESC, n.number DESC");
+    sql.bind(version.as_str()).push(") ORDER BY n.ordered_at DESC, n.number DESC");
     sql.push(&format!(" LIMIT {NEIGHBOURS_MAX}) AS o) AS neighbours"));
 }
 
@@ -174,14 +182,14 @@ fn locations(release: &Release) -> Option<Json<Vec<String>>> {
 pub async fn find_or_before(
     conn: &impl ConnectionTrait,
     service_id: Uuid,
-    version: &str,
+    version: &Version,
     given: Option<&Identity>,
 ) -> Result<(Option<Release>, Before), StoreError> {
     let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
     let mut sql = Sql::new(format!("SELECT {}, b.* FROM (SELECT ", columns::<Entity>("r", "")));
     before(&mut sql, postgres, service_id, version, given);
     sql.push(") AS b LEFT JOIN release r ON r.service_id = ").bind(service_id);
-    let row = sql.push(" AND r.version = ").bind(version).one(conn).await?;
+    let row = sql.push(" AND r.version = ").bind(version.as_str()).one(conn).await?;
     let row = row.ok_or(StoreError::Corrupt("releases"))?;
     let known = row.try_get::<Option<Uuid>>("", "id")?.is_some();
     Ok((known.then(|| Release::from_query_result(&row, "")).transpose()?, Before::read(&row)?))

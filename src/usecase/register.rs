@@ -74,8 +74,8 @@ impl Placement {
 }
 
 /// Locks the target, making it, its service and its environment first where the ledger does not know them and the
-/// configuration lets a deployment register them. Fails when the service or the environment is archived, or the
-/// environment only looks like production.
+/// configuration lets a deployment register them. Fails where nothing may start ([`refuse_closed`]); an environment that
+/// comes back is still archived.
 pub async fn lock_target(ctx: &Ctx, work: &mut Work, place: &Placement) -> Result<LockedTarget, Error> {
     let (service, environment) = (place.service.as_str(), place.environment.as_str());
     let registers = place.release.is_some();
@@ -89,10 +89,29 @@ pub async fn lock_target(ctx: &Ctx, work: &mut Work, place: &Placement) -> Resul
     Ok(locked)
 }
 
-/// Fails when nothing may start in the target because its service or its environment is archived, or the environment only
-/// looks like production.
+/// Takes the environment of a locked target out of the archive, where it is one that comes back.
+pub async fn revive(work: &mut Work, target: &mut LockedTarget) -> Result<(), Error> {
+    let LockedTarget { environment, now, .. } = target;
+    if !environment.comes_back() {
+        return Ok(());
+    }
+    environment.archived_at = None;
+    environment.revision += 1;
+    environment.updated_at = *now;
+    environment::update(work.conn(), environment).await?;
+    // Which windows concern it may have changed since it was archived.
+    environment.freezes = Some(clock::new_id());
+    let data = json!({ "auto_revived": true });
+    work.tell(EventKind::EnvironmentRevived, data).environment(&environment.name);
+    Ok(())
+}
+
+/// Fails when nothing may start in the target because its service is archived, or its environment is and does not come back,
+/// or the environment only looks like production.
 pub fn refuse_closed(target: &LockedTarget, service: &Name, environment: &Name) -> Result<(), Error> {
-    refuse_archived(target, service.as_str(), environment.as_str())?;
+    if target.service_archived || !target.environment.comes_back() {
+        refuse_archived(target, service.as_str(), environment.as_str())?;
+    }
     refuse_lookalike(&target.environment, target.other_production, "confirm")
 }
 
@@ -209,6 +228,14 @@ pub async fn release(
     known: Option<Release>,
     given: Option<&GivenRelease>,
 ) -> Result<Registered, Error> {
+    if let (None, Some(twin)) = (&known, &slot.before.twin) {
+        let detail = format!(
+            "{} of {} is not registered, and {twin} is, which differs only by its `v`; use that: people would take the two for \
+             one release",
+            slot.version, slot.service
+        );
+        return Err(Error::invalid("/version", "spelled-otherwise", detail));
+    }
     match (known, given) {
         (None, None) => Err(Error::invalid(
             "/release",

@@ -52,8 +52,7 @@ async fn create_in(
         (register::make_service(ctx, &mut work, service_name, now).await?, now)
     };
     let identity = given.identity(version);
-    let (known, before) =
-        release::find_or_before(work.conn(), service_id, version.as_str(), Some(&identity)).await?;
+    let (known, before) = release::find_or_before(work.conn(), service_id, version, Some(&identity)).await?;
     let slot = Slot { service_id, service: service_name, version, before: &before, now, may_register: true };
     let registered = register::release(&mut work, slot, known, Some(given)).await?;
     work.answer(now, &registered, render).await

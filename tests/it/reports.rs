@@ -281,7 +281,7 @@ fn faults_and_findings_have_an_end() {
 fn what_is_no_json_is_none() {
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     let nested = format!("{{\"SchemaVersion\":2,\"x\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    for text in ["", "{", "{\"matches\":[}", "\u{feff}{}", "{\"scanner\":\"\\ud800\"}", "{} {}", "nul"] {
+    for text in ["", "{", "{\"matches\":[}", "{\"scanner\":\"\\ud800\"}", "{} {}", "nul"] {
         assert!(matches!(read(text.as_bytes()), Err(Unreadable::NotJson(_))), "{text:.20}");
     }
     assert!(matches!(read(b"{\"scanner\":\"\xff\"}"), Err(Unreadable::NotJson(_))));
@@ -290,6 +290,85 @@ fn what_is_no_json_is_none() {
     assert!(read(nested.replace("{\"Sch", "{\"Results\":[{\"Packages\":[]}],\"Sch").as_bytes()).is_ok());
     let twice = b"{\"SchemaVersion\":2,\"SchemaVersion\":2}";
     assert!(matches!(read(twice), Err(Unreadable::Faulty(_))));
+}
+
+#[test]
+fn a_report_is_read_however_its_text_is_encoded() {
+    let report = include_str!("../data/trivy-image.json").replace("\"Title\"", "\"Tïtle 🦀\"");
+    let right = read(report.as_bytes()).unwrap();
+    let units: Vec<u16> = report.encode_utf16().collect();
+    let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+    for (mark, bytes) in [
+        (&b"\xef\xbb\xbf"[..], report.as_bytes()),
+        (b"\xff\xfe", &little),
+        (b"\xfe\xff", &big),
+        (b"", &little),
+        (b"", &big),
+    ] {
+        assert_eq!(read(&[mark, bytes].concat()).unwrap(), right, "{mark:?}");
+    }
+    for broken in [&b"\xff\xfe{\0}"[..], b"\xff\xfe\x00\xd8", b"\xff\xfe"] {
+        assert!(matches!(read(broken), Err(Unreadable::NotJson(_))), "{broken:?}");
+    }
+}
+
+/// Why a report is not read.
+fn why(report: &[u8]) -> String {
+    match read(report) {
+        Err(Unreadable::NotJson(why)) => why,
+        Err(Unreadable::Faulty(faults)) => faults.into_vec().remove(0).detail,
+        Ok(report) => panic!("{report:?}"),
+    }
+}
+
+#[test]
+fn what_is_no_report_is_called_what_it_is() {
+    let reports: [(&[u8], &str); 31] = [
+        (b"", "empty"),
+        (b"\xef\xbb\xbf\n", "empty"),
+        (b"\x1f\x8b\x08\0", "gzip"),
+        (b"PK\x03\x04", "zip"),
+        (b"<!DOCTYPE html>\n<html>", "HTML"),
+        (b"<?xml version=\"1.0\"?><bom xmlns=\"http://cyclonedx.org/schema/bom/1.5\">", "CycloneDX"),
+        (b"<?xml version=\"1.0\"?>\n<testsuites>", "JUnit"),
+        (b"<a/>", "XML"),
+        (b"SPDXVersion: SPDX-2.3\n", "SPDX"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "Git LFS"),
+        (b"NAME  INSTALLED  FIXED IN  TYPE  VULNERABILITY  SEVERITY\n", "Grype writes without"),
+        ("\nshop (alpine 3.20)\n===\nTotal: 2 (UNKNOWN: 0, LOW: 2)\n\n┌─────┐".as_bytes(), "Trivy writes without"),
+        (b"---\na: 1\n", "YAML"),
+        (b"2026-01-01T00:00:00Z\tINFO\tVulnerability scanning\n{\"SchemaVersion\": 2}\n", "2>&1"),
+        (b"FATAL no such image", "no JSON (expected"),
+        (b"{\"SchemaVersion\": 2}\n{\"SchemaVersion\": 2}\n", "one after the other"),
+        (b"{\"SchemaVersion\": 2, \"Results\": [", "cut off"),
+        (b"{\"SchemaVersion\": 2,, }", "no JSON (key must"),
+        (b"[{\"SchemaVersion\": 2}]", "list of reports"),
+        (b"[{\"Target\": \"shop\", \"Vulnerabilities\": []}]", "before 0.20"),
+        (b"{\"SchemaVersion\": 3}", "use one of these"),
+        (b"{\"SchemaVersion\": 1}", "0.20 or newer"),
+        (b"{\"SchemaVersion\": 2, \"ClusterName\": \"c\", \"Resources\": []}", "`trivy k8s`"),
+        (b"{\"ClusterName\": \"c\", \"Findings\": []}", "`trivy k8s`"),
+        (
+            b"{\"apiVersion\": \"aquasecurity.github.io/v1alpha1\", \"kind\": \"VulnerabilityReport\", \"report\": {}}",
+            "Trivy's operator",
+        ),
+        (
+            b"{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{\"apiVersion\": \"aquasecurity.github.io/v1\"}]}",
+            "Trivy's operator",
+        ),
+        (b"{\"bomFormat\": \"CycloneDX\", \"vulnerabilities\": []}", "CycloneDX"),
+        (b"{\"spdxVersion\": \"SPDX-2.3\"}", "SPDX"),
+        (b"{\"version\": \"2.1.0\", \"runs\": []}", "SARIF"),
+        (b"{\"version\": \"15.0.7\", \"scan\": {}, \"vulnerabilities\": []}", "GitLab"),
+        (b"{\"x\": 1}", "no report that is known"),
+    ];
+    for (report, expected) in reports {
+        let why = why(report);
+        assert!(why.contains(expected), "{}: {why}", String::from_utf8_lossy(report));
+        let of_another_form = why.contains("not read") || why.contains("table");
+        assert!(!of_another_form || why.contains("trivy image --list-all-pkgs --format json"), "{why}");
+    }
 }
 
 #[test]

@@ -94,8 +94,8 @@ macro_rules! deployment_body {
                 ignored: &mut Ignored,
                 faults: &mut Faults,
             ) -> Option<Placement> {
-                let service = faults.take("/service", Name::parse(&self.service));
-                let environment = faults.take("/environment", Name::parse(&self.environment));
+                let service = faults.take("/service", Name::of_service(&self.service));
+                let environment = faults.take("/environment", Name::of_environment(&self.environment));
                 let version = faults.take("/version", Version::parse(&self.version));
                 let release = self.release.as_ref().map(|release| release.parse(labels_max)).transpose();
                 let release = release.map_err(|inner| faults.nest("/release", inner)).ok()?;

@@ -177,7 +177,7 @@ impl ScansApi {
         body: ReportBody,
     ) -> Result<Reply<ScanView, MadeOrThere>, Problem> {
         let mut faults = Faults::default();
-        let service = faults.take("/path/service", Name::parse(&service.0));
+        let service = faults.take("/path/service", Name::of_service(&service.0));
         let version = faults.take("/path/version", Version::parse(&version.0));
         let (service, version) = faults.finish(service.zip(version)).map_err(refuse)?;
         scans::require(auth.context(), &service)?;

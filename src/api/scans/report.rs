@@ -36,9 +36,6 @@ impl ReportBody {
     pub(super) async fn read(self, token: Uuid) -> Result<(Report, Vec<String>, Seat), Problem> {
         let permit = READING.take(token).await.ok_or_else(Problem::internal)?;
         let bytes = self.0.into_bytes().await.map_err(|error| unreadable(&error))?;
-        if bytes.is_empty() {
-            return Err(Problem::new(Code::InvalidRequest, "The request needs a JSON body and has none."));
-        }
         // A report of many megabytes takes longer to read than other requests should wait for this thread. Nobody can stop it
         // there: its permit goes with it, so that no others begin in the place of a request that was given up.
         let work = move || (scan::read(&bytes), hex::encode(Sha256::digest(&bytes)), permit);
@@ -48,7 +45,7 @@ impl ReportBody {
         })?;
         let report = report.map_err(|unreadable| match unreadable {
             Unreadable::NotJson(why) => {
-                Problem::new(Code::InvalidRequest, format!("The body is not valid JSON: {why}."))
+                Problem::new(Code::InvalidRequest, format!("The report cannot be read: {why}."))
             }
             Unreadable::Faulty(faults) => refuse(faults),
         })?;
@@ -81,7 +78,8 @@ fn schema() -> MetaSchema {
         description: Some(
             "A report in one of three forms, told apart by what is in it: what `trivy image --format json` writes (schema \
              version 2), what `grype --output json` writes, both as they are; or the plain form, whose members these \
-             are, and whose `scanner`, `scanned_at` and `counts` are required.",
+             are, and whose `scanner`, `scanned_at` and `counts` are required. In UTF-8 or UTF-16, with a byte order mark or \
+             without. Any other document is refused, and told what it is taken for.",
         ),
         properties: vec![
             ("scanner", property(form_schema(Name::FORM), "Plain form: who made it, a DNS-1123 label.")),

@@ -11,7 +11,7 @@ use super::{
     call::Call,
     error::Error,
     http::Client,
-    release::Source,
+    release::{Source, VersionArgs},
     session::Session,
     verdict,
     view::{Check, Decision, Override},
@@ -52,9 +52,8 @@ pub struct GateArgs {
     /// The environment to deploy to.
     #[arg(long)]
     environment: String,
-    /// The release's version.
-    #[arg(long)]
-    version: String,
+    #[command(flatten)]
+    version: VersionArgs,
     /// What kind of deployment it would be; without it, the server tells deploy and redeploy apart.
     #[arg(long, value_parser = one_of(Kind::ALL))]
     kind: Option<Kind>,
@@ -192,7 +191,7 @@ pub(super) async fn run(session: &Session, args: GateArgs) -> Result<Exit, Error
     let question = Question {
         service: args.service,
         environment: args.environment,
-        version: args.version,
+        version: args.version.version(),
         kind: args.kind,
         preempt: args.preempt,
         initiated_by: args.source.initiated_by(),

@@ -72,9 +72,8 @@ pub struct RecordArgs {
     /// The service the release belongs to.
     #[arg(long)]
     service: String,
-    /// The release's version.
-    #[arg(long)]
-    version: String,
+    #[command(flatten)]
+    version: VersionArgs,
     #[command(flatten)]
     origin: Origin,
     /// A JSON file with the release's commits: `[{"sha": …, "committed_at": …, "title": …}, …]`; the newest 1000 are kept.
@@ -82,6 +81,39 @@ pub struct RecordArgs {
     changes_file: Option<PathBuf>,
     #[command(flatten)]
     source: Source,
+}
+
+/// Which release it is about.
+#[derive(Debug, Clone, clap::Args)]
+pub struct VersionArgs {
+    /// The release's version.
+    #[arg(long)]
+    version: String,
+    #[command(flatten)]
+    prefix: Prefix,
+}
+
+impl VersionArgs {
+    /// The version, without what comes before it.
+    pub fn version(self) -> String {
+        self.prefix.take_off(self.version)
+    }
+}
+
+/// What a tag has before the version.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Prefix {
+    /// What `--version` begins with where it is a tag, such as `shop/` of `shop/v1.2.3`; it is taken off.
+    #[arg(long, value_name = "PREFIX")]
+    version_prefix: Option<String>,
+}
+
+impl Prefix {
+    /// The version without it; one that does not begin so is whole already.
+    pub fn take_off(&self, version: String) -> String {
+        let prefix = self.version_prefix.as_deref().unwrap_or_default();
+        version.strip_prefix(prefix).map(str::to_owned).unwrap_or(version)
+    }
 }
 
 /// What a release was built from.
@@ -237,7 +269,7 @@ async fn record(session: &Session, args: RecordArgs) -> Result<Exit, Error> {
     let missing = || Error::Usage("which commit was it built from? Give --commit".into());
     let release = args.origin.release(&args.source)?.ok_or_else(missing)?;
     let changes = args.changes_file.as_deref().map(read_changes).transpose()?;
-    let body = NewRelease { version: args.version, release, changes };
+    let body = NewRelease { version: args.version.version(), release, changes };
     let words = |release: Release| {
         let number = release.number.map(|number| format!(" as release {number}")).unwrap_or_default();
         print(format_args!("{} {} is on record{number}", plain(&release.service), plain(&release.version)))
@@ -273,6 +305,14 @@ mod tests {
             git_ref: Some(String::new()),
             committed_at: None,
         }
+    }
+
+    #[test]
+    fn a_tag_loses_what_comes_before_its_version() {
+        let prefix = Prefix { version_prefix: Some("shop/".into()) };
+        assert_eq!(prefix.take_off("shop/v1.2".into()), "v1.2");
+        assert_eq!(prefix.take_off("v1.2".into()), "v1.2");
+        assert_eq!(Prefix { version_prefix: None }.take_off("shop/v1.2".into()), "shop/v1.2");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{
     call::Call,
     error::Error,
+    release::VersionArgs,
     session::{PageArgs, Session},
 };
 use crate::{
@@ -50,9 +51,8 @@ pub struct UploadArgs {
     /// The service the release belongs to.
     #[arg(long)]
     service: String,
-    /// The release's version.
-    #[arg(long)]
-    version: String,
+    #[command(flatten)]
+    version: VersionArgs,
     /// When the report was made, for tools so old that their reports do not say.
     #[arg(long, value_name = "TIME")]
     scanned_at: Option<String>,
@@ -66,9 +66,8 @@ pub struct ListArgs {
     /// The service the release belongs to.
     #[arg(long)]
     service: String,
-    /// The release's version.
-    #[arg(long)]
-    version: String,
+    #[command(flatten)]
+    version: VersionArgs,
     #[command(flatten)]
     page: PageArgs,
 }
@@ -114,7 +113,7 @@ struct Counts {
 pub(super) async fn run(session: &Session, command: ScanCommand) -> Result<Exit, Error> {
     match command {
         ScanCommand::Upload(args) => upload(session, args).await,
-        ScanCommand::List(args) => list(session, &args).await,
+        ScanCommand::List(args) => list(session, args).await,
     }
 }
 
@@ -123,7 +122,7 @@ async fn upload(session: &Session, args: UploadArgs) -> Result<Exit, Error> {
     input::open(&args.report)
         .and_then(|mut file| file.read_to_end(&mut report))
         .map_err(|error| Error::Usage(format!("{}: {error}", args.report.display())))?;
-    let path = ["services", &args.service, "releases", &args.version, "scans"];
+    let path = ["services", &args.service, "releases", &args.version.version(), "scans"];
     let call = Call::post_as_it_is(&path, report.into()).query("scanned_at", args.scanned_at);
     session.tell(&call, |scan| print(sentence(&scan))).await
 }
@@ -150,8 +149,8 @@ fn sentence(scan: &Scan) -> String {
     )
 }
 
-async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
-    let call = Call::get(&["services", &args.service, "releases", &args.version, "scans"]);
+async fn list(session: &Session, args: ListArgs) -> Result<Exit, Error> {
+    let call = Call::get(&["services", &args.service, "releases", &args.version.version(), "scans"]);
     let header =
         ["AGE", "SCANNER", "VERSION", "PLATFORM", "PACKAGES", "CRIT", "HIGH", "MED", "LOW", "UNK", "COUNTS"];
     let now = clock::now();

@@ -98,6 +98,7 @@ impl Told {
     }
 
     fn environment(&mut self, event: &Event, what: &str, data: &Value) {
+        let auto_revived = data.get("auto_revived") == Some(&Value::Bool(true));
         if what == "created" {
             self.copy(data, &["settings"]);
             self.set("unconfirmed", data.get("auto_registered") == Some(&Value::Bool(true)));
@@ -106,9 +107,17 @@ impl Told {
             self.set("lockdown", Value::Null);
         } else {
             self.carry("settings", data.get("after"));
-            self.set("unconfirmed", false);
+            if !auto_revived {
+                self.set("unconfirmed", false);
+            }
         }
         self.archived(event, what);
+        self.about.remove("updated_at");
+        if auto_revived {
+            // As what is registered in passing.
+            self.members.remove("updated_at");
+            self.about.insert("updated_at", event.at);
+        }
     }
 
     fn policy(&mut self, data: &Value) {

@@ -147,11 +147,9 @@ fn check_image(faults: &mut Faults, rule: &ImageRule) {
 /// Whether it can match a repository: one that cannot would keep everything out.
 fn is_repository_pattern(pattern: &str) -> bool {
     let whole = |part: &str| part == "**" || !part.contains("**");
-    // Brackets belong to IPv6 addresses, and mean something else in a pattern.
-    let plain = !pattern.contains(['[', ']']);
     let small = !pattern.contains(|c: char| c.is_ascii_uppercase());
     let example = pattern.replace("**", "a").replace(":*", ":1").replace('*', "a");
-    plain && pattern.split('/').all(whole) && small && parse(&example).is_ok()
+    pattern.split('/').all(whole) && small && parse(&example).is_ok()
 }
 
 #[cfg(test)]
@@ -242,8 +240,15 @@ pub(super) mod tests {
 
     #[test]
     fn a_pattern_can_match_a_repository() {
-        for right in ["shop", "**", "*/shop", "ghcr.io/acme/**", "r.example.com:5000/a-*/b", "localhost:*/x"]
-        {
+        for right in [
+            "shop",
+            "**",
+            "*/shop",
+            "ghcr.io/acme/**",
+            "r.example.com:5000/a-*/b",
+            "localhost:*/x",
+            "[fd00::1]:5000/shop/*",
+        ] {
             assert!(is_repository_pattern(right), "{right}");
         }
         for wrong in [
@@ -262,7 +267,9 @@ pub(super) mod tests {
             "registry.example.com/shop?",
             "!registry.example.com/shop",
             "registry.example.com/{a,b}",
-            "[::1]/shop",
+            "[a-z]/shop",
+            "shop/[a-z]",
+            "[::1/shop",
         ] {
             assert!(!is_repository_pattern(wrong), "{wrong}");
         }

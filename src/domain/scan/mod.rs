@@ -2,6 +2,7 @@
 //!
 //! A report is read from the bytes that the tool wrote. What it says is kept in one shape, whichever tool it was.
 
+mod bytes;
 mod exposure;
 mod findings;
 mod given;
@@ -14,6 +15,7 @@ mod read;
 mod room;
 mod subject;
 mod trivy;
+mod unread;
 mod walk;
 
 use std::collections::BTreeSet;

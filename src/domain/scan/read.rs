@@ -8,10 +8,12 @@ use serde::{Deserialize, de::IgnoredAny};
 use crate::domain::{
     fault::Faults,
     scan::{
-        Finding, Report, ReportPart, counts,
+        Finding, Report, ReportPart,
+        bytes::{utf8, why_no_json},
+        counts,
         findings::Findings,
         given::{Given, Object},
-        grype, plain, trivy,
+        grype, plain, trivy, unread,
     },
     vocabulary::{PackageClass, ScanFormat},
 };
@@ -19,7 +21,7 @@ use crate::domain::{
 /// Why a report could not be read.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// It is not JSON.
+    /// It is not JSON: what it is, and what to do.
     NotJson(String),
     /// It is JSON, and not a report that is known.
     Faulty(Faults),
@@ -28,7 +30,7 @@ pub enum Unreadable {
 impl From<serde_json::Error> for Unreadable {
     fn from(error: serde_json::Error) -> Self {
         if !error.is_data() {
-            return Self::NotJson(error.to_string());
+            return Self::NotJson(format!("it is no JSON ({error})"));
         }
         let mut faults = Faults::default();
         faults.add("", "malformed", format!("cannot be read as a report: {error}"));
@@ -42,6 +44,8 @@ impl From<serde_json::Error> for Unreadable {
 struct Head {
     #[serde(rename = "SchemaVersion")]
     schema_version: Given<u64>,
+    #[serde(rename = "ClusterName")]
+    cluster_name: Given<String>,
     #[serde(rename = "CreatedAt")]
     created_at: Given<String>,
     #[serde(rename = "ArtifactName")]
@@ -61,9 +65,12 @@ struct Head {
 
 /// Reads a report in whichever of the three forms it is.
 pub fn read(report: &[u8]) -> Result<Report, Unreadable> {
-    let head: Given<Object<Head>> = serde_json::from_slice(report)?;
+    let report = &*utf8(report)?;
+    let head: Given<Object<Head>> = serde_json::from_slice(report).map_err(|fault| {
+        if fault.is_data() { fault.into() } else { Unreadable::NotJson(why_no_json(report, &fault)) }
+    })?;
     let Object(head) = head.right().unwrap_or_default();
-    if head.schema_version.is_given() {
+    if head.schema_version.is_given() && !head.cluster_name.is_given() {
         read_trivy(head, report)
     } else if head.matches.is_some() || head.descriptor.is_given() {
         read_grype(head, report)
@@ -71,12 +78,7 @@ pub fn read(report: &[u8]) -> Result<Report, Unreadable> {
         read_plain(head).map_err(Unreadable::Faulty)
     } else {
         let mut faults = Faults::default();
-        faults.add(
-            "",
-            "unknown-format",
-            "must be what `trivy image --format json` (schema version 2) or `grype --output json` writes, or an object \
-             with scanner, scanned_at and counts",
-        );
+        faults.add("", "unknown-format", unread::why(report));
         Err(Unreadable::Faulty(faults))
     }
 }
@@ -84,7 +86,14 @@ pub fn read(report: &[u8]) -> Result<Report, Unreadable> {
 fn read_trivy(head: Head, report: &[u8]) -> Result<Report, Unreadable> {
     let mut faults = Faults::default();
     if head.schema_version != Given::Right(2) {
-        faults.add("/SchemaVersion", "unknown-value", "must be 2; use Trivy 0.20 or newer");
+        let newer = matches!(head.schema_version, Given::Right(version) if version > 2);
+        let detail = if newer {
+            "must be 2, which every Trivy writes that this Waybill knows, from 0.20 on: use one of these, or a newer Waybill, or \
+             send the plain form"
+        } else {
+            "must be 2; use Trivy 0.20 or newer"
+        };
+        faults.add("/SchemaVersion", "unknown-value", detail);
     }
     let scanned_at = moment(head.created_at, "/CreatedAt", &mut faults);
     let results = trivy::Results::read(report)?;

@@ -14,7 +14,7 @@ use crate::{
         environment::Environment,
         gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source, told},
         release::{Identity, Release},
-        text::Image,
+        text::{Image, Version},
         vocabulary::{Mode, PackageClass, Voice},
     },
     store::{
@@ -39,7 +39,7 @@ pub struct Wanted<'a> {
     /// The environment, with its policy: what no rule looks at is not read.
     pub environment: &'a Environment,
     /// The release's version.
-    pub version: &'a str,
+    pub version: &'a Version,
     /// What it will be, where it is registered only now.
     pub given: Option<&'a Identity>,
     /// The release that is current in the target.
@@ -140,7 +140,7 @@ pub async fn of(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Result<Evid
 /// registered only now, and with the artefact that it is then or will be, as `sought`.
 fn from_asked(sql: &mut Sql, wanted: &Wanted<'_>) {
     sql.push(" FROM (SELECT r.*, COALESCE(NULLIF(g.artefact, g.version), r.artefact, g.artefact) AS sought FROM (SELECT ");
-    sql.bind(wanted.given.map(Identity::artefact)).push(" AS artefact, ").bind(wanted.version);
+    sql.bind(wanted.given.map(Identity::artefact)).push(" AS artefact, ").bind(wanted.version.as_str());
     sql.push(" AS version) AS g LEFT JOIN release r ON r.version = g.version AND r.service_id = ");
     sql.bind(wanted.service_id).push(") AS asked");
 }

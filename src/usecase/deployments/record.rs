@@ -59,8 +59,8 @@ async fn record_in(
     Record { placement, past }: &Record,
     render: Render<'_, Recorded>,
 ) -> Result<(Recorded, Answer), Error> {
-    let locked = register::lock_target(ctx, &mut work, placement).await?;
-    let (mut target, now) = (locked.target, locked.now);
+    let mut locked = register::lock_target(ctx, &mut work, placement).await?;
+    let now = locked.now;
     ctx.require_one_of(past.told_with(now, ctx.app.config.ledger.max_lease))?;
     // What a pipeline's clock that is a little fast calls the future is now.
     if is_ahead(past.finished_at, now) {
@@ -71,12 +71,12 @@ async fn record_in(
         Past { started_at: past.started_at.min(now), finished_at: past.finished_at.min(now), ..past.clone() };
     let (remediates, succeeded) = (past.plan.remediates, past.outcome == Outcome::Succeeded);
     let identity = placement.identity();
-    let version = placement.version.as_str();
     let (known, before) =
-        release::find_or_before(work.conn(), target.service_id, version, identity.as_ref()).await?;
+        release::find_or_before(work.conn(), locked.target.service_id, &placement.version, identity.as_ref())
+            .await?;
     let may_register = ctx.app.config.ledger.auto_register;
     let slot = Slot {
-        service_id: target.service_id,
+        service_id: locked.target.service_id,
         service: &placement.service,
         version: &placement.version,
         before: &before,
@@ -87,7 +87,7 @@ async fn record_in(
     let release = register::release(&mut work, slot, known, given).await?.release;
     let maker = (clock::new_id(), ctx.actor().clone());
     let credited = ctx.principal.holds(Scope::Override);
-    let mut deployment = Deployment::record(maker, &mut target, &release, past, credited);
+    let mut deployment = Deployment::record(maker, &mut locked.target, &release, past, credited);
     // Only an end that is or was the future just now can have been put on record as another moment.
     let slack = if now - claimed < SKEW_MAX { SKEW_MAX } else { TimeDelta::zero() };
     if let Some(twin) = history::twin(work.conn(), &deployment, claimed, slack).await? {
@@ -95,13 +95,14 @@ async fn record_in(
         let named = named.ok_or_else(|| Error::not_found("deployment", &twin))?;
         return answered(work, now, Recorded { named, new: false }, render).await;
     }
+    register::revive(&mut work, &mut locked).await?;
     register::check_remediates(ctx, &work, remediates, &placement.service).await?;
     if succeeded {
-        place(&work, &mut target, &mut deployment).await?;
+        place(&work, &mut locked.target, &mut deployment).await?;
     } else {
         deployment::insert(work.conn(), &deployment).await?;
     }
-    target::save(work.conn(), &target).await?;
+    target::save(work.conn(), &locked.target).await?;
     let named = placement.named(deployment, release.identity);
     work.tell(EventKind::DeploymentRecorded, event_data(&named)).deployment(&named);
     answered(work, now, Recorded { named, new: true }, render).await

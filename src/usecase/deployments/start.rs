@@ -136,13 +136,14 @@ async fn start_in(
 /// Locks the target, registers what is new, lets an overdue lease run out, and asks the gate.
 async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Error> {
     let Start { placement, plan, .. } = asked;
-    let locked = register::lock_target(ctx, work, placement).await?;
+    let mut locked = register::lock_target(ctx, work, placement).await?;
+    register::revive(work, &mut locked).await?;
     let (mut target, now) = (locked.target, locked.now);
     let identity = placement.identity();
     let wanted = Wanted {
         service_id: target.service_id,
         environment: &locked.environment,
-        version: placement.version.as_str(),
+        version: &placement.version,
         given: identity.as_ref(),
         current: target.current.as_ref().map(|current| current.release_id),
         now,

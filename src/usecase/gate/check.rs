@@ -112,7 +112,7 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Decided, Error> {
     let wanted = Wanted {
         service_id: target.service_id,
         environment: &environment,
-        version: question.version.as_str(),
+        version: &question.version,
         given: None,
         current: target.current.as_ref().map(|current| current.release_id),
         now,

@@ -32,6 +32,7 @@ mod rollback;
 mod rollback_releases;
 mod scan_parts;
 pub mod scans;
+mod spelling;
 mod start;
 mod tokens;
 mod upkeep;

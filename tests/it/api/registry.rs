@@ -7,7 +7,7 @@ use waybill::{domain::vocabulary::Scope, usecase::upkeep};
 use crate::{
     db_test,
     support::{
-        api::{Api, commit, image, start_body},
+        api::{Api, commit, id_of, image, start_body},
         db::TestDb,
     },
 };
@@ -231,6 +231,52 @@ db_test!(
             release(&api, body).await.faults().into_iter().map(|fault| fault.0).collect();
         pointers.sort();
         assert_eq!(pointers, ["/changes/0/sha", "/commit_sha", "/image", "/version"]);
+    }
+);
+
+db_test!(
+    async fn an_environment_for_reviews_comes_back_with_its_next_deployment(db: TestDb) {
+        let api = Api::new(&db).await;
+        let ci = api.token(&[Scope::Read, Scope::Deploy, Scope::Record], None, None).await;
+        for (name, tier) in [("review-7", "development"), ("qa", "testing")] {
+            let (target, path) = (format!("shop/{name}"), format!("/environments/{name}"));
+            api.deployed(&target, "1").await;
+            let archived = api.delete(&path).await.ok(200);
+            assert_eq!((&archived["archived"], &archived["tier"]), (&json!(true), &json!(tier)));
+            let question = json!({ "service": "shop", "environment": name, "version": "1" });
+            assert_eq!(
+                ci.post("/gate/check", question).await.ok(200)["allowed"],
+                true,
+                "a start would revive it"
+            );
+            assert_eq!(api.get(&path).await.ok(200)["archived"], true, "nobody has started anything");
+            ci.start(&target, "2").await.ok(201);
+            let back = api.get(&path).await.ok(200);
+            assert_eq!((&back["archived"], &back["unconfirmed"]), (&json!(false), &json!(false)));
+            assert!(back["updated_at"].as_str() > archived["updated_at"].as_str(), "{back}");
+        }
+        let newest = api.get("/deployments?environment=qa").await.ok(200)["items"][0].clone();
+        api.finished(&id_of(&newest), "failed").await;
+        api.delete("/environments/qa").await.ok(200);
+        let mut body = start_body("shop/qa", "1");
+        body["status"] = json!("failed");
+        (body["started_at"], body["finished_at"]) =
+            (json!("2026-01-01T00:00:00Z"), json!("2026-01-01T00:00:01Z"));
+        ci.post("/deployments/record", body.clone()).await.ok(201);
+        assert_eq!(api.get("/environments/qa").await.ok(200)["archived"], false);
+        api.delete("/environments/qa").await.ok(200);
+        ci.post("/deployments/record", body).await.ok(200);
+        assert_eq!(
+            api.get("/environments/qa").await.ok(200)["archived"],
+            true,
+            "the same again changes nothing"
+        );
+        while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
+        let events = api.get("/events?limit=200").await.ok(200);
+        let revived =
+            events["items"].as_array().unwrap().iter().filter(|event| event["kind"] == "environment.revived");
+        assert_eq!(revived.map(|event| event["data"]["auto_revived"] == true).collect::<Vec<_>>(), [true; 3]);
+        db.assert_sound().await;
     }
 );
 

@@ -211,3 +211,74 @@ async fn the_command_has_our_input_and_pauses_with_us() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((code(&output), output.stdout.as_slice()), (3, b"got it\n".as_slice()));
 }
+
+db_test!(
+    async fn a_command_that_cannot_be_started_is_named_and_leaves_nothing_running(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        let path = |name: &str| shell.folder.path().join(name).to_str().unwrap().to_owned();
+        for (name, script) in [("plain", "true"), ("lost", "#!/nowhere/sh\ntrue"), ("text", "true")] {
+            fs::write(path(name), script).unwrap();
+            let mode = if name == "plain" { 0o644 } else { 0o755 };
+            fs::set_permissions(path(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        }
+        for (command, exit, why) in [
+            ("nosuchcommand".to_owned(), 127, "command not found"),
+            (path("missing"), 127, "no such file"),
+            (path("lost"), 127, "interpreter"),
+            (path(""), 126, "is a directory"),
+            (path("plain"), 126, "`chmod +x`"),
+            (path("text"), 126, "#!/bin/sh"),
+        ] {
+            let line = ["deploy", "--service", "shop", "--environment", "staging", "--version", "1.0"];
+            let output = shell.run(&[&line[..], &["--commit", COMMIT, "--", &command, "--flag"]].concat());
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(code(&output), exit, "{command}: {said}");
+            assert!(said.contains(&command) && said.contains(why), "{said}");
+            let newest = newest(&shell).unwrap();
+            assert_eq!(newest["status"], "failed");
+            assert!(newest["message"].as_str().unwrap().contains(&format!("{command}: ")), "{newest}");
+        }
+    }
+);
+
+db_test!(
+    async fn what_a_pipeline_says_oddly_is_one_warning(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        let git_ref = "r".repeat(256);
+        let more = ["--ref", &git_ref, "--pipeline-url", "n/a", "--version-prefix", "shop/"];
+        let output = shell.deploy("shop/v1.0", &more, "echo $WAYBILL_VERSION");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            (code(&output), String::from_utf8_lossy(&output.stdout).as_ref()),
+            (0, "v1.0\n"),
+            "{said}"
+        );
+        assert_eq!(said.matches("warning").count(), 1, "{said}");
+        assert!(said.contains("not kept as sent: pipeline_url, ref"), "{said}");
+        let changes: Vec<_> = (1..=20_000)
+            .map(|n| json!({ "sha": format!("a{n:039x}"), "committed_at": "2026-01-01T00:00:00Z", "title": "x".repeat(80) }))
+            .collect();
+        let file = shell.folder.path().join("changes.json");
+        fs::write(&file, json!(changes).to_string()).unwrap();
+        let line = ["release", "record", "--service", "shop", "--version", "v2.0", "--commit", COMMIT];
+        let output = shell.run(&[&line[..], &["--changes-file", file.to_str().unwrap()]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(code(&output), 0, "{said}");
+        assert!(said.contains("of 20000 changes only the newest 1000 are sent"), "{said}");
+        let refused = shell.deploy("shop/v1.0", &[], "true");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("--version-prefix shop/"));
+        shell.ok(&[
+            "gate",
+            "--service",
+            "shop",
+            "--environment",
+            "staging",
+            "--version",
+            "shop/v1.0",
+            "--version-prefix",
+            "shop/",
+        ]);
+    }
+);

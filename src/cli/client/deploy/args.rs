@@ -9,7 +9,7 @@ use crate::{
     cli::{
         client::{
             error::Error,
-            release::{Origin, Source},
+            release::{Origin, Prefix, Source},
             view::Override,
         },
         words::one_of,
@@ -29,6 +29,8 @@ pub struct WhatArgs {
     /// The release's version.
     #[arg(long, required = true)]
     version: Option<String>,
+    #[command(flatten)]
+    prefix: Prefix,
     #[command(flatten)]
     origin: Origin,
     /// What kind of deployment it is; without it, the server tells deploy and redeploy apart.
@@ -106,7 +108,7 @@ impl WhatArgs {
         let what = Intent {
             service: self.service.ok_or_else(|| missing("--service"))?,
             environment: self.environment.ok_or_else(|| missing("--environment"))?,
-            version: self.version.ok_or_else(|| missing("--version"))?,
+            version: self.prefix.take_off(self.version.ok_or_else(|| missing("--version"))?),
             release: self.origin.release(&options.source)?,
             kind: self.kind,
             ..Intent::default()

@@ -7,19 +7,20 @@
 //! Between us and it is a shim that ends it when we are gone.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io,
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::process::ExitStatusExt as _,
+        unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
 };
 
 use bytes::BytesMut;
 use rustix::{
+    io::Errno,
     net::{Shutdown, shutdown},
     process::{
         Pid, Signal, getpgrp, getpid, kill_process, kill_process_group, test_kill_process,
@@ -38,7 +39,7 @@ use super::{
     shim::{self, Word},
     signals::Caught,
 };
-use crate::cli::exit::Exit;
+use crate::cli::{exit::Exit, output::plain};
 
 /// What leads to the client's token. Of the rest of the environment the command gets everything: also the settings of a
 /// server, which may be what it deploys.
@@ -98,7 +99,9 @@ impl Child {
             Some(Word::Started(pid)) => {
                 child.command = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
             }
-            Some(Word::Failed(error)) => return Err(io::Error::from_raw_os_error(error)),
+            Some(Word::Failed(error)) => {
+                return Err(named(command, &io::Error::from_raw_os_error(error)));
+            }
             Some(Word::Ended(_)) | None => return Err(io::Error::other("our own process for it has ended")),
         }
         Ok(child)
@@ -195,6 +198,26 @@ fn in_foreground() -> bool {
 pub fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(Exit::ERROR.0)
+}
+
+/// The same error, which says what could not be started, as shells do, and why.
+fn named(command: &[OsString], error: &io::Error) -> io::Error {
+    let program = Path::new(command.first().map_or(OsStr::new(""), OsString::as_os_str));
+    let is_path = program.as_os_str().as_bytes().contains(&b'/');
+    let why = match Errno::from_io_error(error) {
+        Some(Errno::NOENT) if !is_path => "command not found".to_owned(),
+        Some(Errno::NOENT) if program.exists() => {
+            "the interpreter that its first line names is not there".to_owned()
+        }
+        Some(Errno::NOENT) => "no such file".to_owned(),
+        Some(Errno::ACCESS) if program.is_dir() => "is a directory".to_owned(),
+        Some(Errno::ACCESS) => "may not be executed; `chmod +x` lets it".to_owned(),
+        Some(Errno::NOEXEC) => {
+            "is no program, and has no first line that names one, such as #!/bin/sh".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    io::Error::new(error.kind(), format!("{}: {why}", plain(&program.to_string_lossy())))
 }
 
 /// The exit code for a command that could not be started, as shells say it.

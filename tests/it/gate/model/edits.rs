@@ -297,6 +297,7 @@ impl Walk {
         if !self.counts(&answer, &[201, 409], "a record") {
             return;
         }
+        self.ledger.used(place.1);
         self.ledger.registered(place.0, &version, described);
         let (at, artefact) = (time(&answer.json()["finished_at"]), self.ledger.artefact(place.0, &version));
         for run in self.ledger.runs.values_mut().filter(|run| run.place == place) {

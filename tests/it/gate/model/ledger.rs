@@ -142,6 +142,13 @@ pub struct Ledger {
     pub windows: BTreeMap<String, Window>,
 }
 
+impl Environment {
+    /// "A start revives an archived environment of tier `development` or `testing`; others stay archived."
+    pub fn is_shut(&self) -> bool {
+        self.archived && !["development", "testing"].contains(&self.tier.as_str())
+    }
+}
+
 impl Release {
     /// "`least(committed_at, created_at)` where a commit time came with it, else `created_at`; ties by number."
     pub fn order(&self) -> (bool, Option<Time>, usize) {
@@ -163,6 +170,11 @@ impl Ledger {
     pub fn target(&self, place: Place) -> &Target {
         const NOTHING: &Target = &Target { successes: Vec::new(), reversals: Vec::new(), running: None };
         self.targets.get(&place).unwrap_or(NOTHING)
+    }
+
+    /// Something got as far as the gate here, or was put on record.
+    pub fn used(&mut self, environment: &str) {
+        self.environments.get_mut(environment).unwrap().archived = false;
     }
 
     /// A release is on record; known already, it may only have gained its image.

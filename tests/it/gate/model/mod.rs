@@ -140,6 +140,7 @@ impl Walk {
             self.answered(&question, &answer);
         }
         let Some(decision) = decision_of(&answer) else { return };
+        self.ledger.used(place.1);
         if let Some(described) = given {
             self.ledger.registered(place.0, &version, described);
         }

@@ -108,7 +108,7 @@ pub fn refusal(ledger: &Ledger, asked: &Question) -> Option<u16> {
     let artefact = ledger.artefact(asked.service, &asked.version);
     match asked.kind {
         kind if asked.preempt && kind != "rollback" => Some(422),
-        _ if ledger.environments[asked.environment].archived => Some(409),
+        _ if ledger.environments[asked.environment].is_shut() => Some(409),
         "redeploy" if current.is_none_or(|current| current.artefact != artefact) => Some(422),
         "rollback" if is_there => Some(409),
         _ => None,
