@@ -17,6 +17,9 @@ mod m20261121_000004_create_gate;
 mod m20261127_000005_add_approval_image;
 mod m20261128_000006_extend_releases;
 mod m20261128_000007_contract_scans;
+mod m20261128_000008_contract_kinds;
+mod m20261128_000009_add_freeze_services;
+mod m20261128_000010_contract_commits;
 mod schema;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -36,6 +39,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000005_add_approval_image::Migration),
             Box::new(m20261128_000006_extend_releases::Migration),
             Box::new(m20261128_000007_contract_scans::Migration),
+            Box::new(m20261128_000008_contract_kinds::Migration),
+            Box::new(m20261128_000009_add_freeze_services::Migration),
+            Box::new(m20261128_000010_contract_commits::Migration),
         ]
     }
 }

@@ -126,10 +126,12 @@ fn failures(path: &str, operation: &MetaOperation) -> Vec<Code> {
     let names_something = path.contains('{') && !is_vulnerability;
     // These name in their body or query what others name in their path, and may find a release that fits no target.
     let asks_gate = path.starts_with("/gate/");
+    // Only what is on record can be removed.
+    let removes = changes && ["/deployments", "/deployments/record"].contains(&path);
     let judges = takes("If-Match") || (changes && path.ends_with("/approvals"));
     let mut codes = vec![Code::InvalidRequest, Code::Unauthenticated, Code::Forbidden];
     let may = [
-        (names_something || asks_gate || takes("service") || takes("environment"), Code::NotFound),
+        (names_something || asks_gate || removes || takes("service") || takes("environment"), Code::NotFound),
         (changes || asks_gate || takes("preset"), Code::Conflict),
         (judges, Code::Stale),
         (has_body, Code::PayloadTooLarge),

@@ -8,7 +8,7 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        deployments::body::{OverrideBody, override_reason},
+        deployments::body::{OverrideBody, meant, override_reason},
         reply::{Changed, Reply, answer},
         types::{Nullable, Text, Time},
         view::{CheckView, DecisionView, OverrideView, refuse},
@@ -37,8 +37,9 @@ pub struct GateQuestion {
     pub service: Text<Name>,
     /// The environment.
     pub environment: Text<Name>,
-    /// The release's version; it must be registered.
-    pub version: Text<Version>,
+    /// The release's version; it must be registered. Only for a removal it may be absent.
+    #[oai(skip_serializing_if_is_none)]
+    pub version: Option<Text<Version>>,
     /// What the deployment would be for; when absent `redeploy` if the release is current, else `deploy`.
     #[oai(skip_serializing_if_is_none)]
     pub kind: Option<Kind>,
@@ -68,7 +69,7 @@ impl Example for GateQuestion {
         Self {
             service: "shop".into(),
             environment: "staging".into(),
-            version: "1.4.2".into(),
+            version: Some("1.4.2".into()),
             kind: None,
             preempt: false,
             initiated_by: None,
@@ -85,15 +86,15 @@ impl GateQuestion {
         let mut faults = Faults::default();
         let service = faults.take("/service", Name::of_service(&self.service));
         let environment = faults.take("/environment", Name::of_environment(&self.environment));
-        let version = faults.take("/version", Version::parse(&self.version));
+        let version = meant(self.version.as_ref(), self.kind, "", &mut faults);
         let initiated_by = self.initiated_by.as_ref().map(|text| text::free(text, SHORT_TEXT_MAX));
         let initiated_by = faults.take_optional("/initiated_by", initiated_by);
         let named = self.deployer.as_deref();
         let deployer = deployer("/deployer", named, self.for_caller, &mut faults);
         let preempt = faults.take("/preempt", preempts(self.kind, self.preempt));
         let override_reason = override_reason(self.r#override.as_ref(), &mut faults);
-        let asked = service.zip(environment).zip(version).zip(preempt);
-        faults.finish(asked.map(|(((service, environment), version), preempt)| Question {
+        let asked = service.zip(environment).zip(preempt);
+        faults.finish(asked.map(|((service, environment), preempt)| Question {
             service,
             environment,
             version,
@@ -155,14 +156,14 @@ pub struct AnswerView {
 
 impl From<GateAnswer> for AnswerView {
     fn from(GateAnswer { question, decided, kept }: GateAnswer) -> Self {
-        let Facts { kind, deployer, .. } = decided.inputs.facts;
+        let Facts { kind, deployer, release, .. } = decided.inputs.facts;
         let DecisionView { id, allowed, evaluated_at, checks, retry_at, r#override, policy_version, state } =
             decided.decision.into();
         Self {
             id: kept.then_some(id).into(),
             service: question.service.to_string(),
             environment: question.environment.to_string(),
-            version: question.version.to_string(),
+            version: release.version,
             kind,
             deployer: deployer.into(),
             reverts_since: Nullable(decided.back.reverts_since.map(Time)),

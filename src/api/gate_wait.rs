@@ -9,13 +9,14 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
+        deployments::body::meant,
         gate::{AnswerView, deployer as deployer_of},
     },
     domain::{
         fault::{Faults, Malformed},
         form::Form,
         gate::rules::preempts,
-        text::{self, Name, SHORT_TEXT_MAX, Version},
+        text::{self, Name, SHORT_TEXT_MAX},
         vocabulary::Kind,
     },
     http::{
@@ -104,8 +105,8 @@ impl GateWaitApi {
         service: Query<String>,
         /// The environment.
         environment: Query<String>,
-        /// The release's version; it must be registered.
-        version: Query<String>,
+        /// The release's version; it must be registered. Only for a removal it may be absent.
+        version: Query<Option<String>>,
         /// What the deployment would be for; when absent `redeploy` if the release is current, else `deploy`.
         kind: Query<Option<Kind>>,
         /// Whether it would cancel what is running. Only a rollback may (`not-a-rollback`).
@@ -124,7 +125,7 @@ impl GateWaitApi {
         let mut faults = Faults::default();
         let service = faults.take("/query/service", Name::of_service(&service.0));
         let environment = faults.take("/query/environment", Name::of_environment(&environment.0));
-        let version = faults.take("/query/version", Version::parse(&version.0));
+        let version = meant(version.0.as_ref(), kind.0, "/query", &mut faults);
         let initiated_by = initiated_by.0.as_ref().map(|text| text::free(text, SHORT_TEXT_MAX));
         let initiated_by = faults.take_optional("/query/initiated_by", initiated_by);
         let for_caller = for_caller.0.unwrap_or(false);
@@ -133,8 +134,8 @@ impl GateWaitApi {
         let seen = faults.take_optional("/query/seen", seen.0.map(state));
         let preempt = preempts(kind.0, preempt.0.unwrap_or(false));
         let preempt = faults.take("/query/preempt", preempt);
-        let named = service.zip(environment).zip(version).zip(preempt).zip(timeout);
-        let waiting = named.map(|((((service, environment), version), preempt), timeout)| Waiting {
+        let named = service.zip(environment).zip(preempt).zip(timeout);
+        let waiting = named.map(|(((service, environment), preempt), timeout)| Waiting {
             question: Question {
                 service,
                 environment,

@@ -36,12 +36,14 @@ pub struct OccupantView {
     pub version: String,
     /// The image it was built into.
     pub image: Nullable<String>,
-    /// The commit it was built from.
-    pub commit_sha: String,
+    /// The commit it was built from; null where that is not known, as of the software of others.
+    pub commit_sha: Nullable<String>,
     /// The start of the stay, which redeploying the same artefact does not break; or of the running deployment.
     pub since: Time,
     /// Who put it there.
     pub actor: ActorView,
+    /// Of what is running: whether it is no release that is on its way there, but this one that is being taken away.
+    pub removal: bool,
 }
 
 impl From<Occupant> for OccupantView {
@@ -50,9 +52,10 @@ impl From<Occupant> for OccupantView {
             deployment_id: occupant.deployment_id,
             version: occupant.release.version.to_string(),
             image: Nullable(occupant.release.image.map(|image| image.to_string())),
-            commit_sha: occupant.release.commit_sha.to_string(),
+            commit_sha: Nullable(occupant.release.commit_sha.map(|commit| commit.to_string())),
             since: Time(occupant.since),
             actor: occupant.actor.into(),
+            removal: occupant.removal,
         }
     }
 }
@@ -64,7 +67,7 @@ pub struct MatrixTarget {
     pub environment: String,
     /// What runs there.
     pub current: Nullable<OccupantView>,
-    /// What is being deployed there.
+    /// What is being deployed there, or taken away from there.
     pub running: Nullable<OccupantView>,
     /// How many releases are newer than the current one, up to the newest that is current in a lower rank; null
     /// where no lower rank has one.
@@ -153,7 +156,7 @@ pub struct TargetView {
     pub environment: String,
     /// What runs there.
     pub current: Nullable<OccupantView>,
-    /// What is being deployed there.
+    /// What is being deployed there, or taken away from there.
     pub running: Nullable<OccupantView>,
     /// The newest verified choice for a rollback, which is a release: the deployment that last succeeded with it.
     pub rollback_to: Nullable<OccupantView>,

@@ -72,8 +72,8 @@ pub struct ReleaseView {
     /// Its moment in the order of the service's releases: when its commit was made or when it was registered, whichever is
     /// earlier, but after those whose commits are among its changes. The newest is what counts as newest everywhere.
     pub ordered_at: Time,
-    /// The commit it was built from.
-    pub commit_sha: String,
+    /// The commit it was built from; null where that is not known, as of the software of others.
+    pub commit_sha: Nullable<String>,
     /// The image it was built into, pinned by digest.
     pub image: Nullable<String>,
     /// Other repositories that hold the same image; a deployment that names one of them is judged by that one.
@@ -110,7 +110,7 @@ fn view(service: &str, release: Release, ignored: Ignored) -> ReleaseView {
         version: release.identity.version.to_string(),
         number: release.number,
         ordered_at: Time(release.ordered_at),
-        commit_sha: release.identity.commit_sha.to_string(),
+        commit_sha: Nullable(release.identity.commit_sha.map(|commit| commit.to_string())),
         image: release.identity.image.map(|image| image.to_string()).into(),
         locations: release.locations,
         r#ref: git_ref.into(),
@@ -133,8 +133,10 @@ macro_rules! release_body {
         #[oai(deny_unknown_fields, example)]
         pub struct $name {
             $($(#[$extra_meta])* pub $extra: $type,)?
-            /// The commit it was built from: 7 to 64 hexadecimal digits.
-            pub commit_sha: Text<CommitSha>,
+            /// The commit it was built from: 7 to 64 hexadecimal digits. It may be absent where there is an image, as of the
+            /// software of others; a later request may bring it.
+            #[oai(skip_serializing_if_is_none)]
+            pub commit_sha: Option<Text<CommitSha>>,
             /// The image it was built into, pinned by digest: `repository@sha256:…`.
             #[oai(skip_serializing_if_is_none)]
             pub image: Option<Text<Image>>,
@@ -162,7 +164,7 @@ macro_rules! release_body {
             fn example() -> Self {
                 Self {
                     $($extra: $example,)?
-                    commit_sha: "8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8".into(),
+                    commit_sha: Some("8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8".into()),
                     image: Some(format!("registry.example.com/shop@sha256:{}", "5e".repeat(32)).into()),
                     r#ref: Some("main".into()),
                     committed_at: None,
@@ -178,7 +180,13 @@ macro_rules! release_body {
             /// The release, once every field of it that decides something is right; and what of the rest is not kept.
             pub fn parse(&self, labels_max: usize) -> Result<(GivenRelease, Ignored), Faults> {
                 let mut faults = Faults::default();
-                let commit_sha = faults.take("/commit_sha", CommitSha::parse(&self.commit_sha));
+                let commit_sha = self.commit_sha.as_deref().map(CommitSha::parse);
+                let commit_sha = faults.take_optional("/commit_sha", commit_sha);
+                if self.commit_sha.is_none() && self.image.is_none() {
+                    let detail = "must name the commit that it was built from (`git rev-parse HEAD` prints it), or `image` the \
+                                  image; only the software of others is without a commit";
+                    faults.add("/commit_sha", "required", detail);
+                }
                 let image = faults.take_optional("/image", self.image.as_deref().map(Image::parse));
                 let change = |change: &ChangeBody| Change {
                     sha: change.sha.to_ascii_lowercase(),
@@ -196,8 +204,7 @@ macro_rules! release_body {
                 description.validate(&mut faults);
                 let mut ignored = Ignored::default();
                 ignored.release(&mut description, labels_max);
-                let given = commit_sha.map(|commit_sha| GivenRelease { commit_sha, image, description });
-                faults.finish(given.map(|given| (given, ignored)))
+                faults.finish(Some((GivenRelease { commit_sha, image, description }, ignored)))
             }
         }
     };

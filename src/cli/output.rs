@@ -4,7 +4,7 @@
 use std::{
     borrow::Cow,
     fmt::Display,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use anstyle::{AnsiColor, Style};
@@ -69,10 +69,21 @@ pub fn say(line: impl Display) {
 }
 
 /// Asks something on stderr; the answer is to be on the same line.
-pub fn ask(question: impl Display) -> io::Result<()> {
+fn ask(question: impl Display) -> io::Result<()> {
     let mut stderr = anstream::stderr().lock();
     write!(stderr, "{} ", visible::styled(&question.to_string()))?;
     stderr.flush()
+}
+
+/// Asks, if there is anybody to ask: without a terminal, and where all was agreed to before, the answer is yes.
+pub fn confirmed(agreed: bool, question: impl Display) -> io::Result<bool> {
+    if agreed || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    ask(question)?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Says something that must not be overlooked.

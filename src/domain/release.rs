@@ -46,15 +46,18 @@ pub struct Release {
     pub locations: Vec<String>,
 }
 
-/// The identity of a release; it never changes, but for an image that was missing.
+/// The identity of a release; it never changes, but for an image or a commit that was missing. It has one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Identity {
     pub version: Version,
-    /// The commit it was built from.
-    pub commit_sha: CommitSha,
+    /// The commit it was built from; none where that is not known, as of the software of others.
+    pub commit_sha: Option<CommitSha>,
     /// The image it was built into.
     pub image: Option<Image>,
 }
+
+/// The artefact of what is there where nothing is: no release has it.
+pub const NOTHING: &str = "";
 
 impl Identity {
     /// What promotion, soak and stays follow: the image's digest, else the version. Within one service that is the
@@ -131,7 +134,7 @@ const LOCATIONS_MAX: usize = 20;
 pub struct Gains {
     /// The image that it lacked.
     pub image: Option<Image>,
-    /// More digits of its commit.
+    /// The commit that it lacked, or more digits of it.
     pub commit_sha: Option<CommitSha>,
     /// Another repository that holds its image.
     pub location: Option<String>,
@@ -142,7 +145,9 @@ pub struct Gains {
 /// does not count for it.
 pub fn again(known: &Release, given: &Identity, used: bool) -> Result<Gains, Malformed> {
     let Release { identity: Identity { version, commit_sha, image }, locations, .. } = known;
-    if !is_same_commit(commit_sha.as_str(), given.commit_sha.as_str()) {
+    if let (Some(commit_sha), Some(given)) = (commit_sha, &given.commit_sha)
+        && !is_same_commit(commit_sha.as_str(), given.as_str())
+    {
         return Err(Malformed::new(
             "version-taken",
             format!(
@@ -150,8 +155,9 @@ pub fn again(known: &Release, given: &Identity, used: bool) -> Result<Gains, Mal
             ),
         ));
     }
-    let longer = given.commit_sha.as_str().len() > commit_sha.as_str().len();
-    let mut gains = Gains { commit_sha: longer.then(|| given.commit_sha.clone()), ..Gains::default() };
+    let digits = commit_sha.as_ref().map_or(0, |commit| commit.as_str().len());
+    let longer = given.commit_sha.clone().filter(|commit| commit.as_str().len() > digits);
+    let mut gains = Gains { commit_sha: longer, ..Gains::default() };
     match (image, &given.image) {
         (_, None) => {}
         (Some(known), Some(given)) if known.digest() == given.digest() => {
@@ -187,7 +193,7 @@ mod tests {
     fn identity(version: &str, image: Option<char>) -> Identity {
         Identity {
             version: Version::parse(version).unwrap(),
-            commit_sha: CommitSha::parse("8f3c0ab").unwrap(),
+            commit_sha: CommitSha::parse("8f3c0ab").ok(),
             image: image.map(|c| Image::parse(&format!("shop@sha256:{}", c.to_string().repeat(64))).unwrap()),
         }
     }
@@ -225,16 +231,25 @@ mod tests {
         assert_eq!(again(&known_bare, &built, true).unwrap_err().code, "image-fixed");
         let other = identity("1.0", Some('b'));
         assert_eq!(again(&known_built, &other, false).unwrap_err().code, "version-taken");
-        let other = Identity { commit_sha: CommitSha::parse("1234567").unwrap(), ..bare };
+        let other = Identity { commit_sha: CommitSha::parse("1234567").ok(), ..bare };
         assert_eq!(again(&known_bare, &other, false).unwrap_err().code, "version-taken");
     }
 
     #[test]
     fn a_commit_may_be_cut_short_and_the_longer_one_is_kept() {
         let (short, long) = (identity("1.0", None), CommitSha::parse(&"8f3c0ab".repeat(5)).unwrap());
-        let full = Identity { commit_sha: long.clone(), ..short.clone() };
+        let full = Identity { commit_sha: Some(long.clone()), ..short.clone() };
         assert_eq!(again(&release(short.clone()), &full, true).unwrap().commit_sha, Some(long));
         assert_eq!(again(&release(full), &short, true), Ok(Gains::default()));
+    }
+
+    #[test]
+    fn a_commit_that_is_missing_contradicts_none_and_may_come_later() {
+        let built = identity("1.0", Some('a'));
+        let bought = Identity { commit_sha: None, ..built.clone() };
+        assert_eq!(again(&release(built.clone()), &bought, true), Ok(Gains::default()));
+        assert_eq!(again(&release(bought.clone()), &bought, true), Ok(Gains::default()));
+        assert_eq!(again(&release(bought), &built, true).unwrap().commit_sha, built.commit_sha);
     }
 
     #[test]

@@ -17,27 +17,28 @@ pub const NEIGHBOURS_MAX: i64 = 50;
 pub struct Neighbour {
     /// Its moment in the order.
     pub ordered_at: DateTime<Utc>,
-    /// The commit it was built from.
-    pub commit_sha: String,
+    /// The commit it was built from, where that is known.
+    pub commit_sha: Option<String>,
     /// 1 where its changes name the commit of the new one, else 0.
     pub names: u8,
 }
 
 /// The moment by which a release has its place in the order, from now on: that of its commit, or of its registration where
 /// that is earlier or alone known. Whatever the clocks say, it is newer than those whose commits it names among its
-/// changes, and older than those that name its own.
+/// changes, and older than those that name its own. Without a commit, nothing but its registration tells.
 pub fn ordered_at(
-    commit: &CommitSha,
+    commit: Option<&CommitSha>,
     description: &ReleaseDescription,
     created_at: DateTime<Utc>,
     neighbours: &[Neighbour],
 ) -> DateTime<Utc> {
+    let Some(commit) = commit else { return created_at };
     let told = description.committed_at.map_or(created_at, |at| at.min(created_at));
     // A rebuild has the commit of the build before, and names the same ones.
-    let others = || neighbours.iter().filter(|other| !is_same_commit(&other.commit_sha, commit.as_str()));
-    let named = |other: &&Neighbour| {
-        description.changes.iter().any(|change| is_same_commit(&change.sha, &other.commit_sha))
-    };
+    let is_rebuild = |sha: &String| is_same_commit(sha, commit.as_str());
+    let others = || neighbours.iter().filter(|other| !other.commit_sha.as_ref().is_some_and(is_rebuild));
+    let is_named = |sha: &String| description.changes.iter().any(|change| is_same_commit(&change.sha, sha));
+    let named = |other: &&Neighbour| other.commit_sha.as_ref().is_some_and(is_named);
     let newer_than = others().filter(named).map(|other| other.ordered_at).max();
     let older_than = others().filter(|other| other.names > 0).map(|other| other.ordered_at).min();
     // Of the same moment, the one that was registered later is the newer one.
@@ -68,11 +69,18 @@ mod tests {
     }
 
     fn neighbour(minute: i64, digit: char, names: bool) -> Neighbour {
-        Neighbour { ordered_at: at(minute), commit_sha: sha(digit), names: names.into() }
+        Neighbour { ordered_at: at(minute), commit_sha: Some(sha(digit)), names: names.into() }
     }
 
     fn order(description: &ReleaseDescription, neighbours: &[Neighbour]) -> DateTime<Utc> {
-        ordered_at(&CommitSha::parse(&sha('a')).unwrap(), description, at(100), neighbours)
+        ordered_at(CommitSha::parse(&sha('a')).ok().as_ref(), description, at(100), neighbours)
+    }
+
+    #[test]
+    fn without_a_commit_it_is_as_old_as_its_registration() {
+        let others = [neighbour(5, 'b', true), Neighbour { commit_sha: None, ..neighbour(7, 'c', false) }];
+        assert_eq!(ordered_at(None, &described(Some(3), &['b']), at(100), &others), at(100));
+        assert_eq!(order(&described(Some(3), &['c']), &others[1..]), at(3), "nobody can name it either");
     }
 
     #[test]
@@ -90,7 +98,7 @@ mod tests {
         let naming = [neighbour(70, 'b', true), neighbour(60, 'c', true)];
         assert!(order(&described(None, &[]), &naming) < at(60), "built late");
         assert_eq!(order(&described(Some(50), &[]), &naming), at(50));
-        let short = [Neighbour { commit_sha: "bbbbbbb".into(), ..neighbour(70, 'b', false) }];
+        let short = [Neighbour { commit_sha: Some("bbbbbbb".into()), ..neighbour(70, 'b', false) }];
         assert_eq!(order(&described(Some(50), &['b']), &short), at(70));
     }
 

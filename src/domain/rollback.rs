@@ -72,35 +72,41 @@ pub struct Return {
     pub reverts_since: Option<DateTime<Utc>>,
 }
 
-/// What going back to `release`, which is of this artefact, means where the release `current` runs. None when that very
-/// release is current: a rollback returns to another.
+/// What going back to `release`, which is of this artefact, means where the release `current` runs, or nothing does since it
+/// was removed. None when that very release is current: a rollback returns to another.
 pub fn back_to(
     history: &[Success],
     current: Option<Uuid>,
     (release, artefact): (Uuid, &str),
     depth: usize,
 ) -> Option<Return> {
-    if current.is_none() {
-        return Some(Return::default());
-    }
     if current == Some(release) {
         return None;
     }
     let verified = choices(history, current, depth).iter().any(|choice| choice.release_id == release);
-    Some(Return { verified, reverts_since: reverts_since(history, (release, artefact)) })
+    Some(Return { verified, reverts_since: reverts_since(history, current.is_some(), (release, artefact)) })
 }
 
-/// Since when a rollback to a release reverts, where it ends the newest stay of `history`: since that release last became
-/// current, or else its artefact; or else all of the stay that it ends, which is the release's where the artefact goes on.
-pub fn reverts_since(history: &[Success], (release, artefact): (Uuid, &str)) -> Option<DateTime<Utc>> {
+/// Since when a rollback to a release reverts: since that release last became current, or else its artefact; or else all of
+/// the stay that it ends, which is the release's where the artefact goes on. It ends the newest stay of `history`, unless
+/// that is over already because the service was removed (`is_current` is false).
+pub fn reverts_since(
+    history: &[Success],
+    is_current: bool,
+    (release, artefact): (Uuid, &str),
+) -> Option<DateTime<Utc>> {
     let ended = history.first()?;
-    let goes_on = ended.artefact == artefact;
+    let goes_on = is_current && ended.artefact == artefact;
     let there = history.iter().find(|success| success.release_id == release);
     let there = there.or_else(|| history.iter().find(|success| !goes_on && success.artefact == artefact));
     if let Some(there) = there {
         return Some(there.finished_at);
     }
-    let stay = history.iter().take_while(|success| success.release_id == ended.release_id);
+    if !is_current {
+        return None;
+    }
+    let of_stay = history.iter().take_while(|success| success.finished_at >= ended.stay_started_at);
+    let stay = of_stay.take_while(|success| success.release_id == ended.release_id);
     let began = if goes_on { stay.last()?.finished_at } else { ended.stay_started_at };
     Some(began - TimeDelta::microseconds(1))
 }
@@ -205,7 +211,7 @@ mod tests {
     #[test]
     fn a_rollback_reverts_what_came_after_what_it_returns_to() {
         let since = |text: &str, name: &str| {
-            let since = reverts_since(&history(text), (release(name), &name[..1])).unwrap();
+            let since = reverts_since(&history(text), true, (release(name), &name[..1])).unwrap();
             history(text).iter().filter(|success| success.finished_at > since).count()
         };
         assert_eq!(since("a b1 b2", "b1"), 1);
@@ -214,6 +220,16 @@ mod tests {
         assert_eq!(since("a b1 c d", "b2"), 2, "where the release never ran, since its artefact did");
         assert_eq!(since("a b1 b2 b2", "b3"), 2, "or the stay of the release, where the artefact goes on");
         assert_eq!(since("a b1 b2", "c"), 2, "or that of the artefact");
-        assert_eq!(reverts_since(&[], (release("a"), "a")), None);
+        assert_eq!(reverts_since(&[], true, (release("a"), "a")), None);
+    }
+
+    #[test]
+    fn what_was_removed_is_the_first_choice_and_nothing_else_is_ended() {
+        let history = history("a b1");
+        let back = |name: &str| back_to(&history, None, (release(name), &name[..1]), 5).unwrap();
+        assert_eq!(back("b1"), Return { verified: true, reverts_since: Some(at(1)) });
+        assert_eq!(back("a"), Return { verified: true, reverts_since: Some(at(0)) });
+        assert_eq!(back("b2"), Return { verified: false, reverts_since: Some(at(1)) });
+        assert_eq!(back("c"), Return::default());
     }
 }

@@ -3,14 +3,18 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{actor::Actor, moment::stored_at, release::Identity};
+use crate::domain::{
+    actor::Actor,
+    moment::stored_at,
+    release::{Identity, NOTHING},
+};
 
 /// A target's state, as its row holds it while the row is locked.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub service_id: Uuid,
     pub environment_id: Uuid,
-    /// The deployment that last succeeded.
+    /// The deployment that last succeeded, unless that was a removal.
     pub current: Option<Current>,
     /// The deployment under way.
     pub running: Option<Running>,
@@ -58,6 +62,8 @@ pub struct Occupant {
     pub since: DateTime<Utc>,
     /// Who put it there.
     pub actor: Actor,
+    /// Whether it is being taken away from there.
+    pub removal: bool,
 }
 
 /// A target that something occupies.
@@ -105,12 +111,16 @@ impl Target {
 
 /// The start of the stay of the success that follows a recorded one, when putting it between the two changes that: the
 /// same artefact on both sides of the gap makes one stay of them, and another artefact in between parts what was one.
-/// `recorded` and `next` are artefacts with the starts that they have: of the stay, and of being current.
+/// `recorded` and `next` are artefacts with the starts that they have: of the stay, and of being current. A removal begins
+/// anew each time.
 pub fn mended_stay(
     before: Option<&str>,
     (recorded, since): (&str, DateTime<Utc>),
     (next, current_from): (&str, DateTime<Utc>),
 ) -> Option<DateTime<Utc>> {
+    if next == NOTHING {
+        return None;
+    }
     if next == recorded {
         return Some(since);
     }
@@ -135,6 +145,8 @@ mod tests {
         assert_eq!(mended_stay(Some("a"), ("b", at(2)), ("a", at(3))), Some(at(3)), "a comes back at 3");
         assert_eq!(mended_stay(Some("a"), ("b", at(2)), ("c", at(3))), None);
         assert_eq!(mended_stay(None, ("b", at(2)), ("c", at(3))), None);
+        assert_eq!(mended_stay(Some("a"), (NOTHING, at(2)), ("a", at(3))), Some(at(3)), "a was away");
+        assert_eq!(mended_stay(Some("a"), (NOTHING, at(2)), (NOTHING, at(3))), None);
     }
 
     #[test]

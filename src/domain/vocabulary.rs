@@ -104,6 +104,23 @@ vocabulary! {
         Hotfix = "hotfix",
         /// The current release is put in place again.
         Redeploy = "redeploy",
+        /// The service is taken out of the environment.
+        Remove = "remove",
+    }
+}
+
+impl Kind {
+    /// Whether it puts a release into the environment.
+    pub fn ships(self) -> bool {
+        self != Self::Remove
+    }
+
+    /// What such a deployment is called in a sentence.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Remove => "removal",
+            Self::Deploy | Self::Rollback | Self::Hotfix | Self::Redeploy => self.as_str(),
+        }
     }
 }
 

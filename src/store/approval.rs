@@ -194,7 +194,7 @@ const DENIED: &str = "SELECT d.service_id, d.environment_id, d.release_id, MIN(d
      AND (d.checks LIKE '%\"code\":\"approval-%' OR d.checks LIKE '%\"code\":\"initiator-%') AND NOT EXISTS (SELECT 1 FROM deployment x \
      JOIN decision y ON y.id = x.decision_id \
      WHERE x.service_id = d.service_id AND x.environment_id = d.environment_id AND x.release_id = d.release_id \
-     AND NOT x.recorded AND y.evaluated_at >= d.last_evaluated_at) AND d.last_evaluated_at > ";
+     AND NOT x.recorded AND x.kind <> 'remove' AND y.evaluated_at >= d.last_evaluated_at) AND d.last_evaluated_at > ";
 
 /// The releases that were denied a start for want of approvals, and have not started since, as the narrowing allows: those
 /// that have waited for the shortest time first, one more than the limit. By hand: denials are counted together first.

@@ -319,8 +319,8 @@ pub async fn running_in(
     Ok(query.into_model().all(conn).await?)
 }
 
-/// The successes of a target, before a moment if one is given, newest first, as far back as a rollback may reach: by
-/// hand, because the table is joined with itself.
+/// The successes of a target but for removals, before a moment if one is given, newest first, as far back as a rollback may
+/// reach: by hand, because the table is joined with itself.
 pub async fn successes(
     conn: &impl ConnectionTrait,
     (service_id, environment_id): (Uuid, Uuid),
@@ -329,7 +329,7 @@ pub async fn successes(
     let mut sql = Sql::new(
         "SELECT d.id, d.release_id, d.artefact, d.finished_at, d.stay_started_at, d.credited, d.reverted_by, \
          b.artefact AS returned_to FROM deployment d LEFT JOIN deployment b ON b.id = d.reverted_by \
-         WHERE d.status = 'succeeded' AND d.service_id = ",
+         WHERE d.status = 'succeeded' AND d.kind <> 'remove' AND d.service_id = ",
     );
     sql.bind(service_id).push(" AND d.environment_id = ").bind(environment_id);
     if let Some(before) = before {

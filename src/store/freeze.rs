@@ -20,7 +20,9 @@ use crate::{
             column::Json,
             environment,
             freeze_window::{Column, Entity, Model},
+            service,
         },
+        matrix::Only,
         prelude::*,
         sql::Sql,
     },
@@ -45,7 +47,13 @@ impl FromQueryResult for FreezeWindow {
         };
         Ok(Self {
             id: model.id,
-            definition: Definition { name: model.name, reason: model.reason, covers, timing },
+            definition: Definition {
+                name: model.name,
+                reason: model.reason,
+                covers,
+                services: model.services.map(|Json(names)| names),
+                timing,
+            },
             revision: model.revision,
             actor: Actor { token: model.actor_token, subject: model.actor_subject },
             created_at: model.created_at,
@@ -55,7 +63,7 @@ impl FromQueryResult for FreezeWindow {
 }
 
 fn to_model(freeze: &FreezeWindow) -> Model {
-    let Definition { name, reason, covers, timing } = freeze.definition.clone();
+    let Definition { name, reason, covers, services, timing } = freeze.definition.clone();
     let (environments, tiers) = match covers {
         Covers::Environments(names) => (Some(Json(names)), None),
         Covers::Tiers(tiers) => (None, Some(Json(tiers))),
@@ -66,6 +74,7 @@ fn to_model(freeze: &FreezeWindow) -> Model {
         reason,
         environments,
         tiers,
+        services: services.map(Json),
         starts_at: None,
         ends_at: None,
         start_cron: None,
@@ -133,19 +142,48 @@ pub async fn count(conn: &impl ConnectionTrait) -> Result<i64, StoreError> {
 }
 
 /// Those of these environments that are on record.
-pub async fn known(conn: &impl ConnectionTrait, names: &[Name]) -> Result<BTreeSet<String>, StoreError> {
-    use environment::{Column, Entity};
-    let query = Entity::find().select_only().column(Column::Name);
-    let query = query.filter(Column::Name.is_in(names.iter().cloned()));
+pub async fn known_environments(
+    conn: &impl ConnectionTrait,
+    names: &[Name],
+) -> Result<BTreeSet<String>, StoreError> {
+    known(conn, environment::Entity::find(), environment::Column::Name, names).await
+}
+
+/// Those of these services that are on record.
+pub async fn known_services(
+    conn: &impl ConnectionTrait,
+    names: &[Name],
+) -> Result<BTreeSet<String>, StoreError> {
+    known(conn, service::Entity::find(), service::Column::Name, names).await
+}
+
+async fn known<E: EntityTrait>(
+    conn: &impl ConnectionTrait,
+    rows: Select<E>,
+    name: impl ColumnTrait,
+    names: &[Name],
+) -> Result<BTreeSet<String>, StoreError> {
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let query = rows.select_only().column(name).filter(name.is_in(names.iter().cloned()));
     Ok(query.into_tuple().all(conn).await?.into_iter().collect())
 }
 
-/// The windows that the narrowing allows: those that count in tiers, and those that name an environment that lies within.
+/// The windows that the narrowing allows: of those that count in tiers or name an environment that lies within, those that
+/// count for all services or name one that lies within.
 fn select(within: &Narrowing) -> Select<Entity> {
-    Entity::find().apply_if(within.environments.as_ref(), |query, names| {
-        let named = names.iter().map(|name| naming(Column::Environments, name));
-        query.filter(named.fold(Condition::any().add(Column::Tiers.is_not_null()), Condition::add))
-    })
+    let naming_any = |set, names: &BTreeSet<String>, all: Expr| {
+        let named = names.iter().map(|name| naming(set, name));
+        named.fold(Condition::any().add(all), Condition::add)
+    };
+    Entity::find()
+        .apply_if(within.environments.as_ref(), |query, names| {
+            query.filter(naming_any(Column::Environments, names, Column::Tiers.is_not_null()))
+        })
+        .apply_if(within.services.as_ref(), |query, names| {
+            query.filter(naming_any(Column::Services, names, Column::Services.is_null()))
+        })
 }
 
 /// Finds a word in a set of them: names hold neither quotes nor wildcards, so that this is the whole name.
@@ -170,14 +208,20 @@ pub async fn find(
 const COUNTS_THERE: &str = r#"freeze_window.environments LIKE '%"' || environment.name || '"%'
     OR freeze_window.tiers LIKE '%"' || environment.tier || '"%'"#;
 
-/// Lists the windows that the narrowing allows, newest first; with `environment`, those that count there.
+/// Lists the windows that the narrowing allows, newest first; with `only`, those that count for that service and in that
+/// environment.
 pub async fn list(
     conn: &impl ConnectionTrait,
     within: &Narrowing,
-    environment: Option<&str>,
+    only: Only<'_>,
     page: &PageRequest<TimeKey>,
 ) -> Result<Vec<FreezeWindow>, StoreError> {
-    let query = select(within).apply_if(environment, |query, name| {
+    let query = select(within).apply_if(only.service, |query, name| {
+        let there = service::Entity::find().filter(service::Column::Name.eq(name)).within_services(within);
+        let counts = Condition::any().add(Column::Services.is_null()).add(naming(Column::Services, name));
+        query.filter(counts).filter(Expr::exists(there.into_query()))
+    });
+    let query = query.apply_if(only.environment, |query, name| {
         let there = environment::Entity::find().filter(environment::Column::Name.eq(name));
         // One that lies outside is as one that is not there.
         let there = there.within_environments(within).filter(Expr::cust(format!("({COUNTS_THERE})")));

@@ -15,24 +15,26 @@ use crate::{
     },
 };
 
-fn of_target(of: &Deployment) -> Condition {
-    let service = Column::ServiceId.eq(of.service_id);
-    Condition::all().add(service).add(Column::EnvironmentId.eq(of.environment_id))
+fn of_target((service_id, environment_id): (Uuid, Uuid)) -> Condition {
+    let service = Column::ServiceId.eq(service_id);
+    Condition::all().add(service).add(Column::EnvironmentId.eq(environment_id))
 }
 
-/// The successes of a deployment's target.
-fn successes(of: &Deployment) -> Condition {
-    of_target(of).add(is(Column::Status, Status::Succeeded.as_str()))
+/// The successes of a target.
+fn successes(target: (Uuid, Uuid)) -> Condition {
+    of_target(target).add(is(Column::Status, Status::Succeeded.as_str()))
 }
 
 async fn neighbour(
     conn: &impl ConnectionTrait,
     successes: Select<Entity>,
 ) -> Result<Option<Neighbour>, StoreError> {
-    let columns = [Column::Id, Column::Artefact, Column::FinishedAt, Column::StayStartedAt];
+    let columns =
+        [Column::Id, Column::ReleaseId, Column::Artefact, Column::FinishedAt, Column::StayStartedAt];
     let found = successes.select_only().columns(columns).into_tuple().one(conn).await?;
-    Ok(found.map(|(id, artefact, finished_at, stay_started_at)| Neighbour {
+    Ok(found.map(|(id, release_id, artefact, finished_at, stay_started_at)| Neighbour {
         id,
+        release_id,
         artefact,
         finished_at,
         stay_started_at,
@@ -42,10 +44,10 @@ async fn neighbour(
 /// The last success of the target before the moment.
 pub async fn before(
     conn: &impl ConnectionTrait,
-    of: &Deployment,
+    target: (Uuid, Uuid),
     at: DateTime<Utc>,
 ) -> Result<Option<Neighbour>, StoreError> {
-    let earlier = Entity::find().filter(successes(of)).filter(Column::FinishedAt.lt(at));
+    let earlier = Entity::find().filter(successes(target)).filter(Column::FinishedAt.lt(at));
     neighbour(conn, earlier.order_by_desc(Column::FinishedAt)).await
 }
 
@@ -55,7 +57,7 @@ pub async fn from(
     of: &Deployment,
     at: DateTime<Utc>,
 ) -> Result<Option<Neighbour>, StoreError> {
-    let later = Entity::find().filter(successes(of)).filter(Column::FinishedAt.gte(at));
+    let later = Entity::find().filter(successes(of.target())).filter(Column::FinishedAt.gte(at));
     neighbour(conn, later.order_by_asc(Column::FinishedAt)).await
 }
 
@@ -84,7 +86,7 @@ pub async fn move_stay(
     start: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let moved = ActiveModel { stay_started_at: Set(Some(start)), ..ActiveModel::default() };
-    let stay = successes(of)
+    let stay = successes(of.target())
         .add(Column::StayStartedAt.eq(from.stay_started_at))
         .add(Column::FinishedAt.gte(from.finished_at));
     Entity::update_many().set(moved).filter(stay).exec(conn).await?;
@@ -99,7 +101,7 @@ pub async fn twin(
     finished_at: DateTime<Utc>,
     slack: TimeDelta,
 ) -> Result<Option<Uuid>, StoreError> {
-    let same = of_target(of)
+    let same = of_target(of.target())
         .add(Column::Recorded.into_expr())
         .add(Column::ReleaseId.eq(of.release_id))
         .add(Column::Status.eq(of.status))
@@ -115,7 +117,7 @@ pub async fn reverter_of(
     of: &Deployment,
     at: DateTime<Utc>,
 ) -> Result<Option<Uuid>, StoreError> {
-    let rollbacks = successes(of)
+    let rollbacks = successes(of.target())
         .add(Column::Kind.eq(Kind::Rollback))
         .add(Column::FinishedAt.gt(at))
         .add(Column::RevertsSince.lt(at))
@@ -132,7 +134,7 @@ pub async fn revert(
     until: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let reverted = ActiveModel { reverted_by: Set(Some(rollback.id)), ..ActiveModel::default() };
-    let between = successes(rollback)
+    let between = successes(rollback.target())
         .add(Column::RevertedBy.is_null())
         .add(Column::ReleaseId.ne(rollback.release_id))
         .add(Column::FinishedAt.gt(since))

@@ -13,6 +13,7 @@ use crate::{
         scope::Narrowing,
         target::{Occupant, Occupied},
         text::{CommitSha, Image, Version},
+        vocabulary::Kind,
     },
     store::{
         entity::{environment, service},
@@ -22,34 +23,37 @@ use crate::{
 };
 
 /// Reads by place, because the matrix is the largest answer there is: at `own` the deployment, since when, and by whom,
-/// at `release` the release.
+/// at `release` the release. What is current is never a removal.
 fn occupant(row: &QueryResult, own: usize, release: usize) -> Result<Option<Occupant>, StoreError> {
     let Some(deployment_id) = row.try_get_by_index(own)? else { return Ok(None) };
+    let commit_sha: Option<String> = row.try_get_by_index(release + 1)?;
     let image: Option<String> = row.try_get_by_index(release + 2)?;
     Ok(Some(Occupant {
         deployment_id,
         release: Identity {
             version: Version::trusted(row.try_get_by_index(release)?),
-            commit_sha: CommitSha::trusted(row.try_get_by_index(release + 1)?),
+            commit_sha: commit_sha.map(CommitSha::trusted),
             image: image.map(Image::trusted),
         },
         place: row.try_get_by_index(release + 3)?,
         since: row.try_get_by_index(own + 1)?,
         actor: Actor { token: row.try_get_by_index(own + 2)?, subject: row.try_get_by_index(own + 3)? },
+        removal: false,
     }))
 }
 
 fn occupied(row: &QueryResult) -> Result<Occupied, StoreError> {
+    let removal = row.try_get_by_index::<Option<Kind>>(18)?.is_some_and(|kind| !kind.ships());
     Ok(Occupied {
         service: row.try_get_by_index(0)?,
         environment: row.try_get_by_index(1)?,
         current: occupant(row, 2, 10)?,
-        running: occupant(row, 6, 14)?,
+        running: occupant(row, 6, 14)?.map(|running| Occupant { removal, ..running }),
     })
 }
 
 /// What follows the two deployments in both queries: the releases, in the places that [`occupied`] reads, with where they
-/// are in the order of releases.
+/// are in the order of releases. After them comes what is running for.
 fn releases(place: impl Fn(&str) -> String) -> String {
     let release = |r| format!("{r}.version, {r}.commit_sha, {r}.image, {}", place(r));
     format!("{}, {}", release("rc"), release("rr"))
@@ -71,7 +75,8 @@ pub async fn now(
     let mut sql = Sql::new(format!(
         "SELECT s.name, e.name, t.current_deployment_id, t.current_since, \
          t.current_token, t.current_subject, t.running_deployment_id, t.running_since, t.running_token, \
-         t.running_subject, {} FROM target t JOIN service s ON s.id = t.service_id \
+         t.running_subject, {}, (SELECT d.kind FROM deployment d WHERE d.id = t.running_deployment_id) \
+         FROM target t JOIN service s ON s.id = t.service_id \
          JOIN environment e ON e.id = t.environment_id LEFT JOIN release rc ON rc.id = t.current_release_id \
          LEFT JOIN release rr ON rr.id = t.running_release_id \
          WHERE 1 = 1",
@@ -85,9 +90,10 @@ pub async fn now(
     sql.all(conn).await?.iter().map(occupied).collect()
 }
 
-/// Joins each target's latest deployment that meets a condition, by an index probe for each target. PostgreSQL takes a
+/// Joins each target's latest deployment that meets a condition, if it is one to `keep`, by an index probe for each target.
+/// PostgreSQL takes a
 /// plain join for leave to read the whole history, which a lateral one does not give; SQLite has only plain ones.
-fn latest(conn: &impl ConnectionTrait, alias: &str, condition: &str, order: &str) -> String {
+fn latest(conn: &impl ConnectionTrait, alias: &str, condition: &str, order: &str, keep: &str) -> String {
     let probe = |columns: &str| {
         format!(
             "(SELECT {columns} FROM deployment d WHERE d.service_id = t.service_id \
@@ -95,9 +101,9 @@ fn latest(conn: &impl ConnectionTrait, alias: &str, condition: &str, order: &str
         )
     };
     if conn.get_database_backend() == DatabaseBackend::Postgres {
-        format!("LEFT JOIN LATERAL {} {alias} ON true", probe("d.*"))
+        format!("LEFT JOIN LATERAL {} {alias} ON {keep}", probe("d.*"))
     } else {
-        format!("LEFT JOIN deployment {alias} ON {alias}.id = {}", probe("d.id"))
+        format!("LEFT JOIN deployment {alias} ON {alias}.id = {} AND {keep}", probe("d.id"))
     }
 }
 
@@ -107,8 +113,11 @@ pub async fn as_of(
     within: &Narrowing,
     at: DateTime<Utc>,
 ) -> Result<Vec<Occupied>, StoreError> {
-    let current = latest(conn, "c", "d.status = 'succeeded' AND d.finished_at <= $1", "d.finished_at DESC");
-    let running = latest(conn, "r", "NOT d.recorded AND d.started_at <= $1", "d.started_at DESC, d.id DESC");
+    let succeeded = "d.status = 'succeeded' AND d.finished_at <= $1";
+    let current = latest(conn, "c", succeeded, "d.finished_at DESC", "c.kind <> 'remove'");
+    let started = "NOT d.recorded AND d.started_at <= $1";
+    let goes_on = "(r.finished_at IS NULL OR COALESCE(r.expired_at, r.finished_at) > $1)";
+    let running = latest(conn, "r", started, "d.started_at DESC, d.id DESC", goes_on);
     // What was registered later took no place then, unless all of it was put on record later.
     let releases = releases(|r| {
         format!(
@@ -120,9 +129,9 @@ pub async fn as_of(
         "SELECT s.name, e.name, \
          c.id, c.stay_started_at, c.actor_token, \
          c.actor_subject, r.id, r.started_at, \
-         r.actor_token, r.actor_subject, {releases} \
+         r.actor_token, r.actor_subject, {releases}, r.kind \
          FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
-         {current} {running} AND (r.finished_at IS NULL OR COALESCE(r.expired_at, r.finished_at) > $1) \
+         {current} {running} \
          LEFT JOIN release rc ON rc.id = c.release_id LEFT JOIN release rr ON rr.id = r.release_id \
          WHERE (c.id IS NOT NULL OR r.id IS NOT NULL) \
          AND (s.archived_at IS NULL OR s.archived_at > $1) AND (e.archived_at IS NULL OR e.archived_at > $1)"

@@ -10,7 +10,7 @@ use crate::{
         page::{OrderKey, PageRequest},
         release::{Identity, Release, ReleaseDescription},
         release_order::{NEIGHBOURS_MAX, Neighbour},
-        text::{COMMIT_MIN, Version},
+        text::{COMMIT_MIN, CommitSha, Version},
     },
     store::{
         entity::{
@@ -91,21 +91,33 @@ pub(super) fn before(
         sql.push("NULL AS neighbours");
         return;
     };
+    sql.push(&objects(postgres, &["ordered_at", "commit_sha", "names"]));
+    sql.push("SELECT n.ordered_at, n.commit_sha, ");
+    match commit_sha {
+        Some(commit_sha) => names(sql, postgres, commit_sha),
+        None => {
+            sql.push("0");
+        }
+    }
+    sql.push(" AS names FROM release n WHERE n.service_id = ").bind(service_id);
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM release k WHERE k.service_id = n.service_id AND k.version = ");
+    sql.bind(version.as_str()).push(") ORDER BY n.ordered_at DESC, n.number DESC");
+    sql.push(&format!(" LIMIT {NEIGHBOURS_MAX}) AS o) AS neighbours"));
+}
+
+/// Pushes whether the changes of `n` name a commit: 1 or 0.
+fn names(sql: &mut Sql, postgres: bool, commit_sha: &CommitSha) {
     // A commit is listed in full, or cut short; nearly no list has one that begins like it, and only there all are tried.
     let listed =
         |digits: usize| format!("\"sha\":\"{}", commit_sha.as_str().get(..digits).unwrap_or_default());
     let all = commit_sha.as_str().len();
     let position = if postgres { "strpos" } else { "instr" };
-    sql.push(&objects(postgres, &["ordered_at", "commit_sha", "names"]));
-    sql.push(&format!("SELECT n.ordered_at, n.commit_sha, CASE WHEN {position}(n.changes, "));
+    sql.push(&format!("CASE WHEN {position}(n.changes, "));
     sql.bind(listed(COMMIT_MIN)).push(&format!(") = 0 THEN 0 WHEN {position}(n.changes, ")).bind(listed(all));
     for digits in COMMIT_MIN..all {
         sql.push(&format!(") > 0 OR {position}(n.changes, ")).bind(listed(digits) + "\"");
     }
-    sql.push(") > 0 THEN 1 ELSE 0 END AS names FROM release n WHERE n.service_id = ").bind(service_id);
-    sql.push(" AND NOT EXISTS (SELECT 1 FROM release k WHERE k.service_id = n.service_id AND k.version = ");
-    sql.bind(version.as_str()).push(") ORDER BY n.ordered_at DESC, n.number DESC");
-    sql.push(&format!(" LIMIT {NEIGHBOURS_MAX}) AS o) AS neighbours"));
+    sql.push(") > 0 THEN 1 ELSE 0 END");
 }
 
 /// Makes room in the order of the service's releases for one of this moment that is registered now, and gives its place.

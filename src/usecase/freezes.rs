@@ -16,7 +16,7 @@ use crate::{
         freeze::{
             Covers, Definition, FreezeWindow, Standing, WINDOWS_MAX,
             calendar::{Interval, Span, TooMany, merged, spans},
-            draft::Draft,
+            draft::{Draft, Known},
             standing,
         },
         gate::facts::Period,
@@ -34,6 +34,8 @@ use crate::{
     },
 };
 
+pub use crate::store::matrix::Only;
+
 /// The most intervals that a calendar has.
 const INTERVALS_MAX: usize = 10_000;
 
@@ -48,7 +50,7 @@ pub struct Seen {
 
 /// As the caller may see it.
 fn seen(ctx: &Ctx, mut freeze: FreezeWindow, now: DateTime<Utc>) -> Seen {
-    freeze.definition.covers = freeze.definition.covers.within(ctx.within());
+    freeze.definition = freeze.definition.within(ctx.within());
     let standing = standing(&freeze.definition.timing, now);
     Seen { freeze, standing }
 }
@@ -87,7 +89,7 @@ async fn create_in(
     };
     freeze::insert(work.conn(), &made).await?;
     let data = json!({ "id": made.id, "window": made.definition });
-    tell(&mut work, EventKind::FreezeCreated, data, [&made.definition.covers]);
+    tell(&mut work, EventKind::FreezeCreated, data, [&made.definition]);
     work.answer(now, &seen(ctx, made, now), render).await
 }
 
@@ -98,8 +100,11 @@ async fn parse(
     before: Option<&FreezeWindow>,
 ) -> Result<Definition, Error> {
     // Before it is looked up: what lies outside is refused the same way whether or not it is there.
-    draft.names().iter().try_for_each(|name| ctx.require_environment(name.as_str()))?;
-    let known = freeze::known(work.conn(), &draft.names()).await?;
+    draft.environment_names().iter().try_for_each(|name| ctx.require_environment(name.as_str()))?;
+    let known = Known {
+        environments: freeze::known_environments(work.conn(), &draft.environment_names()).await?,
+        services: freeze::known_services(work.conn(), &draft.service_names()).await?,
+    };
     let now = work.now().await?;
     let before = before.map(|before| &before.definition.timing);
     draft.parse(&known, before, now).map_err(|faults| Error::Invalid(faults.into_vec()))
@@ -113,33 +118,42 @@ fn require_covered(ctx: &Ctx, covers: &Covers) -> Result<(), Error> {
     }
 }
 
-/// Tells of a change, as one of the one environment that is concerned, if it is one.
-fn tell<'a>(work: &mut Work, kind: EventKind, data: Value, covers: impl IntoIterator<Item = &'a Covers>) {
+/// Tells of a change, as one of the one environment and of the one service that are concerned, if it is one.
+fn tell<const N: usize>(work: &mut Work, kind: EventKind, data: Value, definitions: [&Definition; N]) {
+    let environments = definitions.map(|definition| match &definition.covers {
+        Covers::Environments(names) => Some(names),
+        Covers::Tiers(_) => None,
+    });
+    let services = definitions.map(|definition| definition.services.as_ref());
     let event = work.tell(kind, data);
-    let mut concerned = BTreeSet::new();
-    for covers in covers {
-        let Covers::Environments(names) = covers else { return };
-        concerned.extend(names);
-    }
-    if concerned.len() == 1
-        && let Some(only) = concerned.first()
-    {
+    if let Some(only) = only(environments) {
         event.environment(only);
+    }
+    if let Some(only) = only(services) {
+        event.service(only);
     }
 }
 
-/// The periods in which an environment is kept shut: those of [`periods`](crate::domain::freeze::periods).
+/// The one name that all of these sets have, and none has another; no set stands for all names.
+fn only<const N: usize>(sets: [Option<&BTreeSet<String>>; N]) -> Option<&str> {
+    let sets = sets.into_iter().collect::<Option<Vec<_>>>()?;
+    let mut names = sets.into_iter().flatten();
+    let first = names.next()?;
+    names.all(|name| name == first).then_some(first)
+}
+
+/// The periods in which an environment is kept shut for a service: those of [`periods`](crate::domain::freeze::periods).
 pub async fn periods(
     ctx: &Ctx,
     conn: &impl ConnectionTrait,
-    environment: &Environment,
+    (service, environment): (&str, &Environment),
     now: DateTime<Utc>,
 ) -> Result<Vec<Period>, Error> {
     let memo = &ctx.app.freezes;
-    if let Some(periods) = memo.recall(environment, now) {
+    if let Some(periods) = memo.recall(service, environment, now) {
         return Ok(periods);
     }
-    Ok(memo.keep(environment, freeze::concerning(conn, environment).await?, now))
+    Ok(memo.keep(service, environment, freeze::concerning(conn, environment).await?, now))
 }
 
 /// What an edit makes of what it finds.
@@ -171,8 +185,7 @@ async fn update_in(
     freeze.updated_at = now;
     freeze::update(work.conn(), &freeze).await?;
     let data = json!({ "id": id, "before": before, "after": freeze.definition });
-    let covers = [&before.covers, &freeze.definition.covers];
-    tell(&mut work, EventKind::FreezeUpdated, data, covers);
+    tell(&mut work, EventKind::FreezeUpdated, data, [&before, &freeze.definition]);
     work.commit(now, seen(ctx, freeze, now)).await
 }
 
@@ -188,7 +201,7 @@ async fn delete_in(ctx: &Ctx, mut work: Work, id: Uuid, expected: &Expected) -> 
     let now = work.now().await?;
     freeze::delete(work.conn(), id).await?;
     let data = json!({ "id": id, "window": freeze.definition });
-    tell(&mut work, EventKind::FreezeDeleted, data, [&freeze.definition.covers]);
+    tell(&mut work, EventKind::FreezeDeleted, data, [&freeze.definition]);
     work.commit(now, ()).await
 }
 
@@ -213,17 +226,14 @@ pub async fn get(ctx: &Ctx, id: Uuid) -> Result<Seen, Error> {
     Ok(seen(ctx, freeze, db::now(conn).await?))
 }
 
-/// Lists freeze windows, newest first; with `environment`, those that count there.
-pub async fn list(
-    ctx: &Ctx,
-    environment: Option<&str>,
-    request: &PageRequest<TimeKey>,
-) -> Result<Page<Seen>, Error> {
+/// Lists freeze windows, newest first; of those, what counts for a service and in an environment.
+pub async fn list(ctx: &Ctx, only: Only<'_>, request: &PageRequest<TimeKey>) -> Result<Page<Seen>, Error> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
-    let rows = freeze::list(conn, ctx.within(), environment, request).await?;
+    let rows = freeze::list(conn, ctx.within(), only, request).await?;
     if rows.is_empty() {
-        named::check(ctx, Confined { environment, ..Confined::default() }).await?;
+        let Only { service, environment } = only;
+        named::check(ctx, Confined { service, environment, ..Confined::default() }).await?;
     }
     let now = db::now(conn).await?;
     let key = |freeze: &FreezeWindow| TimeKey { at: freeze.created_at, id: freeze.id };
@@ -257,16 +267,19 @@ impl<E: Into<Error>> From<E> for NoCalendar {
     }
 }
 
-/// When environments are frozen, or one of them is.
+/// When environments are frozen, or one of them is, for any service or for one.
 pub async fn calendar(
     ctx: &Ctx,
-    only: Option<&str>,
+    only: Only<'_>,
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,
 ) -> Result<Calendar, NoCalendar> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
-    let environments = match only {
+    if let Some(name) = only.service {
+        named::service(ctx, name).await?;
+    }
+    let environments = match only.environment {
         None => matrix::environments(conn, ctx.within(), None).await?,
         Some(name) => {
             vec![named::environment(ctx, name).await?]
@@ -277,6 +290,10 @@ pub async fn calendar(
     };
     let mut windows = freeze::all(conn, ctx.within()).await?;
     windows.retain(|freeze| environments.iter().any(|environment| concerns(freeze, environment)));
+    windows.retain(|freeze| only.service.is_none_or(|service| freeze.window().is_for(service)));
+    for freeze in &mut windows {
+        freeze.definition = freeze.definition.clone().within(ctx.within());
+    }
     let within = Span::asked(from, to, db::now(conn).await?).map_err(NoCalendar::To)?;
     let timings: Vec<_> = windows.iter().map(|freeze| freeze.definition.timing.clone()).collect();
     // A year of a thousand windows takes longer than other requests should wait for.

@@ -139,6 +139,7 @@ pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Re
                 place: release.place,
                 since: named.deployment.times.stay_started_at.unwrap_or(choice.finished_at),
                 actor: named.deployment.actor.clone(),
+                removal: false,
             })
         }
     };

@@ -1,6 +1,7 @@
 //! Registering in passing: what a deployment names and the ledger does not know yet.
 
 use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -16,21 +17,23 @@ use crate::{
         scope::Narrowing,
         service::{Service, ServiceDescription},
         text::{CommitSha, Image, Name, Version},
+        vocabulary::Kind,
     },
     store::{
         deployment, environment,
+        error::StoreError,
         release::{self, Before},
         service,
         target::{self, LockedTarget},
     },
-    usecase::{context::Ctx, error::Error, work::Work},
+    usecase::{context::Ctx, error::Error, named, work::Work},
 };
 
 /// A release as a caller describes it.
 #[derive(Clone, Debug)]
 pub struct GivenRelease {
-    /// The commit it was built from.
-    pub commit_sha: CommitSha,
+    /// The commit it was built from; none where the image alone is known.
+    pub commit_sha: Option<CommitSha>,
     /// The image it was built into.
     pub image: Option<Image>,
     /// What is told about it.
@@ -49,7 +52,8 @@ impl GivenRelease {
 pub struct Placement {
     pub service: Name,
     pub environment: Name,
-    pub version: Version,
+    /// None where it is whatever runs there that is to be removed.
+    pub version: Option<Version>,
     /// The release, for when it is not on record yet.
     pub release: Option<GivenRelease>,
 }
@@ -61,9 +65,9 @@ impl Placement {
         ctx.require_environment(self.environment.as_str())
     }
 
-    /// The identity that the release has, as far as it is given.
-    pub fn identity(&self) -> Option<Identity> {
-        self.release.as_ref().map(|given| given.identity(&self.version))
+    /// The identity that the release of this version has, as far as it is given.
+    pub fn identity(&self, version: &Version) -> Option<Identity> {
+        self.release.as_ref().map(|given| given.identity(version))
     }
 
     /// A deployment of it.
@@ -104,6 +108,63 @@ pub async fn revive(work: &mut Work, target: &mut LockedTarget) -> Result<(), Er
     let data = json!({ "auto_revived": true });
     work.tell(EventKind::EnvironmentRevived, data).environment(&environment.name);
     Ok(())
+}
+
+/// Locks the target of a removal, which registers nothing: what is not on record runs nowhere.
+pub async fn lock_known_target(ctx: &Ctx, work: &Work, place: &Placement) -> Result<LockedTarget, Error> {
+    let (service, environment) = (place.service.as_str(), place.environment.as_str());
+    let Some(locked) = target::lock(work.conn(), service, environment, false).await? else {
+        return Err(no_target(ctx, work.conn(), service, environment).await?);
+    };
+    refuse_closed(&locked, &place.service, &place.environment)?;
+    Ok(locked)
+}
+
+/// Why there is no such target: what of it is unknown; or else nothing was ever deployed there.
+pub async fn no_target(
+    ctx: &Ctx,
+    conn: &impl ConnectionTrait,
+    service: &str,
+    environment: &str,
+) -> Result<Error, Error> {
+    let within = ctx.within();
+    if service::find(conn, within, service).await?.is_none() {
+        return Ok(named::no_service(conn, within, service).await);
+    }
+    if environment::find(conn, within, environment).await?.is_none() {
+        return Ok(named::no_environment(conn, within, environment).await);
+    }
+    Ok(nothing_runs(service, environment))
+}
+
+fn nothing_runs(service: &str, environment: &str) -> Error {
+    Error::Conflict(format!(
+        "{service} does not run in {environment}, so that there is nothing to remove; \
+         `waybill status --service {service}` shows where it runs"
+    ))
+}
+
+/// The version that is meant: the one that is named; of a removal that of the release which is `there`.
+pub async fn meant(
+    conn: &impl ConnectionTrait,
+    (kind, there): (Kind, Option<Uuid>),
+    (service, environment): (&Name, &Name),
+    named: Option<&Version>,
+) -> Result<Version, Error> {
+    if kind.ships() {
+        let missing = || {
+            Error::invalid("/version", "required", "must name the version; only a removal may leave it out")
+        };
+        return named.cloned().ok_or_else(missing);
+    }
+    let there = there.ok_or_else(|| nothing_runs(service.as_str(), environment.as_str()))?;
+    let there = release::get(conn, there).await?.ok_or(StoreError::Corrupt("release"))?.identity.version;
+    if let Some(named) = named.filter(|named| **named != there) {
+        return Err(Error::Conflict(format!(
+            "{there} of {service} runs in {environment}, and not {named}; to remove whatever runs there, leave the version out"
+        )));
+    }
+    Ok(there)
 }
 
 /// Fails when nothing may start in the target because its service is archived, or its environment is and does not come back,
@@ -241,7 +302,7 @@ pub async fn release(
             "/release",
             "required",
             format!(
-                "version {} of {} is not registered; give `release` with its commit_sha, or register it first",
+                "version {} of {} is not registered; give `release` with its commit_sha or image, or register it first",
                 slot.version, slot.service
             ),
         )),
@@ -258,7 +319,8 @@ pub async fn release(
 
 async fn insert(work: &mut Work, slot: Slot<'_>, given: &GivenRelease) -> Result<Registered, Error> {
     let (identity, before) = (given.identity(slot.version), slot.before);
-    let ordered_at = ordered_at(&identity.commit_sha, &given.description, slot.now, &before.neighbours);
+    let ordered_at =
+        ordered_at(identity.commit_sha.as_ref(), &given.description, slot.now, &before.neighbours);
     let made = Release {
         id: clock::new_id(),
         service_id: slot.service_id,
@@ -313,7 +375,7 @@ fn take(release: &mut Release, gains: Gains, actor: &Actor) -> Vec<(EventKind, V
     }
     if let Some(commit_sha) = gains.commit_sha {
         events.push((EventKind::ReleaseCommitCompleted, json!({ "commit_sha": commit_sha })));
-        release.identity.commit_sha = commit_sha;
+        release.identity.commit_sha = Some(commit_sha);
     }
     if let Some(location) = gains.location {
         release.locations.push(location);

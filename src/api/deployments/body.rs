@@ -33,6 +33,20 @@ pub struct OverrideBody {
     pub reason: Text<OverrideReason>,
 }
 
+/// The version that is meant, below `prefix`; only a removal may leave it out.
+pub fn meant<T: std::ops::Deref<Target = str>>(
+    given: Option<&T>,
+    kind: Option<Kind>,
+    prefix: &str,
+    faults: &mut Faults,
+) -> Option<Version> {
+    let pointer = format!("{prefix}/version");
+    if given.is_none() && kind.is_none_or(Kind::ships) {
+        faults.add(&pointer, "required", "must name the release's version; only a removal may leave it out");
+    }
+    faults.take_optional(&pointer, given.map(|text| Version::parse(text)))
+}
+
 macro_rules! deployment_body {
     (
         $(#[$meta:meta])* $name:ident {
@@ -47,8 +61,10 @@ macro_rules! deployment_body {
             pub service: Text<Name>,
             /// The environment; registered in passing when it is not known.
             pub environment: Text<Name>,
-            /// The release's version.
-            pub version: Text<Version>,
+            /// The release's version. Only a removal may leave it out: it takes away whatever runs there. Where it names one,
+            /// that one must run there.
+            #[oai(skip_serializing_if_is_none)]
+            pub version: Option<Text<Version>>,
             /// The release, for when it is not on record yet.
             #[oai(skip_serializing_if_is_none)]
             pub release: Option<DeployedRelease>,
@@ -75,7 +91,7 @@ macro_rules! deployment_body {
                 Self {
                     service: "shop".into(),
                     environment: "staging".into(),
-                    version: "1.4.2".into(),
+                    version: Some("1.4.2".into()),
                     release: Some(DeployedRelease::example()),
                     strategy: Some(Strategy::Rolling),
                     remediates: None,
@@ -96,14 +112,17 @@ macro_rules! deployment_body {
             ) -> Option<Placement> {
                 let service = faults.take("/service", Name::of_service(&self.service));
                 let environment = faults.take("/environment", Name::of_environment(&self.environment));
-                let version = faults.take("/version", Version::parse(&self.version));
+                let version = meant(self.version.as_ref(), self.kind, "", faults);
+                if self.release.is_some() && self.kind.is_some_and(|kind| !kind.ships()) {
+                    faults.add("/release", "not-shipped", "must be absent: a removal ships no release");
+                }
                 let release = self.release.as_ref().map(|release| release.parse(labels_max)).transpose();
                 let release = release.map_err(|inner| faults.nest("/release", inner)).ok()?;
                 let release = release.map(|(release, inner)| {
                     ignored.nest("release", &inner);
                     release
                 });
-                Some(Placement { service: service?, environment: environment?, version: version?, release })
+                Some(Placement { service: service?, environment: environment?, version, release })
             }
 
             fn plan(&self, ignored: &mut Ignored) -> Plan {

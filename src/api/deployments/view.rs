@@ -29,8 +29,8 @@ pub struct DeploymentView {
     pub environment: String,
     /// The release's version.
     pub version: String,
-    /// The commit it was built from.
-    pub commit_sha: String,
+    /// The commit it was built from; null where that is not known, as of the software of others.
+    pub commit_sha: Nullable<String>,
     /// The image it was built into.
     pub image: Nullable<String>,
     /// Where it is in its life.
@@ -104,7 +104,7 @@ pub fn view(named: NamedDeployment) -> DeploymentView {
         service,
         environment,
         version: release.version.to_string(),
-        commit_sha: release.commit_sha.to_string(),
+        commit_sha: Nullable(release.commit_sha.map(|commit| commit.to_string())),
         image: Nullable(release.image.map(|image| image.to_string())),
         status: deployment.status,
         kind: deployment.kind,

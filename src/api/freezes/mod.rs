@@ -24,7 +24,7 @@ use crate::{
     },
     domain::{fault::Malformed, freeze::draft::Draft, idempotency::Answer},
     http::problem::Problem,
-    usecase::freezes::{self, NoCalendar, Seen},
+    usecase::freezes::{self, NoCalendar, Only, Seen},
 };
 
 /// The operations.
@@ -54,6 +54,7 @@ fn edit(given: UpdateFreezeWindow, before: Draft) -> Draft {
         reason: given.reason.map_or(before.reason, |reason| reason.0),
         environments: edited(given.environments, names, before.environments),
         tiers: edited(given.tiers, |tiers| tiers.0, before.tiers),
+        services: edited(given.services, names, before.services),
         starts_at: edited(given.starts_at, |time| time.0, before.starts_at),
         ends_at: edited(given.ends_at, |time| time.0, before.ends_at),
         start_cron: edited(given.start_cron, |cron| cron.0, before.start_cron),
@@ -67,7 +68,7 @@ impl FreezesApi {
     /// Declare a freeze window
     ///
     /// While it holds, the gate lets nothing start in the environments that it names, or in every environment of the
-    /// tiers that it names, but for the kinds that their policies let through. It holds once, from `starts_at` to
+    /// tiers that it names, but for the kinds that their policies let through; where it names services, nothing of these. It holds once, from `starts_at` to
     /// `ends_at`, or again and again: whenever its last start, by `start_cron`, is later than its last end, by
     /// `end_cron`, on the clocks of `timezone`. A time that these show twice counts the first time, and one that they
     /// skip counts when they skip it. What is running already goes on.
@@ -90,20 +91,24 @@ impl FreezesApi {
         request: &Request,
         /// Those that count in this environment, by its name or by its tier.
         environment: Query<Option<String>>,
+        /// Those that count for this service: for all, or by its name.
+        service: Query<Option<String>>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<List<Page<FreezeWindowView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
-        let page = freezes::list(&auth.ctx(), environment.0.as_deref(), &asked).await?;
+        let only = Only { service: service.0.as_deref(), environment: environment.0.as_deref() };
+        let page = freezes::list(&auth.ctx(), only, &asked).await?;
         Ok(List::of(page, request, Into::into))
     }
 
     /// When environments are frozen
     ///
     /// For each environment the stretches of time in which at least one window holds, in order: windows that overlap or
-    /// touch are one stretch, and what reaches beyond `from` or `to` is cut there.
+    /// touch are one stretch, and what reaches beyond `from` or `to` is cut there. Windows that count for some services only
+    /// are among them, and say so; with `service`, only those that count for it.
     #[oai(path = "/freeze-windows/calendar", method = "get", operation_id = "get_freeze_calendar")]
     async fn get_freeze_calendar(
         &self,
@@ -114,9 +119,12 @@ impl FreezesApi {
         to: Query<Option<Time>>,
         /// Only this environment.
         environment: Query<Option<String>>,
+        /// Only for this service.
+        service: Query<Option<String>>,
     ) -> Result<Json<FreezeCalendar>, Problem> {
         let (from, to) = (from.0.map(|from| from.0), to.0.map(|to| to.0));
-        match freezes::calendar(&auth.ctx(), environment.0.as_deref(), from, to).await {
+        let only = Only { service: service.0.as_deref(), environment: environment.0.as_deref() };
+        match freezes::calendar(&auth.ctx(), only, from, to).await {
             Ok(calendar) => Ok(Json(calendar.into())),
             Err(NoCalendar::To(Malformed { code, detail })) => Err(bad_query("to", code, &detail)),
             Err(NoCalendar::Error(error)) => Err(error.into()),

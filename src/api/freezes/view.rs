@@ -14,7 +14,7 @@ use crate::{
     },
     domain::{
         form::{Cron, TellingLong, TellingShort, Zone},
-        freeze::draft::{Draft, ENVIRONMENTS_MAX},
+        freeze::draft::{Draft, ENVIRONMENTS_MAX, SERVICES_MAX},
         text::Name,
         vocabulary::Tier,
     },
@@ -33,6 +33,8 @@ pub struct FreezeWindowView {
     pub environments: Nullable<Vec<String>>,
     /// The tiers in which it counts; null where it counts by name.
     pub tiers: Nullable<Vec<Tier>>,
+    /// The only services that it counts for; null where it counts for all.
+    pub services: Nullable<Vec<String>>,
     /// Why it is there.
     pub reason: String,
     /// When it begins; null for a recurring one.
@@ -67,6 +69,7 @@ impl From<Seen> for FreezeWindowView {
             name: draft.name,
             environments: draft.environments.into(),
             tiers: draft.tiers.into(),
+            services: draft.services.into(),
             reason: draft.reason,
             starts_at: draft.starts_at.map(Time).into(),
             ends_at: draft.ends_at.map(Time).into(),
@@ -98,6 +101,9 @@ pub struct CreateFreezeWindow {
     /// The tiers in which it counts: every environment of them, those registered later too.
     #[oai(skip_serializing_if_is_none)]
     pub tiers: Option<Many<Tier, 1, { usize::MAX }>>,
+    /// The only services that it counts for, at most 100; they must be registered. It counts for all when absent.
+    #[oai(skip_serializing_if_is_none)]
+    pub services: Option<Many<Text<Name>, 1, SERVICES_MAX>>,
     /// When it begins, once; may be past.
     #[oai(skip_serializing_if_is_none)]
     pub starts_at: Option<Time>,
@@ -123,6 +129,7 @@ impl Example for CreateFreezeWindow {
             reason: "Nobody is here to repair what breaks".into(),
             environments: None,
             tiers: Some(Many(vec![Tier::Production])),
+            services: None,
             starts_at: None,
             ends_at: None,
             start_cron: Some("0 18 * * FRI".into()),
@@ -140,6 +147,7 @@ impl CreateFreezeWindow {
             reason: self.reason.0.clone(),
             environments: self.environments.clone().map(names),
             tiers: self.tiers.clone().map(|tiers| tiers.0),
+            services: self.services.clone().map(names),
             starts_at: self.starts_at.map(|time| time.0),
             ends_at: self.ends_at.map(|time| time.0),
             start_cron: owned(self.start_cron.as_ref()),
@@ -150,7 +158,7 @@ impl CreateFreezeWindow {
 }
 
 /// The names that were given.
-pub(super) fn names(given: Many<Text<Name>, 1, ENVIRONMENTS_MAX>) -> Vec<String> {
+pub(super) fn names<const MAX: usize>(given: Many<Text<Name>, 1, MAX>) -> Vec<String> {
     given.0.into_iter().map(|name| name.0).collect()
 }
 
@@ -170,6 +178,9 @@ pub struct UpdateFreezeWindow {
     /// The tiers in which it counts; null where environments take their place.
     #[oai(skip_serializing_if_is_none)]
     pub tiers: MaybeUndefined<Many<Tier, 1, { usize::MAX }>>,
+    /// The only services that it counts for; null where it is to count for all.
+    #[oai(skip_serializing_if_is_none)]
+    pub services: MaybeUndefined<Many<Text<Name>, 1, SERVICES_MAX>>,
     /// When it begins, once; null where it becomes a recurring one.
     #[oai(skip_serializing_if_is_none)]
     pub starts_at: MaybeUndefined<Time>,
@@ -194,6 +205,7 @@ impl Example for UpdateFreezeWindow {
             reason: Some("The team is at a conference".into()),
             environments: MaybeUndefined::Undefined,
             tiers: MaybeUndefined::Undefined,
+            services: MaybeUndefined::Undefined,
             starts_at: MaybeUndefined::Undefined,
             ends_at: MaybeUndefined::Undefined,
             start_cron: MaybeUndefined::Undefined,
@@ -220,6 +232,8 @@ pub struct CalendarWindow {
     pub name: String,
     /// Why it is there.
     pub reason: String,
+    /// The only services that it counts for; null where it counts for all.
+    pub services: Nullable<Vec<String>>,
 }
 
 /// A stretch of time in which an environment is frozen.
@@ -253,6 +267,9 @@ impl From<Calendar> for FreezeCalendar {
                 id: freeze.id,
                 name: freeze.definition.name.clone(),
                 reason: freeze.definition.reason.clone(),
+                services: Nullable(
+                    freeze.definition.services.clone().map(|names| names.into_iter().collect()),
+                ),
             })
         };
         let mut items = Vec::new();

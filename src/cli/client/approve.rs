@@ -83,15 +83,10 @@ async fn look_up(session: &Session, args: &SayArgs) -> Result<Option<Value>, Err
         }
         answer => Release::deserialize(answer?)?,
     };
-    let (version, commit) = (&release.version, release.commit_sha.as_deref().unwrap_or("unknown"));
+    let commit = release.commit_sha.as_ref().map(|commit| format!("commit {commit}"));
+    let (version, commit) = (&release.version, commit.as_deref().unwrap_or("no commit"));
     let image = release.image.as_deref().unwrap_or("no image yet");
-    say(format_args!(
-        "{} {}: commit {}, {}",
-        plain(&release.service),
-        plain(version),
-        plain(commit),
-        plain(image)
-    ));
+    say(format_args!("{} {}: {}, {}", plain(&release.service), plain(version), plain(commit), plain(image)));
     Ok(Some(json!(release.image)))
 }
 

@@ -1,8 +1,13 @@
-//! `waybill environment`: what environments there are, registering one, and saying that one is what it seems.
+//! `waybill environment`: what environments there are, registering one, saying that one is what it seems, and archiving one.
 
 use serde::{Deserialize, Serialize};
 
-use super::{call::Call, error::Error, session::Session};
+use super::{
+    archive::{self, ArchiveArgs, ReviveArgs, What},
+    call::Call,
+    error::Error,
+    session::Session,
+};
 use crate::{
     cli::{
         exit::Exit,
@@ -25,6 +30,11 @@ pub enum EnvironmentCommand {
     /// Confirm an environment that a deployment has registered, so that releases can be promoted from it.
     #[command(after_help = EXAMPLES)]
     Confirm(EnvironmentArgs),
+    /// Archive an environment, after telling what runs in it.
+    #[command(after_help = archive::EXAMPLES)]
+    Archive(ArchiveArgs),
+    /// Bring an archived environment back.
+    Revive(ReviveArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -75,6 +85,8 @@ pub(super) async fn run(session: &Session, command: EnvironmentCommand) -> Resul
             let settings = Settings { name: None, tier, rank };
             set(session, &Call::patch(&["environments", &environment], &settings)?, "confirmed").await
         }
+        EnvironmentCommand::Archive(args) => archive::archive(session, What::Environment, &args).await,
+        EnvironmentCommand::Revive(args) => archive::revive(session, What::Environment, &args).await,
     }
 }
 

@@ -41,13 +41,18 @@ Examples:
   waybill freeze create --name christmas --reason 'few people are here' --tier production \\
     --from 2026-12-24T00:00:00+01:00 --until 2026-12-27T00:00:00+01:00
   waybill freeze create --name weekend --reason 'nobody is here' --environment prod-eu --environment prod-us \\
-    --start-cron '0 18 * * FRI' --end-cron '0 8 * * MON' --timezone Europe/Berlin";
+    --start-cron '0 18 * * FRI' --end-cron '0 8 * * MON' --timezone Europe/Berlin
+  waybill freeze create --name closing --reason 'the books are closed' --tier production --service billing \\
+    --from 2026-12-30T00:00:00+01:00 --until 2027-01-04T00:00:00+01:00";
 
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     /// Those that count in this environment only.
     #[arg(long)]
     environment: Option<String>,
+    /// Those that count for this service only.
+    #[arg(long)]
+    service: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -78,6 +83,9 @@ pub struct UpdateArgs {
     /// Why it is there.
     #[arg(long)]
     reason: Option<String>,
+    /// Let it count for every service again.
+    #[arg(long, conflicts_with = "services")]
+    all_services: bool,
     #[command(flatten)]
     rest: DefinitionArgs,
 }
@@ -90,6 +98,9 @@ pub struct DefinitionArgs {
     /// A tier in whose environments it counts; repeat for more.
     #[arg(long = "tier", value_name = "TIER", value_parser = one_of(Tier::ALL))]
     tiers: Vec<Tier>,
+    /// A service that it counts for; repeat for more. Without any, it counts for all.
+    #[arg(long = "service", value_name = "SERVICE")]
+    services: Vec<String>,
     /// When it begins, once, such as 2026-12-24T00:00:00Z.
     #[arg(long, value_name = "TIME", conflicts_with_all = ["start_cron", "end_cron", "timezone"])]
     from: Option<String>,
@@ -112,6 +123,9 @@ pub struct CalendarArgs {
     /// Of this environment only.
     #[arg(long)]
     environment: Option<String>,
+    /// Of what counts for this service only.
+    #[arg(long)]
+    service: Option<String>,
     /// From this time on; now when absent.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
@@ -127,6 +141,8 @@ struct Window {
     reason: String,
     environments: Option<Vec<String>>,
     tiers: Option<Vec<String>>,
+    #[serde(default)]
+    services: Option<Vec<String>>,
     starts_at: Option<DateTime<Utc>>,
     ends_at: Option<DateTime<Utc>>,
     start_cron: Option<String>,
@@ -154,6 +170,8 @@ struct Stretch {
 #[derive(Debug, Deserialize)]
 struct WindowName {
     name: String,
+    #[serde(default)]
+    services: Option<Vec<String>>,
 }
 
 impl DefinitionArgs {
@@ -175,6 +193,9 @@ impl DefinitionArgs {
             if edits {
                 set("environments", Value::Null);
             }
+        }
+        if !self.services.is_empty() {
+            set("services", json!(self.services));
         }
         for (name, value, ruled_out) in [
             ("starts_at", self.from, recurring),
@@ -220,8 +241,11 @@ pub(super) async fn run(session: &Session, command: FreezeCommand) -> Result<Exi
             session.tell(&call, |window| told(&window, "declared: ")).await
         }
         FreezeCommand::Update(args) => {
-            let UpdateArgs { which, name, reason, rest } = *args;
-            let body = Body { name, reason, rest: rest.members(true) };
+            let UpdateArgs { which, name, reason, all_services, rest } = *args;
+            let mut body = Body { name, reason, rest: rest.members(true) };
+            if all_services {
+                body.rest.insert("services".to_owned(), Value::Null);
+            }
             let call = Call::patch(&["freeze-windows", &which.id], &body)?;
             session.tell(&call, |window| told(&window, "changed: ")).await
         }
@@ -235,7 +259,8 @@ pub(super) async fn run(session: &Session, command: FreezeCommand) -> Result<Exi
 }
 
 async fn list(session: &Session, args: ListArgs) -> Result<Exit, Error> {
-    let call = Call::get(&["freeze-windows"]).query("environment", args.environment);
+    let call =
+        Call::get(&["freeze-windows"]).query("environment", args.environment).query("service", args.service);
     let header = ["ID", "NAME", "WHERE", "WHEN", "STATE (UTC)"];
     let row = |window: Window| {
         let (covers, timing, state) = (window.covers(), window.timing(), window.state());
@@ -261,11 +286,16 @@ fn told(window: &Window, did: &str) -> io::Result<()> {
 async fn calendar(session: &Session, args: CalendarArgs) -> Result<Exit, Error> {
     let call = Call::get(&["freeze-windows", "calendar"])
         .query("environment", args.environment)
+        .query("service", args.service)
         .query("from", args.from)
         .query("to", args.until);
     let words = |Calendar { to, items }| {
         let row = |Stretch { environment, starts_at, ends_at, windows }| {
-            let names: Vec<_> = windows.into_iter().map(|window| window.name).collect();
+            let name = |WindowName { name, services }| match services {
+                Some(services) => format!("{name} (of {})", services.join(", ")),
+                None => name,
+            };
+            let names: Vec<_> = windows.into_iter().map(name).collect();
             let lasts = duration(ends_at - starts_at);
             [environment, minute(starts_at), minute(ends_at), lasts, names.join(", ")]
         };
@@ -280,7 +310,9 @@ impl Window {
     fn covers(&self) -> String {
         let all =
             |names: &Option<Vec<String>>| plain(&names.clone().unwrap_or_default().join(", ")).into_owned();
-        if self.tiers.is_some() { format!("tier {}", all(&self.tiers)) } else { all(&self.environments) }
+        let there =
+            if self.tiers.is_some() { format!("tier {}", all(&self.tiers)) } else { all(&self.environments) };
+        if self.services.is_some() { format!("{} in {there}", all(&self.services)) } else { there }
     }
 
     fn timing(&self) -> String {
@@ -333,9 +365,9 @@ mod tests {
         assert_eq!(window.timing(), "0 18 * * FRI to 0 8 * * MON Europe/Berlin");
         assert_eq!(window.state(), "holds until 2026-11-23 07:00");
         let value = json!({"id": "1", "name": "n", "reason": "r", "environments": ["a", "b\u{1b}"], "active": false,
-            "starts_at": "2026-12-24T00:00:00Z", "ends_at": "2026-12-27T00:00:00Z"});
+            "services": ["shop"], "starts_at": "2026-12-24T00:00:00Z", "ends_at": "2026-12-27T00:00:00Z"});
         let window = Window::deserialize(&value).unwrap();
-        assert_eq!((window.covers().as_str(), window.state().as_str()), ("a, b\\u{1b}", "over"));
+        assert_eq!((window.covers().as_str(), window.state().as_str()), ("shop in a, b\\u{1b}", "over"));
         assert_eq!(window.timing(), "2026-12-24 00:00 to 2026-12-27 00:00 UTC");
     }
 }

@@ -11,7 +11,7 @@ use super::{
     call::Call,
     error::Error,
     http::Client,
-    release::{Source, VersionArgs},
+    release::{Prefix, Source},
     session::Session,
     verdict,
     view::{Check, Decision, Override},
@@ -52,8 +52,11 @@ pub struct GateArgs {
     /// The environment to deploy to.
     #[arg(long)]
     environment: String,
+    /// The release's version; a removal may leave it out.
+    #[arg(long, required_unless_present = "kind")]
+    version: Option<String>,
     #[command(flatten)]
-    version: VersionArgs,
+    prefix: Prefix,
     /// What kind of deployment it would be; without it, the server tells deploy and redeploy apart.
     #[arg(long, value_parser = one_of(Kind::ALL))]
     kind: Option<Kind>,
@@ -76,7 +79,8 @@ pub struct GateArgs {
 pub struct Question {
     pub service: String,
     pub environment: String,
-    pub version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
     /// Whether it would cancel what is running.
@@ -143,7 +147,7 @@ impl Question {
         Call::get(&["gate", "wait"])
             .query("service", Some(&self.service))
             .query("environment", Some(&self.environment))
-            .query("version", Some(&self.version))
+            .query("version", self.version.as_ref())
             .query("kind", self.kind)
             .query("preempt", self.preempt.then_some(true))
             .query("initiated_by", self.initiated_by.as_ref())
@@ -191,7 +195,7 @@ pub(super) async fn run(session: &Session, args: GateArgs) -> Result<Exit, Error
     let question = Question {
         service: args.service,
         environment: args.environment,
-        version: args.version.version(),
+        version: args.version.map(|version| args.prefix.take_off(version)),
         kind: args.kind,
         preempt: args.preempt,
         initiated_by: args.source.initiated_by(),

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod approve;
+mod archive;
 mod call;
 mod card;
 pub mod credentials;
@@ -21,8 +22,10 @@ mod moment;
 mod policy;
 mod problem;
 mod release;
+mod remove;
 mod rollback;
 mod scan;
+mod service;
 pub mod session;
 mod status;
 mod verdict;
@@ -42,6 +45,9 @@ pub enum ClientCommand {
     /// Return a target to an earlier release, after showing what that reverts.
     #[command(after_help = rollback::EXAMPLES)]
     Rollback(Box<rollback::RollbackArgs>),
+    /// Take a service out of an environment: ask the gate, run the command that removes it, and put its result on record.
+    #[command(after_help = remove::EXAMPLES)]
+    Remove(Box<remove::RemoveArgs>),
     /// Ask whether a release may go to an environment now, and wait for it if told to.
     #[command(after_help = gate::EXAMPLES)]
     Gate(gate::GateArgs),
@@ -63,7 +69,10 @@ pub enum ClientCommand {
     /// Read what the gate said before, and evaluate it again.
     #[command(subcommand, after_help = decisions::EXAMPLES)]
     Decisions(decisions::DecisionsCommand),
-    /// List environments, and confirm those that a deployment has registered.
+    /// Archive services, and bring them back.
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
+    /// List environments, confirm those that a deployment has registered, and archive those that are no more.
     #[command(subcommand)]
     Environment(environment::EnvironmentCommand),
     /// Read and set the rules of an environment's gate.
@@ -112,6 +121,7 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
     match command {
         ClientCommand::Deploy(args) => deploy::run(&session, *args).await,
         ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
+        ClientCommand::Remove(args) => remove::run(&session, *args).await,
         ClientCommand::Gate(args) => gate::run(&session, args).await,
         ClientCommand::Status(args) => status::run(&session, &args).await,
         ClientCommand::History(args) => history::run(&session, &args).await,
@@ -119,6 +129,7 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Events(command) => events::run(&session, command).await,
         ClientCommand::Release(command) => release::run(&session, command).await,
         ClientCommand::Decisions(command) => decisions::run(&session, command).await,
+        ClientCommand::Service(command) => service::run(&session, command).await,
         ClientCommand::Environment(command) => environment::run(&session, command).await,
         ClientCommand::Policy(command) => policy::run(&session, command).await,
         ClientCommand::Approve(args) => approve::approve(&session, &args).await,

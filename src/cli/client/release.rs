@@ -119,11 +119,11 @@ impl Prefix {
 /// What a release was built from.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize)]
 pub struct Origin {
-    /// The commit the release was built from.
+    /// The commit the release was built from. In a pipeline that deploys the software of others, give '': it has none of yours.
     #[arg(long, env = "CI_COMMIT_SHA", value_name = "SHA")]
     #[serde(rename = "commit_sha", skip_serializing_if = "is_missing")]
     commit: Option<String>,
-    /// The image, as repository@sha256:…; it belongs to the release, and so needs the commit as well.
+    /// The image, as repository@sha256:….
     #[arg(long)]
     #[serde(skip_serializing_if = "is_missing")]
     image: Option<String>,
@@ -169,17 +169,15 @@ struct NewRelease {
 }
 
 impl Origin {
-    /// The release of this origin; `None` without a commit, when it has to be on record already.
-    pub fn release(self, source: &Source) -> Result<Option<ReleaseBody>, Error> {
+    /// The release of this origin; `None` without a commit and an image, when it has to be on record already.
+    pub fn release(self, source: &Source) -> Option<ReleaseBody> {
+        let source = source.clone();
         if !is_missing(&self.commit) {
-            return Ok(Some(ReleaseBody { origin: self, source: source.clone() }));
+            return Some(ReleaseBody { origin: self, source });
         }
-        if !is_missing(&self.image) {
-            let message = "--image is recorded as part of the release and needs --commit as well; \
-                leave it out when the release is on record already";
-            return Err(Error::Usage(message.into()));
-        }
-        Ok(None)
+        // What a pipeline knows of its own commit says nothing of this release.
+        let origin = Self { git_ref: None, committed_at: None, ..self };
+        (!is_missing(&origin.image)).then_some(ReleaseBody { origin, source })
     }
 }
 
@@ -266,8 +264,12 @@ impl Change {
 }
 
 async fn record(session: &Session, args: RecordArgs) -> Result<Exit, Error> {
-    let missing = || Error::Usage("which commit was it built from? Give --commit".into());
-    let release = args.origin.release(&args.source)?.ok_or_else(missing)?;
+    let missing = || {
+        Error::Usage(
+            "which commit was it built from? Give --commit, or --image of the software of others".into(),
+        )
+    };
+    let release = args.origin.release(&args.source).ok_or_else(missing)?;
     let changes = args.changes_file.as_deref().map(read_changes).transpose()?;
     let body = NewRelease { version: args.version.version(), release, changes };
     let words = |release: Release| {
@@ -316,20 +318,17 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_sent_only_with_a_commit() {
+    fn a_release_is_sent_only_with_a_commit_or_an_image() {
         let source = Source { pipeline_url: None, initiated_by: Some("mira".into()) };
-        assert!(matches!(origin(None, None).release(&source), Ok(None)));
-        assert!(matches!(origin(Some(""), None).release(&source), Ok(None)));
-        let sent = origin(Some("3f1c9e0"), Some("r/shop@sha256:0")).release(&source);
-        let sent = sent.ok().flatten().and_then(|release| serde_json::to_value(release).ok());
-        let expected =
-            serde_json::json!({"commit_sha": "3f1c9e0", "image": "r/shop@sha256:0", "initiated_by": "mira"});
-        assert_eq!(sent, Some(expected));
-    }
-
-    #[test]
-    fn an_image_without_a_commit_is_wrong_use() {
-        let error = origin(None, Some("r/shop@sha256:0")).release(&Source::default());
-        assert!(matches!(error, Err(Error::Usage(message)) if message.contains("--commit")));
+        assert_eq!(origin(None, None).release(&source), None);
+        assert_eq!(origin(Some(""), None).release(&source), None);
+        let sent = |commit| {
+            let of = Origin { git_ref: Some("main".into()), ..origin(commit, Some("r/shop@sha256:0")) };
+            of.release(&source).and_then(|release| serde_json::to_value(release).ok())
+        };
+        let built = serde_json::json!({"commit_sha": "3f1c9e0", "image": "r/shop@sha256:0", "ref": "main", "initiated_by": "mira"});
+        assert_eq!(sent(Some("3f1c9e0")), Some(built));
+        let bought = serde_json::json!({"image": "r/shop@sha256:0", "initiated_by": "mira"});
+        assert_eq!(sent(Some("")), Some(bought), "a branch without its commit says nothing");
     }
 }

@@ -1,9 +1,6 @@
 //! `waybill rollback`: shows what it returns to and what it reverts, then does as `deploy`.
 
-use std::{
-    cmp::Reverse,
-    io::{self, IsTerminal as _},
-};
+use std::cmp::Reverse;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -87,7 +84,9 @@ pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, E
                 let open = prospect.gate.decision.allowed;
                 return Ok(if open { Exit::DONE } else { Exit::REFUSED });
             }
-            if !confirmed(&args, &prospect)? {
+            let (service, environment, to) = (&args.service, &args.environment, plain(&prospect.to));
+            let question = format!("Roll back {service} in {environment} to {to}? [y/N]");
+            if !output::confirmed(args.yes, question)? {
                 return Err(Error::Failed("nothing was done".into()));
             }
             prospect.to
@@ -119,7 +118,7 @@ impl RollbackArgs {
         let what = Intent {
             service: self.service.clone(),
             environment: self.environment.clone(),
-            version: to,
+            version: Some(to),
             kind: Some(Kind::Rollback),
             ..Intent::default()
         };
@@ -148,7 +147,7 @@ async fn prospect(session: &Session, args: &RollbackArgs) -> Result<Prospect, Er
 /// The deployments of other releases that became current after the moment, and that no rollback has reverted since, newest
 /// first.
 fn reverts(mut succeeded: Vec<Deployment>, since: Option<DateTime<Utc>>, to: &str) -> Vec<Deployment> {
-    succeeded.retain(|one| one.version != to && one.reverted_by.is_none());
+    succeeded.retain(|one| one.version != to && one.reverted_by.is_none() && !one.is_removal());
     succeeded.retain(|one| since.is_some_and(|since| one.finished_at > Some(since)));
     succeeded.sort_by_key(|one| Reverse(one.finished_at));
     succeeded
@@ -194,9 +193,10 @@ fn lines(args: &RollbackArgs, Prospect { target, to, reverts, gate }: &Prospect)
     }
     if let Some(running) = &target.running {
         let (version, actor) = (plain(&running.version), plain(running.actor.name()));
+        let done = if running.removal { "removed" } else { "deployed" };
         let outlook =
             if args.preempt { "it will be canceled" } else { "--preempt cancels it, --wait waits for it" };
-        lines.push(format!("  {version} is being deployed by {actor}: {outlook}"));
+        lines.push(format!("  {version} is being {done} by {actor}: {outlook}"));
     }
     if args.wrap.dry_run {
         let verdict = if gate.decision.allowed { "lets it through" } else { "refuses it" };
@@ -204,18 +204,6 @@ fn lines(args: &RollbackArgs, Prospect { target, to, reverts, gate }: &Prospect)
         lines.extend(verdict::lines(&gate.decision));
     }
     lines
-}
-
-/// Asks, if there is anybody to ask.
-fn confirmed(args: &RollbackArgs, prospect: &Prospect) -> Result<bool, Error> {
-    if args.yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Ok(true);
-    }
-    let to = plain(&prospect.to);
-    output::ask(format_args!("Roll back {} in {} to {to}? [y/N]", args.service, args.environment))?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 #[cfg(test)]

@@ -172,10 +172,10 @@ fn cell(target: &Target, now: DateTime<Utc>) -> String {
         let behind = target.behind.filter(|behind| *behind > 0).map(|behind| format!(" −{behind}"));
         format!("{} {}{}", plain(&current.version), age(now - current.since), behind.unwrap_or_default())
     });
-    let running = target
-        .running
-        .as_ref()
-        .map(|running| format!("▶ {} {}", plain(&running.version), age(now - running.since)));
+    let running = target.running.as_ref().map(|running| {
+        let mark = if running.removal { "✕" } else { "▶" };
+        format!("{mark} {} {}", plain(&running.version), age(now - running.since))
+    });
     let lines: Vec<_> = current.into_iter().chain(running).collect();
     if lines.is_empty() { "–".into() } else { lines.join("\n") }
 }
@@ -183,8 +183,12 @@ fn cell(target: &Target, now: DateTime<Utc>) -> String {
 /// Explains the marks that occur, and no others.
 fn legend(matrix: &Matrix) -> Vec<&'static str> {
     let targets = || matrix.services.iter().flat_map(|service| &service.targets);
+    let running = |removal| {
+        targets().any(|target| target.running.as_ref().is_some_and(|running| running.removal == removal))
+    };
     let marks = [
-        (targets().any(|target| target.running.is_some()), "▶ being deployed"),
+        (running(false), "▶ being deployed"),
+        (running(true), "✕ being removed"),
         (
             targets()
                 .any(|target| target.current.is_some() && target.behind.is_some_and(|behind| behind > 0)),

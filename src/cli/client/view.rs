@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cli::output::plain;
+use crate::{cli::output::plain, domain::vocabulary::Kind};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -65,6 +65,21 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Whether it takes the service out of the environment.
+    pub fn is_removal(&self) -> bool {
+        self.kind == Kind::Remove.as_str()
+    }
+
+    /// What it is about, for people.
+    pub fn what(&self) -> String {
+        let (service, version) = (plain(&self.service), plain(&self.version));
+        let environment = plain(&self.environment);
+        if self.is_removal() {
+            return format!("removal of {service} {version} from {environment}");
+        }
+        format!("{service} {version} to {environment}")
+    }
+
     /// What is remarkable about it, in the words of the lists.
     pub fn marks(&self) -> Vec<&'static str> {
         let marks = [
@@ -178,6 +193,9 @@ pub struct Occupant {
     pub since: DateTime<Utc>,
     #[serde(default)]
     pub actor: Actor,
+    /// Whether it is being taken away from there.
+    #[serde(default)]
+    pub removal: bool,
 }
 
 /// A service in an environment, on its own or in the matrix.

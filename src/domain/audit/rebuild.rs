@@ -10,7 +10,10 @@ use super::{
     rows::{Members, Row},
     shown,
 };
-use crate::domain::{deployment::Plan, event::Event, policy::Policy, service::ServiceDescription};
+use crate::domain::{
+    deployment::Plan, event::Event, policy::Policy, release::NOTHING, service::ServiceDescription,
+    vocabulary::Kind,
+};
 
 /// What is registered in passing is stamped when its deployment is asked for, and told of when that is decided.
 const BEFORE_EVENT_MAX: TimeDelta = TimeDelta::minutes(1);
@@ -209,7 +212,9 @@ impl Told {
         for name in json!(Plan::default()).as_object().into_iter().flat_map(Map::keys) {
             self.carry(name, data.get(name));
         }
-        self.carry("artefact", data.get("release").map(|_| artefact(event, release.get("image"))).as_ref());
+        let removes = data.get("kind") == Some(&json!(Kind::Remove));
+        let left = || if removes { json!(NOTHING) } else { artefact(event, release.get("image")) };
+        self.carry("artefact", data.get("release").map(|_| left()).as_ref());
         self.set("recorded", recorded);
         if recorded {
             self.copy(data, &["status", "started_at", "finished_at", "message", "ungated", "credited"]);

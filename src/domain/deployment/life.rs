@@ -13,7 +13,7 @@ use super::{
 use crate::domain::{
     actor::Actor,
     fault::Faults,
-    release::Release,
+    release::{NOTHING, Release},
     rollback::Return,
     target::{Current, Running, Target, mended_stay},
     vocabulary::{Kind, Outcome, Scope, Status},
@@ -67,6 +67,11 @@ impl Past {
     }
 }
 
+/// What is there once a deployment of this kind has succeeded, as stays are measured.
+fn leaves(kind: Kind, release: &Release) -> String {
+    if kind.ships() { release.identity.artefact() } else { NOTHING.to_owned() }
+}
+
 /// The end of a deployment.
 #[derive(Clone, Debug)]
 pub struct End {
@@ -105,11 +110,19 @@ pub enum Beat {
 #[derive(Clone, Debug)]
 pub struct Neighbour {
     pub id: Uuid,
+    pub release_id: Uuid,
     /// What stays are measured by.
     pub artefact: String,
     /// When it became current.
     pub finished_at: DateTime<Utc>,
     pub stay_started_at: DateTime<Utc>,
+}
+
+impl Neighbour {
+    /// Whether it left a release there, and not nothing.
+    pub fn left_something(&self) -> bool {
+        self.artefact != NOTHING
+    }
 }
 
 /// What lies around a success that is put into a target's past.
@@ -134,7 +147,7 @@ impl Deployment {
             service_id: target.service_id,
             environment_id: target.environment_id,
             release_id: new.release.id,
-            artefact: new.release.identity.artefact(),
+            artefact: leaves(new.kind, new.release),
             status: Status::Running,
             kind: new.kind,
             plan: new.plan,
@@ -173,7 +186,7 @@ impl Deployment {
             service_id: target.service_id,
             environment_id: target.environment_id,
             release_id: release.id,
-            artefact: release.identity.artefact(),
+            artefact: leaves(past.kind, release),
             status: past.outcome.into(),
             kind: past.kind,
             plan: past.plan,
@@ -197,15 +210,16 @@ impl Deployment {
     pub fn place(&mut self, target: &mut Target, around: &Surroundings) -> Option<DateTime<Utc>> {
         let Surroundings { before, next, reverted_by, reverts_since } = around;
         let at = self.ended_at();
-        let goes_on = before.as_ref().filter(|before| before.artefact == self.artefact);
+        let goes_on = before.as_ref().filter(|before| self.kind.ships() && before.artefact == self.artefact);
         let since = goes_on.map_or(at, |before| before.stay_started_at);
         self.0.times.stay_started_at = Some(since);
-        self.0.times.superseded_at = next.as_ref().map(|next| next.finished_at);
+        let successor = next.as_ref().filter(|_| self.kind.ships());
+        self.0.times.superseded_at = successor.map(|next| next.finished_at);
         self.0.times.reverts_since = *reverts_since;
-        self.0.standing.superseded_by = next.as_ref().map(|next| next.id);
+        self.0.standing.superseded_by = successor.map(|next| next.id);
         self.0.standing.reverted_by = *reverted_by;
         let Some(next) = next else {
-            target.current = Some(self.as_current(since, at));
+            target.current = self.as_current(since, at);
             return None;
         };
         let before = before.as_ref().map(|before| before.artefact.as_str());
@@ -322,8 +336,8 @@ impl Deployment {
         if status == Status::Succeeded {
             let since = target.stay(&self.artefact, at);
             self.0.times.stay_started_at = Some(since);
-            superseded =
-                target.current.replace(self.as_current(since, at)).map(|before| before.deployment_id);
+            let before = std::mem::replace(&mut target.current, self.as_current(since, at));
+            superseded = before.map(|before| before.deployment_id);
         }
         End { at, message, superseded }
     }
@@ -353,14 +367,15 @@ impl Deployment {
         }
     }
 
-    fn as_current(&self, since: DateTime<Utc>, finished_at: DateTime<Utc>) -> Current {
-        Current {
+    /// What is current once it has succeeded: nothing after a removal, which for that is never superseded.
+    fn as_current(&self, since: DateTime<Utc>, finished_at: DateTime<Utc>) -> Option<Current> {
+        self.kind.ships().then(|| Current {
             deployment_id: self.id,
             release_id: self.release_id,
             artefact: self.artefact.clone(),
             since,
             finished_at,
             actor: self.actor.clone(),
-        }
+        })
     }
 }

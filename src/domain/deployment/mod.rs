@@ -62,9 +62,10 @@ pub struct Entry {
     pub service_id: Uuid,
     /// Into which target.
     pub environment_id: Uuid,
-    /// What is put there.
+    /// What is put there, or taken away.
     pub release_id: Uuid,
-    /// What stays are measured by (see [`crate::domain::release::Identity::artefact`]).
+    /// What stays are measured by (see [`crate::domain::release::Identity::artefact`]); that of a removal is
+    /// [`crate::domain::release::NOTHING`].
     pub artefact: String,
     pub status: Status,
     pub kind: Kind,
@@ -82,6 +83,13 @@ pub struct Entry {
     pub decision_id: Option<Uuid>,
     pub times: Times,
     pub standing: Standing,
+}
+
+impl Entry {
+    /// The ids of its service and its environment.
+    pub fn target(&self) -> (Uuid, Uuid) {
+        (self.service_id, self.environment_id)
+    }
 }
 
 /// What is said of a deployment, whether it is started or recorded. Its members go into events as they are.

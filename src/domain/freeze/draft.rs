@@ -17,6 +17,16 @@ use crate::domain::{
 /// The most environments that a window names.
 pub const ENVIRONMENTS_MAX: usize = 100;
 
+/// The most services that a window names.
+pub const SERVICES_MAX: usize = 100;
+
+/// Those of the names that a draft gives which are on record.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    pub environments: BTreeSet<String>,
+    pub services: BTreeSet<String>,
+}
+
 /// A freeze window as it is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draft {
@@ -27,6 +37,8 @@ pub struct Draft {
     pub environments: Option<Vec<String>>,
     /// The tiers in which it counts.
     pub tiers: Option<Vec<Tier>>,
+    /// The only services that it counts for.
+    pub services: Option<Vec<String>>,
     /// When it begins, once.
     pub starts_at: Option<DateTime<Utc>>,
     /// When it ends, once.
@@ -41,8 +53,9 @@ pub struct Draft {
 
 impl From<&Definition> for Draft {
     fn from(definition: &Definition) -> Self {
-        let Definition { name, reason, covers, timing } = definition.clone();
-        let draft = Self { name, reason, ..Self::default() };
+        let Definition { name, reason, covers, services, timing } = definition.clone();
+        let services = services.map(|names| names.into_iter().collect());
+        let draft = Self { name, reason, services, ..Self::default() };
         let draft = match covers {
             Covers::Environments(names) => Self { environments: Some(names.into_iter().collect()), ..draft },
             Covers::Tiers(tiers) => Self { tiers: Some(tiers.into_iter().collect()), ..draft },
@@ -63,29 +76,39 @@ impl From<&Definition> for Draft {
 
 impl Draft {
     /// The names of environments among those given, which may be on record or not.
-    pub fn names(&self) -> Vec<Name> {
-        let given = self.environments.iter().flatten().take(ENVIRONMENTS_MAX);
-        given.filter_map(|name| Name::parse(name).ok()).collect()
+    pub fn environment_names(&self) -> Vec<Name> {
+        names(self.environments.as_ref(), ENVIRONMENTS_MAX)
     }
 
-    /// The window, once every field of it is right. `known` are those of [`Draft::names`] that are on record, `before`
-    /// is when it held so far, if it is on record itself.
+    /// The names of services among those given, which may be on record or not.
+    pub fn service_names(&self) -> Vec<Name> {
+        names(self.services.as_ref(), SERVICES_MAX)
+    }
+
+    /// The window, once every field of it is right. `known` are those of the names that are on record, `before` is when it
+    /// held so far, if it is on record itself.
     pub fn parse(
         &self,
-        known: &BTreeSet<String>,
+        known: &Known,
         before: Option<&Timing>,
         now: DateTime<Utc>,
     ) -> Result<Definition, Faults> {
         let mut faults = Faults::default();
         let name = faults.take("/name", text::telling(&self.name, SHORT_TEXT_MAX));
         let reason = faults.take("/reason", text::telling(&self.reason, TEXT_MAX));
-        let covers = self.covers(known, &mut faults);
+        let covers = self.covers(&known.environments, &mut faults);
+        let services = self.services.as_ref().map(|names| {
+            check_names(("/services", names), SERVICES_MAX, &mut faults, |name| {
+                registered("service", name, &known.services)
+            })
+        });
         let timing = self.timing(before, now, &mut faults);
         let parts = name.zip(reason).zip(covers).zip(timing);
         faults.finish(parts.map(|(((name, reason), covers), timing)| Definition {
             name,
             reason,
             covers,
+            services,
             timing,
         }))
     }
@@ -93,17 +116,9 @@ impl Draft {
     fn covers(&self, known: &BTreeSet<String>, faults: &mut Faults) -> Option<Covers> {
         match (&self.environments, &self.tiers) {
             (Some(names), None) => {
-                if names.is_empty() {
-                    faults.add("/environments", "empty", "must name at least one environment");
-                }
-                if names.len() > ENVIRONMENTS_MAX {
-                    let detail = format!("must name at most {ENVIRONMENTS_MAX}; tiers cover more at once");
-                    faults.add("/environments", "too-many", detail);
-                }
-                for (index, name) in names.iter().enumerate() {
-                    faults.take(&format!("/environments/{index}"), environment(name, known));
-                }
-                Some(Covers::Environments(names.iter().cloned().collect()))
+                let judge = |name: &str| registered("environment", name, known);
+                let names = check_names(("/environments", names), ENVIRONMENTS_MAX, faults, judge);
+                Some(Covers::Environments(names))
             }
             (None, Some(tiers)) => {
                 if tiers.is_empty() {
@@ -205,13 +220,33 @@ impl Draft {
     }
 }
 
-fn environment(name: &str, known: &BTreeSet<String>) -> Result<(), Malformed> {
+fn names(given: Option<&Vec<String>>, max: usize) -> Vec<Name> {
+    given.into_iter().flatten().take(max).filter_map(|name| Name::parse(name).ok()).collect()
+}
+
+/// The names that are given, of which there must be some and not too many, each as it is judged.
+fn check_names(
+    (pointer, names): (&str, &[String]),
+    max: usize,
+    faults: &mut Faults,
+    judge: impl Fn(&str) -> Result<(), Malformed>,
+) -> BTreeSet<String> {
+    if names.is_empty() {
+        faults.add(pointer, "empty", "must have at least one name");
+    }
+    if names.len() > max {
+        faults.add(pointer, "too-many", format!("must have at most {max} names; leave it out for all"));
+    }
+    for (index, name) in names.iter().enumerate() {
+        faults.take(&format!("{pointer}/{index}"), judge(name));
+    }
+    names.iter().cloned().collect()
+}
+
+fn registered(what: &str, name: &str, known: &BTreeSet<String>) -> Result<(), Malformed> {
     Name::parse(name)?;
     if known.contains(name) {
         return Ok(());
     }
-    Err(Malformed::new(
-        "unknown",
-        format!("there is no environment {name}; `POST /api/v1/environments` registers it"),
-    ))
+    Err(Malformed::new("unknown", format!("there is no {what} {name}; `POST /api/v1/{what}s` registers it")))
 }

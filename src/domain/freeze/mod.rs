@@ -54,6 +54,9 @@ pub struct Definition {
     /// Where it counts.
     #[serde(flatten)]
     pub covers: Covers,
+    /// The only services that it counts for; every one where none is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<BTreeSet<String>>,
     /// When it holds.
     #[serde(flatten)]
     pub timing: Timing,
@@ -66,8 +69,18 @@ pub struct Window {
     pub name: String,
     /// Why it is there.
     pub reason: String,
+    /// The only services that it counts for; every one where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<BTreeSet<String>>,
     /// When it holds.
     pub timing: Timing,
+}
+
+impl Window {
+    /// Whether it counts for a service.
+    pub fn is_for(&self, service: &str) -> bool {
+        self.services.as_ref().is_none_or(|names| names.contains(service))
+    }
 }
 
 /// Where a freeze window counts.
@@ -106,8 +119,20 @@ pub enum Timing {
 impl FreezeWindow {
     /// What the gate reads of it.
     pub fn window(&self) -> Window {
-        let Definition { name, reason, timing, .. } = self.definition.clone();
-        Window { id: self.id, name, reason, timing }
+        let Definition { name, reason, services, timing, .. } = self.definition.clone();
+        Window { id: self.id, name, reason, services, timing }
+    }
+}
+
+impl Definition {
+    /// What of it may be seen within a narrowing.
+    #[must_use]
+    pub fn within(mut self, narrowing: &Narrowing) -> Self {
+        self.covers = self.covers.within(narrowing);
+        if let Some(names) = &mut self.services {
+            names.retain(|name| narrowing.allows_service(name));
+        }
+        self
     }
 }
 

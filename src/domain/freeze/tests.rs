@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::{
     calendar::{Span, calendar},
-    draft::Draft,
+    draft::{Draft, Known},
     *,
 };
 
@@ -21,7 +21,7 @@ fn once(from: &str, until: &str) -> Timing {
 }
 
 pub(super) fn window(timing: Timing) -> Window {
-    Window { id: Uuid::nil(), name: "name".to_owned(), reason: "reason".to_owned(), timing }
+    Window { id: Uuid::nil(), name: "name".to_owned(), reason: "reason".to_owned(), services: None, timing }
 }
 
 /// From when to when a window holds that holds at this moment.
@@ -279,7 +279,7 @@ fn what_cannot_be_read_holds() {
 }
 
 fn faults(draft: &Draft) -> Vec<(String, &'static str)> {
-    let known = BTreeSet::from(["prod".to_owned()]);
+    let known = Known { environments: BTreeSet::from(["prod".to_owned()]), ..Known::default() };
     let faults = match draft.parse(&known, None, at("2026-11-20T12:00:00Z")) {
         Ok(_) => Vec::new(),
         Err(faults) => faults.into_vec(),
@@ -309,7 +309,7 @@ fn good_once() -> Draft {
 fn what_is_right_is_taken_as_it_is() {
     for draft in [good(), good_once()] {
         assert_eq!(faults(&draft), []);
-        let known = BTreeSet::from(["prod".to_owned()]);
+        let known = Known { environments: BTreeSet::from(["prod".to_owned()]), ..Known::default() };
         let definition = draft.parse(&known, None, at("2026-11-20T12:00:00Z")).unwrap();
         assert_eq!(Draft::from(&definition), draft);
     }
@@ -371,7 +371,7 @@ fn a_window_that_is_over_can_still_be_renamed() {
     let before = once("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
     let Timing::Once { starts_at, ends_at } = &before else { panic!("it is") };
     let draft = Draft { starts_at: Some(*starts_at), ends_at: Some(*ends_at), ..good_once() };
-    let known = BTreeSet::from(["prod".to_owned()]);
+    let known = Known { environments: BTreeSet::from(["prod".to_owned()]), ..Known::default() };
     assert!(draft.parse(&known, Some(&before), at("2026-11-20T12:00:00Z")).is_ok());
     let moved = Draft { ends_at: Some(*ends_at + TimeDelta::hours(1)), ..draft };
     assert!(moved.parse(&known, Some(&before), at("2026-11-20T12:00:00Z")).is_err());

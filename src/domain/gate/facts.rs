@@ -86,7 +86,7 @@ impl Initiator {
     }
 }
 
-/// What the rules know of the release.
+/// What the rules know of the release that goes there, or of the one that is taken away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseFact {
     pub version: String,
@@ -114,8 +114,11 @@ pub struct CurrentFact {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningFact {
     pub deployment_id: Uuid,
-    /// The version it puts there.
+    /// The version it puts there, or takes away.
     pub version: String,
+    /// Whether it takes it away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removal: bool,
     /// Who started it.
     pub actor: Actor,
     /// When it started.

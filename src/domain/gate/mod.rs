@@ -147,21 +147,26 @@ pub struct Decision {
 
 /// Evaluates every rule, as of `now`.
 pub fn evaluate(Inputs { facts, policy, lifted, .. }: &Inputs, now: DateTime<Utc>) -> Verdict {
+    let shipped = |rule: Rule, mode: Mode, judge: &dyn Fn() -> Check| {
+        judged(rule, mode, || {
+            if facts.kind.ships() { judge() } else { Check::exempt(rule, "a removal ships nothing") }
+        })
+    };
     let rule = |rule: &Rule| match rule {
         Rule::Concurrency => rules::concurrency(facts),
         Rule::Lockdown => rules::lockdown(facts),
         Rule::Freeze => judged(*rule, policy.freeze.mode, || rules::freeze(facts, &policy.freeze, now)),
         Rule::Promotion => {
-            judged(*rule, policy.promotion.mode, || rules::promotion(facts, &policy.promotion, now))
+            shipped(*rule, policy.promotion.mode, &|| rules::promotion(facts, &policy.promotion, now))
         }
         Rule::Approval => {
-            judged(*rule, policy.approval.mode, || rules::approval(facts, &policy.approval, now))
+            shipped(*rule, policy.approval.mode, &|| rules::approval(facts, &policy.approval, now))
         }
-        Rule::Vulnerabilities => judged(*rule, policy.vulnerabilities.mode, || {
+        Rule::Vulnerabilities => shipped(*rule, policy.vulnerabilities.mode, &|| {
             rules::vulnerabilities(facts, &policy.vulnerabilities, now)
         }),
-        Rule::Image => judged(*rule, policy.image.mode, || rules::image(facts, &policy.image)),
-        Rule::Outdated => judged(*rule, policy.outdated.mode, || rules::outdated(facts)),
+        Rule::Image => shipped(*rule, policy.image.mode, &|| rules::image(facts, &policy.image)),
+        Rule::Outdated => shipped(*rule, policy.outdated.mode, &|| rules::outdated(facts)),
     };
     let checks: Vec<Check> = Rule::ALL.iter().map(rule).collect();
     let blocks = |check: &&Check| {

@@ -16,7 +16,7 @@ pub struct Contradicted {
     pub wrong: &'static str,
 }
 
-const SUCCESSES: &str = "WITH h AS (SELECT d.id, d.superseded_at, d.superseded_by, d.stay_started_at, d.finished_at, \
+const SUCCESSES: &str = "WITH h AS (SELECT d.id, d.kind, d.superseded_at, d.superseded_by, d.stay_started_at, d.finished_at, \
      d.artefact, LEAD(d.id) OVER w AS next_id, LEAD(d.finished_at) OVER w AS next_at, \
      LAG(d.artefact) OVER w AS before_artefact, LAG(d.stay_started_at) OVER w AS before_stay \
      FROM deployment d WHERE d.status = 'succeeded' \
@@ -33,7 +33,7 @@ const TARGETS: &str = "SELECT s.name AS service_name, e.name AS environment_name
      JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
      LEFT JOIN (SELECT x.*, ROW_NUMBER() OVER (PARTITION BY x.service_id, x.environment_id \
      ORDER BY x.finished_at DESC) AS place FROM deployment x WHERE x.status = 'succeeded') c \
-     ON c.service_id = t.service_id AND c.environment_id = t.environment_id AND c.place = 1 \
+     ON c.service_id = t.service_id AND c.environment_id = t.environment_id AND c.place = 1 AND c.kind <> 'remove' \
      LEFT JOIN deployment r ON r.service_id = t.service_id AND r.environment_id = t.environment_id \
      AND r.status = 'running' \
      LEFT JOIN (SELECT x.service_id, x.environment_id, MAX(x.started_at) AS started_at, \
@@ -71,12 +71,14 @@ pub async fn contradicted(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec
     let mut found = Vec::new();
     for (condition, wrong) in [
         (
-            "h.superseded_by IS DISTINCT FROM h.next_id OR h.superseded_at IS DISTINCT FROM h.next_at",
+            // After a removal there is nothing to give way.
+            "h.superseded_by IS DISTINCT FROM CASE WHEN h.kind <> 'remove' THEN h.next_id END \
+             OR h.superseded_at IS DISTINCT FROM CASE WHEN h.kind <> 'remove' THEN h.next_at END",
             "its superseded_by and superseded_at do not name the next success of its target",
         ),
         (
             "h.stay_started_at IS DISTINCT FROM \
-             CASE WHEN h.before_artefact = h.artefact THEN h.before_stay ELSE h.finished_at END",
+             CASE WHEN h.before_artefact = h.artefact AND h.kind <> 'remove' THEN h.before_stay ELSE h.finished_at END",
             "its stay_started_at does not follow from the successes before it",
         ),
     ] {

@@ -16,6 +16,7 @@ pub struct Model {
     pub reason: String,
     pub environments: Option<Json<BTreeSet<String>>>,
     pub tiers: Option<Json<BTreeSet<Tier>>>,
+    pub services: Option<Json<BTreeSet<String>>>,
     pub starts_at: Option<DateTimeUtc>,
     pub ends_at: Option<DateTimeUtc>,
     pub start_cron: Option<String>,

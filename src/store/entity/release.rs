@@ -17,7 +17,7 @@ pub struct Model {
     pub service_id: Uuid,
     pub version: Version,
     pub number: i64,
-    pub commit_sha: CommitSha,
+    pub commit_sha: Option<CommitSha>,
     pub image: Option<Image>,
     pub artefact: String,
     pub r#ref: Option<String>,

@@ -2,7 +2,7 @@
 //! reading them and working cron expressions out each time would be most of its work.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,24 +19,34 @@ use crate::domain::{
 /// How many windows are remembered, over all environments. Each takes ten kilobytes at most.
 const WINDOWS_MAX: usize = 5_000;
 
-/// Remembers for each environment the windows that concern it. It need not be told when they change: the environment, as
-/// it is read for each decision, says which windows it means ([`Environment::freezes`]).
+/// Remembers for each environment the windows that concern it: those that count for every service, and beside them, for each
+/// service that windows name, those that count for it. It need not be told when they change: the environment, as it is read
+/// for each decision, says which windows it means ([`Environment::freezes`]).
 #[derive(Debug, Default)]
-pub struct FreezeMemo(Mutex<HashMap<Uuid, Known>>);
+pub struct FreezeMemo(Mutex<HashMap<Key, Known>>);
+
+/// An environment, and a service where windows name it.
+type Key = (Uuid, Option<String>);
 
 #[derive(Debug)]
 struct Known {
     freezes: Option<Uuid>,
     tier: Tier,
     windows: Vec<Window>,
+    /// The services that windows name.
+    named: BTreeSet<String>,
     from: DateTime<Utc>,
     outlook: Outlook,
 }
 
 impl Known {
-    fn look(environment: &Environment, windows: Vec<Window>, from: DateTime<Utc>) -> Self {
+    fn look(
+        environment: &Environment,
+        (windows, named): (Vec<Window>, BTreeSet<String>),
+        from: DateTime<Utc>,
+    ) -> Self {
         let outlook = outlook(&windows, from);
-        Self { freezes: environment.freezes, tier: environment.settings.tier, windows, from, outlook }
+        Self { freezes: environment.freezes, tier: environment.settings.tier, windows, named, from, outlook }
     }
 
     fn holds(&self, now: DateTime<Utc>) -> bool {
@@ -49,29 +59,59 @@ impl Known {
 }
 
 impl FreezeMemo {
-    /// What the windows of an environment come to, if they are the ones that are known.
-    pub fn recall(&self, environment: &Environment, now: DateTime<Utc>) -> Option<Vec<Period>> {
+    /// What the windows of an environment come to for a service, if they are the ones that are known.
+    pub fn recall(
+        &self,
+        service: &str,
+        environment: &Environment,
+        now: DateTime<Utc>,
+    ) -> Option<Vec<Period>> {
         let known = self.lock();
         // The tier besides, since a version that does not know of this may have changed it.
         let is_same =
             |mine: &&Known| mine.freezes == environment.freezes && mine.tier == environment.settings.tier;
-        let mine = known.get(&environment.id).filter(is_same)?;
+        let mut key = (environment.id, None);
+        let mut mine = known.get(&key).filter(is_same)?;
+        if mine.named.contains(service) {
+            key.1 = Some(service.to_owned());
+            mine = known.get(&key).filter(is_same)?;
+        }
         if mine.holds(now) {
             return Some(mine.periods());
         }
-        let windows = mine.windows.clone();
+        let windows = (mine.windows.clone(), mine.named.clone());
         // Looking ahead takes its time, in which others may look up theirs.
         drop(known);
-        Some(self.keep(environment, windows, now))
+        Some(self.remember(key, Known::look(environment, windows, now)))
     }
 
-    /// Remembers the windows of an environment, and tells what they come to.
-    pub fn keep(&self, environment: &Environment, windows: Vec<Window>, now: DateTime<Utc>) -> Vec<Period> {
-        let looked = Known::look(environment, windows, now);
+    /// Remembers the windows of an environment, and tells what they come to for a service.
+    pub fn keep(
+        &self,
+        service: &str,
+        environment: &Environment,
+        windows: Vec<Window>,
+        now: DateTime<Utc>,
+    ) -> Vec<Period> {
+        let named: BTreeSet<String> =
+            windows.iter().filter_map(|window| window.services.as_ref()).flatten().cloned().collect();
+        let is_named = named.contains(service);
+        let general = windows.iter().filter(|window| window.services.is_none()).cloned().collect();
+        let general = Known::look(environment, (general, named), now);
+        let periods = self.remember((environment.id, None), general);
+        if !is_named {
+            return periods;
+        }
+        let own = windows.into_iter().filter(|window| window.is_for(service)).collect();
+        let own = Known::look(environment, (own, BTreeSet::new()), now);
+        self.remember((environment.id, Some(service.to_owned())), own)
+    }
+
+    fn remember(&self, key: Key, looked: Known) -> Vec<Period> {
         let periods = looked.periods();
         let mut known = self.lock();
-        known.insert(environment.id, looked);
-        if known.values().map(|one| one.windows.len() + 1).sum::<usize>() > WINDOWS_MAX {
+        known.insert(key, looked);
+        if known.values().map(|one| one.windows.len() + one.named.len() + 1).sum::<usize>() > WINDOWS_MAX {
             // What is asked for again is soon back.
             known.clear();
         }
@@ -79,7 +119,7 @@ impl FreezeMemo {
     }
 
     /// What it holds is right even after a panic elsewhere: it is only ever replaced as a whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,7 +165,7 @@ mod tests {
             timezone: "Europe/Berlin".to_owned(),
         };
         let name = format!("window {number}");
-        Window { id: Uuid::from_u128(number), reason: name.clone(), name, timing }
+        Window { id: Uuid::from_u128(number), reason: name.clone(), name, services: None, timing }
     }
 
     fn windows() -> Vec<Window> {
@@ -137,7 +177,7 @@ mod tests {
             recurring(2, "0 8 * * SAT", "0 18 * * SUN"),
             recurring(3, "*/7 * * * *", "3-59/7 * * * *"),
             recurring(4, "30 2 * * *", "45 2 * * *"),
-            Window { id: Uuid::from_u128(5), reason: name.clone(), name, timing },
+            Window { id: Uuid::from_u128(5), reason: name.clone(), name, services: None, timing },
         ]
     }
 
@@ -153,11 +193,11 @@ mod tests {
                 let all = windows().into_iter().zip(wanted);
                 let some: Vec<_> = all.filter(|(_, wanted)| *wanted).map(|(one, _)| one).collect();
                 let one = environment(1, Some(number));
-                prop_assert_eq!(memo.recall(&one, now), None, "the windows have changed");
-                prop_assert_eq!(memo.keep(&one, some.clone(), now), periods(&some, now));
+                prop_assert_eq!(memo.recall("shop", &one, now), None, "the windows have changed");
+                prop_assert_eq!(memo.keep("shop", &one, some.clone(), now), periods(&some, now));
                 for minutes in [0, 3, 40, -20, 900, 3000] {
                     let now = now + TimeDelta::minutes(minutes);
-                    prop_assert_eq!(memo.recall(&one, now), Some(periods(&some, now)));
+                    prop_assert_eq!(memo.recall("shop", &one, now), Some(periods(&some, now)));
                 }
             }
         }
@@ -168,11 +208,35 @@ mod tests {
         let memo = FreezeMemo::default();
         let now = at("2026-10-24T20:00:00Z");
         let shut = vec![recurring(1, "0 18 * * *", "0 8 * * *")];
-        assert_eq!(memo.keep(&environment(1, None), shut, now).len(), 1);
-        assert_eq!(memo.keep(&environment(2, None), Vec::new(), now), []);
-        assert_eq!(memo.recall(&environment(1, None), now).map(|periods| periods.len()), Some(1));
-        assert_eq!(memo.recall(&environment(2, None), now), Some(Vec::new()));
-        assert_eq!(memo.recall(&environment(3, None), now), None);
+        assert_eq!(memo.keep("shop", &environment(1, None), shut, now).len(), 1);
+        assert_eq!(memo.keep("shop", &environment(2, None), Vec::new(), now), []);
+        assert_eq!(memo.recall("shop", &environment(1, None), now).map(|periods| periods.len()), Some(1));
+        assert_eq!(memo.recall("shop", &environment(2, None), now), Some(Vec::new()));
+        assert_eq!(memo.recall("shop", &environment(3, None), now), None);
+    }
+
+    #[test]
+    fn each_service_that_windows_name_has_its_own() {
+        let memo = FreezeMemo::default();
+        let (now, prod) = (at("2026-10-24T20:00:00Z"), environment(1, None));
+        let for_pay = |window| Window { services: Some(BTreeSet::from(["pay".to_owned()])), ..window };
+        let windows = || {
+            vec![
+                recurring(1, "0 18 * * *", "0 8 * * *"),
+                for_pay(recurring(2, "0 8 * * SAT", "0 18 * * SUN")),
+            ]
+        };
+        let named =
+            |periods: Vec<Period>| periods.into_iter().map(|period| period.name).collect::<BTreeSet<_>>();
+        assert_eq!(named(memo.keep("shop", &prod, windows(), now)), BTreeSet::from(["window 1".to_owned()]));
+        assert_eq!(memo.recall("pay", &prod, now), None, "what counts for it was not looked at yet");
+        assert_eq!(named(memo.keep("pay", &prod, windows(), now)).len(), 2);
+        for later in [now, now + TimeDelta::days(7)] {
+            assert_eq!(named(memo.recall("pay", &prod, later).unwrap()).len(), 2);
+            assert_eq!(named(memo.recall("till", &prod, later).unwrap()).len(), 1);
+        }
+        let changed = environment(1, Some(7));
+        assert_eq!((memo.recall("pay", &changed, now), memo.recall("shop", &changed, now)), (None, None));
     }
 
     #[test]
@@ -182,7 +246,7 @@ mod tests {
         let timing = Timing::Once { starts_at: now, ends_at: now + TimeDelta::days(1) };
         let many = vec![Window { timing, ..recurring(1, "", "") }; 1000];
         for id in 0..60 {
-            assert_eq!(memo.keep(&environment(id, None), many.clone(), now).len(), 1000);
+            assert_eq!(memo.keep("shop", &environment(id, None), many.clone(), now).len(), 1000);
             let held = memo.lock().values().map(|known| known.windows.len()).sum::<usize>();
             assert!(held <= WINDOWS_MAX);
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     clock,
     domain::{
-        deployment::{Deployment, Entry, NamedDeployment, Past, Surroundings},
+        deployment::{Deployment, Entry, NamedDeployment, Neighbour, Past, Surroundings},
         event::EventKind,
         idempotency::Answer,
         json::merged,
@@ -14,6 +14,7 @@ use crate::{
         rollback::reverts_since,
         scope::Narrowing,
         target::Target,
+        text::Version,
         vocabulary::{Kind, Outcome, Scope},
     },
     store::{deployment, history, release, target},
@@ -59,7 +60,11 @@ async fn record_in(
     Record { placement, past }: &Record,
     render: Render<'_, Recorded>,
 ) -> Result<(Recorded, Answer), Error> {
-    let mut locked = register::lock_target(ctx, &mut work, placement).await?;
+    let mut locked = if past.kind.ships() {
+        register::lock_target(ctx, &mut work, placement).await?
+    } else {
+        register::lock_known_target(ctx, &work, placement).await?
+    };
     let now = locked.now;
     ctx.require_one_of(past.told_with(now, ctx.app.config.ledger.max_lease))?;
     // What a pipeline's clock that is a little fast calls the future is now.
@@ -70,15 +75,15 @@ async fn record_in(
     let past =
         Past { started_at: past.started_at.min(now), finished_at: past.finished_at.min(now), ..past.clone() };
     let (remediates, succeeded) = (past.plan.remediates, past.outcome == Outcome::Succeeded);
-    let identity = placement.identity();
+    let version = meant(&work, placement, &past, &locked.target).await?;
+    let identity = placement.identity(&version);
     let (known, before) =
-        release::find_or_before(work.conn(), locked.target.service_id, &placement.version, identity.as_ref())
-            .await?;
+        release::find_or_before(work.conn(), locked.target.service_id, &version, identity.as_ref()).await?;
     let may_register = ctx.app.config.ledger.auto_register;
     let slot = Slot {
         service_id: locked.target.service_id,
         service: &placement.service,
-        version: &placement.version,
+        version: &version,
         before: &before,
         now,
         may_register,
@@ -118,6 +123,18 @@ async fn answered(
     Ok((recorded, answer))
 }
 
+/// The version that is meant; of a removal that of what was there then.
+async fn meant(work: &Work, placement: &Placement, past: &Past, target: &Target) -> Result<Version, Error> {
+    let Placement { service, environment, version, .. } = placement;
+    let there = if past.kind.ships() {
+        None
+    } else {
+        history::before(work.conn(), target.place(), past.finished_at).await?
+    };
+    let there = there.filter(Neighbour::left_something).map(|there| there.release_id);
+    register::meant(work.conn(), (past.kind, there), (service, environment), version.as_ref()).await
+}
+
 /// Gives a success its place in the target's history, and lets the others there make room for it.
 async fn place(work: &Work, target: &mut Target, deployment: &mut Deployment) -> Result<(), Error> {
     let (conn, at) = (work.conn(), deployment.ended_at());
@@ -129,18 +146,20 @@ async fn place(work: &Work, target: &mut Target, deployment: &mut Deployment) ->
         ));
     }
     let mut around = Surroundings {
-        before: history::before(conn, deployment, at).await?,
+        before: history::before(conn, target.place(), at).await?,
         next,
         reverted_by: history::reverter_of(conn, deployment, at).await?,
         reverts_since: None,
     };
     if deployment.kind == Kind::Rollback {
         let successes = deployment::successes(conn, target.place(), Some(at)).await?;
-        around.reverts_since = reverts_since(&successes, (deployment.release_id, &deployment.artefact));
+        let is_current = around.before.as_ref().is_some_and(Neighbour::left_something);
+        let to = (deployment.release_id, deployment.artefact.as_str());
+        around.reverts_since = reverts_since(&successes, is_current, to);
     }
     let moved = deployment.place(target, &around);
     deployment::insert(conn, deployment).await?;
-    if let Some(before) = &around.before {
+    if let Some(before) = around.before.as_ref().filter(|before| before.left_something()) {
         history::supersede(conn, before.id, at, deployment.id).await?;
     }
     if let Some(since) = around.reverts_since {

@@ -12,6 +12,7 @@ use crate::{
         json::merged,
         release::Release,
         target::Target,
+        text::Version,
         vocabulary::{Kind, Scope},
     },
     store::{
@@ -80,6 +81,8 @@ pub async fn start(ctx: &Ctx, asked: &Start, render: Render<'_, Started>) -> Res
 /// What a start has found out so far.
 struct Found {
     target: Target,
+    /// The version that is meant.
+    version: Version,
     release: Release,
     running: Option<LockedDeployment>,
     decided: Decided,
@@ -99,9 +102,9 @@ async fn start_in(
     if !found.decided.decision.verdict.allowed {
         work.refuse_repeated().await?;
         if decide::keep(&work, &mut found.decided, None).await? {
-            let Placement { service, environment, version, .. } = &asked.placement;
+            let Placement { service, environment, .. } = &asked.placement;
             let told = work.tell(EventKind::GateDenied, denied_data(&found.decided.decision));
-            told.service(service).environment(environment).version(version);
+            told.service(service).environment(environment).version(&found.version);
         }
         let denied = Gated::Denied(redacted(found.decided.decision, ctx.within()));
         return Ok((work.commit(now, denied).await?, found.ended));
@@ -136,23 +139,32 @@ async fn start_in(
 /// Locks the target, registers what is new, lets an overdue lease run out, and asks the gate.
 async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Error> {
     let Start { placement, plan, .. } = asked;
-    let mut locked = register::lock_target(ctx, work, placement).await?;
+    let removes = asked.kind.is_some_and(|kind| !kind.ships());
+    let mut locked = if removes {
+        register::lock_known_target(ctx, work, placement).await?
+    } else {
+        register::lock_target(ctx, work, placement).await?
+    };
     register::revive(work, &mut locked).await?;
     let (mut target, now) = (locked.target, locked.now);
-    let identity = placement.identity();
+    let current = target.current.as_ref().map(|current| current.release_id);
+    let there = (asked.kind.unwrap_or(Kind::Deploy), current);
+    let place = (&placement.service, &placement.environment);
+    let version = register::meant(work.conn(), there, place, placement.version.as_ref()).await?;
+    let identity = placement.identity(&version);
     let wanted = Wanted {
         service_id: target.service_id,
         environment: &locked.environment,
-        version: &placement.version,
+        version: &version,
         given: identity.as_ref(),
-        current: target.current.as_ref().map(|current| current.release_id),
+        current,
         now,
     };
     let mut evidence = evidence::of(work.conn(), &wanted).await?;
     let slot = Slot {
         service_id: target.service_id,
         service: &placement.service,
-        version: &placement.version,
+        version: &version,
         before: &evidence.before,
         now,
         may_register: ctx.app.config.ledger.auto_register,
@@ -175,6 +187,7 @@ async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Er
     };
     let scene = Scene {
         target: &target,
+        service: &placement.service,
         environment: &locked.environment,
         release: &release,
         named: given.and_then(|given| given.image.as_ref()),
@@ -183,7 +196,7 @@ async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Er
         now,
     };
     let decided = decide(ctx, work.conn(), question, scene).await?;
-    Ok(Found { target, release, running, decided, ended })
+    Ok(Found { target, version, release, running, decided, ended })
 }
 
 /// The deployment that is under way, unless its lease has run out: then it ends here and now.

@@ -14,7 +14,6 @@ use crate::{
     store::{
         deployment,
         evidence::{self, Wanted},
-        service,
         target::{self, LockedTarget},
     },
     usecase::{
@@ -31,7 +30,8 @@ use crate::{
 pub struct Question {
     pub service: Name,
     pub environment: Name,
-    pub version: Version,
+    /// None where it is whatever runs there that would be removed.
+    pub version: Option<Version>,
     /// What it would be for; told by what is current when it is not given.
     pub kind: Option<Kind>,
     /// Whether what is running is to be cancelled, which only a rollback may.
@@ -109,18 +109,22 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Decided, Error> {
     }
     let conn = ctx.app.db.read();
     let LockedTarget { target, environment, now, .. } = peek(ctx, question).await?;
+    let current = target.current.as_ref().map(|current| current.release_id);
+    let there = (question.kind.unwrap_or(Kind::Deploy), current);
+    let place = (&question.service, &question.environment);
+    let version = register::meant(conn, there, place, question.version.as_ref()).await?;
     let wanted = Wanted {
         service_id: target.service_id,
         environment: &environment,
-        version: &question.version,
+        version: &version,
         given: None,
-        current: target.current.as_ref().map(|current| current.release_id),
+        current,
         now,
     };
     let mut evidence = evidence::of(conn, &wanted).await?;
     let Some(release) = evidence.release.take() else {
         let service = named::service(ctx, question.service.as_str()).await?;
-        return Err(named::no_release(conn, &service, question.version.as_str()).await);
+        return Err(named::no_release(conn, &service, version.as_str()).await);
     };
     let asked = Asked {
         kind: question.kind,
@@ -131,6 +135,7 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Decided, Error> {
     };
     let scene = Scene {
         target: &target,
+        service: &question.service,
         environment: &environment,
         release: &release,
         named: None,
@@ -144,14 +149,11 @@ async fn judge(ctx: &Ctx, question: &Question) -> Result<Decided, Error> {
 async fn peek(ctx: &Ctx, question: &Question) -> Result<LockedTarget, Error> {
     let (conn, within) = (ctx.app.db.read(), ctx.within());
     let (service, environment) = (&question.service, &question.environment);
-    if let Some(found) = target::peek(conn, within, service.as_str(), environment.as_str()).await? {
-        register::refuse_closed(&found, service, environment)?;
-        return Ok(found);
-    }
-    if service::find(conn, within, service.as_str()).await?.is_none() {
-        return Err(named::no_service(conn, ctx.within(), service.as_str()).await);
-    }
-    Err(named::no_environment(conn, ctx.within(), environment.as_str()).await)
+    let Some(found) = target::peek(conn, within, service.as_str(), environment.as_str()).await? else {
+        return Err(register::no_target(ctx, conn, service.as_str(), environment.as_str()).await?);
+    };
+    register::refuse_closed(&found, service, environment)?;
+    Ok(found)
 }
 
 /// What is under way in the target, unless its lease has run out: a start would end it.

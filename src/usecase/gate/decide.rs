@@ -23,7 +23,7 @@ use crate::{
         release::Release,
         rollback::{Return, back_to},
         target::Target,
-        text::Image,
+        text::{Image, Name},
         vocabulary::{Kind, Mode, Scope},
     },
     store::{
@@ -57,6 +57,8 @@ pub struct Asked<'a> {
 #[derive(Debug)]
 pub struct Scene<'a> {
     pub target: &'a Target,
+    /// The name of the target's service.
+    pub service: &'a Name,
     pub environment: &'a Environment,
     pub release: &'a Release,
     /// Its image where the request has named one, which may be in another place than the one on record.
@@ -125,19 +127,22 @@ async fn gather(
     asked: Asked<'_>,
     scene: Scene<'_>,
 ) -> Result<(Inputs, Return), Error> {
-    let Scene { target, environment, release, named, running, evidence, now } = scene;
+    let Scene { target, service, environment, release, named, running, evidence, now } = scene;
     let policy = &environment.policy.policy;
     let (kind, preempt) = kind(asked, target, release)?;
     let back = match kind {
         Kind::Rollback => rollback(ctx, conn, target, environment, release).await?,
-        Kind::Deploy | Kind::Hotfix | Kind::Redeploy => Return::default(),
+        Kind::Deploy | Kind::Hotfix | Kind::Redeploy | Kind::Remove => Return::default(),
     };
     let freezes = match policy.freeze.mode {
         Mode::Off => Vec::new(),
-        Mode::Enforce | Mode::Report => freezes::periods(ctx, conn, environment, now).await?,
+        Mode::Enforce | Mode::Report => {
+            freezes::periods(ctx, conn, (service.as_str(), environment), now).await?
+        }
     };
     let image = release.identity.image.as_ref();
-    let within_budget = within_budget(conn, target, policy, &evidence, back).await?;
+    let is_judged = kind.ships() && !back.verified;
+    let within_budget = if is_judged { within_budget(conn, target, policy, &evidence).await? } else { None };
     let facts = Facts {
         kind,
         hotfix: ctx.principal.holds(Scope::Hotfix),
@@ -194,10 +199,9 @@ async fn within_budget(
     target: &Target,
     policy: &Policy,
     evidence: &Evidence,
-    back: Return,
 ) -> Result<Option<String>, Error> {
     let budget = &policy.vulnerabilities;
-    if budget.mode == Mode::Off || back.verified || rules::over(budget, &evidence.scans).is_empty() {
+    if budget.mode == Mode::Off || rules::over(budget, &evidence.scans).is_empty() {
         return Ok(None);
     }
     Ok(scan::newest_within(conn, target.service_id, budget, ALTERNATIVES_MAX).await?)
@@ -210,7 +214,8 @@ async fn rollback(
     environment: &Environment,
     release: &Release,
 ) -> Result<Return, Error> {
-    let history = match &target.current {
+    // Nothing may be current because it was removed, and then there is something to return to.
+    let history = match target.last_at {
         Some(_) => deployment::successes(conn, target.place(), None).await?,
         None => Vec::new(),
     };
@@ -238,6 +243,7 @@ pub fn running_fact(NamedDeployment { deployment, release, .. }: &NamedDeploymen
     RunningFact {
         deployment_id: deployment.id,
         version: release.version.to_string(),
+        removal: !deployment.kind.ships(),
         actor: deployment.actor.clone(),
         since: deployment.times.started_at,
         lease_expires_at: deployment.times.lease_expires_at.unwrap_or(deployment.times.started_at),

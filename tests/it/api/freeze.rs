@@ -13,19 +13,19 @@ use crate::{
     support::api::{Api, id_of},
 };
 
-fn at(value: &Value) -> DateTime<Utc> {
+pub fn at(value: &Value) -> DateTime<Utc> {
     value.as_str().unwrap_or_else(|| panic!("no time: {value}")).parse().unwrap()
 }
 
 /// A window that holds now, for this long.
-fn now_for(covers: &Value, lasts: TimeDelta) -> Value {
+pub fn now_for(covers: &Value, lasts: TimeDelta) -> Value {
     let now = waybill::clock::now();
     let mut body = json!({ "name": "now", "reason": "hands off", "starts_at": now - TimeDelta::hours(1), "ends_at": now + lasts });
     body.as_object_mut().unwrap().extend(covers.as_object().unwrap().clone());
     body
 }
 
-fn weekend(covers: &Value) -> Value {
+pub fn weekend(covers: &Value) -> Value {
     let mut body = json!({
         "name": "weekend", "reason": "nobody is here",
         "start_cron": "0 18 * * FRI", "end_cron": "0 8 * * MON", "timezone": "Europe/Berlin",
@@ -34,7 +34,7 @@ fn weekend(covers: &Value) -> Value {
     body
 }
 
-async fn with_environments(db: &crate::support::db::TestDb, names: &[&str]) -> Api {
+pub async fn with_environments(db: &crate::support::db::TestDb, names: &[&str]) -> Api {
     let api = Api::new(db).await;
     for name in names {
         api.post("/environments", json!({ "name": name })).await.ok(201);
@@ -42,7 +42,7 @@ async fn with_environments(db: &crate::support::db::TestDb, names: &[&str]) -> A
     api
 }
 
-async fn events(api: &Api, query: &str) -> Vec<Value> {
+pub async fn events(api: &Api, query: &str) -> Vec<Value> {
     while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
     let items = api.get(&format!("/events?limit=200&{query}")).await.ok(200)["items"].take();
     let is_freeze = |event: &Value| event["kind"].as_str().unwrap().starts_with("freeze.");
@@ -452,7 +452,7 @@ db_test!(
         let id = if db.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
         let double = format!(
             "INSERT INTO freeze_window SELECT {id}, name, reason, environments, tiers, starts_at, ends_at, start_cron, \
-             end_cron, timezone, revision, actor_token, actor_subject, created_at, updated_at FROM freeze_window"
+             end_cron, timezone, revision, actor_token, actor_subject, created_at, updated_at, services FROM freeze_window"
         );
         for _ in 0..10 {
             sql.execute_raw(Statement::from_string(backend, double.clone())).await.unwrap();

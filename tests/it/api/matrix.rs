@@ -66,7 +66,7 @@ db_test!(
             "environment": "dev",
             "current": {
                 "deployment_id": current["id"], "version": "1", "image": image('a'), "commit_sha": commit("1"),
-                "since": current["finished_at"], "actor": current["actor"],
+                "since": current["finished_at"], "actor": current["actor"], "removal": false,
             },
             "running": null,
             "behind": null,

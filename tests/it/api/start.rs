@@ -212,7 +212,9 @@ db_test!(
         assert_eq!(faults[0].0, "/versoin");
         let missing = api.post("/deployments", json!({ "service": "shop" })).await.faults();
         let pointers: Vec<_> = missing.iter().map(|(pointer, _)| pointer.as_str()).collect();
-        assert_eq!(pointers, ["/environment", "/version"]);
+        assert_eq!(pointers, ["/environment"]);
+        let unversioned = json!({ "service": "shop", "environment": "prod" });
+        assert_eq!(api.post("/deployments", unversioned).await.faults()[0].0, "/version");
     }
 );
 

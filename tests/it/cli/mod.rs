@@ -1,5 +1,6 @@
 //! The command line: the real binary against a real server.
 
+mod archive;
 mod commands;
 mod connection;
 mod freeze;

@@ -1,4 +1,4 @@
-//! `waybill rollback` among releases of one image, and what only a rollback may ask.
+//! `waybill rollback` among releases of one image, what only a rollback may ask, and `waybill remove`, which it undoes.
 
 use serde_json::{Value, json};
 
@@ -93,5 +93,32 @@ db_test!(
             );
         }
         shell.ok(&[&ask[..], &["--kind", "rollback"]].concat());
+    }
+);
+
+db_test!(
+    async fn a_service_is_removed_by_a_command_or_by_hand_and_comes_back(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        deploy(&shell, "1.0", 'a');
+        let line = ["remove", "--service", "shop", "--environment", "staging"];
+        let shown = shell.ok(&[&line[..], &["--dry-run"]].concat());
+        assert!(shown.contains("✓ concurrency"), "{shown}");
+        let failed = shell.run(&[&line[..], &["--", "false"]].concat());
+        assert_eq!(code(&failed), 1);
+        assert!(shell.ok(&["status"]).contains("1.0"), "what was current still is");
+        let removed = shell.run(&[&line[..], &["--", "sh", "-c", "test $WAYBILL_VERSION = 1.0"]].concat());
+        let said = String::from_utf8_lossy(&removed.stderr);
+        assert!(code(&removed) == 0 && said.contains("removal of shop 1.0 from staging"), "{said}");
+        assert!(!shell.ok(&["status"]).contains("1.0"));
+        let again = shell.run(&line);
+        let said = String::from_utf8_lossy(&again.stderr);
+        assert!(code(&again) != 0 && said.contains("hop does not run in staging"), "{said}");
+        let shown = rollback(&shell, &["--dry-run"]);
+        assert!(shown.starts_with("shop in staging: nothing → 1.0"), "{shown}");
+        rollback(&shell, &["--", "true"]);
+        shell.ok(&line);
+        let history = shell.history();
+        assert_eq!((&history[0]["kind"], &history[0]["status"]), (&json!("remove"), &json!("succeeded")));
     }
 );

@@ -145,7 +145,7 @@ async fn fill_freezes(api: &Api) {
     });
     api.post("/freeze-windows", once).await.ok(201);
     let recurring = json!({
-        "name": "leap day", "reason": TEXT, "tiers": ["other", "production"],
+        "name": "leap day", "reason": TEXT, "tiers": ["other", "production"], "services": ["pay", "shop"],
         "start_cron": "0 3 29 2 *", "end_cron": "1 3 29 2 *", "timezone": "Australia/Lord_Howe",
     });
     api.post("/freeze-windows", recurring).await.ok(201);

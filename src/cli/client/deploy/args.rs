@@ -26,15 +26,15 @@ pub struct WhatArgs {
     /// The environment to deploy to.
     #[arg(long, required = true)]
     environment: Option<String>,
-    /// The release's version.
-    #[arg(long, required = true)]
+    /// The release's version; a removal may leave it out.
+    #[arg(long, required_unless_present = "kind")]
     version: Option<String>,
     #[command(flatten)]
     prefix: Prefix,
     #[command(flatten)]
     origin: Origin,
     /// What kind of deployment it is; without it, the server tells deploy and redeploy apart.
-    #[arg(long, value_parser = one_of(&[Kind::Deploy, Kind::Hotfix, Kind::Redeploy]))]
+    #[arg(long, value_parser = one_of(&[Kind::Deploy, Kind::Hotfix, Kind::Redeploy, Kind::Remove]))]
     kind: Option<Kind>,
 }
 
@@ -105,11 +105,16 @@ pub enum OnLeaseLost {
 impl WhatArgs {
     pub fn start(self, options: &OptionArgs, lease: Duration) -> Result<Start, Error> {
         let missing = |flag: &str| Error::Usage(format!("{flag} is missing"));
+        let ships = self.kind.is_none_or(Kind::ships);
+        if ships && self.version.is_none() {
+            return Err(missing("--version"));
+        }
         let what = Intent {
             service: self.service.ok_or_else(|| missing("--service"))?,
             environment: self.environment.ok_or_else(|| missing("--environment"))?,
-            version: self.prefix.take_off(self.version.ok_or_else(|| missing("--version"))?),
-            release: self.origin.release(&options.source)?,
+            version: self.version.map(|version| self.prefix.take_off(version)),
+            // A pipeline's own commit is not what it removes.
+            release: if ships { self.origin.release(&options.source) } else { None },
             kind: self.kind,
             ..Intent::default()
         };

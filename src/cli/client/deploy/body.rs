@@ -16,7 +16,9 @@ use crate::{
 pub struct Intent {
     pub service: String,
     pub environment: String,
-    pub version: String,
+    /// None of a removal of whatever runs there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The release, where it may not be on record yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseBody>,
@@ -103,7 +105,7 @@ mod tests {
         let intent = Intent {
             service: "shop".into(),
             environment: "prod".into(),
-            version: "1".into(),
+            version: Some("1".into()),
             ..Intent::default()
         };
         let start = Start { intent: intent.clone(), lease_seconds: 120, preempt: false, override_: None };

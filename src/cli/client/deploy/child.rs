@@ -48,7 +48,8 @@ const CREDENTIALS: [&str; 2] = ["WAYBILL_TOKEN", "WAYBILL_TOKEN_FILE"];
 /// What a command is given besides our own environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
-    pub version: &'a str,
+    /// What is deployed or removed, as far as that is known.
+    pub version: Option<&'a str>,
     pub deployment: Option<&'a str>,
     /// Whether it keeps our token.
     pub token: bool,
@@ -74,7 +75,9 @@ impl Child {
             .arg("--")
             .args(command)
             .stdin(Stdio::from(OwnedFd::from(theirs)));
-        line.env("WAYBILL_VERSION", given.version);
+        if let Some(version) = given.version {
+            line.env("WAYBILL_VERSION", version);
+        }
         if !given.token {
             for name in CREDENTIALS {
                 line.env_remove(name);

@@ -6,7 +6,7 @@ mod body;
 mod child;
 mod kept;
 mod lease;
-mod preview;
+pub mod preview;
 mod report;
 mod shim;
 mod signals;

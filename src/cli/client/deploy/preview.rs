@@ -5,16 +5,19 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::body::{Intent, Start};
-use crate::cli::{
-    client::{
-        call::Call,
-        error::Error,
-        gate, moment,
-        session::Session,
-        view::{Occupant, Target},
+use crate::{
+    cli::{
+        client::{
+            call::Call,
+            error::Error,
+            gate, moment,
+            session::Session,
+            view::{Occupant, Target},
+        },
+        exit::Exit,
+        output::{self, Format, plain, print},
     },
-    exit::Exit,
-    output::{self, Format, plain, print},
+    domain::vocabulary::Kind,
 };
 
 /// Reads a target: as it came, and understood.
@@ -26,15 +29,20 @@ pub async fn target(session: &Session, service: &str, environment: &str) -> Resu
 
 /// Shows what the gate would say.
 pub async fn run(session: &Session, start: &Start) -> Result<Exit, Error> {
-    match start.question().ask(&session.client).await {
-        Ok(judgement) => gate::show(session, &judgement),
-        Err(Error::Client(error)) if error.is_not_found() => run_without_gate(session, &start.intent).await,
-        Err(error) => Err(error),
+    match (start.question().ask(&session.client).await, &start.intent.version) {
+        (Ok(judgement), _) => gate::show(session, &judgement),
+        // What is not on record is not removed.
+        (Err(Error::Client(error)), Some(version))
+            if error.is_not_found() && start.intent.kind.is_none_or(Kind::ships) =>
+        {
+            run_without_gate(session, &start.intent, version).await
+        }
+        (Err(error), _) => Err(error),
     }
 }
 
 /// Shows the target, and refuses if something is running there or nothing may start.
-async fn run_without_gate(session: &Session, intent: &Intent) -> Result<Exit, Error> {
+async fn run_without_gate(session: &Session, intent: &Intent, version: &str) -> Result<Exit, Error> {
     let found = target(session, &intent.service, &intent.environment).await;
     let (answer, target) = known(found)?.unzip();
     let environment = session.client.send(&Call::get(&["environments", &intent.environment])).await;
@@ -47,7 +55,7 @@ async fn run_without_gate(session: &Session, intent: &Intent) -> Result<Exit, Er
         let shown = json!({"recorded": false, "allowed": allowed, "lockdown": lockdown, "target": answer});
         output::print_json(&shown)?;
     } else {
-        lines(intent, target.as_ref(), reason).iter().try_for_each(print)?;
+        lines(intent, version, target.as_ref(), reason).iter().try_for_each(print)?;
     }
     Ok(if allowed { Exit::DONE } else { Exit::REFUSED })
 }
@@ -60,8 +68,8 @@ fn known<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-fn lines(intent: &Intent, target: Option<&Target>, lockdown: Option<&str>) -> Vec<String> {
-    let Intent { service, environment, version, .. } = intent;
+fn lines(intent: &Intent, version: &str, target: Option<&Target>, lockdown: Option<&str>) -> Vec<String> {
+    let Intent { service, environment, .. } = intent;
     let mut lines = Vec::new();
     lines.extend(lockdown.map(|reason| {
         format!("a start of {version} would be refused now: {environment} is locked down: {}", plain(reason))
@@ -96,7 +104,7 @@ mod tests {
         let intent = Intent {
             service: "shop".into(),
             environment: "prod".into(),
-            version: "2".into(),
+            version: Some("2".into()),
             ..Intent::default()
         };
         let occupant = |version| {
@@ -105,7 +113,8 @@ mod tests {
         };
         let target =
             serde_json::json!({"current": occupant("1"), "running": occupant("3"), "rollback_to": null});
-        let lines_with = |target: Option<&Target>| lines(&intent, target, Some("incident 42")).join("\n");
+        let lines_with =
+            |target: Option<&Target>| lines(&intent, "2", target, Some("incident 42")).join("\n");
         let text = lines_with(Target::deserialize(&target).ok().as_ref());
         assert!(text.contains("shop in prod: 1 since 2026-03-04 12:00:00 UTC, by mira"), "{text}");
         assert!(text.contains("would be refused now: 3 since"), "{text}");

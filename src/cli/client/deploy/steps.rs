@@ -148,12 +148,6 @@ async fn start(session: &Session, args: StartArgs) -> Result<Exit, Error> {
 fn told(deployment: &Deployment) -> io::Result<()> {
     let lease = deployment.lease_expires_at.filter(|_| deployment.status == "running");
     let until = lease.map(|at| format!(", the lease ends at {} UTC", moment::second(at)));
-    print(format_args!(
-        "{} {} to {}: {}{}",
-        plain(&deployment.service),
-        plain(&deployment.version),
-        plain(&deployment.environment),
-        plain(&deployment.status),
-        until.unwrap_or_default()
-    ))
+    let (what, status) = (deployment.what(), plain(&deployment.status));
+    print(format_args!("{what}: {status}{}", until.unwrap_or_default()))
 }

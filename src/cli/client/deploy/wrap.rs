@@ -21,7 +21,7 @@ use crate::{
             http::Client,
             moment,
             session::Session,
-            view::{Started, ignored},
+            view::{Deployment, Started, ignored},
         },
         exit::Exit,
         output::{error as say_error, plain, say, warn},
@@ -42,9 +42,29 @@ pub struct Plan {
 }
 
 impl Plan {
-    async fn spawn(&self, deployment: Option<&str>) -> io::Result<Child> {
-        let given = Given { version: &self.start.intent.version, deployment, token: self.wrap.pass_token };
-        Child::spawn(&self.wrap.command, given).await
+    /// Runs the command, if there is one: a removal may have happened already.
+    async fn run(
+        &self,
+        deployment: Option<&Deployment>,
+        signals: &mut Signals,
+        lost: impl Future<Output = Error>,
+    ) -> Ended {
+        if self.wrap.command.is_empty() {
+            return Ended::already();
+        }
+        let version = deployment.map(|deployment| &deployment.version).or(self.start.intent.version.as_ref());
+        let given = Given {
+            version: version.map(String::as_str),
+            deployment: deployment.map(|deployment| deployment.id.as_str()),
+            token: self.wrap.pass_token,
+        };
+        match Child::spawn(&self.wrap.command, given).await {
+            Ok(child) => watch(child, signals, lost, self.wrap.on_lease_lost).await,
+            Err(error) => {
+                say_error(format_args!("cannot start the command: {error}"));
+                Ended::never(error)
+            }
+        }
     }
 }
 
@@ -55,6 +75,10 @@ struct Ended {
 }
 
 impl Ended {
+    fn already() -> Self {
+        Self { status: Ok(ExitStatus::default()), caught: None, lease_lost: false }
+    }
+
     fn never(error: io::Error) -> Self {
         Self { status: Err(error), caught: None, lease_lost: false }
     }
@@ -111,20 +135,10 @@ pub async fn run(session: &Session, plan: &Plan) -> Result<Exit, Error> {
 
 async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Signals) -> Exit {
     let deployment = &started.deployment;
-    let (service, version) = (plain(&deployment.service), plain(&deployment.version));
     ask::show_reports(&started.decision);
-    say(format_args!(
-        "deployment {}: {service} {version} to {}",
-        deployment.id,
-        plain(&deployment.environment)
-    ));
-    let ended = match plan.spawn(Some(&deployment.id)).await {
-        Ok(child) => {
-            let lost = lease::keep(client, &deployment.id, plan.wrap.lease);
-            watch(child, signals, lost, plan.wrap.on_lease_lost).await
-        }
-        Err(error) => never(error),
-    };
+    say(format_args!("deployment {}: {}", plain(&deployment.id), deployment.what()));
+    let lost = lease::keep(client, &deployment.id, plan.wrap.lease);
+    let ended = plan.run(Some(deployment), signals, lost).await;
     let result = Report::finish(&deployment.id, ended.outcome(), ended.message());
     let delivery = report::settle(client, &result, ReportFile::new(), signals).await;
     report::exit(ended.code(), &delivery, ended.lease_lost, plan.wrap.on_lease_lost)
@@ -142,18 +156,10 @@ async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Result<
     if let Err(error) = file.write(&record(Outcome::Canceled, started_at.clone(), Some(killed.into()))?) {
         warn(format_args!("no report can be kept ({error}): if this process is killed, nothing tells of it"));
     }
-    let ended = match plan.spawn(None).await {
-        Ok(child) => watch(child, signals, pending(), plan.wrap.on_lease_lost).await,
-        Err(error) => never(error),
-    };
+    let ended = plan.run(None, signals, pending()).await;
     let result = record(ended.outcome(), moment::text(clock::now()), ended.message())?;
     report::settle(client, &result, file, signals).await;
     Ok(Exit(ended.code()))
-}
-
-fn never(error: io::Error) -> Ended {
-    say_error(format_args!("cannot start the command: {error}"));
-    Ended::never(error)
 }
 
 /// Waits for the command's end, passes signals on, and sees to it that a lost lease has its consequences.

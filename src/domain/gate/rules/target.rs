@@ -41,8 +41,9 @@ pub fn concurrency(facts: &Facts) -> Check {
             .about(json!(running.deployment_id));
     }
     let message = format!(
-        "{} is being deployed by {} since {}; its lease ends {}",
+        "{} is being {} by {} since {}; its lease ends {}",
         running.version,
+        if running.removal { "removed" } else { "deployed" },
         running.actor.subject,
         for_people(running.since),
         for_people(running.lease_expires_at)

@@ -21,7 +21,7 @@ pub fn freeze(facts: &Facts, rule: &FreezeRule, now: DateTime<Utc>) -> Check {
         return Check::pass(Rule::Freeze, "no freeze window holds");
     };
     if rule.exempt_kinds.contains(&facts.kind) && is_what_it_says(facts) {
-        return Check::exempt(Rule::Freeze, format!("a freeze window lets a {} through", facts.kind));
+        return Check::exempt(Rule::Freeze, format!("a freeze window lets a {} through", facts.kind.noun()));
     }
     let opens_at = opens_at(&facts.freezes, now);
     let until = opens_at.map(|at| format!("; opens {}", for_people(at))).unwrap_or_default();
@@ -56,7 +56,7 @@ fn is_what_it_says(facts: &Facts) -> bool {
     match facts.kind {
         Kind::Rollback => facts.verified,
         Kind::Hotfix => facts.hotfix,
-        Kind::Deploy | Kind::Redeploy => true,
+        Kind::Deploy | Kind::Redeploy | Kind::Remove => true,
     }
 }
 

@@ -85,6 +85,25 @@ fn only_a_rollback_asks_to_preempt() {
 }
 
 #[test]
+fn a_removal_is_judged_by_when_it_happens_alone() {
+    let mut inputs = fine();
+    inputs.facts.kind = Kind::Remove;
+    inputs.policy.image =
+        ImageRule { mode: Mode::Enforce, require_digest: true, allowed_repositories: Vec::new() };
+    inputs.policy.approval.mode = Mode::Enforce;
+    inputs.facts.release.image = None;
+    assert!(evaluate(&inputs, now()).allowed);
+    for rule in [Rule::Image, Rule::Approval] {
+        assert_eq!(
+            (check(&inputs, rule).code.as_str(), check(&inputs, rule).mode),
+            ("exempt", Mode::Enforce)
+        );
+    }
+    inputs.facts.running = Some(running());
+    assert!(!evaluate(&inputs, now()).allowed);
+}
+
+#[test]
 fn several_windows_are_one_freeze() {
     let mut inputs = fine();
     let period = |from: i64, until: i64| Period {

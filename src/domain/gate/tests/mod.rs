@@ -44,7 +44,7 @@ fn mode() -> impl Strategy<Value = Mode> {
 
 prop_compose! {
     fn policy()(
-        modes in prop::array::uniform6(mode()), exempt_kinds in proptest::sample::subsequence(Kind::ALL, 0..=4),
+        modes in prop::array::uniform6(mode()), exempt_kinds in proptest::sample::subsequence(Kind::ALL, 0..=Kind::ALL.len()),
         require in select(Require::ALL), soak_seconds in select(vec![0_i64, 600, 3600]), required in 1_u32..4,
         groups in some_of(&GROUPS), allow_self: bool, expires in select(vec![60_i64, 3600, 86_400]),
         critical in prop::option::of(0_u32..3), high in prop::option::of(0_u32..3), scanners in some_of(&["trivy", "grype"]),
@@ -128,6 +128,7 @@ fn running() -> RunningFact {
     RunningFact {
         deployment_id: Uuid::from_u128(7),
         version: "0.9".into(),
+        removal: false,
         actor: Actor { token: "ci".into(), subject: "ada".into() },
         since: now() - TimeDelta::minutes(1),
         lease_expires_at: now() + TimeDelta::minutes(1),

@@ -157,6 +157,10 @@ impl Walk {
         } else {
             body["environments"] = json!(environments);
         }
+        let services = if self.random.once_in(3) { vec![*self.random.pick(&SERVICES)] } else { vec![] };
+        if !services.is_empty() {
+            body["services"] = json!(services);
+        }
         let now = whole_seconds(clock::now());
         let is_daily = |window: &Window| matches!(window.when, When::Daily { .. });
         let when = if self.random.once_in(3) && !self.ledger.windows.values().any(is_daily) {
@@ -176,7 +180,7 @@ impl Walk {
             When::Once(from, to)
         };
         let answer = self.people.admin.api.post("/freeze-windows", body).await;
-        self.ledger.windows.insert(id_of(&answer.ok(201)), Window { environments, tiers, when });
+        self.ledger.windows.insert(id_of(&answer.ok(201)), Window { environments, tiers, services, when });
     }
 
     async fn thaw(&mut self) {
@@ -284,28 +288,37 @@ impl Walk {
     /// Puts a success on record somewhere in the last two hours.
     pub async fn record(&mut self, person: &Person, credited: bool) {
         let place = self.any_place();
-        let (_, version) = self.any_release();
+        let (_, mut version) = self.any_release();
         let (release, described) = self.release_of(&version, person);
-        let kind = *self.random.pick(&["deploy", "deploy", "hotfix", "rollback"]);
+        let kind = *self.random.pick(&["deploy", "deploy", "hotfix", "rollback", "remove"]);
         let back = TimeDelta::milliseconds(i64::try_from(self.random.below(7_200_000)).unwrap());
         let at = if self.random.once_in(3) { clock::now() } else { clock::now() - back };
-        let body = json!({
+        let mut body = json!({
             "service": place.0, "environment": place.1, "version": version, "release": release, "kind": kind,
             "status": "succeeded", "started_at": at, "finished_at": at,
         });
+        let removal = kind == "remove";
+        if removal {
+            let Some(there) = self.ledger.target(place).at(Some(at)) else { return };
+            version.clone_from(&there.version);
+            body["version"] = json!(version);
+            body.as_object_mut().unwrap().remove("release");
+        }
         let answer = person.api.post("/deployments/record", body).await;
         if !self.counts(&answer, &[201, 409], "a record") {
             return;
         }
         self.ledger.used(place.1);
-        self.ledger.registered(place.0, &version, described);
+        if !removal {
+            self.ledger.registered(place.0, &version, described);
+        }
         let (at, artefact) = (time(&answer.json()["finished_at"]), self.ledger.artefact(place.0, &version));
         for run in self.ledger.runs.values_mut().filter(|run| run.place == place) {
             run.recorded_since |= at > run.started_at;
         }
         let target = self.ledger.targets.entry(place).or_default();
         let after = (kind == "rollback").then(|| target.reverts_after(&version, &artefact, at)).flatten();
-        target.succeeded(Success { at, version, artefact, credited, reverted: None }, after);
+        target.succeeded(Success { at, version, artefact, credited, reverted: None, removal }, after);
     }
 
     /// The release that everybody means by a version, as this person describes it, and the adversary at times otherwise.

@@ -43,6 +43,8 @@ pub struct Success {
     pub credited: bool,
     /// The rollback that took it back.
     pub reverted: Option<Reversal>,
+    /// Whether it left nothing there.
+    pub removal: bool,
 }
 
 /// What a rollback took back: what became current between two moments, but for the release that it returned to.
@@ -68,6 +70,8 @@ pub struct Run {
     pub recorded_since: bool,
     /// For a rollback: it takes back what became current after this.
     pub reverts_after: Option<Time>,
+    /// "Kind `remove` takes a service out of an environment."
+    pub removal: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -113,6 +117,8 @@ pub struct Scan {
 pub struct Window {
     pub environments: Vec<&'static str>,
     pub tiers: Vec<&'static str>,
+    /// "Freeze windows may name `services`"; all where it names none.
+    pub services: Vec<&'static str>,
     pub when: When,
 }
 
@@ -228,9 +234,9 @@ impl Ledger {
             target.running = None;
         }
         let Some(at) = succeeded_at else { return };
-        let Run { version, artefact, .. } = run;
-        target
-            .succeeded(Success { at, version, artefact, credited: true, reverted: None }, run.reverts_after);
+        let Run { version, artefact, removal, .. } = run;
+        let success = Success { at, version, artefact, credited: true, reverted: None, removal };
+        target.succeeded(success, run.reverts_after);
     }
 
     /// A deployment had ended otherwise, or its result came too late.
@@ -252,21 +258,36 @@ impl Ledger {
 }
 
 impl Target {
-    /// What is current.
+    /// What is current: "after a removal nothing is".
     pub fn current(&self) -> Option<&Success> {
-        self.successes.last()
+        self.at(None)
+    }
+
+    /// What was current right before a moment, or is now.
+    pub fn at(&self, before: Option<Time>) -> Option<&Success> {
+        let past = self.successes.iter().rev();
+        past.filter(|success| before.is_none_or(|at| success.at < at)).take(1).find(|last| !last.removal)
+    }
+
+    /// What was put there, in the order of time.
+    fn put(&self) -> impl DoubleEndedIterator<Item = &Success> {
+        self.successes.iter().filter(|success| !success.removal)
     }
 
     /// Since when what a rollback to this release takes back became current, if it starts or is put on record at `at`:
     /// since the release was last put there, or else its artefact, or else all of the stay that the rollback ends. That
     /// is the stay of a release where the artefact goes on.
     pub fn reverts_after(&self, version: &str, artefact: &str, at: Time) -> Option<Time> {
-        let past: Vec<_> = self.successes.iter().rev().filter(|success| success.at < at).collect();
-        let ended = past.first()?;
+        let past: Vec<_> = self.put().rev().filter(|success| success.at < at).collect();
         if let Some(there) = past.iter().find(|success| success.version == version) {
             return Some(there.at);
         }
-        let mut stay = past.clone();
+        let Some(ended) = self.at(Some(at)) else {
+            return past.iter().find(|success| success.artefact == artefact).map(|there| there.at);
+        };
+        let removed = self.successes.iter().rev().find(|success| success.removal && success.at < at);
+        let since = removed.map(|removal| removal.at);
+        let mut stay: Vec<_> = past.iter().copied().filter(|success| Some(success.at) > since).collect();
         if ended.artefact == artefact {
             stay = stay.into_iter().take_while(|success| success.version == ended.version).collect();
         } else if let Some(there) = past.iter().find(|success| success.artefact == artefact) {
@@ -298,13 +319,13 @@ impl Target {
 
     /// "A release is reverted when a rollback takes it away": when that last was here.
     fn release_reverted_at(&self, version: &str) -> Option<Time> {
-        let same = self.successes.iter().filter(|success| success.version == version);
+        let same = self.put().filter(|success| success.version == version);
         same.filter_map(|success| success.reverted.as_ref()).map(|reversal| reversal.at).max()
     }
 
     /// "Its artefact too, only if the rollback returns to another artefact": when that last was here.
     fn artefact_reverted_at(&self, artefact: &str) -> Option<Time> {
-        let same = self.successes.iter().filter(|success| success.artefact == artefact);
+        let same = self.put().filter(|success| success.artefact == artefact);
         let reversals = same.filter_map(|success| success.reverted.as_ref());
         reversals.filter(|reversal| reversal.artefact != artefact).map(|reversal| reversal.at).max()
     }
@@ -318,13 +339,15 @@ impl Target {
     /// as they count for one of its releases. Once a rollback to another has taken that one back alone, it must have been put
     /// there anew.
     pub fn stays(&self, version: &str, artefact: &str) -> Vec<(Time, Option<Time>)> {
-        let own = self.successes.iter().filter(|success| success.version == version);
+        let own = self.put().filter(|success| success.version == version);
         let alone = own.filter_map(|success| success.reverted.as_ref());
         let alone = alone.filter(|reversal| reversal.artefact == artefact).map(|reversal| reversal.at).max();
         let is_anew =
             |success: &&Success| alone.is_none_or(|at| success.version == version && success.at > at);
         let mut stays = Vec::new();
-        for stay in self.successes.chunk_by(|one, next| one.artefact == next.artefact) {
+        let is_one =
+            |one: &Success, next: &Success| one.artefact == next.artefact && !one.removal && !next.removal;
+        for stay in self.successes.chunk_by(is_one).filter(|stay| !stay[0].removal) {
             let credited = stay.iter().filter(is_anew).find(|success| success.credited);
             if let Some(first) = credited.filter(|first| first.artefact == artefact) {
                 let last = stay.last().unwrap().at;
@@ -338,7 +361,7 @@ impl Target {
     /// others: "when that release succeeded here through the gate, is not current, and was not itself reverted here".
     pub fn choices(&self) -> Vec<&str> {
         let mut choices = Vec::new();
-        let credited = || self.successes.iter().rev().filter(|success| success.credited);
+        let credited = || self.put().rev().filter(|success| success.credited);
         for success in credited() {
             let (version, artefact) = (success.version.as_str(), success.artefact.as_str());
             let of_artefact = credited().find(|other| other.artefact == artefact).map(|other| other.at);

@@ -29,7 +29,7 @@ use crate::{
 
 const SERVICES: [&str; 2] = ["shop", "pay"];
 const VERSIONS: [&str; 6] = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"];
-const SEEDS: [u64; 3] = [1, 20, 300];
+const SEEDS: [u64; 3] = [2, 30, 400];
 const STEPS: u32 = 800;
 /// At the end everybody is silent for a while, so often.
 const ROUNDS_OF_SILENCE: u32 = 2;
@@ -50,6 +50,19 @@ impl fmt::Display for Walk {
         write!(f, "step {} of seed {}", self.step, self.seed)
     }
 }
+
+/// The kinds that starts ask for, as often as they stand here.
+const KINDS: &[Option<&str>] = &[
+    None,
+    None,
+    Some("deploy"),
+    Some("rollback"),
+    Some("rollback"),
+    Some("rollback"),
+    Some("hotfix"),
+    Some("redeploy"),
+    Some("remove"),
+];
 
 impl Walk {
     async fn step(&mut self) {
@@ -79,20 +92,15 @@ impl Walk {
     /// Asks the gate at times, then starts.
     async fn start(&mut self) {
         let place = self.any_place();
-        let (_, version) = self.any_release();
+        let (_, mut version) = self.any_release();
         let overrides = self.random.once_in(12);
         let deployer = self.random.pick(&self.people.deployers).clone();
         let person = if overrides { self.people.manager.clone() } else { deployer };
-        let kind = *self.random.pick(&[
-            None,
-            None,
-            Some("deploy"),
-            Some("rollback"),
-            Some("rollback"),
-            Some("rollback"),
-            Some("hotfix"),
-            Some("redeploy"),
-        ]);
+        let kind = *self.random.pick(KINDS);
+        if kind == Some("remove") && self.random.once_in(2) {
+            let Some(current) = self.ledger.target(place).current() else { return };
+            version.clone_from(&current.version);
+        }
         let preempt = self.random.once_in(if kind == Some("rollback") { 2 } else { 20 });
         let initiated_by = *self.random.pick(&[None, None, Some("ann"), Some("c\u{200d}yd")]);
         let mut body =
@@ -121,13 +129,16 @@ impl Walk {
             at: chrono::DateTime::UNIX_EPOCH,
         };
         let is_known = self.known(place.0, &version).is_some();
+        if kind == "remove" && !is_known {
+            return;
+        }
         let asked = if is_known && self.random.once_in(2) {
             Some(self.check(&person, &question, &body).await)
         } else {
             None
         };
         let mut given = None;
-        if !is_known || self.random.once_in(4) {
+        if kind != "remove" && (!is_known || self.random.once_in(4)) {
             let (release, described) = self.release_of(&version, &person);
             body["release"] = release;
             given = Some(described);
@@ -227,6 +238,9 @@ impl Walk {
             // Whatever was overdue is over now, but for a result that comes late.
             return;
         }
+        if question.kind == "remove" {
+            *self.seen.entry("removed".to_owned()).or_default() += 1;
+        }
         let started = &answer.json()["deployment"];
         let place = (question.service, question.environment);
         let artefact = self.ledger.artefact(place.0, &question.version);
@@ -240,6 +254,7 @@ impl Walk {
             found_silent: false,
             recorded_since: false,
             reverts_after,
+            removal: question.kind == "remove",
         };
         self.ledger.started(id_of(started), run);
     }
@@ -458,6 +473,7 @@ db_test!(
             assert!(often(code) > 0, "no start failed by {code}: {seen:?}");
         }
         assert!(often("refused a rollback") > 0, "none was to what is current: {seen:?}");
+        assert!(often("removed") > 0 && often("refused a remove") > 0, "{seen:?}");
         assert!(often("resumed") > 0, "nothing that had expired went on: {seen:?}");
         assert!(often("allowed") > 100 && often("denied") > 100 && often("Exempt") > 10, "{seen:?}");
     }

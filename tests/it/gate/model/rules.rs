@@ -39,6 +39,9 @@ pub enum Finding {
 }
 use Finding::{Exempt, Fails, Holds};
 
+/// "Kind `remove`: gate (concurrency, lockdown, freeze)."
+const OF_REMOVALS: [&str; 3] = ["concurrency", "lockdown", "freeze"];
+
 type Rule = fn(&Case<'_>) -> Finding;
 
 /// What the gate must say.
@@ -83,7 +86,14 @@ pub fn answer(ledger: &Ledger, asked: &Question) -> Answer {
     ];
     let rules: BTreeMap<_, _> = rules
         .into_iter()
-        .map(|(name, mode, rule)| (name, (mode, if mode == OFF { Finding::Off } else { rule(&case) })))
+        .map(|(name, mode, rule)| {
+            let finding = match mode {
+                OFF => Finding::Off,
+                _ if asked.kind == "remove" && !OF_REMOVALS.contains(&name) => Exempt,
+                _ => rule(&case),
+            };
+            (name, (mode, finding))
+        })
         .collect();
     // "An override lifts every rule but concurrency."
     let counts = |name: &str| name == "concurrency" || !asked.overrides;
@@ -111,6 +121,7 @@ pub fn refusal(ledger: &Ledger, asked: &Question) -> Option<u16> {
         _ if ledger.environments[asked.environment].is_shut() => Some(409),
         "redeploy" if current.is_none_or(|current| current.artefact != artefact) => Some(422),
         "rollback" if is_there => Some(409),
+        "remove" if !is_there => Some(409),
         _ => None,
     }
 }
@@ -135,7 +146,8 @@ fn lockdown(case: &Case<'_>) -> Finding {
 fn freeze(case: &Case<'_>) -> Finding {
     let covers = |window: &&Window| {
         let tier = case.environment.tier.as_str();
-        window.environments.contains(&case.asked.environment) || window.tiers.contains(&tier)
+        let is_named = window.services.is_empty() || window.services.contains(&case.asked.service);
+        is_named && (window.environments.contains(&case.asked.environment) || window.tiers.contains(&tier))
     };
     let windows: Vec<&Window> = case.ledger.windows.values().filter(covers).collect();
     let latest_end = |at: Time| windows.iter().filter_map(|window| holds_until(&window.when, at)).max();

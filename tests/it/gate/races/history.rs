@@ -136,7 +136,7 @@ impl History {
         let said = if what == "created" { &data["window"] } else { &data["after"] };
         let (environments, tiers) = (words(&NAMES, &said["environments"]), words(&TIERS, &said["tiers"]));
         let when = When::Once(time(&said["starts_at"]), time(&said["ends_at"]));
-        self.ledger.windows.insert(id, Window { environments, tiers, when });
+        self.ledger.windows.insert(id, Window { environments, tiers, services: vec![], when });
     }
 
     fn approval(&mut self, event: &Value, what: &str) {
@@ -173,6 +173,7 @@ impl History {
             found_silent,
             recorded_since,
             reverts_after,
+            removal: false,
         };
         self.ledger.started(text(&event["deployment_id"]), run);
     }
