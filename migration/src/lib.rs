@@ -20,6 +20,9 @@ mod m20261128_000007_contract_scans;
 mod m20261128_000008_contract_kinds;
 mod m20261128_000009_add_freeze_services;
 mod m20261128_000010_contract_commits;
+mod m20261128_000011_count_fixable;
+mod m20261128_000012_create_waivers;
+mod m20261128_000013_add_platforms;
 mod schema;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -42,6 +45,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000008_contract_kinds::Migration),
             Box::new(m20261128_000009_add_freeze_services::Migration),
             Box::new(m20261128_000010_contract_commits::Migration),
+            Box::new(m20261128_000011_count_fixable::Migration),
+            Box::new(m20261128_000012_create_waivers::Migration),
+            Box::new(m20261128_000013_add_platforms::Migration),
         ]
     }
 }

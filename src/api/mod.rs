@@ -27,6 +27,7 @@ pub mod tokens;
 pub mod types;
 pub mod view;
 pub mod vulnerabilities;
+pub mod waivers;
 
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 
@@ -66,7 +67,7 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         environments::EnvironmentsApi,
         releases::ReleasesApi,
         scans::ScansApi,
-        vulnerabilities::VulnerabilitiesApi,
+        (vulnerabilities::VulnerabilitiesApi, waivers::WaiversApi),
         tokens::TokensApi,
         events::EventsApi,
         approvals::ApprovalsApi,

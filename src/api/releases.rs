@@ -15,13 +15,14 @@ use crate::{
         page::{List, Listed, Page, Words, page_request},
         reply::{MadeOrThere, Reply, answer},
         types::{Many, Nullable, Text, Time, owned},
-        view::{ActorView, LabelsView, refuse},
+        view::{ActorView, LabelsView, bad_query, refuse},
     },
     domain::{
         descriptive::Ignored,
-        fault::Faults,
-        form::{GitRef, Long, Short, WebUrl},
+        fault::{Faults, Malformed},
+        form::{Digest, GitRef, Long, PlatformWord, Short, WebUrl},
         idempotency::Answer,
+        platform::{self, PLATFORMS_MAX, Platform},
         release::{CHANGES_LISTED_MAX, Change, Release, ReleaseDescription},
         text::{CommitSha, Image, Name, Version},
     },
@@ -59,6 +60,44 @@ impl From<Change> for ChangeBody {
     }
 }
 
+/// A platform of a release's image.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "Platform", deny_unknown_fields)]
+pub struct PlatformBody {
+    /// The operating system, such as `linux`.
+    pub os: Text<PlatformWord>,
+    /// The architecture, such as `arm64`.
+    pub architecture: Text<PlatformWord>,
+    /// The variant, where it tells two apart, such as `v7`.
+    #[oai(skip_serializing_if_is_none)]
+    pub variant: Option<Text<PlatformWord>>,
+    /// The digest of its manifest, `sha256:…`.
+    pub digest: Text<Digest>,
+}
+
+impl From<Platform> for PlatformBody {
+    fn from(platform: Platform) -> Self {
+        let (os, architecture, variant) = platform.parts();
+        Self {
+            os: os.into(),
+            architecture: architecture.into(),
+            variant: variant.map(Into::into),
+            digest: platform.digest.clone().into(),
+        }
+    }
+}
+
+impl From<&PlatformBody> for platform::Given {
+    fn from(given: &PlatformBody) -> Self {
+        Self {
+            os: given.os.0.clone(),
+            architecture: given.architecture.0.clone(),
+            variant: owned(given.variant.as_ref()),
+            digest: given.digest.0.clone(),
+        }
+    }
+}
+
 /// A release.
 #[derive(Clone, Debug, Object)]
 #[oai(rename = "Release")]
@@ -78,6 +117,8 @@ pub struct ReleaseView {
     pub image: Nullable<String>,
     /// Other repositories that hold the same image; a deployment that names one of them is judged by that one.
     pub locations: Vec<String>,
+    /// The platforms of the image, as far as they are declared: what is said of one of these digests is said of the release.
+    pub platforms: Vec<PlatformBody>,
     /// The branch or tag it was built from.
     pub r#ref: Nullable<String>,
     /// When its commit was made.
@@ -113,6 +154,7 @@ fn view(service: &str, release: Release, ignored: Ignored) -> ReleaseView {
         commit_sha: Nullable(release.identity.commit_sha.map(|commit| commit.to_string())),
         image: release.identity.image.map(|image| image.to_string()).into(),
         locations: release.locations,
+        platforms: release.platforms.into_iter().map(Into::into).collect(),
         r#ref: git_ref.into(),
         committed_at: committed_at.map(Time).into(),
         changes: changes.into_iter().map(Into::into).collect(),
@@ -140,6 +182,10 @@ macro_rules! release_body {
             /// The image it was built into, pinned by digest: `repository@sha256:…`.
             #[oai(skip_serializing_if_is_none)]
             pub image: Option<Text<Image>>,
+            /// The platforms of that image, each with the digest of its own manifest, at most 50. What is said of one of
+            /// these digests is said of the release; with `require_scan`, each of them needs a scan.
+            #[oai(default)]
+            pub platforms: Many<PlatformBody, 0, PLATFORMS_MAX>,
             /// The branch or tag it was built from; what is longer than 255 characters is cut.
             #[oai(skip_serializing_if_is_none)]
             pub r#ref: Option<Text<GitRef>>,
@@ -166,6 +212,12 @@ macro_rules! release_body {
                     $($extra: $example,)?
                     commit_sha: Some("8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8".into()),
                     image: Some(format!("registry.example.com/shop@sha256:{}", "5e".repeat(32)).into()),
+                    platforms: Many(vec![PlatformBody {
+                        os: "linux".into(),
+                        architecture: "arm64".into(),
+                        variant: None,
+                        digest: format!("sha256:{}", "a7".repeat(32)).into(),
+                    }]),
                     r#ref: Some("main".into()),
                     committed_at: None,
                     changes: Many::default(),
@@ -188,6 +240,8 @@ macro_rules! release_body {
                     faults.add("/commit_sha", "required", detail);
                 }
                 let image = faults.take_optional("/image", self.image.as_deref().map(Image::parse));
+                let given: Vec<_> = self.platforms.0.iter().map(Into::into).collect();
+                let platforms = platform::parse(&given, self.image.is_some(), &mut faults);
                 let change = |change: &ChangeBody| Change {
                     sha: change.sha.to_ascii_lowercase(),
                     committed_at: change.committed_at.0,
@@ -204,7 +258,7 @@ macro_rules! release_body {
                 description.validate(&mut faults);
                 let mut ignored = Ignored::default();
                 ignored.release(&mut description, labels_max);
-                faults.finish(Some((GivenRelease { commit_sha, image, description }, ignored)))
+                faults.finish(Some((GivenRelease { commit_sha, image, platforms, description }, ignored)))
             }
         }
     };
@@ -248,7 +302,8 @@ impl ReleasesApi {
     /// Register a release
     ///
     /// The same identity (version, commit, image) again answers 200 and names in `ignored` what it says otherwise; what is
-    /// odd and only descriptive is cut or dropped, and named there, too. Another identity under the version is a conflict. A missing image may be added once, before the first deployment.
+    /// odd and only descriptive is cut or dropped, and named there, too. Another identity under the version is a conflict.
+    /// Platforms that it lacked are added; a missing image may be, once, before the first deployment.
     /// A service that is not on record yet is registered, too.
     #[oai(path = "/services/:service/releases", method = "post", operation_id = "create_release")]
     async fn create_release(
@@ -280,13 +335,17 @@ impl ReleasesApi {
         request: &Request,
         /// The service's name.
         service: Path<String>,
+        /// Those of which this is the digest of the image, or of one of its platforms: `sha256:…`.
+        digest: Query<Option<String>>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<List<Page<ReleaseView>>, Problem> {
+        let digest = digest.0.as_deref().map(platform::digest).transpose();
+        let digest = digest.map_err(|Malformed { code, detail }| bad_query("digest", code, &detail))?;
         let asked = page_request(limit.0, cursor.0.as_deref())?;
-        let page = releases::list(&auth.ctx(), &service.0, &asked).await?;
+        let page = releases::list(&auth.ctx(), &service.0, digest.as_deref(), &asked).await?;
         Ok(List::of(page, request, |release| view(&service.0, release, Ignored::default())))
     }
 

@@ -8,10 +8,12 @@ use crate::{
         Tags,
         auth::Auth,
         types::{Nullable, Time},
+        view::ActorView,
     },
     domain::{
         scan::{ExposedPackage, ExposedRelease, ExposedTarget, UnscannedTarget},
         vocabulary::{Severity, Tier},
+        waiver::Waiver,
     },
     http::problem::Problem,
     usecase::scans,
@@ -43,6 +45,34 @@ impl From<ExposedPackage> for PackageView {
     }
 }
 
+/// A waiver that lets a target have the vulnerability for a while.
+#[derive(Clone, Debug, Object)]
+pub struct TargetWaiver {
+    /// The waiver.
+    pub id: Uuid,
+    /// The vulnerability, by the id that it names.
+    pub vulnerability: String,
+    /// Why it need not stand in the way.
+    pub reason: String,
+    /// When it ends.
+    pub expires_at: Time,
+    /// Who answers for it.
+    pub actor: ActorView,
+}
+
+impl From<Waiver> for TargetWaiver {
+    fn from(waiver: Waiver) -> Self {
+        let definition = waiver.definition;
+        Self {
+            id: waiver.id,
+            vulnerability: definition.vulnerability,
+            reason: definition.reason,
+            expires_at: Time(definition.expires_at),
+            actor: waiver.actor.into(),
+        }
+    }
+}
+
 /// A target whose release has the vulnerability.
 #[derive(Clone, Debug, Object)]
 #[oai(rename = "VulnerableTarget")]
@@ -67,6 +97,8 @@ pub struct TargetView {
     pub packages: Vec<PackageView>,
     /// The scanners whose latest scan names it.
     pub scanners: Vec<String>,
+    /// The waivers that hold there now and take it out of the budget of one of these scans.
+    pub waivers: Vec<TargetWaiver>,
 }
 
 impl From<ExposedTarget> for TargetView {
@@ -82,6 +114,7 @@ impl From<ExposedTarget> for TargetView {
             severity: target.severity,
             packages: target.packages.into_iter().map(Into::into).collect(),
             scanners: target.scanners.into_iter().collect(),
+            waivers: target.waivers.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::{
         facts::{ApprovalFact, Facts, Initiator, told},
         rules::{self, Standing},
     },
+    platform::Platform,
     policy::{ApprovalRule, Policy},
     text::Image,
     vocabulary::{CheckOutcome, Kind, Mode, Voice},
@@ -72,12 +73,15 @@ pub enum Saw {
 }
 
 impl Saw {
-    /// Whether it is the image that the release has, in whichever place.
-    pub fn is_still(&self, image: Option<&Image>) -> bool {
+    /// Whether it is the image that the release has, in whichever place, or that of one of its platforms.
+    pub fn is_still(&self, image: Option<&Image>, platforms: &[Platform]) -> bool {
         match self {
             Self::Untold => true,
             Self::Nothing => image.is_none(),
-            Self::Image(seen) => image.is_some_and(|image| image.digest() == seen.digest()),
+            Self::Image(seen) => {
+                let of_platform = platforms.iter().any(|platform| platform.digest == seen.digest());
+                image.is_some_and(|image| of_platform || image.digest() == seen.digest())
+            }
         }
     }
 }
@@ -288,9 +292,9 @@ mod tests {
     #[test]
     fn who_tells_what_they_saw_saw_what_there_is() {
         let (a, b) = (Image::trusted("shop@sha256:1".to_owned()), Image::trusted("shop@sha256:2".to_owned()));
-        assert!(Saw::Untold.is_still(Some(&a)) && Saw::Untold.is_still(None));
-        assert!(Saw::Nothing.is_still(None) && !Saw::Nothing.is_still(Some(&a)));
+        assert!(Saw::Untold.is_still(Some(&a), &[]) && Saw::Untold.is_still(None, &[]));
+        assert!(Saw::Nothing.is_still(None, &[]) && !Saw::Nothing.is_still(Some(&a), &[]));
         let saw = Saw::Image(a.clone());
-        assert!(saw.is_still(Some(&a)) && !saw.is_still(Some(&b)) && !saw.is_still(None));
+        assert!(saw.is_still(Some(&a), &[]) && !saw.is_still(Some(&b), &[]) && !saw.is_still(None, &[]));
     }
 }

@@ -66,6 +66,8 @@ kinds! {
     ReleaseCommitCompleted = "release.commit-completed",
     /// A release's image was found in another repository.
     ReleaseLocated = "release.located",
+    /// Platforms of its image were added.
+    ReleasePlatformsAdded = "release.platforms-added",
     /// A deployment started.
     DeploymentStarted = "deployment.started",
     /// A deployment was put on record after the fact.
@@ -96,6 +98,10 @@ kinds! {
     ApprovalWithdrawn = "approval.withdrawn",
     /// A scan of a release was put on record.
     ScanRecorded = "scan.recorded",
+    /// A vulnerability was waived for a while.
+    WaiverCreated = "waiver.created",
+    /// It was taken back.
+    WaiverWithdrawn = "waiver.withdrawn",
     /// A token was made.
     TokenCreated = "token.created",
     /// A token was revoked.

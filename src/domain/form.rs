@@ -5,6 +5,7 @@ use crate::domain::{
     deployment::OVERRIDE_REASON_MIN,
     freeze::CRON_MAX,
     repository::REPOSITORY_MAX,
+    scan::ID_MAX,
     text::{
         COMMIT_MAX, COMMIT_MIN, CommitSha, Image, NAME_MAX, Name, REF_MAX, SHORT_TEXT_MAX, TEXT_MAX,
         VERSION_MAX, Version,
@@ -30,6 +31,8 @@ pub trait Formed {
 
 /// No control characters but line breaks and tabs.
 const FREE: &str = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$";
+/// No control characters.
+const LINE: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 const NAME: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 /// A domain with a port where there is one, the components of a path, a tag where there is one, and the digest.
 const IMAGE: &str = concat!(
@@ -65,6 +68,12 @@ kinds! {
     TellingShort,
     /// Why the gate's rules are lifted.
     OverrideReason,
+    /// The id of a vulnerability.
+    VulnerabilityId,
+    /// A word of a platform's name.
+    PlatformWord,
+    /// The digest of an image.
+    Digest,
     /// A branch or a tag.
     GitRef,
     /// A page of the web.
@@ -85,6 +94,9 @@ forms! {
     Short: FREE, 0, SHORT_TEXT_MAX;
     TellingShort: FREE, 1, SHORT_TEXT_MAX;
     OverrideReason: FREE, OVERRIDE_REASON_MIN, TEXT_MAX;
+    VulnerabilityId: LINE, 1, ID_MAX;
+    PlatformWord: "^[A-Za-z0-9._-]+$", 1, 32;
+    Digest: "^sha256:[0-9A-Fa-f]{64}$", 71, 71;
     GitRef: FREE, 0, REF_MAX;
     WebUrl: r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f-\x9f]+$", 8, TEXT_MAX;
     Cron: r"^[A-Za-z0-9*,/#-]+([ \t]+[A-Za-z0-9*,/#-]+){4}$", 9, CRON_MAX;

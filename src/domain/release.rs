@@ -8,6 +8,7 @@ use crate::domain::{
     actor::Actor,
     fault::{Faults, Malformed},
     person::Person,
+    platform::{Platform, completed},
     service::Labels,
     text::{self, CommitSha, Image, SHORT_TEXT_MAX, Version, is_same_commit},
 };
@@ -44,6 +45,8 @@ pub struct Release {
     pub image_added_by: Option<String>,
     /// Other repositories that hold the same image, as later requests have named it.
     pub locations: Vec<String>,
+    /// The platforms of its image, as far as they are declared.
+    pub platforms: Vec<Platform>,
 }
 
 /// The identity of a release; it never changes, but for an image or a commit that was missing. It has one of them.
@@ -65,6 +68,14 @@ impl Identity {
     /// release only and holds no colon.
     pub fn artefact(&self) -> String {
         self.image.as_ref().map_or_else(|| self.version.to_string(), |image| image.digest().to_owned())
+    }
+}
+
+impl Release {
+    /// Whether an image is its own, in whichever place, or that of one of its platforms.
+    fn is_of(&self, own: &Image, image: &Image) -> bool {
+        let digest = image.digest();
+        own.digest() == digest || self.platforms.iter().any(|platform| platform.digest == digest)
     }
 }
 
@@ -138,12 +149,19 @@ pub struct Gains {
     pub commit_sha: Option<CommitSha>,
     /// Another repository that holds its image.
     pub location: Option<String>,
+    /// All its platforms, where there are more of them now.
+    pub platforms: Option<Vec<Platform>>,
 }
 
 /// Compares what is registered with what comes again. A commit may be cut short, and one image be in several places. `used`
 /// tells whether the release was deployed or scanned: from then on its image is fixed. What people said before it had one
 /// does not count for it.
-pub fn again(known: &Release, given: &Identity, used: bool) -> Result<Gains, Malformed> {
+pub fn again(
+    known: &Release,
+    given: &Identity,
+    platforms: &[Platform],
+    used: bool,
+) -> Result<Gains, Malformed> {
     let Release { identity: Identity { version, commit_sha, image }, locations, .. } = known;
     if let (Some(commit_sha), Some(given)) = (commit_sha, &given.commit_sha)
         && !is_same_commit(commit_sha.as_str(), given.as_str())
@@ -160,9 +178,9 @@ pub fn again(known: &Release, given: &Identity, used: bool) -> Result<Gains, Mal
     let mut gains = Gains { commit_sha: longer, ..Gains::default() };
     match (image, &given.image) {
         (_, None) => {}
-        (Some(known), Some(given)) if known.digest() == given.digest() => {
+        (Some(image), Some(given)) if known.is_of(image, given) => {
             let place = given.repository();
-            let is_new = place != known.repository() && !locations.iter().any(|other| other == place);
+            let is_new = place != image.repository() && !locations.iter().any(|other| other == place);
             gains.location = (is_new && locations.len() < LOCATIONS_MAX).then(|| place.to_owned());
         }
         (Some(image), Some(_)) => {
@@ -183,6 +201,7 @@ pub fn again(known: &Release, given: &Identity, used: bool) -> Result<Gains, Mal
         }
         (None, Some(image)) => gains.image = Some(image.clone()),
     }
+    gains.platforms = completed(&known.platforms, platforms)?;
     Ok(gains)
 }
 
@@ -218,6 +237,7 @@ mod tests {
             created_at: DateTime::UNIX_EPOCH,
             image_added_by: None,
             locations: Vec::new(),
+            platforms: Vec::new(),
         }
     }
 
@@ -225,31 +245,31 @@ mod tests {
     fn an_identity_never_changes_but_may_gain_its_image_once() {
         let (bare, built) = (identity("1.0", None), identity("1.0", Some('a')));
         let (known_bare, known_built) = (release(bare.clone()), release(built.clone()));
-        assert_eq!(again(&known_bare, &bare, true), Ok(Gains::default()));
-        assert_eq!(again(&known_built, &bare, true), Ok(Gains::default()));
-        assert_eq!(again(&known_bare, &built, false).unwrap().image, built.image);
-        assert_eq!(again(&known_bare, &built, true).unwrap_err().code, "image-fixed");
+        assert_eq!(again(&known_bare, &bare, &[], true), Ok(Gains::default()));
+        assert_eq!(again(&known_built, &bare, &[], true), Ok(Gains::default()));
+        assert_eq!(again(&known_bare, &built, &[], false).unwrap().image, built.image);
+        assert_eq!(again(&known_bare, &built, &[], true).unwrap_err().code, "image-fixed");
         let other = identity("1.0", Some('b'));
-        assert_eq!(again(&known_built, &other, false).unwrap_err().code, "version-taken");
+        assert_eq!(again(&known_built, &other, &[], false).unwrap_err().code, "version-taken");
         let other = Identity { commit_sha: CommitSha::parse("1234567").ok(), ..bare };
-        assert_eq!(again(&known_bare, &other, false).unwrap_err().code, "version-taken");
+        assert_eq!(again(&known_bare, &other, &[], false).unwrap_err().code, "version-taken");
     }
 
     #[test]
     fn a_commit_may_be_cut_short_and_the_longer_one_is_kept() {
         let (short, long) = (identity("1.0", None), CommitSha::parse(&"8f3c0ab".repeat(5)).unwrap());
         let full = Identity { commit_sha: Some(long.clone()), ..short.clone() };
-        assert_eq!(again(&release(short.clone()), &full, true).unwrap().commit_sha, Some(long));
-        assert_eq!(again(&release(full), &short, true), Ok(Gains::default()));
+        assert_eq!(again(&release(short.clone()), &full, &[], true).unwrap().commit_sha, Some(long));
+        assert_eq!(again(&release(full), &short, &[], true), Ok(Gains::default()));
     }
 
     #[test]
     fn a_commit_that_is_missing_contradicts_none_and_may_come_later() {
         let built = identity("1.0", Some('a'));
         let bought = Identity { commit_sha: None, ..built.clone() };
-        assert_eq!(again(&release(built.clone()), &bought, true), Ok(Gains::default()));
-        assert_eq!(again(&release(bought.clone()), &bought, true), Ok(Gains::default()));
-        assert_eq!(again(&release(bought), &built, true).unwrap().commit_sha, built.commit_sha);
+        assert_eq!(again(&release(built.clone()), &bought, &[], true), Ok(Gains::default()));
+        assert_eq!(again(&release(bought.clone()), &bought, &[], true), Ok(Gains::default()));
+        assert_eq!(again(&release(bought), &built, &[], true).unwrap().commit_sha, built.commit_sha);
     }
 
     #[test]
@@ -262,19 +282,32 @@ mod tests {
         };
         let mut known = release(here.clone());
         let mirror = in_place("mirror.example.com/shop");
-        assert_eq!(again(&known, &mirror, true).unwrap().location.unwrap(), "mirror.example.com/shop");
+        assert_eq!(again(&known, &mirror, &[], true).unwrap().location.unwrap(), "mirror.example.com/shop");
         known.locations.push("mirror.example.com/shop".to_owned());
         for same in
             [&here, &mirror, &in_place("docker.io/library/shop"), &in_place("index.docker.io/library/shop")]
         {
-            assert_eq!(again(&known, same, true), Ok(Gains::default()), "{same:?}");
+            assert_eq!(again(&known, same, &[], true), Ok(Gains::default()), "{same:?}");
         }
         known.locations = (0..LOCATIONS_MAX).map(|n| n.to_string()).collect();
         assert_eq!(
-            again(&known, &mirror, true),
+            again(&known, &mirror, &[], true),
             Ok(Gains::default()),
             "no more are kept, and none is refused"
         );
+    }
+
+    #[test]
+    fn the_image_of_a_platform_is_the_releases_own() {
+        let known = identity("1.0", Some('a'));
+        let of_platform = Identity { image: identity("1.0", Some('b')).image, ..known.clone() };
+        let digest = of_platform.image.as_ref().map(|image| image.digest().to_owned()).unwrap();
+        let platforms = vec![Platform { name: "linux/arm64".into(), digest }];
+        let mut release = release(known.clone());
+        assert_eq!(again(&release, &of_platform, &[], true).unwrap_err().code, "version-taken");
+        assert_eq!(again(&release, &known, &platforms, true).unwrap().platforms.as_ref(), Some(&platforms));
+        release.platforms = platforms;
+        assert_eq!(again(&release, &of_platform, &[], true), Ok(Gains::default()));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 /// The names a token is confined to; `None` is no confinement.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Narrowing {
     pub services: Option<BTreeSet<String>>,
     pub environments: Option<BTreeSet<String>>,
@@ -18,6 +20,18 @@ impl Narrowing {
     /// Whether the environment lies within.
     pub fn allows_environment(&self, name: &str) -> bool {
         self.environments.as_ref().is_none_or(|names| names.contains(name))
+    }
+
+    /// Those of the names that lie within another; `None` stays.
+    #[must_use]
+    pub fn within(mut self, other: &Self) -> Self {
+        if let Some(names) = &mut self.services {
+            names.retain(|name| other.allows_service(name));
+        }
+        if let Some(names) = &mut self.environments {
+            names.retain(|name| other.allows_environment(name));
+        }
+        self
     }
 
     /// Whether this confines to nothing.

@@ -99,11 +99,15 @@ pub async fn list(
         .apply_if(filter.without_tokens.then_some("token.%"), |query, tokens| {
             query.filter(Column::Kind.not_like(tokens))
         })
-        .apply_if(within.services.as_ref(), |query, names| query.filter(among(Column::Service, names)))
+        // What concerns several services or environments names them: more than the narrowing may allow.
+        .apply_if(within.services.as_ref(), |query, names| {
+            let several = Column::Service.is_null().and(Column::Kind.like("waiver.%"));
+            query.filter(several.not()).filter(among(Column::Service, names))
+        })
         .apply_if(within.environments.as_ref(), |query, names| {
-            // Such a window names several environments, or tiers: more than the narrowing may allow.
-            let freezes = Column::Environment.is_null().and(Column::Kind.like("freeze.%"));
-            query.filter(freezes.not()).filter(among(Column::Environment, names))
+            let kinds = Column::Kind.like("freeze.%").or(Column::Kind.like("waiver.%"));
+            let several = Column::Environment.is_null().and(kinds);
+            query.filter(several.not()).filter(among(Column::Environment, names))
         });
     Ok(query.order_by_asc(Column::Seq).limit(limit).into_model().all(conn).await?)
 }

@@ -28,3 +28,4 @@ mod sql;
 pub mod target;
 pub mod token;
 pub mod vulnerability;
+pub mod waiver;

@@ -45,6 +45,7 @@ impl FromQueryResult for Release {
             created_at: model.created_at,
             image_added_by: model.image_added_by,
             locations: model.locations.map(|Json(locations)| locations).unwrap_or_default(),
+            platforms: model.platforms.map(|Json(platforms)| platforms).unwrap_or_default(),
         })
     }
 }
@@ -164,13 +165,14 @@ pub async fn insert(conn: &impl ConnectionTrait, release: &Release) -> Result<()
         image_added_by: release.image_added_by.clone(),
         ordered_at: release.ordered_at,
         place: release.place,
-        locations: locations(release),
+        locations: kept(&release.locations),
+        platforms: kept(&release.platforms),
     };
     Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
     Ok(())
 }
 
-/// Writes what a release may gain: its image, digits of its commit, and other locations.
+/// Writes what a release may gain: its image, digits of its commit, other locations and platforms.
 pub async fn update(conn: &impl ConnectionTrait, release: &Release) -> Result<(), StoreError> {
     let gained = ActiveModel {
         id: Unchanged(release.id),
@@ -178,15 +180,16 @@ pub async fn update(conn: &impl ConnectionTrait, release: &Release) -> Result<()
         image: Set(release.identity.image.clone()),
         artefact: Set(release.identity.artefact()),
         image_added_by: Set(release.image_added_by.clone()),
-        locations: Set(locations(release)),
+        locations: Set(kept(&release.locations)),
+        platforms: Set(kept(&release.platforms)),
         ..ActiveModel::default()
     };
     Entity::update(gained).exec_without_returning(conn).await?;
     Ok(())
 }
 
-fn locations(release: &Release) -> Option<Json<Vec<String>>> {
-    (!release.locations.is_empty()).then(|| Json(release.locations.clone()))
+fn kept<T: Clone>(list: &[T]) -> Option<Json<Vec<T>>> {
+    (!list.is_empty()).then(|| Json(list.to_vec()))
 }
 
 /// Reads the release of this version, and what it comes after if it is registered now, with this identity: by hand,
@@ -226,11 +229,17 @@ pub async fn find(
 pub async fn list(
     conn: &impl ConnectionTrait,
     service_id: Uuid,
+    digest: Option<&str>,
     page: &PageRequest<OrderKey>,
 ) -> Result<Vec<Release>, StoreError> {
     let order = (Column::OrderedAt, Column::Number);
     let query = Entity::find()
         .filter(Column::ServiceId.eq(service_id))
+        // A digest has no wildcards, and begins like no other.
+        .apply_if(digest, |releases, digest| {
+            let of_platform = Column::Platforms.contains(format!("\"{digest}\""));
+            releases.filter(Condition::any().add(Column::Artefact.eq(digest)).add(of_platform))
+        })
         .apply_if(page.after, |releases, key| releases.filter(query::before(order, key.at, key.number)))
         .order_by_desc(order.0)
         .order_by_desc(order.1)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -11,18 +12,21 @@ use crate::{
         actor::Actor,
         gate::facts::{Counts, ScanFact},
         page::{PageRequest, TimeKey},
+        platform::Platform,
         policy::VulnerabilitiesRule,
         scan::{Coverage, Finding, FindingKey, Held, Part, Report, ReportPart, Scan, within},
-        vocabulary::PackageClass,
+        vocabulary::{PackageClass, ScanFormat},
     },
     store::{
         entity::{
+            column::Json,
             finding, release,
             scan::{self, Column, Entity, Model, Relation},
             scan_part, vulnerability_alias,
         },
         prelude::*,
         sql::{Sql, columns, objects},
+        waiver,
     },
 };
 
@@ -33,9 +37,9 @@ const OF_MOMENT_MAX: u64 = 100;
 
 /// A scan's parts, as one column of JSON.
 fn parts(postgres: bool) -> Expr {
-    let fields = ["class", "critical", "high", "medium", "low", "unknown", "counting", "findings"];
+    let fields = ["class", "critical", "high", "medium", "low", "unknown", "fixable", "counting", "findings"];
     Expr::cust(format!(
-        "{}SELECT p.class, p.critical, p.high, p.medium, p.low, p.unknown, \
+        "{}SELECT p.class, p.critical, p.high, p.medium, p.low, p.unknown, p.fixable, \
          CASE WHEN p.latest THEN 1 ELSE 0 END AS counting, \
          (SELECT COUNT(*) FROM finding f WHERE f.scan_id = p.scan_id AND f.class = p.class) AS findings \
          FROM scan_part p WHERE p.scan_id = scan.id) AS o)",
@@ -57,6 +61,7 @@ struct PartRow {
     class: PackageClass,
     #[serde(flatten)]
     counts: Counts,
+    fixable: Option<String>,
     counting: u8,
     findings: u32,
 }
@@ -67,11 +72,8 @@ impl FromQueryResult for Scan {
         let parts: String = row.try_get("", "parts")?;
         let mut parts: Vec<PartRow> = serde_json::from_str(&parts).map_err(|_| corrupt("parts of a scan"))?;
         parts.sort_by_key(|part| part.class);
-        let part = |PartRow { class, counts, counting, findings }| Part {
-            class,
-            counts,
-            findings,
-            latest: counting == 1,
+        let part = |PartRow { class, counts, fixable, counting, findings }| {
+            Ok(Part { class, counts, fixable: fixable_in(fixable)?, findings, latest: counting == 1 })
         };
         Ok(Self {
             id: model.id,
@@ -83,11 +85,17 @@ impl FromQueryResult for Scan {
             format: model.format,
             platform: model.platform,
             scanned_at: model.scanned_at,
-            parts: parts.into_iter().map(part).collect(),
+            parts: parts.into_iter().map(part).collect::<Result<_, DbErr>>()?,
             actor: Actor { token: model.actor_token, subject: model.actor_subject },
             created_at: model.created_at,
         })
     }
+}
+
+/// What a column says of how many have a fix.
+pub(super) fn fixable_in(text: Option<String>) -> Result<Option<Counts>, DbErr> {
+    let read = |text: String| serde_json::from_str(&text).map_err(|_| corrupt("counts of what has a fix"));
+    text.map(read).transpose()
 }
 
 /// What a part of a scan tells the gate.
@@ -106,6 +114,9 @@ fn fact(part: &scan_part::Model, scan: &Model) -> Result<ScanFact, StoreError> {
             low: count(part.low)?,
             unknown: count(part.unknown)?,
         },
+        fixable: part.fixable.as_ref().map(|Json(counts)| *counts),
+        plain: scan.format == ScanFormat::Plain,
+        waived: Vec::new(),
     })
 }
 
@@ -150,6 +161,7 @@ fn part_model(scan: &Scan, part: &Part) -> scan_part::Model {
         low: low.into(),
         unknown: unknown.into(),
         latest: part.latest,
+        fixable: part.fixable.map(Json),
     }
 }
 
@@ -306,34 +318,68 @@ pub async fn counting(
     counting.all(conn).await?.into_iter().map(read).collect()
 }
 
+/// Whose budget a release is to be within.
+#[derive(Clone, Copy, Debug)]
+pub struct Budgeted<'a> {
+    pub service_id: Uuid,
+    /// The environment, by its name: waivers may name it.
+    pub environment: &'a str,
+    pub rule: &'a VulnerabilitiesRule,
+    pub now: DateTime<Utc>,
+}
+
+/// A release that may be within the budget.
+struct Candidate {
+    version: String,
+    platforms: Vec<String>,
+    scans: Vec<ScanFact>,
+}
+
+impl Candidate {
+    fn is_within(&self, rule: &VulnerabilitiesRule, now: DateTime<Utc>) -> bool {
+        within(rule, &self.scans, &self.platforms, now)
+    }
+}
+
 /// The newest release of the service that has scans which count and is within the budget, among its `limit` newest: by
 /// hand, because these are a query of their own.
 pub async fn newest_within(
     conn: &impl ConnectionTrait,
-    service_id: Uuid,
-    rule: &VulnerabilitiesRule,
+    Budgeted { service_id, environment, rule, now }: Budgeted<'_>,
     limit: i64,
 ) -> Result<Option<String>, StoreError> {
     let mut sql = Sql::new(format!(
-        "SELECT r.version, {}, {} FROM (SELECT version, place, artefact FROM release WHERE service_id = ",
+        "SELECT r.version, r.platforms, {}, {}, ",
         columns::<scan_part::Entity>("p", "p_"),
         columns::<Entity>("c", "c_")
     ));
-    sql.bind(service_id).push(" ORDER BY ordered_at DESC, number DESC LIMIT ").bind(limit);
-    sql.push(
-        ") AS r JOIN scan_part p ON p.service_id = $1 AND p.artefact = r.artefact AND p.latest \
-         JOIN scan c ON c.id = p.scan_id ORDER BY r.place DESC, p.scanner",
-    );
-    let mut candidate: Option<(String, Vec<ScanFact>)> = None;
+    let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
+    waiver::waived(&mut sql, postgres, Some(environment), now);
+    let of_service = sql.number(service_id);
+    sql.push(&format!(
+        " FROM (SELECT version, platforms, place, artefact FROM release WHERE service_id = {of_service} \
+         ORDER BY ordered_at DESC, number DESC LIMIT "
+    ));
+    sql.bind(limit).push(&format!(
+        ") AS r JOIN scan_part p ON p.service_id = {of_service} AND p.artefact = r.artefact AND p.latest \
+         JOIN scan c ON c.id = p.scan_id ORDER BY r.place DESC, p.scanner"
+    ));
+    let mut candidate: Option<Candidate> = None;
     for row in sql.all(conn).await? {
         let version: String = row.try_get("", "version")?;
         let part = scan_part::Model::from_query_result(&row, "p_")?;
-        let fact = fact(&part, &Model::from_query_result(&row, "c_")?)?;
+        let waived = waiver::read_waived(&row.try_get::<String>("", "waived")?)?;
+        let fact = ScanFact { waived, ..fact(&part, &Model::from_query_result(&row, "c_")?)? };
         match &mut candidate {
-            Some((of, scans)) if *of == version => scans.push(fact),
-            Some((of, scans)) if within(rule, scans) => return Ok(Some(std::mem::take(of))),
-            Some(_) | None => candidate = Some((version, vec![fact])),
+            Some(of) if of.version == version => of.scans.push(fact),
+            Some(of) if of.is_within(rule, now) => return Ok(Some(std::mem::take(&mut of.version))),
+            Some(_) | None => {
+                let platforms: Option<Json<Vec<Platform>>> = row.try_get("", "platforms")?;
+                let platforms = platforms.into_iter().flat_map(|Json(platforms)| platforms);
+                let platforms = platforms.map(|platform| platform.name).collect();
+                candidate = Some(Candidate { version, platforms, scans: vec![fact] });
+            }
         }
     }
-    Ok(candidate.filter(|(_, scans)| within(rule, scans)).map(|(version, _)| version))
+    Ok(candidate.filter(|of| of.is_within(rule, now)).map(|of| of.version))
 }

@@ -30,10 +30,14 @@ impl Sql {
 
     /// Appends a placeholder for a value.
     pub(super) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        let number = self.number(value);
+        self.push(&number)
+    }
+
+    /// A placeholder for a value, to be written into the text wherever it is needed.
+    pub(super) fn number(&mut self, value: impl Into<Value>) -> String {
         self.values.push(value.into());
-        self.text.push('$');
-        self.text.push_str(&self.values.len().to_string());
-        self
+        format!("${}", self.values.len())
     }
 
     /// Appends `AND <column> = <value>` when there is a value.

@@ -83,7 +83,7 @@ async fn give_in(
     not_archived(service.archived_at, "service", about.service)?;
     not_archived(environment.archived_at, "environment", about.environment)?;
     let image = release.identity.image.as_ref();
-    if !said.saw.is_still(image) {
+    if !said.saw.is_still(image, &release.platforms) {
         return Err(Error::Stale(other_image(about, image)));
     }
     let (mut before, reverted_at) = approval::standing(work.conn(), &release, environment.id).await?;

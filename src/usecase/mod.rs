@@ -22,4 +22,5 @@ pub mod scans;
 pub mod services;
 pub mod tokens;
 pub mod upkeep;
+pub mod waivers;
 pub mod work;

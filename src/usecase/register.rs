@@ -12,6 +12,7 @@ use crate::{
         deployment::{Deployment, NamedDeployment},
         environment::{Environment, EnvironmentSettings},
         event::EventKind,
+        platform::Platform,
         release::{Gains, Identity, Release, ReleaseDescription, again},
         release_order::ordered_at,
         scope::Narrowing,
@@ -36,6 +37,8 @@ pub struct GivenRelease {
     pub commit_sha: Option<CommitSha>,
     /// The image it was built into.
     pub image: Option<Image>,
+    /// The platforms of that.
+    pub platforms: Vec<Platform>,
     /// What is told about it.
     pub description: ReleaseDescription,
 }
@@ -333,6 +336,7 @@ async fn insert(work: &mut Work, slot: Slot<'_>, given: &GivenRelease) -> Result
         created_at: slot.now,
         image_added_by: None,
         locations: Vec::new(),
+        platforms: given.platforms.clone(),
     };
     release::insert(work.conn(), &made).await.map_err(Error::raced)?;
     let data = json!({
@@ -340,6 +344,7 @@ async fn insert(work: &mut Work, slot: Slot<'_>, given: &GivenRelease) -> Result
         "number": made.number,
         "ordered_at": made.ordered_at,
         "initiated_by": made.description.initiated_by,
+        "platforms": made.platforms,
     });
     work.tell(EventKind::ReleaseRegistered, data).service(slot.service).version(slot.version);
     Ok(Registered { release: made, new: true, otherwise: Vec::new() })
@@ -354,7 +359,8 @@ async fn compare(
     let identity = given.identity(slot.version);
     let gains_image = known.identity.image.is_none() && identity.image.is_some();
     let used = gains_image && release::is_used(work.conn(), &known).await?;
-    let gains = again(&known, &identity, used).map_err(|fault| Error::Conflict(fault.detail))?;
+    let gains =
+        again(&known, &identity, &given.platforms, used).map_err(|fault| Error::Conflict(fault.detail))?;
     if gains != Gains::default() {
         for (kind, data) in take(&mut known, gains, work.actor()) {
             work.tell(kind, data).service(slot.service).version(slot.version);
@@ -380,6 +386,10 @@ fn take(release: &mut Release, gains: Gains, actor: &Actor) -> Vec<(EventKind, V
     if let Some(location) = gains.location {
         release.locations.push(location);
         events.push((EventKind::ReleaseLocated, json!({ "locations": release.locations })));
+    }
+    if let Some(platforms) = gains.platforms {
+        release.platforms = platforms;
+        events.push((EventKind::ReleasePlatformsAdded, json!({ "platforms": release.platforms })));
     }
     events
 }

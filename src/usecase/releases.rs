@@ -64,14 +64,15 @@ pub async fn get(ctx: &Ctx, service_name: &str, version: &str) -> Result<Release
     Ok(named::release(ctx, service_name, version).await?.1)
 }
 
-/// Lists a service's releases, newest first.
+/// Lists a service's releases, newest first: all, or those of which this digest is the image or a platform.
 pub async fn list(
     ctx: &Ctx,
     service_name: &str,
+    digest: Option<&str>,
     request: &PageRequest<OrderKey>,
 ) -> Result<Page<Release>, Error> {
     ctx.require(Scope::Read)?;
     let service = named::service(ctx, service_name).await?;
-    let rows = release::list(ctx.app.db.read(), service.id, request).await?;
+    let rows = release::list(ctx.app.db.read(), service.id, digest, request).await?;
     Ok(page(rows, request.limit, |release| OrderKey { at: release.ordered_at, number: release.number }))
 }

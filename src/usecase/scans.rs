@@ -1,7 +1,11 @@
 //! Scans: putting reports on record, and asking where a vulnerability is.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     clock,
@@ -9,17 +13,21 @@ use crate::{
         event::EventKind,
         idempotency::Answer,
         page::{Page, PageRequest, TimeKey, page},
+        platform::Platform,
         scan::{
-            self, Coverage, Exposure, Filed, Full, Held, Part, Report, ReportPart, Scan, can_be_id, room,
-            spelled,
+            self, Coverage, ExposedTarget, Exposure, Filed, Full, Held, Part, Report, ReportPart, Scan,
+            can_be_id, room, spelled,
         },
         text::{Name, Version},
-        vocabulary::Scope,
+        vocabulary::{ScanFormat, Scope},
+        waiver::{Taken, Waiver},
     },
     store::{
+        db,
+        error::StoreError,
         policy, release,
         scan::{self as store, Counting},
-        service, vulnerability,
+        service, vulnerability, waiver,
     },
     usecase::{
         context::Ctx,
@@ -43,11 +51,20 @@ pub struct Upload {
     pub scanned_at: Option<DateTime<Utc>>,
 }
 
+/// A scan, and what is waived of it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The scan.
+    pub scan: Scan,
+    /// The waivers that hold in some environment, each with how many of the findings that count it takes out of the budget.
+    pub waived: Vec<(Waiver, u32)>,
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Uploaded {
     /// The scan that is on record.
-    pub scan: Scan,
+    pub seen: Seen,
     /// Whether it was put there now.
     pub new: bool,
 }
@@ -81,7 +98,7 @@ async fn upload_in(
     let Some(release) = release else {
         return Err(named::no_release(work.conn(), &service, version.as_str()).await);
     };
-    let subject = report.subject.check(release.identity.image.as_ref());
+    let subject = report.subject.check(release.identity.image.as_ref(), &release.platforms);
     let (subject, time) = (subject.err(), report.time(*scanned_at, now));
     let scanned_at = match (subject, time) {
         (None, Ok(at)) => at,
@@ -95,23 +112,32 @@ async fn upload_in(
         artefact: release.identity.artefact(),
         scanner: report.scanner.clone(),
         format: report.format,
-        platform: report.platform.clone(),
+        platform: platform(report, &release.platforms),
         scanned_at,
-        parts: report.parts.iter().map(new_part).collect(),
+        parts: report.parts.iter().map(|part| new_part(part, report.format)).collect(),
         actor: ctx.actor().clone(),
         created_at: now,
     };
     if let Some(scan) = said_before(&work, &made, report).await? {
-        return work.answer(now, &Uploaded { scan, new: false }, render).await;
+        let seen = seen_one(ctx, work.conn(), scan, now).await?;
+        return work.answer(now, &Uploaded { seen, new: false }, render).await;
     }
     file(&work, &mut made, report).await?;
-    let part = |part: &Part| json!({ "class": part.class, "counts": part.counts, "latest": part.latest });
+    let part = |part: &Part| json!({ "class": part.class, "counts": part.counts, "fixable": part.fixable, "latest": part.latest });
     let data = json!({
         "scanner": made.scanner, "format": made.format, "platform": made.platform, "scanned_at": made.scanned_at,
         "counts": made.counts(), "latest": made.latest(), "parts": made.parts.iter().map(part).collect::<Vec<_>>(),
     });
     work.tell(EventKind::ScanRecorded, data).service(name).version(version);
-    work.answer(now, &Uploaded { scan: made, new: true }, render).await
+    let seen = seen_one(ctx, work.conn(), made, now).await?;
+    work.answer(now, &Uploaded { seen, new: true }, render).await
+}
+
+/// The platform that a report is of: that of the digest which it names, if the release declares it, else the one that it
+/// tells. A plain one is of all.
+fn platform(report: &Report, declared: &[Platform]) -> Option<String> {
+    let declared = report.subject.platform(declared).filter(|_| report.format != ScanFormat::Plain);
+    declared.map(ToOwned::to_owned).or_else(|| report.platform.clone())
 }
 
 /// The scan on record that says the very same as a report, of which `made` is to be made.
@@ -126,8 +152,9 @@ async fn said_before(work: &Work, made: &Scan, report: &Report) -> Result<Option
     Ok(None)
 }
 
-fn new_part(part: &ReportPart) -> Part {
-    Part { class: part.class, counts: part.counts, findings: 0, latest: true }
+fn new_part(part: &ReportPart, format: ScanFormat) -> Part {
+    let fixable = part.fixable(format);
+    Part { class: part.class, counts: part.counts, fixable, findings: 0, latest: true }
 }
 
 /// Files the parts of a scan among those of its artefact.
@@ -161,12 +188,82 @@ pub async fn list(
     service_name: &str,
     version: &str,
     request: &PageRequest<TimeKey>,
-) -> Result<Page<Scan>, Error> {
+) -> Result<Page<Seen>, Error> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
     let (service, release) = named::release(ctx, service_name, version).await?;
     let rows = store::list(conn, service.id, &release.identity.artefact(), request).await?;
-    Ok(page(rows, request.limit, |scan| TimeKey { at: scan.scanned_at, id: scan.id }))
+    let Page { items, next } = page(rows, request.limit, |scan| TimeKey { at: scan.scanned_at, id: scan.id });
+    Ok(Page { items: seen(ctx, conn, items, db::now(conn).await?).await?, next })
+}
+
+async fn seen_one(
+    ctx: &Ctx,
+    conn: &impl ConnectionTrait,
+    scan: Scan,
+    now: DateTime<Utc>,
+) -> Result<Seen, Error> {
+    let seen = seen(ctx, conn, vec![scan], now).await?;
+    seen.into_iter().next().ok_or(Error::Internal(StoreError::Corrupt("scan")))
+}
+
+/// Scans with what is waived of them, as far as the caller may see it.
+async fn seen(
+    ctx: &Ctx,
+    conn: &impl ConnectionTrait,
+    scans: Vec<Scan>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Seen>, Error> {
+    let counting: BTreeSet<Uuid> = scans.iter().filter(|scan| scan.latest()).map(|scan| scan.id).collect();
+    let (taken, waivers) = waived(ctx, conn, &counting, now).await?;
+    let of_scan = |scan: &Scan| {
+        let findings = |waiver: &Waiver| {
+            let theirs =
+                taken.iter().filter(|taken| taken.scan_id == scan.id && taken.waived.waiver == waiver.id);
+            theirs.map(|taken| taken.waived.found).sum()
+        };
+        let waived = waivers.iter().map(|waiver| (waiver.clone(), findings(waiver)));
+        waived.filter(|(_, findings)| *findings > 0).collect()
+    };
+    Ok(scans.into_iter().map(|scan| Seen { waived: of_scan(&scan), scan }).collect())
+}
+
+/// What waivers take out of the budget of these scans, and the waivers, as far as the caller may see them.
+async fn waived(
+    ctx: &Ctx,
+    conn: &impl ConnectionTrait,
+    scans: &BTreeSet<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Taken>, Vec<Waiver>), Error> {
+    let taken = waiver::in_scans(conn, scans, now).await?;
+    let ids = taken.iter().map(|taken| taken.waived.waiver).collect();
+    let mut waivers = waiver::among(conn, ctx.within(), &ids).await?;
+    for waiver in &mut waivers {
+        waiver.definition.places = std::mem::take(&mut waiver.definition.places).within(ctx.within());
+    }
+    Ok((taken, waivers))
+}
+
+/// Tells of each target which waivers take the vulnerability out of the budget there.
+async fn tell_waivers(ctx: &Ctx, targets: &mut [ExposedTarget], ids: &[String]) -> Result<(), Error> {
+    let conn = ctx.app.db.read();
+    let scans = targets.iter().flat_map(|target| target.scans.iter().copied()).collect();
+    let (taken, waivers) = waived(ctx, conn, &scans, db::now(conn).await?).await?;
+    for target in targets {
+        let holds_there = |waiver: &&Waiver| {
+            let places = &waiver.definition.places;
+            let theirs = |taken: &&Taken| {
+                taken.waived.waiver == waiver.id
+                    && target.scans.contains(&taken.scan_id)
+                    && ids.contains(&taken.waived.finding)
+            };
+            places.allows_service(&target.service)
+                && places.allows_environment(&target.environment)
+                && taken.iter().any(|taken| theirs(&taken))
+        };
+        target.waivers = waivers.iter().filter(holds_there).cloned().collect();
+    }
+    Ok(())
 }
 
 /// Tells where a vulnerability is, by the latest scans, and of which targets nobody can tell. What cannot be an id, and is
@@ -176,7 +273,8 @@ pub async fn exposure(ctx: &Ctx, id: &str) -> Result<(String, Exposure), Error> 
     let conn = ctx.app.db.read();
     let id = spelled(id.trim());
     let ids = vulnerability::ids(conn, &id).await?;
-    let targets = vulnerability::targets(conn, ctx.within(), &ids).await?;
+    let mut targets = vulnerability::targets(conn, ctx.within(), &ids).await?;
+    tell_waivers(ctx, &mut targets, &ids).await?;
     let limit = i64::try_from(LISTED_MAX).unwrap_or(i64::MAX);
     let mut releases = vulnerability::releases(conn, ctx.within(), &ids, limit).await?;
     if targets.is_empty() && releases.is_empty() && !can_be_id(&id) {

@@ -95,6 +95,8 @@ db_test!(
             parts(&api, "1.0").await,
             ["trivy any true 0 1", "trivy any false 1 0", "trivy any false 0 0"]
         );
+        let fixable = api.get(&scans("1.0")).await.ok(200)["items"][0]["fixable"].take();
+        assert!(fixable["high"].is_u64(), "what counts is counted by its findings: {fixable}");
         let libc = api.get("/vulnerabilities/CVE-2026-0001").await.ok(200);
         assert_eq!(texts(&libc["targets"], "environment"), ["prod"], "{libc}");
         assert_eq!(libc["targets"][0]["packages"][0]["installed_version"], "1");

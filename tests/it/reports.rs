@@ -100,10 +100,10 @@ fn a_report_of_trivy() {
     let classes: Vec<_> = report.parts.iter().map(|part| part.class).collect();
     assert_eq!(classes, [PackageClass::Os, PackageClass::Language]);
     assert_eq!(report.platform.as_deref(), Some("linux/amd64"));
-    assert_eq!(report.subject.check(Some(&image('a'))), Ok(()));
-    let fault = report.subject.check(Some(&image('b'))).unwrap_err();
+    assert_eq!(report.subject.check(Some(&image('a')), &[]), Ok(()));
+    let fault = report.subject.check(Some(&image('b')), &[]).unwrap_err();
     assert_eq!((fault.pointer.as_str(), fault.code), ("/Metadata/RepoDigests/0", "other-image"));
-    assert_eq!(report.subject.check(None).unwrap_err().code, "image-missing");
+    assert_eq!(report.subject.check(None, &[]).unwrap_err().code, "image-missing");
 }
 
 #[test]
@@ -111,11 +111,11 @@ fn reports_of_trivy_that_lack_something() {
     let old = read(fixture!("trivy-0.20-without-time")).unwrap();
     assert_eq!((old.scanned_at, total(&old)), (None, [1, 0, 0, 0, 0]));
     let by_digest = read(fixture!("trivy-by-digest-without-repodigests")).unwrap();
-    assert_eq!((by_digest.subject.check(Some(&image('a'))), findings(&by_digest).len()), (Ok(()), 0));
+    assert_eq!((by_digest.subject.check(Some(&image('a')), &[]), findings(&by_digest).len()), (Ok(()), 0));
     let tar = read(fixture!("trivy-tar-without-digest")).unwrap();
-    let fault = tar.subject.check(Some(&image('a'))).unwrap_err();
+    let fault = tar.subject.check(Some(&image('a')), &[]).unwrap_err();
     assert_eq!((fault.pointer.as_str(), fault.code), ("/Metadata/RepoDigests", "image-unnamed"));
-    assert_eq!(tar.subject.check(None), Ok(()));
+    assert_eq!(tar.subject.check(None, &[]), Ok(()));
     let Err(Unreadable::Faulty(faults)) = read(fixture!("trivy-without-results")) else {
         panic!("it says nothing")
     };
@@ -125,14 +125,14 @@ fn reports_of_trivy_that_lack_something() {
 #[test]
 fn a_report_of_a_filesystem_is_not_one_of_an_image() {
     let report = read(fixture!("trivy-filesystem")).unwrap();
-    let fault = report.subject.check(Some(&image('a'))).unwrap_err();
+    let fault = report.subject.check(Some(&image('a')), &[]).unwrap_err();
     assert_eq!((fault.pointer.as_str(), fault.code), ("/ArtifactType", "image-unnamed"));
-    assert_eq!(report.subject.check(None), Ok(()));
+    assert_eq!(report.subject.check(None, &[]), Ok(()));
     let ids: Vec<_> = findings(&report).into_iter().map(|f| (f.vulnerability.as_str(), alias(f))).collect();
     assert_eq!(ids, [("CVE-2020-26235", Some("GHSA-wcg3-cvx6-7396")), ("GHSA-wcg3-cvx6-7396", None)]);
     let directory = read(fixture!("grype-directory")).unwrap();
-    assert_eq!(directory.subject.check(Some(&image('a'))).unwrap_err().pointer, "/source/target");
-    assert_eq!(directory.subject.check(None), Ok(()));
+    assert_eq!(directory.subject.check(Some(&image('a')), &[]).unwrap_err().pointer, "/source/target");
+    assert_eq!(directory.subject.check(None, &[]), Ok(()));
 }
 
 #[test]
@@ -144,9 +144,13 @@ fn a_report_of_grype() {
     assert_eq!(total(&report), [2, 0, 1, 1, 1]);
     let go = findings(&report).into_iter().find(|finding| finding.package == "golang.org/x/net").unwrap();
     assert_eq!((go.vulnerability.as_str(), alias(go)), ("CVE-2025-30003", Some("GHSA-qxp5-gwg8-xv66")));
-    assert_eq!(report.subject.check(Some(&image('a'))), Ok(()));
-    assert_eq!(report.subject.check(Some(&image('7'))), Ok(()), "its manifest");
-    assert_eq!(report.subject.check(Some(&image('9'))).unwrap_err().code, "other-image", "its configuration");
+    assert_eq!(report.subject.check(Some(&image('a')), &[]), Ok(()));
+    assert_eq!(report.subject.check(Some(&image('7')), &[]), Ok(()), "its manifest");
+    assert_eq!(
+        report.subject.check(Some(&image('9')), &[]).unwrap_err().code,
+        "other-image",
+        "its configuration"
+    );
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn an_advisory_counts_as_the_vulnerabilities_it_is_about() {
     let names: Vec<_> = findings(&report).into_iter().map(|f| (f.vulnerability.as_str(), alias(f))).collect();
     let alias = Some("ALAS2023-2026-1234");
     assert_eq!(names, [("CVE-2026-10001", alias), ("CVE-2026-10007", alias)]);
-    assert_eq!(report.subject.check(Some(&image('a'))), Ok(()), "named by its manifest alone");
+    assert_eq!(report.subject.check(Some(&image('a')), &[]), Ok(()), "named by its manifest alone");
 }
 
 #[test]
@@ -181,11 +185,14 @@ fn a_plain_report() {
     let report = read(fixture!("plain")).unwrap();
     assert_eq!((report.format, report.scanner.as_str()), (ScanFormat::Plain, "snyk"));
     assert_eq!((total(&report), findings(&report).len()), ([0, 2, 5, 11, 0], 0));
-    assert_eq!(report.subject.check(Some(&image('b'))).unwrap_err().pointer, "/image");
+    assert_eq!(report.subject.check(Some(&image('b')), &[]).unwrap_err().pointer, "/image");
     let mut unnamed: Value = serde_json::from_slice(fixture!("plain")).unwrap();
     unnamed["image"] = Value::Null;
     let unnamed = read_value(&unnamed).unwrap();
-    assert_eq!((unnamed.subject.check(Some(&image('b'))), unnamed.subject.check(None)), (Ok(()), Ok(())));
+    assert_eq!(
+        (unnamed.subject.check(Some(&image('b')), &[]), unnamed.subject.check(None, &[])),
+        (Ok(()), Ok(()))
+    );
 }
 
 #[test]
@@ -397,10 +404,14 @@ fn a_release_without_an_accepted_scan_is_not_within_the_budget() {
         class: PackageClass::All,
         scanned_at: at("2026-01-20T08:29:14Z"),
         counts: Counts { critical, ..Counts::default() },
+        fixable: None,
+        plain: false,
+        waived: Vec::new(),
     };
-    assert!(!within(&rule, &[]) && !within(&rule, &[fact("grype", 0)]));
-    assert!(within(&rule, &[fact("trivy", 0), fact("grype", 5)]));
-    assert!(!within(&rule, &[fact("trivy", 1)]));
+    let now = at("2026-01-20T10:00:00Z");
+    assert!(!within(&rule, &[], &[], now) && !within(&rule, &[fact("grype", 0)], &[], now));
+    assert!(within(&rule, &[fact("trivy", 0), fact("grype", 5)], &[], now));
+    assert!(!within(&rule, &[fact("trivy", 1)], &[], now));
 }
 
 fn vulnerability() -> impl Strategy<Value = Value> {

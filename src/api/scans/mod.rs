@@ -23,12 +23,13 @@ use crate::{
         fault::Faults,
         gate::facts::Counts,
         idempotency::Answer,
-        scan::{Part, Scan},
+        scan::Part,
         text::{Name, Version},
         vocabulary::{PackageClass, ScanFormat},
+        waiver::Waiver,
     },
     http::problem::Problem,
-    usecase::scans::{self, Upload, Uploaded},
+    usecase::scans::{self, Seen, Upload, Uploaded},
 };
 
 /// The operations.
@@ -66,6 +67,8 @@ pub struct PartView {
     pub class: PackageClass,
     /// How many vulnerabilities were found in them.
     pub counts: CountsView,
+    /// How many of these have a fix; null where the report does not tell, as a plain one.
+    pub fixable: Nullable<CountsView>,
     /// How many findings are kept of it, one for each vulnerability in each version of a package: none of a plain report,
     /// and none once it counts no longer.
     pub findings: u32,
@@ -75,8 +78,40 @@ pub struct PartView {
 
 impl From<&Part> for PartView {
     fn from(part: &Part) -> Self {
-        let Part { class, counts, findings, latest } = *part;
-        Self { class, counts: counts.into(), findings, latest }
+        let Part { class, counts, fixable, findings, latest } = *part;
+        Self { class, counts: counts.into(), fixable: fixable.map(Into::into).into(), findings, latest }
+    }
+}
+
+/// A waiver that takes findings of a scan out of the budget.
+#[derive(Clone, Debug, Object)]
+#[oai(rename = "ScanWaiver")]
+pub struct WaivedView {
+    /// The waiver.
+    pub id: Uuid,
+    /// The vulnerability, by the id that it names.
+    pub vulnerability: String,
+    /// Why it need not stand in the way.
+    pub reason: String,
+    /// When it ends.
+    pub expires_at: Time,
+    /// The environments in which it counts; null where it counts in all.
+    pub environments: Nullable<Vec<String>>,
+    /// How many findings it takes out.
+    pub findings: u32,
+}
+
+impl From<(Waiver, u32)> for WaivedView {
+    fn from((waiver, findings): (Waiver, u32)) -> Self {
+        let definition = waiver.definition;
+        Self {
+            id: waiver.id,
+            vulnerability: definition.vulnerability,
+            reason: definition.reason,
+            expires_at: Time(definition.expires_at),
+            environments: definition.places.environments.map(Vec::from_iter).into(),
+            findings,
+        }
     }
 }
 
@@ -106,18 +141,23 @@ pub struct ScanView {
     pub parts: Vec<PartView>,
     /// How many vulnerabilities it found, in all its parts.
     pub counts: CountsView,
+    /// How many of these have a fix; null where a part of it does not tell.
+    pub fixable: Nullable<CountsView>,
     /// How many findings are kept of it, in all its parts.
     pub findings: u32,
     /// Whether any part of it counts at the gate.
     pub latest: bool,
+    /// The waivers that hold now, in some environment, and take some of its findings out of the budget.
+    pub waived: Vec<WaivedView>,
     /// Who put it on record.
     pub actor: ActorView,
     /// When it was put on record.
     pub created_at: Time,
 }
 
-fn view(service: &str, scan: Scan) -> ScanView {
+fn view(service: &str, Seen { scan, waived }: Seen) -> ScanView {
     let (counts, findings, latest) = (scan.counts().into(), scan.findings(), scan.latest());
+    let fixable = scan.fixable().map(Into::into).into();
     ScanView {
         id: scan.id,
         service: service.to_owned(),
@@ -129,8 +169,10 @@ fn view(service: &str, scan: Scan) -> ScanView {
         scanned_at: Time(scan.scanned_at),
         parts: scan.parts.iter().map(Into::into).collect(),
         counts,
+        fixable,
         findings,
         latest,
+        waived: waived.into_iter().map(Into::into).collect(),
         actor: scan.actor.into(),
         created_at: Time(scan.created_at),
     }
@@ -146,9 +188,9 @@ impl Listed for ScanView {
 
 fn render(service: &Name) -> impl Fn(&Uploaded) -> Answer + use<> {
     let service = service.to_string();
-    move |Uploaded { scan, new }| {
+    move |Uploaded { seen, new }| {
         let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
-        answer(status, &view(&service, scan.clone()))
+        answer(status, &view(&service, seen.clone()))
     }
 }
 
@@ -208,6 +250,6 @@ impl ScansApi {
     ) -> Result<List<Page<ScanView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let page = scans::list(&auth.ctx(), &service.0, &version.0, &asked).await?;
-        Ok(List::of(page, request, |scan| view(&service.0, scan)))
+        Ok(List::of(page, request, |seen| view(&service.0, seen)))
     }
 }

@@ -31,6 +31,7 @@ mod status;
 mod verdict;
 mod view;
 mod vulnerability;
+mod waiver;
 
 use clap::Subcommand;
 
@@ -96,6 +97,9 @@ pub enum ClientCommand {
     /// Put vulnerability reports on record, and show them.
     #[command(subcommand)]
     Scan(scan::ScanCommand),
+    /// Answer for a vulnerability for a while, so that it does not count against the budget.
+    #[command(subcommand)]
+    Waiver(waiver::WaiverCommand),
     /// Show which targets run a release that has a vulnerability.
     #[command(after_help = vulnerability::EXAMPLES)]
     Vulnerability(vulnerability::VulnerabilityArgs),
@@ -138,6 +142,7 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Freeze(command) => freeze::run(&session, command).await,
         ClientCommand::Lockdown(command) => lockdown::run(&session, command).await,
         ClientCommand::Scan(command) => scan::run(&session, command).await,
+        ClientCommand::Waiver(command) => waiver::run(&session, command).await,
         ClientCommand::Vulnerability(args) => vulnerability::run(&session, &args).await,
     }
 }

@@ -127,6 +127,10 @@ pub struct Origin {
     #[arg(long)]
     #[serde(skip_serializing_if = "is_missing")]
     image: Option<String>,
+    /// A platform of the image with the digest of its own manifest, as linux/arm64@sha256:…; repeat for more.
+    #[arg(long = "platform", value_name = "PLATFORM@DIGEST", value_parser = Platform::parse)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    platforms: Vec<Platform>,
     /// The branch or tag it was built from.
     #[arg(long = "ref", env = "CI_COMMIT_REF_NAME", value_name = "REF")]
     #[serde(rename = "ref", skip_serializing_if = "is_missing")]
@@ -135,6 +139,32 @@ pub struct Origin {
     #[arg(long, env = "CI_COMMIT_TIMESTAMP", value_name = "TIME")]
     #[serde(skip_serializing_if = "is_missing")]
     committed_at: Option<String>,
+}
+
+/// A platform of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Platform {
+    os: String,
+    architecture: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    variant: Option<String>,
+    digest: String,
+}
+
+impl Platform {
+    fn row(self) -> [String; 2] {
+        let words = [Some(self.os), Some(self.architecture), self.variant];
+        [words.into_iter().flatten().collect::<Vec<_>>().join("/"), self.digest]
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong =
+            || "must be a platform and the digest of its manifest, like linux/arm64@sha256:…".to_owned();
+        let (platform, digest) = text.split_once('@').ok_or_else(wrong)?;
+        let mut words = platform.splitn(3, '/').map(ToOwned::to_owned);
+        let (os, architecture) = words.next().zip(words.next()).ok_or_else(wrong)?;
+        Ok(Self { os, architecture, variant: words.next(), digest: digest.to_owned() })
+    }
 }
 
 /// Who does something, and in which pipeline.
@@ -177,7 +207,7 @@ impl Origin {
         }
         // What a pipeline knows of its own commit says nothing of this release.
         let origin = Self { git_ref: None, committed_at: None, ..self };
-        (!is_missing(&origin.image)).then_some(ReleaseBody { origin, source })
+        (!is_missing(&origin.image) || !origin.platforms.is_empty()).then_some(ReleaseBody { origin, source })
     }
 }
 
@@ -237,6 +267,12 @@ const MEMBERS: [(&str, &str); 12] = [
 async fn show(session: &Session, ShowArgs { service, version }: &ShowArgs) -> Result<Exit, Error> {
     let words = |release: Value| {
         print_card(&format!("{service} {version}"), &release, &MEMBERS)?;
+        let platforms = release.get("platforms").map(Vec::<Platform>::deserialize).transpose()?;
+        let rows: Vec<_> = platforms.unwrap_or_default().into_iter().map(Platform::row).collect();
+        if !rows.is_empty() {
+            print("")?;
+            output::list("", ["PLATFORM", "DIGEST"], &rows)?;
+        }
         let changes = release.get("changes").map(Vec::<Change>::deserialize).transpose()?.unwrap_or_default();
         if !changes.is_empty() {
             print("")?;
@@ -304,6 +340,7 @@ mod tests {
         Origin {
             commit: owned(commit),
             image: owned(image),
+            platforms: Vec::new(),
             git_ref: Some(String::new()),
             committed_at: None,
         }
@@ -330,5 +367,19 @@ mod tests {
         assert_eq!(sent(Some("3f1c9e0")), Some(built));
         let bought = serde_json::json!({"image": "r/shop@sha256:0", "initiated_by": "mira"});
         assert_eq!(sent(Some("")), Some(bought), "a branch without its commit says nothing");
+    }
+
+    #[test]
+    fn a_platform_is_named_with_its_digest() {
+        let value =
+            |text| Platform::parse(text).ok().and_then(|platform| serde_json::to_value(platform).ok());
+        let arm64 = serde_json::json!({"os": "linux", "architecture": "arm64", "digest": "sha256:0"});
+        assert_eq!(value("linux/arm64@sha256:0"), Some(arm64));
+        let v7 =
+            serde_json::json!({"os": "linux", "architecture": "arm", "variant": "v7", "digest": "sha256:0"});
+        assert_eq!(value("linux/arm/v7@sha256:0"), Some(v7));
+        assert_eq!((value("linux/arm64"), value("linux@sha256:0")), (None, None));
+        let row = Platform::parse("linux/arm/v7@sha256:0").map(Platform::row);
+        assert_eq!(row, Ok(["linux/arm/v7".to_owned(), "sha256:0".to_owned()]));
     }
 }

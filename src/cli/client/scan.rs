@@ -44,7 +44,9 @@ packages, or is of secrets, configuration or licences alone, says nothing about 
 
 const LIST_EXAMPLES: &str = "\
 Example:
-  waybill scan list --service shop --version 1.4.2";
+  waybill scan list --service shop --version 1.4.2
+
+In brackets stands how many of them have a fix, where the report tells.";
 
 #[derive(Debug, clap::Args)]
 pub struct UploadArgs {
@@ -82,13 +84,24 @@ struct Scan {
     scanned_at: DateTime<Utc>,
     counts: Counts,
     #[serde(default)]
+    fixable: Option<Counts>,
+    #[serde(default)]
     parts: Vec<Part>,
+    #[serde(default)]
+    waived: Vec<Waived>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Waived {
+    findings: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 struct Part {
     class: String,
     counts: Counts,
+    #[serde(default)]
+    fixable: Option<Counts>,
     #[serde(default)]
     latest: bool,
 }
@@ -108,6 +121,12 @@ struct Counts {
     medium: u64,
     low: u64,
     unknown: u64,
+}
+
+impl Counts {
+    fn all(&self) -> [u64; 5] {
+        [self.critical, self.high, self.medium, self.low, self.unknown]
+    }
 }
 
 pub(super) async fn run(session: &Session, command: ScanCommand) -> Result<Exit, Error> {
@@ -130,6 +149,9 @@ async fn upload(session: &Session, args: UploadArgs) -> Result<Exit, Error> {
 fn sentence(scan: &Scan) -> String {
     let Counts { critical, high, medium, low, unknown } = &scan.counts;
     let classes = scan.parts.iter().map(Part::packages).collect::<Vec<_>>().join(" and ");
+    let fixable = scan.fixable.as_ref().filter(|_| scan.counts.all().iter().any(|count| *count > 0));
+    let fixable = fixable.map(|counts| format!(" ({} with a fix)", counts.all().iter().sum::<u64>()));
+    let fixable = fixable.unwrap_or_default();
     let platform = scan.platform.as_deref().map(|platform| format!(" for {}", plain(platform)));
     let old: Vec<_> = scan.parts.iter().filter(|part| !part.latest).map(Part::packages).collect();
     let later = match old.len() {
@@ -138,7 +160,7 @@ fn sentence(scan: &Scan) -> String {
         _ => format!("; of {} a later scan counts", old.join(" and ")),
     };
     format!(
-        "{} {}: {} found {critical} critical, {high} high, {medium} medium, {low} low, {unknown} unknown in {} \
+        "{} {}: {} found {critical} critical, {high} high, {medium} medium, {low} low, {unknown} unknown{fixable} in {} \
          packages{}{}",
         plain(&scan.service),
         plain(&scan.version),
@@ -161,22 +183,37 @@ async fn list(session: &Session, args: ListArgs) -> Result<Exit, Error> {
 /// A row for each part: each counts on its own.
 fn rows(scan: &Scan, now: DateTime<Utc>) -> Vec<[String; 11]> {
     let row = |part: &Part| {
-        let Counts { critical, high, medium, low, unknown } = &part.counts;
+        let fixable = part.fixable.as_ref().map(Counts::all);
+        let cell = |place: usize, found: u64| match fixable.and_then(|fixable| fixable.get(place).copied()) {
+            Some(fixable) if found > 0 => format!("{found} ({fixable})"),
+            Some(_) | None => found.to_string(),
+        };
+        let Counts { critical, high, medium, low, unknown } = part.counts;
         [
             age(now - scan.scanned_at),
             scan.scanner.clone(),
             scan.version.clone(),
             scan.platform.clone().unwrap_or_else(|| "-".to_owned()),
             part.packages().to_owned(),
-            critical.to_string(),
-            high.to_string(),
-            medium.to_string(),
-            low.to_string(),
-            unknown.to_string(),
-            if part.latest { "yes" } else { "no" }.to_owned(),
+            cell(0, critical),
+            cell(1, high),
+            cell(2, medium),
+            cell(3, low),
+            cell(4, unknown),
+            counts(scan, part),
         ]
     };
     scan.parts.iter().map(row).collect()
+}
+
+/// Whether a part counts, and how much of its scan is waived.
+fn counts(scan: &Scan, part: &Part) -> String {
+    let waived: u64 = scan.waived.iter().map(|waived| waived.findings).sum();
+    match (part.latest, waived) {
+        (false, _) => "no".to_owned(),
+        (true, 0) => "yes".to_owned(),
+        (true, waived) => format!("yes, but {waived} waived"),
+    }
 }
 
 #[cfg(test)]
@@ -189,20 +226,24 @@ mod tests {
     fn a_scan_is_told_in_one_line_and_listed_by_its_parts() {
         let mut value = json!({"service": "shop", "version": "1.4.2", "scanner": "trivy", "platform": "linux/arm64",
             "scanned_at": "2026-01-20T08:30:15.123456Z", "counts": {"critical": 1, "high": 2, "low": 4}, "new_field": 1,
-            "parts": [{"class": "language", "counts": {"high": 2}, "latest": true},
+            "fixable": {"high": 1, "low": 2},
+            "parts": [{"class": "language", "counts": {"high": 2}, "fixable": {"high": 1}, "latest": true},
                 {"class": "os", "counts": {"critical": 1, "low": 4}, "latest": false}]});
         let Ok(scan) = Scan::deserialize(&value) else { unreachable!("the scan is whole") };
         let found = "shop 1.4.2: trivy found 1 critical, 2 high, 0 medium, 4 low, 0 unknown";
         assert_eq!(
             sentence(&scan),
-            format!("{found} in language and os packages for linux/arm64; of os a later scan counts")
+            format!(
+                "{found} (3 with a fix) in language and os packages for linux/arm64; of os a later scan counts"
+            )
         );
         let expected = [
-            ["3d", "trivy", "1.4.2", "linux/arm64", "language", "0", "2", "0", "0", "0", "yes"],
+            ["3d", "trivy", "1.4.2", "linux/arm64", "language", "0", "2 (1)", "0", "0", "0", "yes"],
             ["3d", "trivy", "1.4.2", "linux/arm64", "os", "1", "0", "0", "4", "0", "no"],
         ];
         assert_eq!(rows(&scan, scan.scanned_at + chrono::TimeDelta::days(3)), expected);
         value["platform"] = json!(null);
+        value["fixable"] = json!(null);
         value["parts"] = json!([{"class": "any", "counts": {}, "latest": false}]);
         let Ok(scan) = Scan::deserialize(&value) else { unreachable!("the scan is whole") };
         assert_eq!(sentence(&scan), format!("{found} in all packages; a later scan counts"));

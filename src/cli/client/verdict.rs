@@ -24,10 +24,11 @@ pub fn lines(decision: &Decision) -> Vec<String> {
     lines
 }
 
-/// Whether a rule holds and there is no more to say: where nobody is known to have initiated it, four eyes are not proved.
+/// Whether a rule holds and there is no more to say: where nobody is known to have initiated it, four eyes are not proved,
+/// and what is waived is there all the same.
 fn just_holds(check: &Check) -> bool {
     let initiator = check.details.get("initiator").and_then(Value::as_str);
-    check.outcome == "pass" && initiator != Some("unknown")
+    check.outcome == "pass" && initiator != Some("unknown") && check.details.get("waived").is_none()
 }
 
 /// The rules that stand in the way.

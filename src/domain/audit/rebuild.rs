@@ -46,6 +46,7 @@ impl Told {
             "deployment" => self.deployment(event, what, data),
             "approval" => self.approval(event, what, data),
             "freeze" => self.freeze(event, what, data),
+            "waiver" => self.waiver(event, what, data),
             "token" => self.token(event, what, data),
             "scan" => self.scan(event, data),
             _ => {}
@@ -154,13 +155,14 @@ impl Told {
             self.copy(identity, &["commit_sha", "image"]);
             self.set("image_added_by", Value::Null);
             self.set("locations", json!([]));
+            self.set("platforms", data.get("platforms").cloned().unwrap_or_else(|| json!([])));
             self.set("artefact", artefact(event, identity.get("image")));
         } else if what == "image-added" {
             self.copy(data, &["image"]);
             self.set("image_added_by", event.actor.subject.clone());
             self.set("artefact", artefact(event, data.get("image")));
         } else {
-            self.copy(data, &["commit_sha", "locations"]);
+            self.copy(data, &["commit_sha", "locations", "platforms"]);
         }
     }
 
@@ -261,6 +263,16 @@ impl Told {
         self.set("updated_at", json!(event.at));
     }
 
+    fn waiver(&mut self, event: &Event, what: &str, data: &Value) {
+        if what == "withdrawn" {
+            return self.set("withdrawn_at", json!(event.at));
+        }
+        self.made_by(event);
+        self.copy(data, &["waiver"]);
+        self.set("created_at", json!(event.at));
+        self.set("withdrawn_at", Value::Null);
+    }
+
     fn token(&mut self, event: &Event, what: &str, data: &Value) {
         if what == "revoked" {
             return self.set("revoked_at", json!(event.at));
@@ -278,6 +290,7 @@ impl Told {
         for part in data.get("parts").and_then(Value::as_array).into_iter().flatten() {
             if let Some(class) = part.get("class").and_then(Value::as_str) {
                 self.carry(class, part.get("counts"));
+                self.carry(&format!("{class} fixable"), part.get("fixable"));
             }
         }
         // One that counted at first may have been superseded since; one that did not never counts.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::domain::{
     approval::NamedApproval, deployment::NamedDeployment, environment::Environment, event::Event,
     freeze::FreezeWindow, json::merged, release::Release, scan::Scan, service::Service, token::Token,
+    waiver::Waiver,
 };
 
 /// Members by name.
@@ -30,6 +31,8 @@ pub enum Key {
     Approval(Uuid),
     /// A freeze window.
     Freeze(Uuid),
+    /// A waiver.
+    Waiver(Uuid),
     /// A token.
     Token(Uuid),
     /// A scan, by service, version, scanner, and the moment at which it came on record.
@@ -48,6 +51,7 @@ impl Key {
             "deployment" => event.deployment_id.map(Self::Deployment),
             "approval" => id().map(Self::Approval),
             "freeze" => id().map(Self::Freeze),
+            "waiver" => id().map(Self::Waiver),
             "token" => id().map(Self::Token),
             "scan" => {
                 let scanner = data.get("scanner")?.as_str()?.to_owned();
@@ -67,6 +71,7 @@ impl fmt::Display for Key {
             Self::Deployment(id) => write!(f, "deployment {id}"),
             Self::Approval(id) => write!(f, "approval {id}"),
             Self::Freeze(id) => write!(f, "freeze window {id}"),
+            Self::Waiver(id) => write!(f, "waiver {id}"),
             Self::Token(id) => write!(f, "token {id}"),
             Self::Scan(service, version, scanner, at) => {
                 let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
@@ -121,7 +126,7 @@ impl From<&(String, Release, String)> for Row {
             "commit_sha": row.identity.commit_sha, "image": row.identity.image, "artefact": artefact,
             "number": row.number, "ordered_at": row.ordered_at, "actor": row.actor, "created_at": row.created_at,
             "initiated_by": row.description.initiated_by, "image_added_by": row.image_added_by,
-            "locations": row.locations,
+            "locations": row.locations, "platforms": row.platforms,
         });
         Self::new(Key::Release(service.clone(), row.identity.version.to_string()), members)
     }
@@ -168,6 +173,16 @@ impl From<&FreezeWindow> for Row {
     }
 }
 
+impl From<&Waiver> for Row {
+    fn from(row: &Waiver) -> Self {
+        let members = json!({
+            "waiver": row.definition, "actor": row.actor, "created_at": row.created_at,
+            "withdrawn_at": row.withdrawn_at,
+        });
+        Self::new(Key::Waiver(row.id), members)
+    }
+}
+
 impl From<&Token> for Row {
     fn from(row: &Token) -> Self {
         let principal = &row.principal;
@@ -191,6 +206,8 @@ impl From<&(String, Scan)> for Row {
         let (version, scanner) = (row.version.clone(), row.scanner.clone());
         let mut told = Self::new(Key::Scan(service.clone(), version, scanner, row.created_at), members);
         told.members.extend(row.parts.iter().map(|part| (part.class.to_string(), json!(part.counts))));
+        let fixable = row.parts.iter().map(|part| (format!("{} fixable", part.class), json!(part.fixable)));
+        told.members.extend(fixable);
         told
     }
 }

@@ -97,6 +97,9 @@ pub struct ReleaseFact {
     pub ordered_at: Option<DateTime<Utc>>,
     /// The image it was built into.
     pub image: Option<String>,
+    /// The platforms that it declares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
 }
 
 /// What the rules know of the current release.
@@ -209,9 +212,13 @@ const COMMENT_MAX: usize = 500;
 
 /// What is told of a comment with the reason: why somebody rejects. Nobody is kept from anything by an approval's.
 pub fn told(decision: Voice, comment: Option<&str>) -> Option<String> {
-    let comment = comment.filter(|_| decision == Voice::Rejected)?;
-    let cut = comment.char_indices().nth(COMMENT_MAX).and_then(|(end, _)| comment.get(..end));
-    Some(cut.map_or_else(|| comment.to_owned(), |cut| format!("{cut}…")))
+    comment.filter(|_| decision == Voice::Rejected).map(cut)
+}
+
+/// As much of what people say as is told with a decision.
+pub fn cut(text: &str) -> String {
+    let cut = text.char_indices().nth(COMMENT_MAX).and_then(|(end, _)| text.get(..end));
+    cut.map_or_else(|| text.to_owned(), |cut| format!("{cut}…"))
 }
 
 /// What the rules know of a part of a scan.
@@ -231,6 +238,41 @@ pub struct ScanFact {
     pub scanned_at: DateTime<Utc>,
     /// What it found.
     pub counts: Counts,
+    /// What of it has a fix; none where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixable: Option<Counts>,
+    /// Whether its report was a plain one, which speaks for every platform.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub plain: bool,
+    /// What waivers take out of the budget of it; nothing in decisions of before there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waived: Vec<Waived>,
+}
+
+/// A vulnerability in a part of a scan that a waiver takes out of the budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waived {
+    /// The waiver.
+    pub waiver: Uuid,
+    /// The vulnerability, by the id that the waiver names.
+    pub vulnerability: String,
+    /// Why it need not stand in the way.
+    pub reason: String,
+    /// When the waiver ends.
+    pub expires_at: DateTime<Utc>,
+    /// The vulnerability, by the id under which the scan found it.
+    pub finding: String,
+    /// How bad the scan says it is.
+    pub severity: Severity,
+    /// How often it was found at that severity.
+    pub found: u32,
+    /// How often of these with a fix.
+    pub fixable: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn any_class() -> PackageClass {
@@ -267,6 +309,17 @@ impl Counts {
             medium: self.medium.saturating_add(other.medium),
             low: self.low.saturating_add(other.low),
             unknown: self.unknown.saturating_add(other.unknown),
+        }
+    }
+
+    /// How many of this severity, to be changed.
+    pub fn of_mut(&mut self, severity: Severity) -> &mut u32 {
+        match severity {
+            Severity::Critical => &mut self.critical,
+            Severity::High => &mut self.high,
+            Severity::Medium => &mut self.medium,
+            Severity::Low => &mut self.low,
+            Severity::Unknown => &mut self.unknown,
         }
     }
 

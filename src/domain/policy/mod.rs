@@ -235,6 +235,9 @@ pub struct VulnerabilitiesRule {
     /// counted.
     #[oai(default)]
     pub max: Budget,
+    /// Whether only vulnerabilities that have a fix count. All count of what does not tell, as a plain report.
+    #[oai(default)]
+    pub only_fixable: bool,
     /// The scanners whose scans count; any when empty.
     #[oai(default)]
     pub scanners: Vec<String>,
@@ -252,6 +255,7 @@ impl Default for VulnerabilitiesRule {
         Self {
             mode: Mode::Off,
             max: Budget::default(),
+            only_fixable: false,
             scanners: Vec::new(),
             require_scan: false,
             max_scan_age_seconds: None,

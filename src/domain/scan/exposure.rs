@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::vocabulary::{Severity, Tier};
+use crate::domain::{
+    vocabulary::{Severity, Tier},
+    waiver::Waiver,
+};
 
 /// Where a vulnerability is, by the latest scans.
 #[derive(Clone, Debug)]
@@ -59,6 +62,10 @@ pub struct ExposedTarget {
     pub packages: Vec<ExposedPackage>,
     /// The scanners that found it.
     pub scanners: BTreeSet<String>,
+    /// Their scans.
+    pub scans: BTreeSet<Uuid>,
+    /// The waivers that hold there and take it out of the budget of one of them.
+    pub waivers: Vec<Waiver>,
 }
 
 /// A package that has a vulnerability.

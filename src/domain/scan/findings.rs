@@ -206,16 +206,10 @@ impl Findings {
 }
 
 /// How many findings have which severity.
-pub fn counts(findings: &[Finding]) -> Counts {
+pub fn counts<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Counts {
     let mut counts = Counts::default();
     for finding in findings {
-        let count = match finding.severity {
-            Severity::Critical => &mut counts.critical,
-            Severity::High => &mut counts.high,
-            Severity::Medium => &mut counts.medium,
-            Severity::Low => &mut counts.low,
-            Severity::Unknown => &mut counts.unknown,
-        };
+        let count = counts.of_mut(finding.severity);
         *count = count.saturating_add(1);
     }
     counts

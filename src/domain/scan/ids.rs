@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// The longest id of a vulnerability, in characters.
-pub(super) const ID_MAX: usize = 128;
+pub const ID_MAX: usize = 128;
 /// So many CVEs may one advisory stand for, and so many other names may a vulnerability have in one report.
 pub(super) const NAMES_MAX: usize = 1000;
 
@@ -19,6 +19,11 @@ pub fn spelled(id: &str) -> String {
     } else {
         id.to_owned()
     }
+}
+
+/// Whether an id can be kept: it says something, and not too much.
+pub fn is_id(id: &str) -> bool {
+    (1..=ID_MAX).contains(&id.chars().count()) && !id.chars().any(char::is_control)
 }
 
 /// Whether a vulnerability can have this id at all: letters and a number with a hyphen between, as databases give them, or a
@@ -47,10 +52,8 @@ pub fn can_be_id(id: &str) -> bool {
 /// does in reports that name the CVEs: people ask for those, and so what two tools call by two names is one.
 pub(super) fn names(id: &str, others: &[String]) -> Vec<(String, BTreeSet<String>)> {
     let id = spelled(id);
-    let fits = |other: &String| {
-        !other.is_empty() && !other.chars().any(char::is_control) && other.chars().count() <= ID_MAX
-    };
-    let others: BTreeSet<String> = others.iter().map(|other| spelled(other.trim())).filter(fits).collect();
+    let others = others.iter().map(|other| spelled(other.trim()));
+    let others: BTreeSet<String> = others.filter(|other| is_id(other)).collect();
     let is_cve = |name: &String| name.starts_with("CVE-");
     let cves: Vec<&String> = others.iter().filter(|other| is_cve(other)).take(NAMES_MAX).collect();
     if is_cve(&id) || cves.is_empty() {

@@ -26,9 +26,10 @@ use uuid::Uuid;
 pub use self::{
     exposure::{ExposedPackage, ExposedRelease, ExposedTarget, Exposure, UnscannedTarget},
     findings::{FINDINGS_MAX, Finding, FindingKey, counts},
-    ids::{can_be_id, spelled},
+    ids::{ID_MAX, can_be_id, is_id, spelled},
     part::{Coverage, Filed, Part, file},
     plain::COUNT_MAX,
+    platform::platform as platform_name,
     read::{Unreadable, read},
     room::{Full, Held, room},
     subject::Subject,
@@ -79,6 +80,11 @@ impl Scan {
     /// How many vulnerabilities it found.
     pub fn counts(&self) -> Counts {
         self.parts.iter().fold(Counts::default(), |sum, part| sum.plus(part.counts))
+    }
+
+    /// How many of them have a fix; none where a part of it does not tell.
+    pub fn fixable(&self) -> Option<Counts> {
+        self.parts.iter().try_fold(Counts::default(), |sum, part| Some(sum.plus(part.fixable?)))
     }
 
     /// What its part of this class is of.
@@ -142,6 +148,12 @@ pub struct ReportPart {
 }
 
 impl ReportPart {
+    /// How many of them have a fix; a report in the plain form does not tell.
+    pub fn fixable(&self, format: ScanFormat) -> Option<Counts> {
+        let fixable = self.findings.iter().filter(|finding| finding.fixed_version.is_some());
+        (format != ScanFormat::Plain).then(|| counts(fixable))
+    }
+
     fn keys(&self) -> impl Iterator<Item = FindingKey> {
         self.findings.iter().map(|finding| FindingKey {
             class: self.class,
@@ -180,7 +192,15 @@ impl Report {
     }
 }
 
-/// Whether nothing in the latest scans of a release is over the budget, and at least one of them counts.
-pub fn within(rule: &VulnerabilitiesRule, scans: &[ScanFact]) -> bool {
-    rules::accepted(rule, scans).next().is_some() && rules::over(rule, scans).is_empty()
+/// Whether nothing in the latest scans of a release with these platforms is over the budget, at least one of them counts, and
+/// no platform lacks one that must have it.
+pub fn within(
+    rule: &VulnerabilitiesRule,
+    scans: &[ScanFact],
+    platforms: &[String],
+    now: DateTime<Utc>,
+) -> bool {
+    rules::accepted(rule, scans).next().is_some()
+        && rules::over(rule, scans, now).is_empty()
+        && rules::unscanned(rule, scans, platforms).is_empty()
 }

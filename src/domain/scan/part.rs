@@ -16,6 +16,8 @@ pub struct Part {
     pub class: PackageClass,
     /// How many vulnerabilities were found in them.
     pub counts: Counts,
+    /// How many of them have a fix; none where the report does not tell.
+    pub fixable: Option<Counts>,
     /// How many findings are kept of it.
     pub findings: u32,
     /// Whether it counts: nothing of its scanner that was made later has looked at the same.

@@ -1,6 +1,6 @@
 //! Of which image a report is.
 
-use crate::domain::{fault::Fault, text::Image};
+use crate::domain::{fault::Fault, platform::Platform, text::Image};
 
 /// What a report says it is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Fails unless the report is of the release's image. A release without an image takes reports that name none.
-    pub fn check(&self, image: Option<&Image>) -> Result<(), Fault> {
+    /// Fails unless the report is of the release's image, or of one of its platforms. A release without an image takes reports that name none.
+    pub fn check(&self, image: Option<&Image>, platforms: &[Platform]) -> Result<(), Fault> {
         let fault = |pointer: &str, code, detail| Err(Fault { pointer: pointer.to_owned(), code, detail });
         match (image, self.digests.first(), self.nameless) {
             (None, None, _) | (Some(_), None, None) => Ok(()),
@@ -26,13 +26,24 @@ impl Subject {
             }
             (Some(_), None, Some((pointer, remedy))) => fault(pointer, "image-unnamed", remedy.to_owned()),
             (Some(image), Some((pointer, digest)), _) => {
-                if self.digests.iter().any(|(_, digest)| digest == image.digest()) {
+                let is_its = |digest: &String| {
+                    digest == image.digest() || platforms.iter().any(|platform| platform.digest == *digest)
+                };
+                if self.digests.iter().any(|(_, digest)| is_its(digest)) {
                     return Ok(());
                 }
                 let detail = format!("names {digest}, and the release's image is {}", image.digest());
                 fault(pointer, "other-image", detail)
             }
         }
+    }
+}
+
+impl Subject {
+    /// The platform of which the report is, by the digest that it names.
+    pub fn platform<'a>(&self, platforms: &'a [Platform]) -> Option<&'a str> {
+        let named = |platform: &&Platform| self.digests.iter().any(|(_, digest)| *digest == platform.digest);
+        platforms.iter().find(named).map(|platform| platform.name.as_str())
     }
 }
 

@@ -23,10 +23,11 @@ use crate::{
         scan::Scan,
         service::Service,
         token::Token,
+        waiver::Waiver,
     },
     store::{
         self,
-        entity::{approval, deployment, environment, freeze_window, release, scan, service, token},
+        entity::{approval, deployment, environment, freeze_window, release, scan, service, token, waiver},
         prelude::*,
     },
 };
@@ -46,6 +47,8 @@ pub enum Table {
     Approval,
     /// Freeze windows.
     Freeze,
+    /// Waivers.
+    Waiver,
     /// Tokens.
     Token,
     /// Scans.
@@ -54,12 +57,13 @@ pub enum Table {
 
 impl Table {
     /// Those whose rows are never deleted.
-    pub const LASTING: [Self; 7] = [
+    pub const LASTING: [Self; 8] = [
         Self::Service,
         Self::Environment,
         Self::Release,
         Self::Deployment,
         Self::Approval,
+        Self::Waiver,
         Self::Token,
         Self::Scan,
     ];
@@ -73,6 +77,7 @@ impl Table {
             Self::Deployment => "deployment",
             Self::Approval => "approval",
             Self::Freeze => "freeze window",
+            Self::Waiver => "waiver",
             Self::Token => "token",
             Self::Scan => "scan",
         }
@@ -87,6 +92,7 @@ impl Table {
             Self::Deployment => vec!["deployment."],
             Self::Approval => vec!["approval."],
             Self::Freeze => vec!["freeze."],
+            Self::Waiver => vec!["waiver."],
             Self::Token => vec!["token."],
             Self::Scan => vec!["scan."],
         };
@@ -100,7 +106,7 @@ impl Table {
                     only.versions.push(version.clone());
                 }
                 Key::Deployment(id) => only.deployments.push(*id),
-                Key::Approval(_) | Key::Freeze(_) | Key::Token(_) => {}
+                Key::Approval(_) | Key::Freeze(_) | Key::Waiver(_) | Key::Token(_) => {}
             }
         }
         only.services.dedup();
@@ -121,6 +127,7 @@ impl Table {
             Self::Deployment => of(store::deployment::named(), deployment::Column::Id),
             Self::Approval => of(store::approval::named(), approval::Column::Id),
             Self::Freeze => of(freeze_window::Entity::find(), freeze_window::Column::Id),
+            Self::Waiver => of(waiver::Entity::find(), waiver::Column::Id),
             Self::Token => of(token::Entity::find(), token::Column::Id),
             Self::Scan => {
                 of(with_service(store::scan::select(conn), scan::Relation::Service), scan::Column::Id)
@@ -139,6 +146,7 @@ impl Table {
             Self::Deployment => Row::from(&NamedDeployment::from_query_result(row, "")?),
             Self::Approval => Row::from(&NamedApproval::from_query_result(row, "")?),
             Self::Freeze => Row::from(&FreezeWindow::from_query_result(row, "")?),
+            Self::Waiver => Row::from(&Waiver::from_query_result(row, "")?),
             Self::Token => Row::from(&Token::from_query_result(row, "")?),
             Self::Scan => Row::from(&(service()?, Scan::from_query_result(row, "")?)),
         })
@@ -180,6 +188,7 @@ pub async fn present(conn: &impl ConnectionTrait, keys: &BTreeSet<Key>) -> Resul
     let deployments = among(conn, deployment::Column::Id, wanted.deployments).await?;
     found.extend(deployments.into_iter().map(Key::Deployment));
     found.extend(among(conn, approval::Column::Id, wanted.approvals).await?.into_iter().map(Key::Approval));
+    found.extend(among(conn, waiver::Column::Id, wanted.waivers).await?.into_iter().map(Key::Waiver));
     found.extend(among(conn, token::Column::Id, wanted.tokens).await?.into_iter().map(Key::Token));
     Ok(found)
 }
@@ -192,6 +201,7 @@ struct Wanted {
     versions: BTreeSet<String>,
     deployments: Vec<Uuid>,
     approvals: Vec<Uuid>,
+    waivers: Vec<Uuid>,
     tokens: Vec<Uuid>,
 }
 
@@ -206,6 +216,7 @@ impl Wanted {
             }
             Key::Deployment(id) => self.deployments.push(*id),
             Key::Approval(id) => self.approvals.push(*id),
+            Key::Waiver(id) => self.waivers.push(*id),
             Key::Token(id) => self.tokens.push(*id),
             Key::Freeze(_) => {}
         }

@@ -17,3 +17,4 @@ pub mod service;
 pub mod target;
 pub mod token;
 pub mod vulnerability_alias;
+pub mod waiver;

@@ -4,6 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use super::{column::Json, service};
 use crate::domain::{
+    platform::Platform,
     release::Change,
     service::Labels,
     text::{CommitSha, Image, Version},
@@ -33,6 +34,7 @@ pub struct Model {
     pub ordered_at: DateTimeUtc,
     pub place: i64,
     pub locations: Option<Json<Vec<String>>>,
+    pub platforms: Option<Json<Vec<Platform>>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

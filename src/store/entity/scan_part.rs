@@ -2,8 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use super::scan;
-use crate::domain::vocabulary::PackageClass;
+use super::{column::Json, scan};
+use crate::domain::{gate::facts::Counts, vocabulary::PackageClass};
 
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "scan_part")]
@@ -22,6 +22,7 @@ pub struct Model {
     pub low: i64,
     pub unknown: i64,
     pub latest: bool,
+    pub fixable: Option<Json<Counts>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -15,13 +15,15 @@ use crate::{
         gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source, told},
         release::{Identity, Release},
         text::{Image, Version},
-        vocabulary::{Mode, PackageClass, Voice},
+        vocabulary::{Mode, PackageClass, ScanFormat, Voice},
     },
     store::{
         entity::release::Entity as ReleaseEntity,
         error::StoreError,
         release::{self, Before},
+        scan,
         sql::{Sql, columns, objects},
+        waiver,
     },
 };
 
@@ -139,7 +141,7 @@ pub async fn of(conn: &impl ConnectionTrait, wanted: &Wanted<'_>) -> Result<Evid
 /// Pushes where the statement reads from: `asked`, one row with the release that is to go there, empty for one that is
 /// registered only now, and with the artefact that it is then or will be, as `sought`.
 fn from_asked(sql: &mut Sql, wanted: &Wanted<'_>) {
-    sql.push(" FROM (SELECT r.*, COALESCE(NULLIF(g.artefact, g.version), r.artefact, g.artefact) AS sought FROM (SELECT ");
+    sql.push(" FROM (SELECT r.*, COALESCE(CASE WHEN r.image IS NOT NULL THEN r.artefact END, NULLIF(g.artefact, g.version), r.artefact, g.artefact) AS sought FROM (SELECT ");
     sql.bind(wanted.given.map(Identity::artefact)).push(" AS artefact, ").bind(wanted.version.as_str());
     sql.push(" AS version) AS g LEFT JOIN release r ON r.version = g.version AND r.service_id = ");
     sql.bind(wanted.service_id).push(") AS asked");
@@ -158,9 +160,23 @@ fn approvals(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
 }
 
 fn scans(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
-    let fields =
-        ["id", "scanner", "platform", "class", "scanned_at", "critical", "high", "medium", "low", "unknown"];
-    sql.push(", ").push(&objects(postgres, &fields)).push("SELECT c.id, c.scanner, c.platform, p.class, c.scanned_at, p.critical, p.high, p.medium, p.low, p.unknown");
+    let fields = [
+        "id",
+        "scanner",
+        "platform",
+        "class",
+        "scanned_at",
+        "critical",
+        "high",
+        "medium",
+        "low",
+        "unknown",
+        "fixable",
+        "format",
+        "waived",
+    ];
+    sql.push(", ").push(&objects(postgres, &fields)).push("SELECT c.id, c.scanner, c.platform, p.class, c.scanned_at, p.critical, p.high, p.medium, p.low, p.unknown, p.fixable, c.format, ");
+    waiver::waived(sql, postgres, Some(wanted.environment.name.as_str()), wanted.now);
     sql.push(" FROM scan_part p JOIN scan c ON c.id = p.scan_id WHERE p.latest AND p.service_id = ");
     sql.bind(wanted.service_id)
         .push(" AND p.artefact = asked.sought ORDER BY p.scanner, p.platform, p.class");
@@ -192,13 +208,33 @@ struct ScanRow {
     medium: u32,
     low: u32,
     unknown: u32,
+    fixable: Option<String>,
+    format: ScanFormat,
+    waived: String,
 }
 
-impl From<ScanRow> for ScanFact {
-    fn from(row: ScanRow) -> Self {
-        let ScanRow { id, scanner, platform, class, scanned_at, critical, high, medium, low, unknown } = row;
+impl ScanRow {
+    fn fact(self) -> Result<ScanFact, StoreError> {
+        let Self {
+            id,
+            scanner,
+            platform,
+            class,
+            scanned_at,
+            critical,
+            high,
+            medium,
+            low,
+            unknown,
+            fixable,
+            format,
+            waived,
+        } = self;
         let counts = Counts { critical, high, medium, low, unknown };
-        Self { id, scanner, platform, class, scanned_at, counts }
+        let fixable = scan::fixable_in(fixable)?;
+        let waived = waiver::read_waived(&waived)?;
+        let plain = format == ScanFormat::Plain;
+        Ok(ScanFact { id, scanner, platform, class, scanned_at, counts, fixable, plain, waived })
     }
 }
 
@@ -223,7 +259,7 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let mut approvals: Vec<Said> = approvals.collect::<Result<_, StoreError>>()?;
     approvals.sort_by_key(|said| (said.fact.at, said.fact.id));
     let scans: Vec<ScanRow> = rows(row, "scans", looked_at(policy.vulnerabilities.mode))?;
-    let scans = scans.into_iter().map(Into::into).collect();
+    let scans = scans.into_iter().map(ScanRow::fact).collect::<Result<_, _>>()?;
     let stays: Vec<StayRow> = rows(row, "sources", !wanted.places().is_empty())?;
     let here = stays.iter().find(|stay| stay.name == wanted.environment.name.as_str());
     let sources = if looked_at(policy.promotion.mode) {

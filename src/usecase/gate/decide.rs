@@ -19,7 +19,6 @@ use crate::{
             rules,
         },
         person::Person,
-        policy::Policy,
         release::Release,
         rollback::{Return, back_to},
         target::Target,
@@ -30,7 +29,7 @@ use crate::{
         decision::{self, About},
         deployment,
         evidence::Evidence,
-        scan,
+        scan::{self, Budgeted},
     },
     usecase::{context::Ctx, error::Error, freezes, work::Work},
 };
@@ -141,8 +140,9 @@ async fn gather(
         }
     };
     let image = release.identity.image.as_ref();
-    let is_judged = kind.ships() && !back.verified;
-    let within_budget = if is_judged { within_budget(conn, target, policy, &evidence).await? } else { None };
+    let judged = kind.ships() && !back.verified;
+    let within_budget =
+        if judged { within_budget(conn, target, environment, &evidence, now).await? } else { None };
     let facts = Facts {
         kind,
         hotfix: ctx.principal.holds(Scope::Hotfix),
@@ -153,6 +153,7 @@ async fn gather(
             number: release.place,
             ordered_at: Some(release.ordered_at),
             image: named.or(image).map(ToString::to_string),
+            platforms: release.platforms.iter().map(|platform| platform.name.clone()).collect(),
         },
         current: evidence.current,
         running,
@@ -197,14 +198,16 @@ fn kind(asked: Asked<'_>, target: &Target, release: &Release) -> Result<(Kind, b
 async fn within_budget(
     conn: &impl ConnectionTrait,
     target: &Target,
-    policy: &Policy,
+    environment: &Environment,
     evidence: &Evidence,
+    now: DateTime<Utc>,
 ) -> Result<Option<String>, Error> {
-    let budget = &policy.vulnerabilities;
-    if budget.mode == Mode::Off || rules::over(budget, &evidence.scans).is_empty() {
+    let rule = &environment.policy.policy.vulnerabilities;
+    if rule.mode == Mode::Off || rules::over(rule, &evidence.scans, now).is_empty() {
         return Ok(None);
     }
-    Ok(scan::newest_within(conn, target.service_id, budget, ALTERNATIVES_MAX).await?)
+    let (service_id, environment) = (target.service_id, environment.name.as_str());
+    Ok(scan::newest_within(conn, Budgeted { service_id, environment, rule, now }, ALTERNATIVES_MAX).await?)
 }
 
 async fn rollback(

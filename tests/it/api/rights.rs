@@ -20,6 +20,7 @@ struct Narrowed {
     environment: &'static str,
     running: String,
     window: String,
+    waiver: String,
     token: String,
     approval: String,
 }
@@ -49,13 +50,20 @@ async fn narrowed(
     let other = if by_service { format!("{service}/elsewhere") } else { format!("other/{environment}") };
     let running = admin.started(&other, "1").await;
     let window = id_of(&admin.post("/freeze-windows", freeze(environment)).await.ok(201));
+    let waiver = id_of(&admin.post("/waivers", waiver(service, environment)).await.ok(201));
     let mut token = json!({ "name": format!("there-{tag}"), "scopes": ["read"] });
     token[if by_service { "services" } else { "environments" }] =
         json!([if by_service { service } else { environment }]);
     let token = id_of(&admin.post("/tokens", token).await.ok(201));
     let said = json!({ "environment": environment, "decision": "approved" });
     let approval = id_of(&api.post(&format!("/services/{service}/releases/1/approvals"), said).await.ok(201));
-    Narrowed { api, tag, service, environment, running, window, token, approval }
+    Narrowed { api, tag, service, environment, running, window, waiver, token, approval }
+}
+
+/// A waiver that ends in a year that the test does not know.
+fn waiver(service: &str, environment: &str) -> Value {
+    json!({ "vulnerability": "CVE-2026-1000", "reason": "nobody reaches it", "services": [service],
+        "environments": [environment], "expires_at": waybill::clock::now() + chrono::TimeDelta::days(9) })
 }
 
 /// A freeze that does not hold yet: what is tried here must not depend on the day it is tried.
@@ -71,7 +79,7 @@ const NONE: Value = Value::Null;
 
 /// Every operation that writes. What concerns all services is not for whoever is narrowed to some, and what concerns all
 /// environments is not for whoever is narrowed to some of those.
-const TABLE: [Row; 23] = [
+const TABLE: [Row; 25] = [
     ("check_gate", true, true, |who| {
         let body =
             json!({ "service": who.service, "environment": who.environment, "version": "1", "record": true });
@@ -146,6 +154,10 @@ const TABLE: [Row; 23] = [
     ("delete_freeze_window", false, true, |who| {
         (Method::DELETE, format!("/freeze-windows/{}", who.window), NONE)
     }),
+    ("create_waiver", true, true, |who| {
+        (Method::POST, "/waivers".into(), waiver(who.service, who.environment))
+    }),
+    ("withdraw_waiver", true, true, |who| (Method::DELETE, format!("/waivers/{}", who.waiver), NONE)),
     ("place_lockdown", false, true, |who| {
         (Method::PUT, format!("/environments/{}/lockdown", who.environment), json!({ "reason": "why" }))
     }),
@@ -218,6 +230,8 @@ fn naming_environments() -> Vec<Naming> {
         (Method::POST, "/freeze-windows", freeze("NAME")),
         (Method::POST, "/freeze-windows", wrong),
         (Method::GET, "/freeze-windows?environment=NAME", NONE),
+        (Method::POST, "/waivers", waiver("shop", "NAME")),
+        (Method::GET, "/waivers?environment=NAME", NONE),
         (Method::GET, "/freeze-windows/calendar?environment=NAME", NONE),
         (Method::PUT, "/environments/prod/policy", policy),
         (Method::PUT, "/environments/NAME/policy", json!({})),
@@ -263,6 +277,8 @@ fn naming_services() -> Vec<Naming> {
             json!({ "environment": "prod", "decision": "approved" }),
         ),
         (Method::GET, "/services/NAME/environments/prod", NONE),
+        (Method::POST, "/waivers", waiver("NAME", "prod")),
+        (Method::GET, "/waivers?service=NAME", NONE),
         (Method::POST, "/deployments", start_body("NAME/prod", "1")),
         (Method::POST, "/gate/check", asked),
         (Method::GET, "/gate/wait?service=NAME&environment=prod&version=1", NONE),

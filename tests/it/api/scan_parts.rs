@@ -348,3 +348,42 @@ db_test!(
         assert_eq!(code(&api).await, OVER);
     }
 );
+
+db_test!(
+    async fn only_what_has_a_fix_counts_where_the_policy_says_so(db: TestDb) {
+        let api = guarded(&db).await;
+        let policy = json!({ "vulnerabilities": { "max": { "critical": 0 }, "only_fixable": true } });
+        api.put("/environments/prod/policy", policy).await.ok(200);
+        let with_fixes = |minute, fixes: [&str; 2]| {
+            let mut sent =
+                report(minute, "amd64", &[("os-pkgs", &[BAD, ("CVE-2024-2", "libc", "1", "HIGH")])]);
+            for (found, fix) in
+                sent["Results"][0]["Vulnerabilities"].as_array_mut().unwrap().iter_mut().zip(fixes)
+            {
+                found["FixedVersion"] = json!(fix);
+            }
+            sent
+        };
+        let sent = send(&api, with_fixes(1, ["", "2"])).await;
+        let none = json!({ "critical": 0, "high": 1, "medium": 0, "low": 0, "unknown": 0 });
+        assert_eq!((&sent["fixable"], &sent["parts"][0]["fixable"]), (&none, &none), "{sent}");
+        assert_eq!(code(&api).await, "pass");
+        let listed = api.get(&scans("1")).await.ok(200)["items"][0].take();
+        assert_eq!((&listed["fixable"], &listed["counts"]["critical"]), (&none, &json!(1)));
+        send(&api, with_fixes(2, ["2", "2"])).await;
+        assert_eq!(
+            gate(&api).await.1,
+            "over the budget of what has a fix: 1 critical of 0 (trivy, linux/amd64)"
+        );
+        send(&api, with_fixes(3, ["", ""])).await;
+        assert_eq!(code(&api).await, "pass");
+        let counted = send(&api, plain("snyk", "2026-01-20T10:00:00Z", 1)).await;
+        assert_eq!(counted["fixable"], Value::Null);
+        let (code, message) = gate(&api).await;
+        assert_eq!(code, OVER);
+        assert!(
+            message.ends_with("all of it counts by snyk, where nothing tells what has a fix"),
+            "{message}"
+        );
+    }
+);

@@ -256,7 +256,11 @@ db_test!(
         let query = Statement::from_string(sql.get_database_backend(), query);
         let row = sql.query_one_raw(query).await.unwrap().unwrap();
         let service: uuid::Uuid = row.try_get("", "service_id").unwrap();
-        let newest = async |rule, limit| scan::newest_within(&sql, service, &rule, limit).await.unwrap();
+        let newest = async |rule, limit| {
+            let (environment, now) = ("prod", waybill::clock::now());
+            let budgeted = scan::Budgeted { service_id: service, environment, rule: &rule, now };
+            scan::newest_within(&sql, budgeted, limit).await.unwrap()
+        };
         assert_eq!(newest(rule(&[], Some(0)), 50).await.as_deref(), Some("3"));
         assert_eq!(newest(rule(&["trivy"], Some(0)), 50).await.as_deref(), Some("2"));
         assert_eq!(newest(rule(&["trivy"], None), 50).await.as_deref(), Some("4"), "5 has no scan");

@@ -41,7 +41,7 @@ async fn occupied(api: &Api) -> (String, String) {
 }
 
 /// Begins to wait, and gives the server time to begin, too.
-async fn waiting(api: &Api, path: String) -> JoinHandle<Answer> {
+pub async fn waiting(api: &Api, path: String) -> JoinHandle<Answer> {
     let (api, before) = (api.clone(), api.app.feed.waiting());
     let feed = api.app.feed.clone();
     let task = TaskTracker::new().spawn(async move { api.get(&path).await });
@@ -49,7 +49,7 @@ async fn waiting(api: &Api, path: String) -> JoinHandle<Answer> {
     task
 }
 
-async fn answer(task: JoinHandle<Answer>) -> Answer {
+pub async fn answer(task: JoinHandle<Answer>) -> Answer {
     timeout(SOON, task).await.expect("an answer soon").unwrap()
 }
 

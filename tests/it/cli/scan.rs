@@ -54,7 +54,7 @@ db_test!(
         };
         let sent = upload(TRIVY, &["report.json"]);
         let said = String::from_utf8_lossy(&sent.stdout);
-        let expected = "shop 1.4.2: trivy found 2 critical, 3 high, 2 medium, 1 low, 0 unknown in os and language packages for linux/amd64\n";
+        let expected = "shop 1.4.2: trivy found 2 critical, 3 high, 2 medium, 1 low, 0 unknown (5 with a fix) in os and language packages for linux/amd64\n";
         assert_eq!((sent.status.code(), said.as_ref()), (Some(0), expected), "{sent:?}");
         let refused = upload(OLD, &["-"]);
         let said = String::from_utf8_lossy(&refused.stderr);

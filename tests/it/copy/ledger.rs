@@ -70,7 +70,10 @@ async fn fill_registry(api: &Api) {
     api.post("/services/shop/releases", late.clone()).await.ok(201);
     late["image"] = json!(image('f'));
     api.post("/services/shop/releases", late).await.ok(200);
-    api.post("/services/shop/releases", release.clone()).await.ok(201);
+    let mut whole = release.clone();
+    whole["platforms"] = json!([{ "os": "linux", "architecture": "arm", "variant": "v6",
+        "digest": image('e').rsplit_once('@').map(|(_, digest)| digest) }]);
+    api.post("/services/shop/releases", whole).await.ok(201);
     let mut elsewhere = release;
     elsewhere["image"] = json!(image('a').replace(".com", ".org"));
     api.post("/services/shop/releases", elsewhere).await.ok(200);
@@ -120,6 +123,7 @@ async fn fill_history(api: &Api) {
     api.post("/deployments/record", recorded).await.ok(201);
     fill_scans(api).await;
     fill_freezes(api).await;
+    fill_waivers(api).await;
 }
 
 async fn fill_scans(api: &Api) {
@@ -149,6 +153,14 @@ async fn fill_freezes(api: &Api) {
         "start_cron": "0 3 29 2 *", "end_cron": "1 3 29 2 *", "timezone": "Australia/Lord_Howe",
     });
     api.post("/freeze-windows", recurring).await.ok(201);
+}
+
+async fn fill_waivers(api: &Api) {
+    let waiver = json!({ "vulnerability": "CVE-2026-1", "reason": TEXT, "services": ["shop"], "environments": ["prod", "dev"],
+        "expires_at": waybill::clock::now() + chrono::TimeDelta::days(300) });
+    api.post("/waivers", waiver.clone()).await.ok(201);
+    let gone = id_of(&api.post("/waivers", waiver).await.ok(201));
+    api.delete(&format!("/waivers/{gone}")).await.ok(204);
 }
 
 async fn expire_and_finish_late(api: &Api) {
@@ -224,6 +236,7 @@ async fn ask(api: &Api, who: &str, answers: &mut Answers) {
         "/approvals/pending",
         "/deployments?limit=3",
         "/events?limit=7",
+        "/waivers?all=true&limit=1",
         "/freeze-windows?limit=1",
         "/freeze-windows/calendar?from=2099-06-01T00:00:00Z&to=2099-06-02T00:00:00Z",
         "/events?service=shop&limit=200",

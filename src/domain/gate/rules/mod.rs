@@ -11,7 +11,7 @@ pub use self::{
     approval::{Count, Standing, approval, counted, no_more},
     promotion::{promotion, source},
     target::preempts,
-    vulnerabilities::{accepted, over, vulnerabilities},
+    vulnerabilities::{accepted, over, unscanned, vulnerabilities},
 };
 pub(super) use self::{
     image::image,

@@ -1,16 +1,18 @@
 //! The rule about known vulnerabilities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::domain::{
     gate::{
         Check,
-        facts::{Counts, Facts, ScanFact},
+        facts::{Counts, Facts, ScanFact, Waived},
         for_people, time,
     },
+    json::merged,
     moment::is_ahead,
     policy::VulnerabilitiesRule,
     vocabulary::{PackageClass, Rule, Severity},
@@ -23,35 +25,45 @@ pub fn vulnerabilities(facts: &Facts, rule: &VulnerabilitiesRule, now: DateTime<
         return Check::exempt(Rule::Vulnerabilities, "a verified rollback is better than what it reverts");
     }
     let scans: Vec<&ScanFact> = accepted(rule, &facts.scans).collect();
+    let whole = counted_whole(rule, &scans);
+    let waived = waivers(rule, &facts.scans, now);
     let details = |more: Value| {
         let mut details =
             json!({ "scans": scans.iter().map(|scan| told(scan)).collect::<Vec<_>>(), "max": rule.max });
-        if let (Some(details), Value::Object(more)) = (details.as_object_mut(), more) {
-            details.extend(more);
+        if rule.only_fixable {
+            details = merged(details, &json!({ "only_fixable": true, "counted_whole": whole }));
         }
-        details
+        if !waived.is_empty() {
+            let waived: Vec<_> = waived.values().map(Counted::told).collect();
+            details = merged(details, &json!({ "waived": waived }));
+        }
+        merged(details, &more)
     };
     let Some(newest) = newest(&scans) else {
         if !rule.require_scan {
             return Check::pass(Rule::Vulnerabilities, "no scan, and none is demanded");
         }
-        let by = if rule.scanners.is_empty() {
-            String::new()
-        } else {
-            format!(" by {}", rule.scanners.join(" or "))
-        };
-        return Check::fail(Rule::Vulnerabilities, "scan-missing", format!("no scan{by} is on record"))
-            .with_details(details(json!({})));
+        let message = format!("no scan{} is on record", by_whom(rule));
+        return Check::fail(Rule::Vulnerabilities, "scan-missing", message).with_details(details(json!({})));
     };
-    let over = over(rule, &facts.scans);
+    let over = over(rule, &facts.scans, now);
     if !over.is_empty() {
         let counts = counts_by_scanner(rule, &over);
         let instead = facts.within_budget.as_ref();
         let instead = instead.map(|version| format!("; {version} is within it")).unwrap_or_default();
-        let message = format!("over the budget: {}{instead}", in_words(rule, &over));
+        let only = if rule.only_fixable { " of what has a fix" } else { "" };
+        let (words, untold, waived) = (in_words(rule, &over), untold(&whole), waived_in_words(&waived));
+        let message = format!("over the budget{only}: {words}{untold}{waived}{instead}");
         return Check::fail(Rule::Vulnerabilities, "vulnerability-budget", message)
             .about(json!(counts))
             .with_details(details(json!({ "over": counts, "newest_within_budget": facts.within_budget })));
+    }
+    let missing = unscanned(rule, &facts.scans, &facts.release.platforms);
+    if !missing.is_empty() {
+        let message = format!("no scan{} of {} is on record", by_whom(rule), missing.join(" and "));
+        return Check::fail(Rule::Vulnerabilities, "scan-missing", message)
+            .about(json!(missing))
+            .with_details(details(json!({ "platforms_without_scan": missing })));
     }
     // A scan from the future would be fresh until then, however old it is.
     let ahead = is_ahead(newest.scanned_at, now);
@@ -66,16 +78,121 @@ pub fn vulnerabilities(facts: &Facts, rule: &VulnerabilitiesRule, now: DateTime<
         };
         return Check::fail(Rule::Vulnerabilities, "scan-stale", message).with_details(details(json!({})));
     }
-    Check::pass(Rule::Vulnerabilities, "within the budget").with_details(details(json!({})))
+    let message = format!("within the budget{}", waived_in_words(&waived));
+    Check::pass(Rule::Vulnerabilities, message).with_details(details(json!({})))
 }
 
 fn told(scan: &ScanFact) -> Value {
-    let ScanFact { id, scanner, platform, class, scanned_at, counts } = scan;
-    let scanned_at = time(*scanned_at);
-    if *class == PackageClass::Any {
-        return json!({ "id": id, "scanner": scanner, "scanned_at": scanned_at, "counts": counts });
+    let ScanFact { id, scanner, platform, class, scanned_at, counts, fixable, plain: _, waived: _ } = scan;
+    let mut told = json!({ "id": id, "scanner": scanner, "scanned_at": time(*scanned_at), "counts": counts });
+    if *class != PackageClass::Any {
+        told = merged(told, &json!({ "platform": platform, "class": class }));
     }
-    json!({ "id": id, "scanner": scanner, "platform": platform, "class": class, "scanned_at": scanned_at, "counts": counts })
+    if fixable.is_some() {
+        told = merged(told, &json!({ "fixable": fixable }));
+    }
+    told
+}
+
+/// The scanners that are counted whole although only what has a fix is to count, because they do not tell what has one.
+fn counted_whole<'a>(rule: &VulnerabilitiesRule, scans: &[&'a ScanFact]) -> BTreeSet<&'a str> {
+    let untold = scans.iter().filter(|scan| rule.only_fixable && scan.fixable.is_none());
+    untold.map(|scan| scan.scanner.as_str()).collect()
+}
+
+fn untold(whole: &BTreeSet<&str>) -> String {
+    if whole.is_empty() {
+        return String::new();
+    }
+    let names = whole.iter().copied().collect::<Vec<_>>().join(" and ");
+    format!("; all of it counts by {names}, where nothing tells what has a fix")
+}
+
+/// How many of what a scan found count.
+fn counted(rule: &VulnerabilitiesRule, scan: &ScanFact, now: DateTime<Utc>) -> Counts {
+    let mut counts = scan.fixable.filter(|_| rule.only_fixable).unwrap_or(scan.counts);
+    for (waived, number) in waived(rule, scan, now) {
+        let left = counts.of_mut(waived.severity);
+        *left = left.saturating_sub(number);
+    }
+    counts
+}
+
+/// What is taken out of what counts of a scan, and how often it is in there: each vulnerability once, by the waiver that
+/// ends last of those that hold.
+fn waived<'a>(rule: &VulnerabilitiesRule, scan: &'a ScanFact, now: DateTime<Utc>) -> Vec<(&'a Waived, u32)> {
+    let mut last: BTreeMap<(&str, Severity), &Waived> = BTreeMap::new();
+    for waived in scan.waived.iter().filter(|waived| waived.expires_at > now) {
+        let kept = last.entry((&waived.finding, waived.severity)).or_insert(waived);
+        if waived.expires_at > kept.expires_at {
+            *kept = waived;
+        }
+    }
+    let only_fixable = rule.only_fixable && scan.fixable.is_some();
+    let number = |waived: &Waived| if only_fixable { waived.fixable } else { waived.found };
+    let counting = last.into_values().map(|waived| (waived, number(waived)));
+    counting.filter(|(waived, number)| *number > 0 && rule.max.of(waived.severity).is_some()).collect()
+}
+
+/// A waiver, and how many findings it takes out of the budget.
+struct Counted<'a> {
+    waived: &'a Waived,
+    findings: u32,
+}
+
+impl Counted<'_> {
+    fn told(&self) -> Value {
+        let Waived { waiver, vulnerability, reason, expires_at, .. } = self.waived;
+        json!({ "id": waiver, "vulnerability": vulnerability, "reason": reason, "expires_at": time(*expires_at),
+            "findings": self.findings })
+    }
+}
+
+/// The waivers that take something out of what counts, by their vulnerabilities.
+fn waivers<'a>(
+    rule: &'a VulnerabilitiesRule,
+    scans: &'a [ScanFact],
+    now: DateTime<Utc>,
+) -> BTreeMap<(&'a str, Uuid), Counted<'a>> {
+    let mut waivers: BTreeMap<_, Counted<'_>> = BTreeMap::new();
+    for (one, number) in accepted(rule, scans).flat_map(|scan| waived(rule, scan, now)) {
+        let key = (one.vulnerability.as_str(), one.waiver);
+        waivers.entry(key).or_insert(Counted { waived: one, findings: 0 }).findings += number;
+    }
+    waivers
+}
+
+/// So many waivers are named in a sentence; the details have them all.
+const NAMED_MAX: usize = 3;
+
+fn waived_in_words(waivers: &BTreeMap<(&str, Uuid), Counted<'_>>) -> String {
+    if waivers.is_empty() {
+        return String::new();
+    }
+    let named = waivers.values().take(NAMED_MAX);
+    let named = named.map(|Counted { waived, .. }| {
+        format!("{} until {}", waived.vulnerability, for_people(waived.expires_at))
+    });
+    let more = waivers.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("; {} waived ({}{more})", waivers.len(), named.collect::<Vec<_>>().join(", "))
+}
+
+/// Whose scans count, where not everybody's do.
+fn by_whom(rule: &VulnerabilitiesRule) -> String {
+    if rule.scanners.is_empty() { String::new() } else { format!(" by {}", rule.scanners.join(" or ")) }
+}
+
+/// The platforms among those that a release declares that no scan which counts is of, where one is demanded.
+pub fn unscanned<'a>(
+    rule: &VulnerabilitiesRule,
+    scans: &[ScanFact],
+    platforms: &'a [String],
+) -> Vec<&'a str> {
+    let is_scanned =
+        |name: &str| accepted(rule, scans).any(|scan| scan.plain || scan.platform.as_deref() == Some(name));
+    let names = platforms.iter().map(String::as_str);
+    names.filter(|name| rule.require_scan && !is_scanned(name)).collect()
 }
 
 /// The part that tells how old what a scanner says is, of the scanner whose word is the newest: all that counts of a
@@ -111,9 +228,9 @@ pub struct Over<'a> {
 }
 
 /// Which scanners that count name more of which severity than the budget has room for, on their worst platform.
-pub fn over<'a>(rule: &'a VulnerabilitiesRule, scans: &'a [ScanFact]) -> Vec<Over<'a>> {
+pub fn over<'a>(rule: &'a VulnerabilitiesRule, scans: &'a [ScanFact], now: DateTime<Utc>) -> Vec<Over<'a>> {
     let mut over: BTreeMap<(&str, Severity), Over<'a>> = BTreeMap::new();
-    for ((scanner, platform), counts) in by_platform(rule, scans) {
+    for ((scanner, platform), counts) in by_platform(rule, scans, now) {
         for severity in Severity::ALL.iter().copied() {
             let found = counts.of(severity);
             let new = Over { scanner, platform, severity, found };
@@ -133,11 +250,12 @@ pub fn over<'a>(rule: &'a VulnerabilitiesRule, scans: &'a [ScanFact]) -> Vec<Ove
 fn by_platform<'a>(
     rule: &'a VulnerabilitiesRule,
     scans: &'a [ScanFact],
+    now: DateTime<Utc>,
 ) -> BTreeMap<(&'a str, Option<&'a str>), Counts> {
     let mut found: BTreeMap<_, Counts> = BTreeMap::new();
     for scan in accepted(rule, scans) {
         let counts = found.entry((scan.scanner.as_str(), scan.platform.as_deref())).or_default();
-        *counts = counts.plus(scan.counts);
+        *counts = counts.plus(counted(rule, scan, now));
     }
     found
 }

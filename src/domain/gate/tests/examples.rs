@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{
     policy::*,
-    vocabulary::{Kind, PackageClass, Require, Voice},
+    vocabulary::{Kind, PackageClass, Require, Severity, Voice},
 };
 /// A release that nothing stands in the way of.
 pub(super) fn fine() -> Inputs {
@@ -24,6 +24,7 @@ pub(super) fn fine() -> Inputs {
             number: 2,
             ordered_at: None,
             image: Some("registry.example.com/shop/web@sha256:0".into()),
+            platforms: Vec::new(),
         },
         current: Some(CurrentFact { version: "1.0".into(), number: 1, ordered_at: None }),
         running: None,
@@ -226,6 +227,7 @@ fn the_budget_is_each_scanners_and_an_old_scan_is_no_scan() {
     inputs.policy.vulnerabilities = VulnerabilitiesRule {
         mode: Mode::Enforce,
         max: Budget { critical: Some(0), ..Budget::default() },
+        only_fixable: false,
         scanners: vec!["trivy".into()],
         require_scan: true,
         max_scan_age_seconds: Some(3600),
@@ -239,6 +241,9 @@ fn the_budget_is_each_scanners_and_an_old_scan_is_no_scan() {
         class: PackageClass::Any,
         scanned_at: now(),
         counts: Counts { critical: 1, ..Counts::default() },
+        fixable: None,
+        plain: false,
+        waived: Vec::new(),
     };
     inputs.facts.scans = vec![scan.clone()];
     assert_eq!(code(&inputs), "scan-missing", "nobody asked grype");
@@ -251,6 +256,95 @@ fn the_budget_is_each_scanners_and_an_old_scan_is_no_scan() {
     scan.scanned_at = now() - TimeDelta::hours(2);
     inputs.facts.scans = vec![scan];
     assert_eq!(code(&inputs), "scan-stale");
+}
+
+#[test]
+fn only_what_has_a_fix_counts_where_the_policy_says_so_and_a_scan_tells() {
+    let mut inputs = fine();
+    inputs.policy.vulnerabilities = VulnerabilitiesRule {
+        mode: Mode::Enforce,
+        max: Budget { high: Some(1), ..Budget::default() },
+        only_fixable: true,
+        ..VulnerabilitiesRule::default()
+    };
+    let high = |high| Counts { high, ..Counts::default() };
+    let scan = |scanner: &str, fixable: Option<u32>| ScanFact {
+        id: Uuid::nil(),
+        scanner: scanner.to_owned(),
+        platform: None,
+        class: PackageClass::All,
+        scanned_at: now(),
+        counts: high(3),
+        fixable: fixable.map(high),
+        plain: false,
+        waived: Vec::new(),
+    };
+    inputs.facts.scans = vec![scan("trivy", Some(1))];
+    let found = check(&inputs, Rule::Vulnerabilities);
+    assert_eq!((found.outcome, &found.details["counted_whole"]), (CheckOutcome::Pass, &json!([])));
+    assert_eq!(found.details["scans"][0]["fixable"]["high"], 1);
+    inputs.facts.scans = vec![scan("trivy", Some(2))];
+    let found = check(&inputs, Rule::Vulnerabilities);
+    assert_eq!(found.message, "over the budget of what has a fix: 2 high of 1 (trivy)");
+    inputs.facts.scans = vec![scan("snyk", None), scan("trivy", Some(0))];
+    let found = check(&inputs, Rule::Vulnerabilities);
+    assert_eq!(found.details["counted_whole"], json!(["snyk"]));
+    let whole = "all of it counts by snyk, where nothing tells what has a fix";
+    assert_eq!(found.message, format!("over the budget of what has a fix: 3 high of 1 (snyk); {whole}"));
+    inputs.policy.vulnerabilities.only_fixable = false;
+    assert_eq!(
+        check(&inputs, Rule::Vulnerabilities).message,
+        "over the budget: 3 high of 1 (snyk), 3 high of 1 (trivy)"
+    );
+}
+
+#[test]
+fn what_is_waived_counts_again_at_the_very_moment_at_which_the_waiver_ends() {
+    let mut inputs = fine();
+    inputs.policy.vulnerabilities = VulnerabilitiesRule {
+        mode: Mode::Enforce,
+        max: Budget { critical: Some(0), ..Budget::default() },
+        ..VulnerabilitiesRule::default()
+    };
+    let waived = |number, finding: &str, until| Waived {
+        waiver: Uuid::from_u128(number),
+        vulnerability: finding.to_owned(),
+        reason: "nobody reaches it".into(),
+        expires_at: now() + TimeDelta::seconds(until),
+        finding: finding.to_owned(),
+        severity: Severity::Critical,
+        found: 1,
+        fixable: 0,
+    };
+    inputs.facts.scans = vec![ScanFact {
+        id: Uuid::nil(),
+        scanner: "trivy".into(),
+        platform: None,
+        class: PackageClass::All,
+        scanned_at: now(),
+        counts: Counts { critical: 2, ..Counts::default() },
+        fixable: Some(Counts::default()),
+        plain: false,
+        waived: vec![waived(1, "CVE-1", 60), waived(2, "CVE-2", 30), waived(3, "CVE-2", 90)],
+    }];
+    let at = |seconds| {
+        let verdict = evaluate(&inputs, now() + TimeDelta::seconds(seconds));
+        verdict.checks.into_iter().find(|check| check.rule == Rule::Vulnerabilities).unwrap()
+    };
+    let both = "2 waived (CVE-1 until 2027-01-15 08:01:00 UTC, CVE-2 until 2027-01-15 08:01:30 UTC)";
+    assert_eq!(at(0).message, format!("within the budget; {both}"));
+    assert_eq!(at(0).details["waived"][1]["id"], json!(Uuid::from_u128(3)), "the one that ends last");
+    assert_eq!(at(59).code, "pass");
+    assert_eq!(
+        at(60).message,
+        "over the budget: 1 critical of 0 (trivy); 1 waived (CVE-2 until 2027-01-15 08:01:30 UTC)"
+    );
+    assert_eq!(at(90).message, "over the budget: 2 critical of 0 (trivy)");
+    assert_ne!(at(60).reason(), at(90).reason());
+    inputs.policy.vulnerabilities.only_fixable = true;
+    let without = evaluate(&inputs, now());
+    let without = without.checks.iter().find(|check| check.rule == Rule::Vulnerabilities).unwrap();
+    assert_eq!(without.message, "within the budget", "nothing that counts is waived");
 }
 
 #[test]

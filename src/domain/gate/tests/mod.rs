@@ -48,8 +48,8 @@ prop_compose! {
         require in select(Require::ALL), soak_seconds in select(vec![0_i64, 600, 3600]), required in 1_u32..4,
         groups in some_of(&GROUPS), allow_self: bool, expires in select(vec![60_i64, 3600, 86_400]),
         critical in prop::option::of(0_u32..3), high in prop::option::of(0_u32..3), scanners in some_of(&["trivy", "grype"]),
-        (require_scan, age, require_digest, repositories) in
-            (any::<bool>(), prop::option::of(60_i64..7200), any::<bool>(), some_of(&REPOSITORIES)),
+        (require_scan, only_fixable, age, require_digest, repositories) in
+            (any::<bool>(), any::<bool>(), prop::option::of(60_i64..7200), any::<bool>(), some_of(&REPOSITORIES)),
         rules in prop::collection::vec((some_of(&GROUPS), 1_u32..3), 0..3), require_known_initiator in prop::bool::weighted(0.2),
     ) -> Policy {
         let [freeze, promotion, approval, vulnerabilities, image, outdated] = modes;
@@ -64,6 +64,7 @@ prop_compose! {
             vulnerabilities: VulnerabilitiesRule {
                 mode: vulnerabilities,
                 max: Budget { critical, high, ..Budget::default() },
+                only_fixable,
                 scanners: scanners.into_iter().collect(),
                 require_scan,
                 max_scan_age_seconds: age,
@@ -110,13 +111,15 @@ prop_compose! {
 prop_compose! {
     fn scan()(
         scanner in select(vec!["trivy", "grype", "other"]), platform in prop::option::of(select(vec!["linux/amd64", "linux/arm64"])),
-        class in select(PackageClass::ALL), scanned_at in past(), critical in 0_u32..4, high in 0_u32..4
+        class in select(PackageClass::ALL), scanned_at in past(), critical in 0_u32..4, high in 0_u32..4,
+        fixable in prop::option::of(0_u32..4),
     )
         -> ScanFact
     {
         let counts = Counts { critical, high, ..Counts::default() };
         let platform = platform.map(str::to_owned);
-        ScanFact { id: Uuid::nil(), scanner: scanner.to_owned(), platform, class, scanned_at, counts }
+        let fixable = fixable.map(|high| Counts { high: high.min(counts.high), ..Counts::default() });
+        ScanFact { id: Uuid::nil(), scanner: scanner.to_owned(), platform, class, scanned_at, counts, fixable, plain: false, waived: Vec::new() }
     }
 }
 
@@ -149,6 +152,7 @@ prop_compose! {
         approvals in prop::collection::vec(voice(), 0..5), insiders in some_of(&PEOPLE),
         deployer in prop::option::of(select(PEOPLE.to_vec())),
         initiator in select(vec![Initiator::Untold, Initiator::Unknown, Initiator::Known]),
+        platforms in some_of(&["linux/amd64", "linux/arm64"]).prop_map(Vec::from_iter),
         reverted_at in prop::option::of(past()), scans in prop::collection::vec(scan(), 0..4),
     ) -> Facts {
         Facts {
@@ -156,7 +160,7 @@ prop_compose! {
             hotfix,
             verified: verified && kind == Kind::Rollback,
             preempt: preempt && kind == Kind::Rollback,
-            release: ReleaseFact { version: "1.0".into(), number, ordered_at: Some(past_of(number)), image: image.map(ToOwned::to_owned) },
+            release: ReleaseFact { version: "1.0".into(), number, ordered_at: Some(past_of(number)), image: image.map(ToOwned::to_owned), platforms },
             current: current.map(|number| CurrentFact { version: format!("{number}.0"), number, ordered_at: Some(past_of(number)) }),
             running: busy.then(running),
             lockdown: locked.then(lockdown),
@@ -216,8 +220,10 @@ fn worse() -> impl Strategy<Value = fn(&mut Facts)> {
         |facts| facts.initiator = Initiator::Unknown,
         |facts| facts.reverted_at = Some(now()),
         |facts| facts.scans.iter_mut().for_each(|scan| scan.counts.critical += 1),
+        |facts| facts.scans.iter_mut().for_each(|scan| scan.fixable = None),
         |facts| facts.scans.iter_mut().for_each(|scan| scan.scanned_at -= TimeDelta::days(1)),
         |facts| facts.scans.clear(),
+        |facts| facts.release.platforms.push("linux/s390x".into()),
         |facts| facts.release.image = None,
         |facts| {
             facts.release.number = 1;

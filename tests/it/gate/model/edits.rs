@@ -6,7 +6,7 @@ use waybill::clock;
 
 use super::{
     SERVICES, VERSIONS, Walk,
-    ledger::{Described, Environment, Scan, Success, Time, Voice, When, Window},
+    ledger::{Described, Environment, Found, Scan, Success, Time, Voice, Waiver, When, Window},
     people::{Person, who},
     policy::{ENFORCE, OFF, Policy, REPORT, SEVERITIES},
 };
@@ -60,6 +60,7 @@ fn policy(random: &mut Random, environment: &str) -> Policy {
     policy.vulnerabilities.mode = mode(random);
     policy.vulnerabilities.max[0] = Some(0);
     policy.vulnerabilities.max[1] = random.once_in(2).then_some(2);
+    policy.vulnerabilities.only_fixable = random.once_in(3);
     policy.vulnerabilities.scanners = random.some(&SCANNERS);
     policy.vulnerabilities.require_scan = random.once_in(2);
     policy.vulnerabilities.max_age = random.once_in(2).then(|| TimeDelta::hours(1));
@@ -75,15 +76,21 @@ fn named(counts: [u32; 5]) -> serde_json::Map<String, Value> {
     SEVERITIES.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
 }
 
-/// A result of Trivy with so many vulnerabilities of each severity.
-fn result((class, counts): &(&str, [u32; 5])) -> Value {
-    let of = |(severity, count): (&'static str, u32)| {
+/// The other name of the so-manieth vulnerability of a severity.
+fn advisory(severity: &str, number: u32) -> String {
+    format!("ALAS-2026-{number}-{severity}")
+}
+
+/// A result of Trivy with so many vulnerabilities of each severity, the first of which have a fix.
+fn result(Found { class, counts, fixable }: &Found) -> Value {
+    let of = |((severity, count), fixable): ((&'static str, u32), u32)| {
         (0..count).map(move |number| {
             let id = format!("CVE-2026-{number:04}-{severity}");
-            json!({ "VulnerabilityID": id, "PkgName": "p", "Severity": severity.to_uppercase() })
+            let fix = if number < fixable { "2" } else { "" };
+            json!({ "VulnerabilityID": id, "VendorIDs": [advisory(severity, number)], "PkgName": "p", "FixedVersion": fix, "Severity": severity.to_uppercase() })
         })
     };
-    let found: Vec<Value> = SEVERITIES.into_iter().zip(*counts).flat_map(of).collect();
+    let found: Vec<Value> = SEVERITIES.into_iter().zip(*counts).zip(*fixable).flat_map(of).collect();
     json!({ "Class": if *class == "os" { "os-pkgs" } else { "lang-pkgs" }, "Vulnerabilities": found })
 }
 
@@ -216,10 +223,14 @@ impl Walk {
             (Some(_), 1) => &["language"],
             (Some(_), _) => &["os", "language"],
         };
-        let mut counts = || std::array::from_fn(|_| u32::try_from(self.random.below(4) / 2 * 3).unwrap());
-        let parts: Vec<(&'static str, [u32; 5])> = classes.iter().map(|class| (*class, counts())).collect();
+        let mut found = |class: &&'static str| {
+            let counts = std::array::from_fn(|_| u32::try_from(self.random.below(4) / 2 * 3).unwrap());
+            let fixable = counts.map(|count| count.min(u32::try_from(self.random.below(4)).unwrap()));
+            Found { class, counts, fixable }
+        };
+        let parts: Vec<Found> = classes.iter().map(&mut found).collect();
         let body = match platform {
-            None => json!({ "scanner": scanner, "scanned_at": at, "counts": named(parts[0].1) }),
+            None => json!({ "scanner": scanner, "scanned_at": at, "counts": named(parts[0].counts) }),
             Some(platform) => {
                 let image = self.ledger.releases[&(service, version.clone())].image.clone();
                 json!({ "SchemaVersion": 2, "CreatedAt": at, "Results": parts.iter().map(result).collect::<Vec<_>>(),
@@ -232,6 +243,43 @@ impl Walk {
             let at = time(&answer.json()["scanned_at"]);
             let scan = Scan { scanner: scanner.to_owned(), at, platform, parts };
             self.ledger.scans.entry((service, artefact)).or_default().push(scan);
+        }
+    }
+
+    /// Waives a vulnerability, mostly of the worst, for moments or for long; or withdraws what was waived.
+    pub async fn waive(&mut self) {
+        let manager = self.people.manager.api.clone();
+        if self.ledger.waivers.len() > 5 || self.random.once_in(3) {
+            let ids: Vec<String> = self.ledger.waivers.keys().cloned().collect();
+            if !ids.is_empty() {
+                let id = self.random.pick(&ids).clone();
+                manager.delete(&format!("/waivers/{id}")).await.ok(204);
+                self.ledger.waivers.remove(&id);
+            }
+            return;
+        }
+        let severity = *self.random.pick(&[0, 0, 0, 1]);
+        let number = u32::try_from(self.random.below(3)).unwrap();
+        let until = whole_seconds(clock::now()) + TimeDelta::seconds(*self.random.pick(&[2, 3, 600]));
+        let vulnerability = if self.random.once_in(2) {
+            advisory(SEVERITIES[severity], number)
+        } else {
+            format!("CVE-2026-{number:04}-{}", SEVERITIES[severity])
+        };
+        let service = self.random.once_in(2).then(|| self.any_service());
+        let environment = self.random.once_in(2).then(|| *self.random.pick(&["staging", "prod"]));
+        let mut body =
+            json!({ "vulnerability": vulnerability, "reason": "nobody reaches it", "expires_at": until });
+        for (names, name) in [("services", service), ("environments", environment)] {
+            if let Some(name) = name {
+                body[names] = json!([name]);
+            }
+        }
+        let answer = manager.post("/waivers", body).await;
+        // What is no id by its form must be one that a scan has given.
+        if self.counts(&answer, &[201, 422], "a waiver") {
+            let waiver = Waiver { severity, number, service, environment, until };
+            self.ledger.waivers.insert(id_of(&answer.json()), waiver);
         }
     }
 
@@ -379,7 +427,15 @@ impl Walk {
         let eve: Api = self.random.pick(&self.people.adversary).api.clone();
         let (service, version) = self.any_release();
         let release = format!("/services/{service}/releases/{version}");
-        let answers = match self.random.below(5) {
+        let answers = match self.random.below(6) {
+            5 => vec![
+                eve.post(
+                    "/waivers",
+                    json!({ "vulnerability": "CVE-2026-0001", "reason": "because I say so",
+                    "expires_at": clock::now() + TimeDelta::days(1) }),
+                )
+                .await,
+            ],
             0 => vec![
                 eve.put("/environments/prod/policy", Policy::default().body()).await,
                 eve.patch("/environments/staging", json!({ "archived": false, "tier": "other" })).await,

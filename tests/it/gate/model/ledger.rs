@@ -109,8 +109,27 @@ pub struct Scan {
     pub at: Time,
     /// None of a plain report, which is of every one.
     pub platform: Option<&'static str>,
-    /// For each class of packages how many, in the order of the severities; a plain report is of all packages.
-    pub parts: Vec<(&'static str, [u32; 5])>,
+    /// For each class of packages what was found; a plain report is of all packages.
+    pub parts: Vec<Found>,
+}
+
+/// What was found in packages of a class: how many, in the order of the severities, and how many of these have a fix.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub class: &'static str,
+    pub counts: [u32; 5],
+    pub fixable: [u32; 5],
+}
+
+/// A vulnerability that does not count for a while: the so-manieth of a severity, in a service and in an environment, or in
+/// all of them.
+#[derive(Clone, Debug)]
+pub struct Waiver {
+    pub severity: usize,
+    pub number: u32,
+    pub service: Option<&'static str>,
+    pub environment: Option<&'static str>,
+    pub until: Time,
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +165,7 @@ pub struct Ledger {
     /// By the service and the artefact, in the order of arrival.
     pub scans: BTreeMap<(&'static str, String), Vec<Scan>>,
     pub windows: BTreeMap<String, Window>,
+    pub waivers: BTreeMap<String, Waiver>,
 }
 
 impl Environment {
@@ -169,6 +189,11 @@ impl Release {
 }
 
 impl Ledger {
+    /// How many waivers hold at a moment.
+    pub fn holding_waivers(&self, at: Time) -> usize {
+        self.waivers.values().filter(|waiver| waiver.until > at).count()
+    }
+
     pub fn artefact(&self, service: &'static str, version: &str) -> String {
         self.releases[&(service, version.to_owned())].artefact(version)
     }

@@ -66,7 +66,7 @@ const KINDS: &[Option<&str>] = &[
 
 impl Walk {
     async fn step(&mut self) {
-        match self.random.below(40) {
+        match self.random.below(42) {
             0..16 => self.start().await,
             16..23 => self.finish().await,
             23 => self.heartbeat().await,
@@ -81,10 +81,11 @@ impl Walk {
             }
             30 => self.set_policy().await,
             31 => self.lock_down().await,
-            32 => self.edit_environment().await,
+            32 | 40 => self.edit_environment().await,
             33 => self.freeze().await,
             34..36 => self.scan().await,
             36..39 => self.speak().await,
+            39 => self.waive().await,
             _ => self.intrude().await,
         }
     }
@@ -170,12 +171,7 @@ impl Walk {
 
     /// What the gate says when it is only asked, for the caller, for somebody else or for nobody in particular; nothing
     /// where it refuses to be asked that.
-    async fn check(
-        &mut self,
-        person: &Person,
-        question: &Question,
-        body: &Value,
-    ) -> Option<(rules::Answer, String)> {
+    async fn check(&mut self, person: &Person, question: &Question, body: &Value) -> Option<Asked> {
         let mut body = body.clone();
         body["record"] = json!(self.random.once_in(4));
         let deployer = match self.random.below(4) {
@@ -203,7 +199,9 @@ impl Walk {
         let reverts_after = self.reverts_after(&question);
         let told = &said["reverts_since"];
         assert_eq!((!told.is_null()).then(|| time(told)), reverts_after, "{self}: {question:?}");
-        (said["deployer"] == person.subject).then(|| (right, said["state"].as_str().unwrap().to_owned()))
+        let state = said["state"].as_str().unwrap().to_owned();
+        let waivers = self.ledger.holding_waivers(question.at);
+        (said["deployer"] == person.subject).then_some(Asked { right, waivers, state })
     }
 
     /// Compares the gate's answer with the model's, and carries on with what it was.
@@ -213,15 +211,16 @@ impl Walk {
         mut question: Question,
         answer: &Answer,
         decision: &Value,
-        asked: Option<(rules::Answer, String)>,
+        asked: Option<Asked>,
     ) {
         question.at = time(&decision["evaluated_at"]);
         let right = rules::answer(&self.ledger, &question);
         let what = format!("{self}, {question:?} by {}: {decision}", person.subject);
         assert_eq!(heard(decision), right, "{what}");
         assert_eq!(answer.status == 201, right.allowed, "{what}");
-        if let Some((then, state)) = asked.filter(|(then, _)| *then == right) {
-            assert_eq!(decision["state"], state, "what was checked as {then:?}; {what}");
+        let waivers = self.ledger.holding_waivers(question.at);
+        if let Some(then) = asked.filter(|then| (&then.right, then.waivers) == (&right, waivers)) {
+            assert_eq!(decision["state"], then.state, "what was checked; {what}");
         }
         for (_, finding) in right.rules.values() {
             let code = if let Finding::Fails(code, _) = finding {
@@ -347,6 +346,14 @@ impl Walk {
             *self.seen.entry("resumed".to_owned()).or_default() += 1;
         }
     }
+}
+
+/// What the gate was asked just before a start, for the one who starts.
+struct Asked {
+    right: rules::Answer,
+    /// How many waivers held: how much is over the budget is part of the reason.
+    waivers: usize,
+    state: String,
 }
 
 /// The decision in the answer to a start, unless it was refused for another reason.

@@ -51,6 +51,7 @@ pub struct Vulnerabilities {
     pub mode: &'static str,
     /// In the order of [`SEVERITIES`].
     pub max: [Option<u32>; 5],
+    pub only_fixable: bool,
     pub scanners: Vec<&'static str>,
     pub require_scan: bool,
     pub max_age: Option<TimeDelta>,
@@ -81,6 +82,7 @@ impl Default for Policy {
             vulnerabilities: Vulnerabilities {
                 mode: OFF,
                 max: [None; 5],
+                only_fixable: false,
                 scanners: vec![],
                 require_scan: false,
                 max_age: None,
@@ -120,6 +122,7 @@ impl Policy {
             "vulnerabilities": {
                 "mode": vulnerabilities.mode,
                 "max": max,
+                "only_fixable": vulnerabilities.only_fixable,
                 "scanners": vulnerabilities.scanners,
                 "require_scan": vulnerabilities.require_scan,
             },

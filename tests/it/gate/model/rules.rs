@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 
 use super::{
-    ledger::{Environment, Ledger, Release, Scan, Target, Time, When, Window},
+    ledger::{Environment, Found, Ledger, Release, Scan, Target, Time, When, Window},
     people::who,
     policy::{ENFORCE, OFF},
 };
@@ -299,8 +299,8 @@ fn vulnerabilities(case: &Case<'_>) -> Finding {
             .filter(|(other, later)| later.scanner == scanner && (later.at, *other) > (scan.at, place))
             .map(|(_, later)| later)
             .collect();
-        for (part, (class, _)) in scan.parts.iter().enumerate() {
-            if is_accepted && !is_looked_at_again(scan.platform, class, &later) {
+        for (part, found) in scan.parts.iter().enumerate() {
+            if is_accepted && !is_looked_at_again(scan.platform, found.class, &later) {
                 alive.entry(scanner).or_default().push((scan, part));
             }
         }
@@ -312,7 +312,7 @@ fn vulnerabilities(case: &Case<'_>) -> Finding {
         let platforms: BTreeSet<_> = parts.iter().map(|(scan, _)| scan.platform).collect();
         platforms.into_iter().any(|platform| {
             let here = parts.iter().filter(|(scan, _)| scan.platform == platform);
-            let counts: Vec<[u32; 5]> = here.map(|(scan, part)| scan.parts[*part].1).collect();
+            let counts: Vec<[u32; 5]> = here.map(|(scan, part)| counted(case, scan, *part)).collect();
             let sum = |severity: usize| counts.iter().map(|counts| counts[severity]).sum::<u32>();
             (0..5).any(|severity| rule.max[severity].is_some_and(|max| sum(severity) > max))
         })
@@ -328,11 +328,36 @@ fn vulnerabilities(case: &Case<'_>) -> Finding {
     Holds
 }
 
+/// "`only_fixable` counts only what has a fix"; a plain report does not tell, so that all of it counts. "Waivers take one
+/// vulnerability out of the budget in the services and environments they name (all where they name none)", until they end;
+/// a plain report names none.
+fn counted(case: &Case<'_>, scan: &Scan, part: usize) -> [u32; 5] {
+    let only_fixable = case.environment.policy.vulnerabilities.only_fixable;
+    let Found { counts, fixable, .. } = &scan.parts[part];
+    if scan.platform.is_none() {
+        return *counts;
+    }
+    let is_waived = |severity: usize, number: u32| {
+        let mut waivers = case.ledger.waivers.values();
+        waivers.any(|waiver| {
+            (waiver.severity, waiver.number) == (severity, number)
+                && waiver.until > case.asked.at
+                && waiver.service.is_none_or(|name| name == case.asked.service)
+                && waiver.environment.is_none_or(|name| name == case.asked.environment)
+        })
+    };
+    let found = if only_fixable { fixable } else { counts };
+    std::array::from_fn(|severity| {
+        let left = (0..found[severity]).filter(|number| !is_waived(severity, *number)).count();
+        u32::try_from(left).unwrap()
+    })
+}
+
 /// Whether a scanner has later looked at the same packages for the same platform; a plain report is of all of them, and is
 /// only outdone by another.
 fn is_looked_at_again(platform: Option<&str>, class: &str, later: &[&Scan]) -> bool {
     let mut same = later.iter().filter(|scan| scan.platform == platform).flat_map(|scan| &scan.parts);
-    later.iter().any(|scan| scan.platform.is_none()) || same.any(|(other, _)| *other == class)
+    later.iter().any(|scan| scan.platform.is_none()) || same.any(|other| other.class == class)
 }
 
 /// "`require_digest`, `allowed_repositories` (globs)"; "a verified rollback is exempt".

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::gate::model::{
     edits::time,
-    ledger::{Described, Environment, Ledger, Run, Scan, Time, Voice, When, Window},
+    ledger::{Described, Environment, Found, Ledger, Run, Scan, Time, Voice, When, Window},
     policy::{Policy, SEVERITIES},
     rules::Question,
 };
@@ -88,7 +88,12 @@ impl History {
                 let counts = SEVERITIES
                     .map(|severity| u32::try_from(data["counts"][severity].as_u64().unwrap()).unwrap());
                 let (scanner, at) = (text(&data["scanner"]), time(&data["scanned_at"]));
-                let scan = Scan { scanner, at, platform: None, parts: vec![("all", counts)] };
+                let scan = Scan {
+                    scanner,
+                    at,
+                    platform: None,
+                    parts: vec![Found { class: "all", counts, fixable: [0; 5] }],
+                };
                 self.ledger.scans.entry((service, artefact)).or_default().push(scan);
             }
             "release" => {
