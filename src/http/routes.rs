@@ -25,7 +25,7 @@ use crate::{
         },
         ops::{self, Ops, Readiness},
         problem::page,
-        spec::{Matched, Spec},
+        spec::{Matched, Spec, Unless},
     },
     metrics::Metrics,
     shutdown::Shutdown,
@@ -45,6 +45,8 @@ pub struct Shell {
     pub body_limits: BodyLimits,
     /// Whether `/metrics` is served here and not on a port of its own.
     pub serve_metrics: bool,
+    /// What bodies must have in some cases only.
+    pub required: &'static [Unless],
     /// Where requests are counted.
     pub metrics: Arc<Metrics>,
     /// Who knows whether the server can do its work.
@@ -63,6 +65,7 @@ where
     W: Webhook + 'static,
 {
     let mut spec = Spec::parse(API_PREFIX, api().spec().as_bytes())?;
+    shell.required.iter().for_each(|unless| spec.require(*unless));
     for (path, operation) in [
         ("/", "root"),
         ("/favicon.ico", "icon"),

@@ -127,6 +127,7 @@ pub fn shell(app: &App, shutdown: &Shutdown) -> Shell {
             report: usize::try_from(app.config.limits.scan_bytes).unwrap_or(usize::MAX),
             other: usize::try_from(server.body_limit_bytes).unwrap_or(usize::MAX),
         },
+        required: &api::deployments::body::REQUIRED,
         serve_metrics: app.config.metrics.listen.is_none(),
         metrics: Arc::clone(&app.metrics),
         readiness: Arc::new(Ready(app.clone())),
