@@ -1,6 +1,7 @@
 //! The command line: the real binary against a real server.
 
 mod archive;
+mod breaker;
 mod commands;
 mod connection;
 mod freeze;
