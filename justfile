@@ -76,12 +76,6 @@ check-migrations:
     cargo build --locked
     scripts/ci/check_migrations.sh "${CARGO_TARGET_DIR:-target}/debug"
 
-# The pipeline's circuit breaker, against a server that comes and goes.
-[group('check')]
-check-breaker:
-    cargo build --locked
-    scripts/ci/check_breaker.sh "${CARGO_TARGET_DIR:-target}/debug"
-
 # The image, the script that runs it, and both compose files; needs Docker.
 [group('check')]
 check-docker *ARGUMENTS:

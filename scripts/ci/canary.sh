@@ -21,7 +21,8 @@ TEXT
 
 say() { printf '==> %s\n' "$*" >&2; }
 
-waybill() { scripts/ci/waybill.sh "$@"; }
+# Without an address, there is nobody to ask.
+waybill() { [[ -z ${WAYBILL_URL-} ]] || command waybill "$@"; }
 
 start() {
   WAYBILL_DEPLOYMENT_ID=$(waybill deploy start --service waybill --environment "$environment" --version "$RELEASE_VERSION" \
@@ -39,7 +40,7 @@ step() {
 finish() {
   [[ -z ${WAYBILL_DEPLOYMENT_ID-} ]] ||
     waybill deploy finish "$WAYBILL_DEPLOYMENT_ID" --status "$1" --message "$2" >&2 ||
-    say "the deployment $WAYBILL_DEPLOYMENT_ID could not be finished as $1; it ends with its lease"
+    say "that the deployment $WAYBILL_DEPLOYMENT_ID ended as $1 is not on record; waybill said how to put it there"
 }
 
 # The value of a query, empty where there is none.

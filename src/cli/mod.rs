@@ -69,8 +69,9 @@ pub fn parse() -> Result<Cli, ExitCode> {
 /// Does what the command line asks for; errors are printed here and nowhere else.
 pub async fn run(cli: Cli) -> ExitCode {
     let (around, done) = match cli.command {
-        Command::Server(_) if cli.output.is_some() => {
-            let message = "--output is for the commands that ask a server, and this one does not";
+        Command::Server(_) | Command::Completions { .. } if cli.output.is_some() => {
+            let message = "--output is for the client commands (`waybill --help` lists them before `serve`); this one prints \
+                           in one form only, and runs without it";
             (false, Err(Error::Usage(message.into())))
         }
         Command::Server(command) => return run_server(command, &cli.connection).await,

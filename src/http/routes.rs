@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use poem::{
-    EndpointExt as _, Request, Response, Route,
-    endpoint::{BoxEndpoint, make_sync},
+    EndpointExt as _, Error, Request, Response, Route,
+    endpoint::{BoxEndpoint, make, make_sync},
     http::{HeaderValue, StatusCode, header},
 };
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
@@ -24,8 +24,8 @@ use crate::{
             request_id::request_id,
         },
         ops::{self, Ops, Readiness},
-        problem::page,
-        spec::{Matched, Spec},
+        problem::{Code, Problem, page},
+        spec::{Matched, Spec, Unless},
     },
     metrics::Metrics,
     shutdown::Shutdown,
@@ -45,6 +45,8 @@ pub struct Shell {
     pub body_limits: BodyLimits,
     /// Whether `/metrics` is served here and not on a port of its own.
     pub serve_metrics: bool,
+    /// What bodies must have in some cases only.
+    pub required: &'static [Unless],
     /// Where requests are counted.
     pub metrics: Arc<Metrics>,
     /// Who knows whether the server can do its work.
@@ -63,20 +65,17 @@ where
     W: Webhook + 'static,
 {
     let mut spec = Spec::parse(API_PREFIX, api().spec().as_bytes())?;
+    shell.required.iter().for_each(|unless| spec.require(*unless));
     for (path, operation) in [
         ("/", "root"),
         ("/favicon.ico", "icon"),
         ("/api/v1/openapi.json", "openapi"),
         ("/docs", "docs"),
         ("/problems/{slug}", "problem"),
-        ("/livez", "livez"),
-        ("/readyz", "readyz"),
-        ("/health", "health"),
-        ("/version", "version"),
     ] {
         spec.add_get(path, operation);
     }
-    let mut routes = Route::new()
+    let routes = Route::new()
         .at("/", make_sync(|_| to_docs()))
         .at("/favicon.ico", icon::endpoint())
         .at("/problems/:slug", page::endpoint())
@@ -89,12 +88,33 @@ where
             }),
         )
         .at("/docs", docs::page(move || (api().swagger_ui_html(), api().spec())));
-    routes = Ops::new(Arc::clone(&shell.readiness), shell.shutdown.clone()).add_to(routes);
-    if shell.serve_metrics {
-        spec.add_get("/metrics", "metrics");
-        routes = routes.at("/metrics", ops::metrics(Arc::clone(&shell.metrics)));
-    }
+    let routes = with_ops(routes, &mut spec, shell);
     Ok(wrap(routes, spec, shell))
+}
+
+/// What is served before the server can do its work: what tells whoever runs it so. Nothing else is available yet.
+pub fn waiting_routes(shell: &Shell) -> BoxEndpoint<'static, Response> {
+    let not_yet = || {
+        let problem =
+            || Problem::new(Code::Unavailable, "The server waits for its database; `/readyz` says why.");
+        make(move |_| async move { Err::<(), Error>(problem().into()) })
+    };
+    let mut spec = Spec::default();
+    let routes = with_ops(Route::new(), &mut spec, shell);
+    wrap(routes.at("/", not_yet()).at("/*path", not_yet()), spec, shell)
+}
+
+/// Adds the endpoints for whoever runs the server.
+fn with_ops(routes: Route, spec: &mut Spec, shell: &Shell) -> Route {
+    for operation in ["livez", "readyz", "health", "version"] {
+        spec.add_get(&format!("/{operation}"), operation);
+    }
+    let routes = Ops::new(Arc::clone(&shell.readiness), shell.shutdown.clone()).add_to(routes);
+    if !shell.serve_metrics {
+        return routes;
+    }
+    spec.add_get("/metrics", "metrics");
+    routes.at("/metrics", ops::metrics(Arc::clone(&shell.metrics)))
 }
 
 /// The metrics alone, for a listener of their own.

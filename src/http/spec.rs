@@ -105,6 +105,9 @@ pub struct Schema {
     pub all_of: Vec<Schema>,
     /// Members that an object must have.
     pub required: Vec<String>,
+    /// Members that an object must have in some cases only, which a document has no words for.
+    #[serde(skip)]
+    pub unless: Vec<Unless>,
     /// Members that an object may have.
     pub properties: BTreeMap<String, Schema>,
     /// What all other members are.
@@ -117,6 +120,19 @@ pub struct Schema {
     pub minimum: Option<f64>,
     /// The greatest number.
     pub maximum: Option<f64>,
+}
+
+/// A member that an object must have unless another one has this value.
+#[derive(Debug, Clone, Copy)]
+pub struct Unless {
+    /// The component that the object is.
+    pub component: &'static str,
+    /// The member.
+    pub member: &'static str,
+    /// The other one, and its value.
+    pub other: (&'static str, &'static str),
+    /// What to say where it is missing.
+    pub detail: &'static str,
 }
 
 impl Schema {
@@ -206,6 +222,13 @@ impl Spec {
         }
         for part in schema.parts() {
             self.keep(part, components);
+        }
+    }
+
+    /// Adds what the document does not say.
+    pub fn require(&mut self, unless: Unless) {
+        if let Some(schema) = self.schemas.get_mut(unless.component) {
+            schema.unless.push(unless);
         }
     }
 

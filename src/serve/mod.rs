@@ -2,33 +2,44 @@
 
 mod admin;
 mod claim;
+mod door;
 mod ready;
 
-use std::{io, net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{io, net::SocketAddr, num::NonZeroU32, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use poem::{Endpoint, EndpointExt as _, endpoint::BoxEndpoint};
 use tokio::net::{TcpListener, TcpSocket};
 
-use self::ready::Ready;
+use self::{
+    door::Door,
+    ready::{Ready, Waiting},
+};
 use crate::{
     api,
     config::{Config, DatabaseConfig, commit::commit},
     http::{
         middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
-        ops::VERSION,
+        ops::{Readiness, VERSION},
         routes::{Shell, metrics_routes, routes},
         server::{self, Limits},
     },
     metrics::Metrics,
     shutdown::Shutdown,
-    store::{db::Db, error, schema},
-    usecase::app::App,
+    store::{
+        db::Db,
+        error::{self, StoreError},
+        schema,
+    },
+    usecase::{self, app::App},
     worker,
 };
 
 /// How many connections the system keeps that were not accepted yet.
 const BACKLOG: u32 = 1024;
+
+/// How long a database that did not answer is left alone.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 
 /// Runs the server until it is told to stop.
 pub async fn run(mut config: Config) -> anyhow::Result<()> {
@@ -36,26 +47,32 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let socket = bind(config.server.listen)?;
     let metrics_socket = config.metrics.listen.map(bind).transpose()?;
     let _claim = claim::ledger(&config.database.url)?;
-    let db = connect(&config.database).await?;
-    prepare_schema(&db).await?;
-    tell_what_is_forgotten(&db);
-    admin::ensure(&db, &config).await?;
-
     let listener = listen(socket)?;
     let metrics_listener = metrics_socket.map(listen).transpose()?;
     let address = listener.local_addr()?;
     config.server.listen = address;
-    let app = App::new(config, db, Metrics::new(VERSION, commit())?);
-    let shutdown = Shutdown::new();
-    let shell = shell(&app, &shutdown);
+
+    let (config, metrics) = (Arc::new(config), Arc::new(Metrics::new(VERSION, commit())?));
+    let (shutdown, waiting) = (Shutdown::new(), Arc::new(Waiting::default()));
+    let shell_until_then = shell_of(&config, &metrics, Arc::<Waiting>::clone(&waiting), &shutdown);
+    let door = Arc::new(Door::shut(&shell_until_then));
+    let mut serving = pin!(serve_all(&shell_until_then, &config, listener, metrics_listener, &door));
+    let mut signals = pin!(shutdown.on_signals(config.server.drain_delay)?);
+    let second_signal = || anyhow::anyhow!("stopped by a second signal");
+    let db = tokio::select! {
+        db = open(&config, &waiting) => db?,
+        served = &mut serving => return served,
+        () = &mut signals => return Err(second_signal()),
+    };
+
+    let app = App::new(Arc::clone(&config), db, metrics);
+    door.open(endpoint(&app, &shell(&app, &shutdown))?);
     worker::start(&app, &shutdown);
     admin::leave_for_client(&app.config);
     tracing::info!(%address, url = app.config.server.base_url(), version = VERSION, "listening");
-
-    let signals = shutdown.on_signals(app.config.server.drain_delay)?;
     let served = tokio::select! {
-        served = serve_all(&app, listener, metrics_listener, &shell, &shutdown) => served,
-        () = signals => Err(anyhow::anyhow!("stopped by a second signal")),
+        served = &mut serving => served,
+        () = &mut signals => Err(second_signal()),
     };
     if !shutdown.stop_workers(app.config.server.drain_timeout).await {
         tracing::warn!("a worker did not stop in time");
@@ -64,6 +81,41 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     served?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Opens the database with all that must be in it. While PostgreSQL is away, it is waited for: that passes by itself, and a
+/// server that ended would only be started again. What somebody has to mend is an error at once.
+async fn open(config: &Config, waiting: &Waiting) -> anyhow::Result<Db> {
+    loop {
+        let error = match prepared(config).await {
+            Ok(db) => return Ok(db),
+            Err(error) => error,
+        };
+        let Some(why) = passing(&error).filter(|_| config.database.url.sqlite_path().is_none()) else {
+            return Err(error);
+        };
+        if waiting.note(why) {
+            tracing::warn!(error = format!("{error:#}"), "waiting for the database");
+        }
+        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+    }
+}
+
+async fn prepared(config: &Config) -> anyhow::Result<Db> {
+    let db = connect(&config.database).await?;
+    prepare_schema(&db).await?;
+    tell_what_is_forgotten(&db);
+    admin::ensure(&db, config).await?;
+    Ok(db)
+}
+
+/// Why the database cannot be used, where that passes.
+fn passing(error: &anyhow::Error) -> Option<String> {
+    let of_a_use_case = || match error.downcast_ref() {
+        Some(usecase::error::Error::Unavailable(error)) => Some(error),
+        _ => None,
+    };
+    error.downcast_ref::<StoreError>().or_else(of_a_use_case)?.passing()
 }
 
 /// Opens the database.
@@ -119,17 +171,27 @@ async fn prepare_schema(db: &Db) -> anyhow::Result<()> {
 
 /// What surrounds the API, as the configuration has it.
 pub fn shell(app: &App, shutdown: &Shutdown) -> Shell {
-    let server = &app.config.server;
+    shell_of(&app.config, &app.metrics, Arc::new(Ready(app.clone())), shutdown)
+}
+
+fn shell_of(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    readiness: Arc<dyn Readiness>,
+    shutdown: &Shutdown,
+) -> Shell {
+    let server = &config.server;
     Shell {
         public_url: server.base_url(),
         request_timeout: server.request_timeout,
         body_limits: BodyLimits {
-            report: usize::try_from(app.config.limits.scan_bytes).unwrap_or(usize::MAX),
+            report: usize::try_from(config.limits.scan_bytes).unwrap_or(usize::MAX),
             other: usize::try_from(server.body_limit_bytes).unwrap_or(usize::MAX),
         },
-        serve_metrics: app.config.metrics.listen.is_none(),
-        metrics: Arc::clone(&app.metrics),
-        readiness: Arc::new(Ready(app.clone())),
+        required: &api::deployments::body::REQUIRED,
+        serve_metrics: config.metrics.listen.is_none(),
+        metrics: Arc::clone(metrics),
+        readiness,
         shutdown: shutdown.clone(),
     }
 }
@@ -144,17 +206,17 @@ pub fn endpoint(app: &App, shell: &Shell) -> anyhow::Result<BoxEndpoint<'static,
 }
 
 async fn serve_all(
-    app: &App,
+    shell: &Shell,
+    config: &Config,
     listener: TcpListener,
     metrics_listener: Option<TcpListener>,
-    shell: &Shell,
-    shutdown: &Shutdown,
+    door: &Arc<Door>,
 ) -> anyhow::Result<()> {
-    let limits = limits(&app.config);
-    let api = serve_one(listener, endpoint(app, shell)?, limits, shutdown);
+    let limits = limits(config);
+    let api = serve_one(listener, Arc::clone(door), limits, &shell.shutdown);
     let metrics = async {
         match metrics_listener {
-            Some(listener) => serve_one(listener, metrics_routes(shell), limits, shutdown).await,
+            Some(listener) => serve_one(listener, metrics_routes(shell), limits, &shell.shutdown).await,
             None => Ok(()),
         }
     };

@@ -1,5 +1,7 @@
 //! When the server is ready.
 
+use std::sync::{Mutex, PoisonError};
+
 use futures_util::{FutureExt as _, future::BoxFuture};
 
 use crate::{
@@ -39,6 +41,31 @@ impl Readiness for Ready {
             Checks::from([("database", database)])
         }
         .boxed()
+    }
+}
+
+/// Not ready while the database is waited for.
+#[derive(Default)]
+pub(super) struct Waiting(Mutex<String>);
+
+impl Waiting {
+    /// Notes why the database cannot be used yet, and tells whether that is something new.
+    pub(super) fn note(&self, why: String) -> bool {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *noted != why;
+        *noted = why;
+        is_new
+    }
+}
+
+impl Readiness for Waiting {
+    fn checks(&self) -> BoxFuture<'_, Checks> {
+        let why = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let detail = match why.as_str() {
+            "" => "It is being opened.".to_owned(),
+            why => format!("It does not answer yet ({why}); the server waits for it."),
+        };
+        async { Checks::from([("database", Check::unavailable(detail))]) }.boxed()
     }
 }
 

@@ -102,6 +102,37 @@ impl StoreError {
         matches!(self, Self::Busy(_) | Self::Unavailable(_))
     }
 
+    /// Why PostgreSQL cannot be used, where that passes though nobody changes anything: it does not answer, is starting or has
+    /// no connection to spare. Whatever else it says, as of a password or of a name, stays so until somebody mends it. Anyone
+    /// may read it.
+    pub fn passing(&self) -> Option<String> {
+        let error = match self {
+            Self::Busy(_) => return Some("others have it locked".to_owned()),
+            Self::Unavailable(error) | Self::InDoubt(error) => error,
+            Self::Unique(_)
+            | Self::Unwritable(_)
+            | Self::Corrupt(_)
+            | Self::HalfCopied
+            | Self::OrphanedLog
+            | Self::Other(_) => return None,
+        };
+        let why = match (code(error).as_deref(), inner(error)) {
+            (Some(code), _) => match code.get(..2)? {
+                "08" => "it broke the connection off",
+                "53" => "it has no room for another connection",
+                "55" => "it takes no connections",
+                "57" => "it is starting or stopping",
+                _ => return None,
+            },
+            (None, Some(sqlx::Error::Io(error))) => return Some(io_words(error)),
+            (None, Some(sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::Configuration(_))) => {
+                return None;
+            }
+            (None, _) => "no connection came about in time",
+        };
+        Some(why.to_owned())
+    }
+
     /// Whether it may have been done all the same.
     pub fn is_in_doubt(&self) -> bool {
         matches!(self, Self::InDoubt(_))
@@ -210,6 +241,16 @@ fn inner(error: &DbErr) -> Option<&sqlx::Error> {
         return Some(inner);
     }
     None
+}
+
+/// What kind of fault it is; the system's own words may name hosts.
+fn io_words(error: &std::io::Error) -> String {
+    match error.kind().to_string() {
+        other if other.starts_with("other") || other.starts_with("uncategorized") => {
+            "its address leads nowhere".to_owned()
+        }
+        known => known,
+    }
 }
 
 fn is_connection(error: &DbErr) -> bool {

@@ -136,7 +136,7 @@ async fn give_in(
 
 fn not_archived(archived_at: Option<DateTime<Utc>>, what: &str, name: &str) -> Result<(), Error> {
     if archived_at.is_some() {
-        return Err(Error::Conflict(format!("{what} {name} is archived; nothing is approved for it")));
+        return Err(Error::archived(what, name, "nothing is approved for it"));
     }
     Ok(())
 }

@@ -79,6 +79,14 @@ impl Error {
         Self::NotFound { what, name: name.to_string(), remedy: remedy.to_owned() }
     }
 
+    /// A service or an environment is archived, and what that means for what was asked.
+    pub fn archived(what: &str, name: impl std::fmt::Display, so: &str) -> Self {
+        Self::Conflict(format!(
+            "{what} {name} is archived; {so}. `waybill {what} revive {name}` brings it back, or `PATCH` with \
+             {{\"archived\": false}}"
+        ))
+    }
+
     /// It was edited since it was read.
     pub fn edited() -> Self {
         Self::Stale("it was edited since you read it; read it again and send its new ETag".to_owned())

@@ -36,7 +36,7 @@ pub async fn place(ctx: &Ctx, name: &str, reason: &str) -> Result<Placed, Error>
 async fn place_in(ctx: &Ctx, mut work: Work, name: &str, reason: &str) -> Result<Placed, Error> {
     let (mut environment, now) = lock(ctx, &work, name).await?;
     if environment.archived_at.is_some() {
-        return Err(Error::Conflict(format!("environment {name} is archived; nothing starts there anyway")));
+        return Err(Error::archived("environment", name, "nothing starts there anyway"));
     }
     let running = deployment::running_in(work.conn(), environment.id, RUNNING_MAX).await?;
     let before = environment.lockdown.take();

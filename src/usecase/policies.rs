@@ -49,7 +49,7 @@ async fn set_in(
         return Err(named::no_environment(work.conn(), ctx.within(), name).await);
     };
     if environment.archived_at.is_some() {
-        return Err(Error::Conflict(format!("environment {name} is archived; revive it to set its policy")));
+        return Err(Error::archived("environment", name, "its policy stays as it is"));
     }
     let before = environment.policy.clone();
     if !expected.admits(before.version) {

@@ -205,9 +205,7 @@ pub fn refuse_archived(target: &LockedTarget, service: &str, environment: &str) 
         (target.environment.archived_at.is_some(), "environment", environment),
     ] {
         if archived {
-            return Err(Error::Conflict(format!(
-                "{what} {name} is archived; `PATCH` it with {{\"archived\": false}} to deploy again"
-            )));
+            return Err(Error::archived(what, name, "nothing new is deployed"));
         }
     }
     Ok(())

@@ -42,9 +42,7 @@ async fn create_in(
     let locked = service::lock(work.conn(), service_name.as_str()).await?;
     let (service_id, now) = if let Some((service, now)) = locked {
         if service.archived_at.is_some() {
-            return Err(Error::Conflict(format!(
-                "service {service_name} is archived; it takes no new releases"
-            )));
+            return Err(Error::archived("service", service_name, "it takes no new releases"));
         }
         (service.id, now)
     } else {

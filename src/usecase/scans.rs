@@ -92,7 +92,7 @@ async fn upload_in(
         return Err(named::no_service(work.conn(), ctx.within(), name.as_str()).await);
     };
     if service.archived_at.is_some() {
-        return Err(Error::Conflict(format!("service {name} is archived; it takes no scans")));
+        return Err(Error::archived("service", name, "it takes no scans"));
     }
     let release = release::find(work.conn(), service.id, version.as_str()).await?;
     let Some(release) = release else {

@@ -19,6 +19,7 @@ use crate::{
         text::{Name, Version},
         vocabulary::{Kind, Outcome, Strategy},
     },
+    http::spec::Unless,
     usecase::{
         deployments::{record::Record, start::Start},
         register::Placement,
@@ -33,6 +34,17 @@ pub struct OverrideBody {
     pub reason: Text<OverrideReason>,
 }
 
+const VERSION_MISSING: &str = "must name the release's version; only a removal may leave it out";
+
+/// What is missing of bodies that lack something else as well, which are judged by their shape alone.
+pub const REQUIRED: [Unless; 3] =
+    [version_of("StartDeployment"), version_of("RecordDeployment"), version_of("GateQuestion")];
+
+const fn version_of(component: &'static str) -> Unless {
+    let other = ("kind", Kind::Remove.as_str());
+    Unless { component, member: "version", other, detail: VERSION_MISSING }
+}
+
 /// The version that is meant, below `prefix`; only a removal may leave it out.
 pub fn meant<T: std::ops::Deref<Target = str>>(
     given: Option<&T>,
@@ -42,7 +54,7 @@ pub fn meant<T: std::ops::Deref<Target = str>>(
 ) -> Option<Version> {
     let pointer = format!("{prefix}/version");
     if given.is_none() && kind.is_none_or(Kind::ships) {
-        faults.add(&pointer, "required", "must name the release's version; only a removal may leave it out");
+        faults.add(&pointer, "required", VERSION_MISSING);
     }
     faults.take_optional(&pointer, given.map(|text| Version::parse(text)))
 }

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::{
     call::Call,
     error::Error,
+    place::{self, Placed, What},
     session::Session,
-    view::{Occupant, Target},
+    view::Occupant,
 };
 use crate::{
     cli::{
@@ -38,52 +39,6 @@ pub struct ReviveArgs {
     name: String,
 }
 
-/// What is archived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    Service,
-    Environment,
-}
-
-impl What {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Service => "service",
-            Self::Environment => "environment",
-        }
-    }
-
-    fn collection(self) -> &'static str {
-        match self {
-            Self::Service => "services",
-            Self::Environment => "environments",
-        }
-    }
-
-    /// What runs of the service, or in the environment.
-    fn running(self, matrix: Matrix, name: &str) -> Vec<(String, Target)> {
-        let targets = matrix.services.into_iter().flat_map(|service| {
-            service.targets.into_iter().map(move |target| (service.name.clone(), target))
-        });
-        let is_meant = |(service, target): &(String, Target)| match self {
-            Self::Service => service == name,
-            Self::Environment => target.environment == name,
-        };
-        targets.filter(is_meant).filter(|(_, target)| target.current.is_some()).collect()
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Matrix {
-    services: Vec<Service>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Service {
-    name: String,
-    targets: Vec<Target>,
-}
-
 #[derive(Debug, Deserialize)]
 struct Archived {
     name: String,
@@ -91,12 +46,10 @@ struct Archived {
 
 pub async fn archive(session: &Session, what: What, args: &ArchiveArgs) -> Result<Exit, Error> {
     let (word, name) = (what.word(), plain(&args.name));
-    let path = [what.collection(), &args.name];
+    let path = what.path(&args.name);
     // Before the question: a name that is wrong is worth none.
     session.client.send(&Call::get(&path)).await?;
-    let matrix = Matrix::deserialize(&session.client.send(&Call::get(&["matrix"])).await?)?;
-    let running = what.running(matrix, &args.name);
-    tell(&running);
+    tell(&place::targets(session, what, &args.name).await?)?;
     if !output::confirmed(args.yes, format_args!("Archive {word} {name}? [y/N]"))? {
         return Err(Error::Failed("nothing was done".into()));
     }
@@ -108,50 +61,29 @@ pub async fn archive(session: &Session, what: What, args: &ArchiveArgs) -> Resul
 }
 
 /// Tells what runs on.
-fn tell(running: &[(String, Target)]) {
+fn tell(targets: &[Value]) -> serde_json::Result<()> {
     let now = clock::now();
-    for (service, target) in running {
-        let environment = plain(&target.environment);
+    let mut is_empty = true;
+    for placed in targets {
+        let Placed { service, target } = Placed::deserialize(placed)?;
         if let Some(Occupant { version, since, .. }) = &target.current {
-            let (service, version) = (plain(service), plain(version));
+            let (service, version, environment) =
+                (plain(&service), plain(version), plain(&target.environment));
             say(format_args!("{service} {version} runs in {environment}, for {}", age(now - *since)));
+            is_empty = false;
         }
     }
-    if running.is_empty() {
+    if is_empty {
         say("nothing is known to run there");
     }
+    Ok(())
 }
 
 pub async fn revive(session: &Session, what: What, args: &ReviveArgs) -> Result<Exit, Error> {
-    let call = Call::patch(&[what.collection(), &args.name], &json!({ "archived": false }))?;
+    let call = Call::patch(&what.path(&args.name), &json!({ "archived": false }))?;
     let words = |revived: Value| -> io::Result<()> {
         let name = revived.get("name").and_then(Value::as_str).unwrap_or(&args.name).to_owned();
         print(format_args!("{} {} is there again", what.word(), plain(&name)))
     };
     session.tell(&call, words).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_runs_there_is_found() {
-        let occupant = json!({"version": "1", "since": "2026-03-04T12:00:00Z"});
-        let matrix = json!({"services": [
-            {"name": "shop", "targets": [{"environment": "dev", "current": occupant}, {"environment": "prod", "current": null}]},
-            {"name": "pay", "targets": [{"environment": "prod", "current": occupant}]},
-        ]});
-        let found = |what: What, name: &str| {
-            let matrix =
-                Matrix::deserialize(&matrix).map(|matrix| what.running(matrix, name)).unwrap_or_default();
-            matrix
-                .into_iter()
-                .map(|(service, target)| format!("{service}/{}", target.environment))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(found(What::Service, "shop"), ["shop/dev"]);
-        assert_eq!(found(What::Environment, "prod"), ["pay/prod"]);
-        assert!(found(What::Environment, "qa").is_empty());
-    }
 }

@@ -10,6 +10,8 @@ use uuid::Uuid;
 use super::error::Error;
 use crate::clock;
 
+/// The longest pause before it is tried again.
+pub const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long a command goes on trying.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a question does: whoever asks waits for the answer.
@@ -28,6 +30,8 @@ pub struct Call {
     pub if_match: Option<i64>,
     pub patience: Duration,
     pub attempt: Duration,
+    /// How often it is tried again, where that is counted.
+    pub retries: Option<u32>,
     pub quiet: bool,
 }
 
@@ -43,6 +47,7 @@ impl Call {
             if_match: None,
             patience: PATIENCE_READING,
             attempt: ATTEMPT,
+            retries: None,
             quiet: false,
         }
     }
@@ -94,6 +99,14 @@ impl Call {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// How often to try again while nobody answers, however long that takes.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = Some(retries);
+        self.patience = (self.attempt + PAUSE_MAX).saturating_mul(retries + 1);
         self
     }
 

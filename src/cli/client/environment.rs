@@ -1,11 +1,12 @@
-//! `waybill environment`: what environments there are, registering one, saying that one is what it seems, and archiving one.
+//! `waybill environment`: what environments there are and what runs in one, registering one, saying that one is what it seems, and archiving one.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    archive::{self, ArchiveArgs, ReviveArgs, What},
+    archive::{self, ArchiveArgs, ReviveArgs},
     call::Call,
     error::Error,
+    place::{self, What},
     session::Session,
 };
 use crate::{
@@ -23,7 +24,16 @@ const SHOWN_MAX: u32 = 1000;
 #[derive(Debug, clap::Subcommand)]
 pub enum EnvironmentCommand {
     /// List the environments: what each is for, and its place in the order of promotion.
-    List,
+    List {
+        /// Those that are archived instead.
+        #[arg(long)]
+        archived: bool,
+    },
+    /// Show one environment: what it is for, whether it is locked down, and what runs in it.
+    Show {
+        /// Which one.
+        environment: String,
+    },
     /// Register an environment before anything is deployed to it, for its policy to be there from the first deployment on.
     #[command(after_help = EXAMPLES)]
     Create(EnvironmentArgs),
@@ -74,9 +84,24 @@ struct Environment {
     unconfirmed: bool,
 }
 
+const MEMBERS: [(&str, &str); 9] = [
+    ("tier", "/tier"),
+    ("rank", "/rank"),
+    ("at", "/url"),
+    ("unconfirmed", "/unconfirmed"),
+    ("archived", "/archived"),
+    ("locked down", "/lockdown/reason"),
+    ("since", "/lockdown/since"),
+    ("by", "/lockdown/actor/subject"),
+    ("registered", "/created_at"),
+];
+
 pub(super) async fn run(session: &Session, command: EnvironmentCommand) -> Result<Exit, Error> {
     match command {
-        EnvironmentCommand::List => list(session).await,
+        EnvironmentCommand::List { archived } => list(session, archived).await,
+        EnvironmentCommand::Show { environment } => {
+            place::show(session, What::Environment, &environment, &MEMBERS).await
+        }
         EnvironmentCommand::Create(EnvironmentArgs { environment, tier, rank }) => {
             let settings = Settings { name: Some(&environment), tier, rank };
             set(session, &Call::post(&["environments"], &settings)?, "registered").await
@@ -90,7 +115,7 @@ pub(super) async fn run(session: &Session, command: EnvironmentCommand) -> Resul
     }
 }
 
-async fn list(session: &Session) -> Result<Exit, Error> {
+async fn list(session: &Session, archived: bool) -> Result<Exit, Error> {
     let header = ["ENVIRONMENT", "TIER", "RANK", "CONFIRMED"];
     let rows = |mut found: Vec<Environment>| {
         found.sort_by(|a, b| (a.rank, &a.name).cmp(&(b.rank, &b.name)));
@@ -98,7 +123,8 @@ async fn list(session: &Session) -> Result<Exit, Error> {
         let row = |it: Environment| [it.name, it.tier, it.rank.to_string(), confirmed(it.unconfirmed)];
         found.into_iter().map(row).collect()
     };
-    session.list(&Call::get(&["environments"]), SHOWN_MAX, "No environments.", header, rows).await
+    let call = Call::get(&["environments"]).query("archived", archived.then_some(true));
+    session.list(&call, SHOWN_MAX, "No environments.", header, rows).await
 }
 
 async fn set(session: &Session, call: &Call, done: &str) -> Result<Exit, Error> {

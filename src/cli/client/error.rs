@@ -2,8 +2,10 @@
 
 use std::{io, time::Duration};
 
+use chrono::TimeDelta;
+
 use super::problem::Problem;
-use crate::cli::exit::Exit;
+use crate::cli::{exit::Exit, output::duration};
 
 /// The error of a client command; its text is for the person at the terminal and never holds a token.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,13 @@ pub enum NoAnswer {
         /// How long it wants to be left alone.
         retry_after: Option<Duration>,
     },
+    /// It was not asked, because it did not answer before.
+    #[error(
+        "Waybill did not answer {} and is left alone for another {}",
+        if *failures == 1 { "the last time".to_owned() } else { format!("the last {failures} times") },
+        duration(*left)
+    )]
+    LeftAlone { failures: u32, left: TimeDelta },
 }
 
 impl NoAnswer {
@@ -56,6 +65,7 @@ impl NoAnswer {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { transient, .. } => *transient,
+            Self::LeftAlone { .. } => false,
             Self::Problem { problem, .. } => matches!(problem.status, 429 | 502..=504),
         }
     }
@@ -63,7 +73,7 @@ impl NoAnswer {
     /// Whether Waybill gave no verdict at all: nobody answered, or it is not able to work.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::LeftAlone { .. } => true,
             Self::Problem { problem, .. } => problem.status == 429 || problem.status >= 500,
         }
     }
@@ -102,7 +112,7 @@ impl NoAnswer {
 
     fn problem(&self) -> Option<&Problem> {
         match self {
-            Self::Unreachable { .. } => None,
+            Self::Unreachable { .. } | Self::LeftAlone { .. } => None,
             Self::Problem { problem, .. } => Some(problem),
         }
     }

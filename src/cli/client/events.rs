@@ -30,7 +30,7 @@ pub enum EventsCommand {
     /// Of events that the token may not see, the seal alone is printed: the chain can be followed past them.
     #[command(after_help = EXAMPLES)]
     Export {
-        /// Only what comes after the event with this number.
+        /// Only what comes after the event with this number: goes on with a file whose last event it is.
         #[arg(long, value_name = "SEQ", default_value_t = 0)]
         after: i64,
     },
@@ -42,6 +42,7 @@ Examples:
   waybill events list --kind deployment.failed --limit 10
   waybill events list --follow
   waybill events export > log.ndjson
+  waybill events export --after $(tail -n 1 log.ndjson | jq .seq) >> log.ndjson
   waybill audit verify --log log.ndjson";
 
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{call::Call, error::Error, moment::minute, session::Session};
+use super::{call::Call, error::Error, moment::minute, named, session::Session};
 use crate::{
     cli::{
         exit::Exit,
@@ -24,14 +24,14 @@ pub enum FreezeCommand {
     /// List the freeze windows, newest first.
     List(ListArgs),
     /// Show one freeze window.
-    Show(IdArgs),
+    Show(WhichArgs),
     /// Declare a freeze window: once from a time to another, or again and again.
     #[command(after_help = EXAMPLES)]
     Create(Box<CreateArgs>),
     /// Change what is named of a freeze window, and leave the rest.
     Update(Box<UpdateArgs>),
     /// Take a freeze window back, at once.
-    Delete(IdArgs),
+    Delete(WhichArgs),
     /// Show when environments are frozen: windows that overlap or touch are one stretch.
     Calendar(CalendarArgs),
 }
@@ -56,9 +56,16 @@ pub struct ListArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct IdArgs {
-    /// Its id, as `waybill freeze list` shows it.
-    id: String,
+pub struct WhichArgs {
+    /// Its name, or its id, as `waybill freeze list` shows them.
+    #[arg(value_name = "WINDOW")]
+    which: String,
+}
+
+impl WhichArgs {
+    async fn id(&self, session: &Session) -> Result<String, Error> {
+        named::id_of(session, "freeze window", &Call::get(&["freeze-windows"]), "name", &self.which).await
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +83,7 @@ pub struct CreateArgs {
 #[derive(Debug, clap::Args)]
 pub struct UpdateArgs {
     #[command(flatten)]
-    which: IdArgs,
+    which: WhichArgs,
     /// Its name.
     #[arg(long)]
     name: Option<String>,
@@ -232,7 +239,8 @@ pub(super) async fn run(session: &Session, command: FreezeCommand) -> Result<Exi
     match command {
         FreezeCommand::List(args) => list(session, args).await,
         FreezeCommand::Show(args) => {
-            session.tell(&Call::get(&["freeze-windows", &args.id]), |window| told(&window, "")).await
+            let id = args.id(session).await?;
+            session.tell(&Call::get(&["freeze-windows", &id]), |window| told(&window, "")).await
         }
         FreezeCommand::Create(args) => {
             let CreateArgs { name, reason, rest } = *args;
@@ -246,12 +254,12 @@ pub(super) async fn run(session: &Session, command: FreezeCommand) -> Result<Exi
             if all_services {
                 body.rest.insert("services".to_owned(), Value::Null);
             }
-            let call = Call::patch(&["freeze-windows", &which.id], &body)?;
+            let call = Call::patch(&["freeze-windows", &which.id(session).await?], &body)?;
             session.tell(&call, |window| told(&window, "changed: ")).await
         }
         FreezeCommand::Delete(args) => {
-            session.client.send(&Call::delete(&["freeze-windows", &args.id])).await?;
-            say(format_args!("The freeze window {} is taken back.", plain(&args.id)));
+            session.client.send(&Call::delete(&["freeze-windows", &args.id(session).await?])).await?;
+            say(format_args!("The freeze window {} is taken back.", plain(&args.which)));
             Ok(Exit::DONE)
         }
         FreezeCommand::Calendar(args) => calendar(session, args).await,

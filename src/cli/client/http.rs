@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    call::Call,
+    call::{Call, PAUSE_MAX},
     credentials::Credentials,
     error::{Error, NoAnswer},
     problem::Problem,
@@ -68,11 +68,14 @@ impl Client {
     pub async fn send(&self, call: &Call) -> Result<Value, NoAnswer> {
         let deadline = Instant::now() + call.patience;
         let left = || deadline.saturating_duration_since(Instant::now());
-        let backoff = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(5))
-            .without_max_times();
+        let backoff = ExponentialBuilder::default().with_jitter().with_max_delay(PAUSE_MAX);
+        let backoff = match call.retries {
+            // Few attempts are to last as long as a restart may take.
+            Some(retries) => backoff
+                .with_min_delay(Duration::from_secs(1))
+                .with_max_times(usize::try_from(retries).unwrap_or(usize::MAX)),
+            None => backoff.with_min_delay(Duration::from_millis(200)).without_max_times(),
+        };
         let mut said = call.quiet;
         (|| self.attempt(call, left()))
             .retry(backoff)
@@ -80,7 +83,11 @@ impl Client {
             .adjust(|error, delay| pause(error, delay?, left()))
             .notify(|error, _delay| {
                 if !said {
-                    output::say(format_args!("{error}; trying again for {}s", left().as_secs()));
+                    let until = match call.retries {
+                        Some(retries) => format!("--retry {retries}"),
+                        None => format!("for {}s", left().as_secs()),
+                    };
+                    output::say(format_args!("{error}; trying again ({until})"));
                     said = true;
                 }
             })
@@ -134,7 +141,7 @@ impl Client {
 fn pause(error: &NoAnswer, delay: Duration, left: Duration) -> Option<Duration> {
     let asked = match error {
         NoAnswer::Problem { retry_after, .. } => retry_after.unwrap_or_default(),
-        NoAnswer::Unreachable { .. } => Duration::ZERO,
+        NoAnswer::Unreachable { .. } | NoAnswer::LeftAlone { .. } => Duration::ZERO,
     };
     Some(delay.max(asked)).filter(|pause| *pause < left)
 }

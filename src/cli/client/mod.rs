@@ -19,6 +19,8 @@ mod history;
 mod http;
 mod lockdown;
 mod moment;
+mod named;
+mod place;
 mod policy;
 mod problem;
 mod release;
@@ -70,10 +72,10 @@ pub enum ClientCommand {
     /// Read what the gate said before, and evaluate it again.
     #[command(subcommand, after_help = decisions::EXAMPLES)]
     Decisions(decisions::DecisionsCommand),
-    /// Archive services, and bring them back.
+    /// List services, show one and where it runs, archive those that are no more, and bring them back.
     #[command(subcommand)]
     Service(service::ServiceCommand),
-    /// List environments, confirm those that a deployment has registered, and archive those that are no more.
+    /// List environments, show one and what runs in it, confirm those that a deployment has registered, and archive those that are no more.
     #[command(subcommand)]
     Environment(environment::EnvironmentCommand),
     /// Read and set the rules of an environment's gate.

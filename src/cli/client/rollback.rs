@@ -77,7 +77,13 @@ struct Prospect {
 }
 
 pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, Error> {
-    let to = match (prospect(session, &args).await, &args.to) {
+    let alone = args.wrap.away.left_alone();
+    let is_asked = alone.is_none();
+    let shown = match alone {
+        Some(alone) => Err(alone.into()),
+        None => prospect(session, &args).await,
+    };
+    let to = match (shown, &args.to) {
         (Ok(prospect), _) => {
             show(session, &args, &prospect)?;
             if args.wrap.dry_run {
@@ -99,6 +105,9 @@ pub(super) async fn run(session: &Session, args: RollbackArgs) -> Result<Exit, E
             to.clone()
         }
         (Err(Error::Client(error)), _) if error.is_outage() && !args.wrap.dry_run => {
+            if is_asked {
+                args.wrap.away.note(false);
+            }
             say_error(format_args!("{error}; nothing was run"));
             return Ok(Exit::UNREACHABLE);
         }

@@ -5,7 +5,7 @@ use std::io;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{call::Call, error::Error, moment, session::Session};
+use super::{call::Call, error::Error, moment, named, session::Session};
 use crate::{
     cli::{
         exit::Exit,
@@ -25,7 +25,7 @@ pub enum WaiverCommand {
     /// List the waivers that hold, newest first.
     List(ListArgs),
     /// Withdraw a waiver: the vulnerability counts again, at once.
-    Withdraw(IdArgs),
+    Withdraw(WhichArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -75,9 +75,10 @@ pub struct ListArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct IdArgs {
-    /// Its id, as `waybill waiver list` shows it.
-    id: String,
+pub struct WhichArgs {
+    /// Its id, or that of its vulnerability, as `waybill waiver list` shows them.
+    #[arg(value_name = "WAIVER")]
+    which: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -130,8 +131,10 @@ pub(super) async fn run(session: &Session, command: WaiverCommand) -> Result<Exi
         }
         WaiverCommand::List(args) => list(session, args).await,
         WaiverCommand::Withdraw(args) => {
-            session.client.send(&Call::delete(&["waivers", &args.id])).await?;
-            say(format_args!("The waiver {} is withdrawn.", plain(&args.id)));
+            let list = Call::get(&["waivers"]);
+            let id = named::id_of(session, "waiver", &list, "vulnerability", &args.which).await?;
+            session.client.send(&Call::delete(&["waivers", &id])).await?;
+            say(format_args!("The waiver {} is withdrawn.", plain(&args.which)));
             Ok(Exit::DONE)
         }
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::FieldError;
 use crate::{
     domain::nearest::nearest,
-    http::spec::{Schema, Spec},
+    http::spec::{Schema, Spec, Unless},
 };
 
 const MAX_ERRORS: usize = 50;
@@ -70,6 +70,13 @@ impl Check<'_> {
         for name in &schema.required {
             if fields.get(name).is_none_or(Value::is_null) {
                 self.fault(&member(at, name), "required", "is required");
+            }
+        }
+        for Unless { member: name, other: (other, spares), detail, .. } in &schema.unless {
+            if fields.get(*name).is_none_or(Value::is_null)
+                && fields.get(*other).is_none_or(|is| is != spares)
+            {
+                self.fault(&member(at, name), "required", *detail);
             }
         }
         for (name, value) in fields {
@@ -139,6 +146,7 @@ mod tests {
             "Start": {"type": "object", "required": ["service", "release"], "properties": {
                 "service": {"type": "string", "minLength": 1, "maxLength": 5},
                 "kind": {"$ref": "#/components/schemas/Kind"},
+                "version": {"type": "string"},
                 "release": {"allOf": [{"$ref": "#/components/schemas/Release"}, {"description": "d"}]},
             }},
             "Release": {"type": "object", "required": ["id"], "properties": {
@@ -149,7 +157,9 @@ mod tests {
                 "changes": {"type": "array", "maxItems": 2, "items": {"type": "boolean"}},
             }},
         }}});
-        let spec = Spec::parse("", document.to_string().as_bytes()).unwrap();
+        let mut spec = Spec::parse("", document.to_string().as_bytes()).unwrap();
+        let other = ("kind", "rollback");
+        spec.require(Unless { component: "Start", member: "version", other, detail: "must be named" });
         let operation = spec.find("/").unwrap().operation(&Method::POST).unwrap();
         let faults = faults(&spec, operation.body().unwrap(), value);
         faults.into_iter().map(|fault| (fault.pointer, fault.code, fault.detail)).collect()
@@ -163,7 +173,8 @@ mod tests {
     fn a_right_body_has_no_fault() {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         let release = json!({"id": id, "at": "2026-01-31T12:00:00Z", "lease": 9, "labels": {"a": "b"}});
-        assert_eq!(found(&json!({"service": "shop", "kind": null, "release": release})), []);
+        assert_eq!(found(&json!({"service": "shop", "kind": null, "version": "1", "release": release})), []);
+        assert_eq!(found(&json!({"service": "shop", "kind": "rollback", "release": release})), []);
     }
 
     #[test]
@@ -182,16 +193,17 @@ mod tests {
             ("/release/id", "required"),
             ("/release/labels/a~1b", "type"),
             ("/release/lease", "out-of-range"),
+            ("/version", "required"),
         ];
         assert_eq!(found, expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())));
     }
 
     #[test]
     fn of_an_unknown_field_the_nearest_is_offered_or_all_are() {
-        let body = json!({"servcie": "shop", "service": "shop", "colour": 1, "release": {"id": "01890a5d-ac96-774b-bcce-b302099a8057"}});
+        let body = json!({"servcie": "shop", "service": "shop", "version": "1", "colour": 1, "release": {"id": "01890a5d-ac96-774b-bcce-b302099a8057"}});
         let details: Vec<_> = explained(&body).into_iter().map(|(_, _, detail)| detail).collect();
         let expected = [
-            "is not a field of this; it has kind, release, service",
+            "is not a field of this; it has kind, release, service, version",
             "is not a field of this; did you mean `service`?",
         ];
         assert_eq!(details, expected);

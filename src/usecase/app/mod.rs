@@ -29,9 +29,9 @@ pub struct App {
 
 impl App {
     /// Of a server that starts.
-    pub fn new(config: Config, db: Db, metrics: Metrics) -> Self {
+    pub fn new(config: impl Into<Arc<Config>>, db: Db, metrics: impl Into<Arc<Metrics>>) -> Self {
+        let (config, metrics) = (config.into(), metrics.into());
         let feed = Feed::new(config.limits.waits);
-        let (config, metrics) = (Arc::new(config), Arc::new(metrics));
         Self { config, db, metrics, feed, freezes: Arc::default(), chain: Arc::default() }
     }
 }

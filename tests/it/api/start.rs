@@ -210,11 +210,27 @@ db_test!(
         let faults = api.post("/deployments", unknown).await.faults();
         assert_eq!(faults.len(), 1, "{faults:?}");
         assert_eq!(faults[0].0, "/versoin");
-        let missing = api.post("/deployments", json!({ "service": "shop" })).await.faults();
-        let pointers: Vec<_> = missing.iter().map(|(pointer, _)| pointer.as_str()).collect();
-        assert_eq!(pointers, ["/environment"]);
         let unversioned = json!({ "service": "shop", "environment": "prod" });
         assert_eq!(api.post("/deployments", unversioned).await.faults()[0].0, "/version");
+        // Also where something else is missing, by which the framework has refused it before.
+        let missing = async |path: &str, body: Value| {
+            let faults = api.post(path, body).await.faults();
+            faults
+                .into_iter()
+                .map(|(pointer, code)| (code == "required").then_some(pointer).unwrap())
+                .collect::<Vec<_>>()
+        };
+        for path in ["/deployments", "/gate/check"] {
+            assert_eq!(
+                missing(path, json!({ "service": "shop" })).await,
+                ["/environment", "/version"],
+                "{path}"
+            );
+        }
+        let record = json!({ "service": "shop", "environment": "dev", "status": "failed" });
+        assert_eq!(missing("/deployments/record", record).await, ["/started_at", "/finished_at", "/version"]);
+        let removal = json!({ "service": "shop", "kind": "remove" });
+        assert_eq!(missing("/deployments", removal).await, ["/environment"]);
     }
 );
 

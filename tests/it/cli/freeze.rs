@@ -55,7 +55,19 @@ db_test!(
             (code(&output), String::from_utf8(output.stderr).unwrap())
         };
         assert!(exit == 121 && said.contains("weekend: nobody is here"), "{exit}: {said}");
-        shell.ok(&["freeze", "delete", id]);
+        assert!(shell.ok(&["freeze", "show", "weekend"]).contains(id));
+        let (exit, said) = refused(&["freeze", "show", "weekday"]);
+        assert!(exit == 1 && said.contains("did you mean weekend?"), "{exit}: {said}");
+        let other = json(&shell.ok(&line));
+        let (exit, said) = refused(&["freeze", "delete", "weekend"]);
+        assert!(
+            exit == 2 && said.contains(id) && said.contains(other["id"].as_str().unwrap()),
+            "{exit}: {said}"
+        );
+        shell.ok(&["freeze", "delete", other["id"].as_str().unwrap()]);
+        let renamed = shell.ok(&["freeze", "update", "weekend", "--name", "rest"]);
+        assert!(renamed.contains("changed: rest"), "{renamed}");
+        shell.ok(&["freeze", "delete", "rest"]);
         assert!(shell.deploy("2", &[], "true").status.success());
         let (exit, said) = refused(&["freeze", "show", id]);
         assert!(exit == 1 && said.contains("There is no freeze window"), "{exit}: {said}");
@@ -66,5 +78,23 @@ db_test!(
         let (exit, said) =
             refused(&[&create[..], &["--tier", "staging", "--environment", "staging"]].concat());
         assert!(exit == 2 && said.contains("cannot be used with"), "{exit}: {said}");
+    }
+);
+
+db_test!(
+    async fn a_waiver_is_withdrawn_by_its_vulnerability(db: TestDb) {
+        let server = ServerProcess::start(&db).await;
+        let shell = Shell::at(&server);
+        let waive =
+            ["waiver", "create", "CVE-2021-44228", "--for", "30d", "--reason", "no text of users gets there"];
+        shell.ok(&waive);
+        let twice = json(&shell.ok(&[&waive[..], &["-o", "json"]].concat()));
+        let id = twice["id"].as_str().unwrap();
+        let which = shell.run(&["waiver", "withdraw", "CVE-2021-44228"]);
+        let said = String::from_utf8_lossy(&which.stderr);
+        assert!(code(&which) == 2 && said.contains("2 waivers are called") && said.contains(id), "{said}");
+        shell.ok(&["waiver", "withdraw", id]);
+        shell.ok(&["waiver", "withdraw", "CVE-2021-44228"]);
+        assert!(shell.ok(&["waiver", "list"]).is_empty());
     }
 );

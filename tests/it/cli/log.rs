@@ -49,7 +49,21 @@ db_test!(
         let gone = verify(&lines.join("\n"), &[]);
         assert!(String::from_utf8_lossy(&gone.stderr).contains("event 3 is missing"), "{gone:?}");
         let cut = verify(&lines[..2].join("\n"), &["--head", &head]);
-        assert!(String::from_utf8_lossy(&cut.stderr).contains("missing"), "{cut:?}");
+        let (seq, _) = head.split_once(':').unwrap();
+        let missing = seq.parse::<i64>().unwrap() - 2;
+        let words =
+            format!("event {seq} was anchored, but the log ends with event 2: {missing} events are missing");
+        assert!(code(&cut) == 6 && String::from_utf8_lossy(&cut.stderr).contains(&words), "{cut:?}");
+        // The same from the database and from the server, of a head that the log has yet to reach.
+        let ahead = format!("9999:{}", "a".repeat(64));
+        for from in [&["--through-api"][..], &["--database-url", &db.url]] {
+            let short = shell.run(&[&["audit", "verify", "--head", &ahead], from].concat());
+            let said = String::from_utf8_lossy(&short.stderr);
+            assert!(
+                code(&short) == 6 && said.contains("event 9999 was anchored, but the log ends with event"),
+                "{said}"
+            );
+        }
         let foreign = verify("{\"a\": 1}", &[]);
         assert!(String::from_utf8_lossy(&foreign.stderr).contains("line 1 is no event"), "{foreign:?}");
     }

@@ -1,13 +1,14 @@
 //! The command line: the real binary against a real server.
 
 mod archive;
+mod breaker;
 mod commands;
 mod connection;
 mod freeze;
 mod gate;
 mod log;
+mod pages;
 mod people;
-mod readme;
 mod report;
 mod rollback;
 mod running;

@@ -103,6 +103,7 @@ pub fn shell(ready: bool) -> Shell {
         public_url: "https://waybill.example".into(),
         request_timeout: Duration::from_millis(500),
         body_limits: BodyLimits { report: 256, other: 256 },
+        required: &[],
         serve_metrics: true,
         metrics: Arc::new(Metrics::new("1.2.3", "abc").unwrap()),
         readiness: Arc::new(Ready(ready)),

@@ -1,8 +1,14 @@
 //! PostgreSQL goes away and comes back: the server says so, never fails by a fault of its own, and recovers.
 
+use std::net::SocketAddr;
+
 use reqwest::Response;
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
 use serde_json::{Value, json};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 
 use crate::support::{api::start_body, db::TestDb, eventually, process::ServerProcess};
 
@@ -102,4 +108,72 @@ async fn connections_that_are_cut_are_never_a_fault_of_the_server() {
         (events["seq"].as_i64()? > 0).then_some(())
     })
     .await;
+}
+
+/// Takes connections at an address and passes them on to another, as a server that comes there.
+async fn comes_to(address: SocketAddr, other: String) {
+    let listener = TcpListener::bind(address).await.unwrap();
+    let mut connections = JoinSet::new();
+    while let Ok((mut client, _)) = listener.accept().await {
+        let other = other.clone();
+        connections.spawn(async move {
+            let mut server = TcpStream::connect(other).await.unwrap();
+            drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_database_is_away_waits_for_it_and_says_why_it_is_not_ready() {
+    let mut db = TestDb::postgres().await;
+    let mut url: url::Url = db.url.parse().unwrap();
+    let there = format!("{}:{}", url.host_str().unwrap(), url.port_or_known_default().unwrap_or(5432));
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(nowhere.port())).unwrap();
+    db.url = url.to_string();
+    let mut server = ServerProcess::spawn(&db, &[]);
+    let client = server.client();
+    let detail = eventually("the reason", async || {
+        let answer = client.get(server.at("/readyz")).send().await.ok()?;
+        assert_eq!(answer.status(), 503);
+        let report: Value = answer.json().await.unwrap();
+        let detail = report["checks"]["database"]["detail"].as_str()?.to_owned();
+        detail.contains("does not answer").then_some(detail)
+    })
+    .await;
+    assert_eq!(detail, "It does not answer yet (connection refused); the server waits for it.");
+    assert_eq!(client.get(server.at("/livez")).send().await.unwrap().status(), 200);
+    for path in ["/", "/api/v1/matrix"] {
+        assert_unavailable(client.get(server.at(path)).send().await.unwrap(), path).await;
+    }
+    let metrics = client.get(server.at("/metrics")).send().await.unwrap();
+    assert!(metrics.text().await.unwrap().contains("waybill_"));
+
+    let mut coming = JoinSet::new();
+    coming.spawn(comes_to(nowhere, there));
+    eventually("readiness", async || {
+        let ready = client.get(server.at("/readyz")).send().await.unwrap();
+        ready.status().is_success().then_some(())
+    })
+    .await;
+    assert_eq!(client.get(server.at("/api/v1/matrix")).send().await.unwrap().status(), 200);
+    let said = server.stderr();
+    assert_eq!(said.matches("waiting for the database").count(), 1, "{said}");
+    assert!(server.terminate().await.success());
+    coming.shutdown().await;
+
+    // Told to end while it waits, it ends.
+    let mut server = ServerProcess::spawn(&db, &[]);
+    eventually("life", async || client.get(server.at("/livez")).send().await.ok()).await;
+    assert!(server.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_does_not_wait_for_what_somebody_has_to_mend() {
+    let mut db = TestDb::postgres().await;
+    db.url = db.url.replace("/waybill_test_", "/nowhere_");
+    let mut server = ServerProcess::spawn(&db, &[]);
+    assert!(!server.wait().await.success());
+    assert!(server.stderr().contains("does not exist"), "{}", server.stderr());
 }

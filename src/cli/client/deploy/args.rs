@@ -4,7 +4,10 @@ use std::{ffi::OsString, time::Duration};
 
 use clap::ValueEnum;
 
-use super::body::{Intent, Start};
+use super::{
+    away::{AwayArgs, OnError},
+    body::{Intent, Start},
+};
 use crate::{
     cli::{
         client::{
@@ -66,8 +69,10 @@ pub struct WrapArgs {
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = lease)]
     pub lease: Duration,
     /// What to do when Waybill cannot be reached.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, env = "WAYBILL_ON_ERROR")]
     pub on_error: OnError,
+    #[command(flatten)]
+    pub away: AwayArgs,
     /// What to do when the target is somebody else's while the command runs, or the deployment was canceled.
     #[arg(long, value_enum, default_value_t)]
     pub on_lease_lost: OnLeaseLost,
@@ -80,16 +85,6 @@ pub struct WrapArgs {
     /// The command that deploys; its exit code says whether it succeeded, and is returned.
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "dry_run")]
     pub command: Vec<OsString>,
-}
-
-/// What to do when Waybill cannot be reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum OnError {
-    /// Run nothing, and exit with 122.
-    #[default]
-    Fail,
-    /// Run the command all the same, and report it afterwards as ungated.
-    Continue,
 }
 
 /// What to do when the lease is lost.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    away::AwayArgs,
     body::Start,
     kept::{Report, ReportFile},
     report,
@@ -51,18 +52,38 @@ pub enum Reply {
     Interrupted(Caught),
 }
 
-/// Sends the start until it is allowed, the waiting time is up or a signal comes.
+/// Sends the start until it is allowed, the waiting time is up or a signal comes; not at all where Waybill is left alone.
 pub async fn ask(
     client: &Client,
     start: &Start,
     wait: Duration,
+    away: &AwayArgs,
+    signals: &mut Signals,
+) -> Result<Reply, Error> {
+    if let Some(alone) = away.left_alone() {
+        return Err(alone.into());
+    }
+    let reply = ask_until(client, start, wait, away, signals).await;
+    match &reply {
+        Ok(Reply::Interrupted(_)) => {}
+        Err(Error::Client(error)) => away.note(!error.is_outage()),
+        Ok(_) | Err(_) => away.note(true),
+    }
+    reply
+}
+
+async fn ask_until(
+    client: &Client,
+    start: &Start,
+    wait: Duration,
+    away: &AwayArgs,
     signals: &mut Signals,
 ) -> Result<Reply, Error> {
     let deadline = Instant::now() + wait;
     let question = start.question();
     // Its idempotency key stays the same, so that a start whose answer was lost is found again instead of standing in its
     // own way.
-    let start = Call::post(&["deployments"], start)?;
+    let start = away.patient(Call::post(&["deployments"], start)?);
     let mut waiting = Waiting::default();
     loop {
         let answer = match send(client, &start, signals).await {

@@ -94,6 +94,14 @@ pub struct RecordBody<'a> {
     pub ungated: bool,
 }
 
+/// What is not known of one before it is over.
+#[derive(Debug, Serialize)]
+pub struct EndBody {
+    pub status: Outcome,
+    pub finished_at: String,
+    pub message: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::body::{FinishBody, RecordBody};
+use super::body::{EndBody, FinishBody, RecordBody};
 use crate::{
     cli::{
         client::{call::Call, error::Error},
@@ -49,6 +49,16 @@ impl Report {
 
     pub fn record(body: &RecordBody<'_>) -> Result<Self, Error> {
         Ok(Self::of(Told::Record(serde_json::to_value(body)?)))
+    }
+
+    /// The same with this end, where it is of a deployment that only its file tells of. It is another report, since what it
+    /// was may be on record.
+    pub fn ended(self, end: &EndBody) -> Result<Option<Self>, Error> {
+        let Told::Record(mut body) = self.result else { return Ok(None) };
+        if let (Some(members), Value::Object(end)) = (body.as_object_mut(), serde_json::to_value(end)?) {
+            members.extend(end);
+        }
+        Ok(Some(Self::of(Told::Record(body))))
     }
 
     fn of(result: Told) -> Self {
@@ -100,6 +110,11 @@ impl ReportFile {
     /// A name that nobody else has; nothing is written yet.
     pub fn new() -> Self {
         Self { name: format!("waybill-report-{}.json", clock::new_id()), path: None }
+    }
+
+    /// The file that a report was read from.
+    pub fn at(path: &Path) -> Self {
+        Self { name: path.display().to_string(), path: Some(path.to_owned()) }
     }
 
     /// Writes the report, in the place of what it held before.

@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod away;
 mod body;
 mod child;
 mod kept;
@@ -15,7 +16,8 @@ mod wrap;
 
 use self::{args::WhatArgs, steps::Step};
 pub use self::{
-    args::{OnError, OptionArgs, WrapArgs},
+    args::{OptionArgs, WrapArgs},
+    away::OnError,
     body::{Intent, Start},
     preview::target,
     shim::{SHIM, ShimArgs, run as watch_over},
@@ -63,10 +65,15 @@ the rest of the environment too, but not the token, unless with --pass-token.
 Signals are passed on to it, and its exit code is returned. In a GitLab job the commit, ref, commit
 time, pipeline and user are known without being named.
 
-Where Waybill cannot be reached the command goes on, also beyond the lease; it is stopped only when Waybill
-says that somebody else has the target, or that the deployment was canceled. A result that cannot be put on
-record is left in waybill-report-….json in the current folder, which `waybill deploy report FILE` sends later.
-When waybill is killed, the command is stopped too.
+Where Waybill does not answer, it is asked again for half a minute (with --retry N, N times), and then --on-error
+decides: `fail` runs nothing, `continue` runs the command without the gate. With --breaker FILE, after three
+such runs in a row (--breaker-failures) Waybill is not asked at all for ten minutes (--breaker-cooldown), and
+--on-error decides at once; the run after that asks again. Any answer counts as one, a refusal too.
+
+While the command runs, a Waybill that is away does not touch it, also beyond the lease; it is stopped only when
+Waybill says that somebody else has the target, or that the deployment was canceled. A result that is not put
+on record, because it cannot be or Waybill is left alone, is kept in waybill-report-….json in the current
+folder, which `waybill deploy report FILE` sends later. When waybill is killed, the command is stopped too.
 
 Own exit codes: 120 not taken as asked, 121 refused, 122 Waybill unreachable, 123 lease lost; `waybill --help` has all.
 With --dry-run: 0 the gate is open, 5 it is not.";

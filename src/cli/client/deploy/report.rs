@@ -1,6 +1,6 @@
 //! Delivers the result of a command to Waybill, and says which exit code that gives.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use super::{
     args::OnLeaseLost,
@@ -36,12 +36,17 @@ pub async fn settle(
     match &delivery {
         Delivery::Done => file.remove(),
         Delivery::Rejected(why) => warn(format_args!("the result came too late: {why}")),
-        Delivery::Failed(why) => error(format_args!(
-            "THE RESULT OF THIS DEPLOYMENT IS NOT ON RECORD: {why}\nOnce Waybill is back, this puts it on record:\n  {}",
-            later(report, &mut file)
-        )),
+        Delivery::Failed(why) => keep(report, &mut file, why),
     }
     delivery
+}
+
+/// Keeps a result in a file, and says so loudly.
+pub fn keep(report: &Report, file: &mut ReportFile, why: &impl Display) {
+    let later = later(report, file);
+    error(format_args!(
+        "THE RESULT OF THIS DEPLOYMENT IS NOT ON RECORD: {why}\nOnce Waybill is back, this puts it on record:\n  {later}"
+    ));
 }
 
 /// Keeps a report, and gives the command that sends it.

@@ -6,12 +6,14 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio::time::timeout;
 
 use super::{
-    args::{OnError, OnLeaseLost, WrapArgs},
+    args::{OnLeaseLost, WrapArgs},
     ask::{self, Reply},
+    away::OnError,
     body::{RecordBody, Start},
     child::{self, Child, Given},
     kept::{Report, ReportFile},
-    lease, report,
+    lease,
+    report::{self, Delivery},
     signals::{Caught, Pauses, Signals},
 };
 use crate::{
@@ -111,7 +113,7 @@ impl Ended {
 
 pub async fn run(session: &Session, plan: &Plan) -> Result<Exit, Error> {
     let mut signals = Signals::new()?;
-    match ask::ask(&session.client, &plan.start, plan.wait, &mut signals).await {
+    match ask::ask(&session.client, &plan.start, plan.wait, &plan.wrap.away, &mut signals).await {
         Ok(Reply::Open(started, answer)) => {
             ignored(&answer).iter().for_each(warn);
             Ok(gated(&session.client, plan, &started, &mut signals).await)
@@ -158,7 +160,12 @@ async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Result<
     }
     let ended = plan.run(None, signals, pending()).await;
     let result = record(ended.outcome(), moment::text(clock::now()), ended.message())?;
-    report::settle(client, &result, file, signals).await;
+    let away = &plan.wrap.away;
+    if let Some(alone) = away.left_alone() {
+        report::keep(&result, &mut file, &alone);
+    } else if let Delivery::Done = report::settle(client, &result, file, signals).await {
+        away.note(true);
+    }
     Ok(Exit(ended.code()))
 }
 
