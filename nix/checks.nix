@@ -88,6 +88,7 @@ in
           programs.kubectl
           programs.prometheus
           programs.promtool
+          programs.python3
         ];
       }
       ''
@@ -96,7 +97,7 @@ in
         cd source
         patchShebangs --build scripts
         export HOME=$TMPDIR TOOLS_FROM_PATH=1
-        scripts/lint-shipping checkov dockerfile schemas workflows shell rules
+        scripts/lint-shipping checkov dockerfile schemas workflows documents shell rules
         touch $out
       '';
 
