@@ -38,8 +38,9 @@ FROM rust AS development
 RUN apt-get update \
     && apt-get install -y --no-install-recommends bacon \
     && rm -rf /var/lib/apt/lists/* \
-    && install -d -o 65532 -g 65532 /var/cache/waybill
-# All that is written is below one directory, so that a volume can keep it and the rest can be read-only.
+    && install -d -m 1777 /var/cache/waybill
+# All that is written is below one directory, so that a volume can keep it and the rest can be read-only. It is open to every
+# user, because docker-compose.yml may run this as the one who owns the source.
 ENV HOME=/var/cache/waybill \
     CARGO_HOME=/var/cache/waybill/cargo \
     CARGO_TARGET_DIR=/var/cache/waybill/target \

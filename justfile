@@ -81,6 +81,11 @@ check-migrations:
 check-docker *ARGUMENTS:
     scripts/check-docker "$@"
 
+# What the documents show, run: the page about containers, backups, operations, Kubernetes, releases; needs Docker.
+[group('check')]
+check-docs *ARGUMENTS:
+    scripts/check-docs "$@"
+
 # The Nix build, its outputs and that it is reproducible; needs Nix.
 [group('check')]
 check-nix:
@@ -106,7 +111,7 @@ image:
 build-image *ARGUMENTS:
     scripts/build_image.sh "$@"
 
-# One container with its data on a volume: start, stop, restart, logs.
+# One container with its data on a volume: start, stop, restart, status, logs.
 [group('run')]
 container *ARGUMENTS:
     scripts/container.sh "$@"

@@ -1,6 +1,7 @@
 # Everything that `nix flake check` proves.
 {
   pkgs,
+  programs,
   craneLib,
   common,
   source,
@@ -53,10 +54,10 @@ in
       pname = "waybill-integration";
       cargoTestExtraArgs = "--test it";
       nativeCheckInputs = [
-        pkgs.kubectl
-        pkgs.postgresql_17
-        pkgs.sqlite
-        pkgs.util-linuxMinimal # flock
+        programs.flock
+        programs.kubectl
+        programs.psql
+        programs.sqlite3
       ];
       # The sandbox has neither certificates nor a home nor /usr/bin/env.
       env.SSL_CERT_FILE = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
@@ -71,6 +72,47 @@ in
     bash ${./check-manifests.sh} ${source.manifests}/kustomize
     touch $out
   '';
+
+  # What `.ci/run` looks at beside Rust, as far as its tools are in nixpkgs: the schemas of every Kubernetes
+  # (kubernetes-validate) and the examples for Jenkins (groovy-parser) are not.
+  shipping =
+    pkgs.runCommand "waybill-shipping"
+      {
+        nativeBuildInputs = [
+          pkgs.actionlint
+          pkgs.check-jsonschema
+          pkgs.checkov
+          pkgs.hadolint
+          pkgs.shellcheck
+          programs.jq
+          programs.kubectl
+          programs.prometheus
+          programs.promtool
+          programs.python3
+        ];
+      }
+      ''
+        cp -r ${source.checks} source
+        chmod -R u+w source
+        cd source
+        patchShebangs --build scripts
+        export HOME=$TMPDIR TOOLS_FROM_PATH=1
+        scripts/lint-shipping checkov dockerfile schemas workflows documents shell rules
+        touch $out
+      '';
+
+  # Every program that a script or a test calls is in the package that is said to have it.
+  programs =
+    pkgs.runCommand "waybill-programs"
+      {
+        files = lib.mapAttrsToList (name: package: "${lib.getBin package}/bin/${name}") programs;
+      }
+      ''
+        for file in $files; do
+          test -x "$file" || { echo "there is no $file" >&2 && exit 1; }
+        done
+        touch $out
+      '';
 
   image =
     pkgs.runCommand "waybill-image-check"

@@ -30,9 +30,11 @@ let
   formatter = pkgs.writeShellScriptBin "format-nix" ''
     exec ${lib.getExe pkgs.nixfmt} "$@" flake.nix nix/*.nix
   '';
+  programs = import ./programs.nix { inherit pkgs; };
   checks = import ./checks.nix {
     inherit
       pkgs
+      programs
       craneLib
       common
       source
@@ -51,5 +53,5 @@ in
     ;
   # The same image as a script that writes it to its standard output: nothing large is stored.
   image-stream = pkgs.dockerTools.streamLayeredImage imageArguments;
-  shell = import ./shell.nix { inherit pkgs craneLib; };
+  shell = import ./shell.nix { inherit pkgs craneLib programs; };
 }

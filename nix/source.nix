@@ -12,8 +12,10 @@ let
 
   # What lints and tests read on top of that.
   checks = [
+    ../.checkov.yaml
     ../.ci
     ../.env.example
+    ../.github
     ../.gitignore
     ../.gitlab
     ../.gitlab-ci.yml
@@ -26,9 +28,11 @@ let
     ../docs
     ../examples
     ../flake.nix
+    ../justfile
     ../kustomize
     ../monitoring
     ../nix
+    ../renovate.json
     ../rustfmt.toml
     ../scripts
     ../tests

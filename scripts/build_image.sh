@@ -21,9 +21,26 @@ Environment: DOCKER is the client to use (docker). BuildKit is needed: Docker 20
 END
 }
 
+# die MESSAGE [CODE]
 die() {
-  echo "build_image: $*" >&2
-  exit 1
+  echo "build_image: $1" >&2
+  exit "${2:-1}"
+}
+
+misuse() {
+  die "$1 (--help tells how it is used)" 2
+}
+
+# Docker 23 has given BuildKit to a program of its own, without which it only says how to install that.
+need_tools() {
+  local version
+  command -v git >/dev/null || die 'git is missing, and the image is named by its commit: install git' 2
+  command -v "$DOCKER" >/dev/null || die "there is no $DOCKER: install Docker, or name another client by DOCKER=" 2
+  "$DOCKER" info >/dev/null 2>&1 || die "$DOCKER reaches no Docker daemon: start it, or name another client by DOCKER=" 2
+  version=$("$DOCKER" version --format '{{.Client.Version}}')
+  [[ ${version%%.*} -lt 23 ]] || "$DOCKER" buildx version >/dev/null 2>&1 ||
+    die "$DOCKER has no buildx, which builds the image: install docker-buildx (Debian) or docker-buildx-plugin (Docker)" 2
+  git rev-parse HEAD >/dev/null 2>&1 || die 'this is no git work tree with a commit, and the image is named by its commit' 2
 }
 
 # The image's own field, by a Go template.
@@ -93,15 +110,19 @@ while [[ $# -gt 0 ]]; do
     -h | --help) usage && exit ;;
     --latest) latest=yes ;;
     --dirty) dirty=yes ;;
-    --push) registry=${2:?--push needs a REGISTRY} && shift ;;
+    --push)
+      registry=${2-}
+      [[ -n $registry && $registry != -* ]] || misuse '--push needs a REGISTRY, such as registry.example.com/group'
+      shift
+      ;;
     --) shift && break ;;
-    *) usage >&2 && exit 2 ;;
+    *) misuse "'$1' is not an option; what goes to \`docker build\` comes after --" ;;
   esac
   shift
 done
 
-[[ -z $dirty || -z $registry ]] || die 'what is not committed is not pushed: leave out --dirty or --push'
-"$DOCKER" info >/dev/null 2>&1 || die "$DOCKER reaches no Docker daemon: start it, or name another client by DOCKER="
+[[ -z $dirty || -z $registry ]] || misuse 'what is not committed is not pushed: leave out --dirty or --push'
+need_tools
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 revision=$(git rev-parse HEAD)
 tag=$(git rev-parse --short=12 HEAD)

@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn of_an_unknown_field_the_nearest_is_offered_or_all_are() {
-        let body = json!({"servcie": "shop", "service": "shop", "version": "1", "colour": 1, "release": {"id": "01890a5d-ac96-774b-bcce-b302099a8057"}});
+        let body = json!({"servcie": "shop", "service": "shop", "version": "1", "colour": 1,
+            "release": {"id": "01890a5d-ac96-774b-bcce-b302099a8057"}});
         let details: Vec<_> = explained(&body).into_iter().map(|(_, _, detail)| detail).collect();
         let expected = [
             "is not a field of this; it has kind, release, service, version",
