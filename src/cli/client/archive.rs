@@ -94,7 +94,8 @@ pub async fn archive(session: &Session, what: What, args: &ArchiveArgs) -> Resul
     let path = [what.collection(), &args.name];
     // Before the question: a name that is wrong is worth none.
     session.client.send(&Call::get(&path)).await?;
-    let matrix = Matrix::deserialize(&session.client.send(&Call::get(&["matrix"])).await?)?;
+    let matrix = Call::get(&["matrix"]).query(what.word(), Some(&args.name));
+    let matrix = Matrix::deserialize(&session.client.send(&matrix).await?)?;
     let running = what.running(matrix, &args.name);
     tell(&running);
     if !output::confirmed(args.yes, format_args!("Archive {word} {name}? [y/N]"))? {
