@@ -13,8 +13,8 @@ use crate::{
         view::{ActorView, bad_query},
     },
     domain::{
-        event::Filter,
-        event::{Event, Seal},
+        event::{Event, Filter, Seal, Stretch},
+        vocabulary::Order,
     },
     http::problem::Problem,
     usecase::events,
@@ -101,9 +101,9 @@ impl Listed for SealView {
 /// A part of the audit log.
 #[derive(Clone, Debug, Object)]
 pub struct EventPage {
-    /// The events, in order.
+    /// The events, in the order of the log, or against it with `newest-first`.
     pub items: Vec<EventView>,
-    /// The `after_seq` of the next page; null at the end of the log.
+    /// The `cursor` of the next page; null at the end of the log, or at its beginning with `newest-first`.
     pub next_cursor: Nullable<String>,
     /// The number of the last event that is sealed; younger ones follow within a second.
     pub sealed_through: i64,
@@ -122,7 +122,7 @@ pub struct ChainHead {
 
 #[OpenApi(tag = "Tags::Audit")]
 impl EventsApi {
-    /// Read the audit log in order
+    /// Read the audit log, from its beginning or its end
     ///
     /// Events that a token is not narrowed to are left out, and those about tokens are for admins; what is left keeps its
     /// numbers.
@@ -132,8 +132,10 @@ impl EventsApi {
         &self,
         auth: Auth,
         request: &Request,
-        /// Events after this number; from the first one on when absent.
+        /// Events after this number; from the first one on when absent. Not with `newest-first`.
         after_seq: Query<Option<i64>>,
+        /// Which end of the log the list begins at; `oldest-first` when absent.
+        order: Query<Option<Order>>,
         /// Of this kind, such as `deployment.succeeded`.
         kind: Query<Option<String>>,
         /// About this service.
@@ -142,7 +144,7 @@ impl EventsApi {
         environment: Query<Option<String>>,
         /// At most this many, from 1 to 200.
         limit: Query<Option<u64>>,
-        /// The `next_cursor` of the page before; the same as `after_seq`.
+        /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<List<EventPage>, Problem> {
         let asked = page_request::<i64>(limit.0, None)?;
@@ -150,10 +152,14 @@ impl EventsApi {
         let cursor = cursor.map_err(|_| {
             bad_query("cursor", "invalid-cursor", "must be the `next_cursor` of the last page")
         })?;
-        let after = cursor.or(after_seq.0).unwrap_or(0);
+        let order = order.0.unwrap_or(Order::OldestFirst);
+        if order == Order::NewestFirst && after_seq.is_some() {
+            return Err(bad_query("after_seq", "conflict", "goes with `oldest-first` alone"));
+        }
+        let stretch = Stretch { order, from: cursor.or(after_seq.0), limit: asked.limit };
         let filter =
             Filter { kind: kind.0, service: service.0, environment: environment.0, ..Filter::default() };
-        let log = events::list(&auth.ctx(), filter, after, asked.limit).await?;
+        let log = events::list(&auth.ctx(), filter, stretch).await?;
         let next = log.next.map(|seq| seq.to_string());
         let items = log.events.into_iter().filter_map(view).collect();
         let page = EventPage { items, next_cursor: next.clone().into(), sealed_through: log.sealed_through };

@@ -25,19 +25,20 @@ pub fn flag(pointer: &str) -> Cow<'_, str> {
         "override/reason" => "override",
         "lease_seconds" => "lease",
         "starts_at" => "from",
-        "ends_at" => "until",
+        "ends_at" | "expires_at" => "until",
         "environments" => "environment",
         "services" => "service",
         "tiers" => "tier",
         "scopes" => "scope",
         "groups" => "group",
         // It is not a flag everywhere.
-        "name" => return Cow::Borrowed("name"),
+        name @ ("name" | "vulnerability") => return Cow::Owned(name.to_owned()),
+        name if name == "platforms" || name.starts_with("platforms/") => "platform",
         name @ ("service" | "environment" | "version" | "image" | "ref" | "committed_at" | "initiated_by"
         | "pipeline_url" | "kind" | "strategy" | "remediates" | "reason" | "preempt" | "message"
         | "phase" | "traffic_percent" | "comment" | "start_cron" | "end_cron" | "timezone"
-        | "tier" | "rank" | "subject" | "expires_at" | "scanned_at" | "limit" | "since" | "until"
-        | "status" | "as_of" | "deployer") => name,
+        | "tier" | "rank" | "subject" | "scanned_at" | "limit" | "since" | "until" | "status"
+        | "as_of" | "deployer") => name,
         _ => return Cow::Borrowed(pointer),
     };
     Cow::Owned(format!("--{}", name.replace('_', "-")))
@@ -54,6 +55,8 @@ mod tests {
             ("/pipeline_url", "--pipeline-url"),
             ("/query/as_of", "--as-of"),
             ("/override/reason", "--override"),
+            ("/release/platforms/0/digest", "--platform"),
+            ("/vulnerability", "vulnerability"),
             ("/approval/required", "/approval/required"),
             ("/changes/3/sha", "/changes/3/sha"),
             ("", ""),

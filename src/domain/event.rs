@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{actor::Actor, deployment::NamedDeployment, vocabulary::Status};
+use crate::domain::{
+    actor::Actor,
+    deployment::NamedDeployment,
+    vocabulary::{Order, Status},
+};
 
 /// Makes the kinds of events from their names in the log, `<aggregate>.<what happened>`.
 macro_rules! kinds {
@@ -166,6 +170,16 @@ pub struct Filter {
     pub environment: Option<String>,
     /// Whether events about tokens are left out.
     pub without_tokens: bool,
+}
+
+/// Which of the events that a list is confined to it holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    pub order: Order,
+    /// The number that it goes on from, which it does not hold; none at the end that it begins at.
+    pub from: Option<i64>,
+    /// How many it holds at most.
+    pub limit: u64,
 }
 
 /// An event as the log holds it.

@@ -56,6 +56,16 @@ macro_rules! vocabulary {
 }
 
 vocabulary! {
+    /// Which end of the log a list begins at.
+    Order {
+        /// What happened first comes first.
+        OldestFirst = "oldest-first",
+        /// What happened last comes first.
+        NewestFirst = "newest-first",
+    }
+}
+
+vocabulary! {
     /// Where a deployment is in its life.
     Status {
         /// Under way, its lease renewed by heartbeats.

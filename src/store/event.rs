@@ -10,8 +10,9 @@ use crate::{
     domain::{
         actor::Actor,
         chain::Link,
-        event::{Event, Filter, NewEvent, Seal},
+        event::{Event, Filter, NewEvent, Seal, Stretch},
         scope::Narrowing,
+        vocabulary::Order,
     },
     store::{
         entity::{
@@ -83,16 +84,19 @@ pub async fn insert(
     Ok(())
 }
 
-/// Lists sealed events that the narrowing allows, in order, after a number.
+/// Lists sealed events that the narrowing allows, in the order of the log or against it.
 pub async fn list(
     conn: &impl ConnectionTrait,
     within: &Narrowing,
     filter: &Filter,
-    after: i64,
-    limit: u64,
+    Stretch { order, from, limit }: Stretch,
 ) -> Result<Vec<Event>, StoreError> {
+    let (sealed, direction) = match order {
+        Order::OldestFirst => (Column::Seq.gt(from.unwrap_or(0)), sea_orm::Order::Asc),
+        Order::NewestFirst => (Column::Seq.lt(from.unwrap_or(i64::MAX)), sea_orm::Order::Desc),
+    };
     let query = Entity::find()
-        .filter(Column::Seq.gt(after))
+        .filter(sealed)
         .only(Column::Kind, filter.kind.as_deref())
         .only(Column::Service, filter.service.as_deref())
         .only(Column::Environment, filter.environment.as_deref())
@@ -109,7 +113,7 @@ pub async fn list(
             let several = Column::Environment.is_null().and(kinds);
             query.filter(several.not()).filter(among(Column::Environment, names))
         });
-    Ok(query.order_by_asc(Column::Seq).limit(limit).into_model().all(conn).await?)
+    Ok(query.order_by(Column::Seq, direction).limit(limit).into_model().all(conn).await?)
 }
 
 /// An event about a service alone is seen by whoever may see the service, and so for environments.

@@ -51,6 +51,9 @@ pub enum Error {
     /// Another transaction registered the same at the same moment; the same again works.
     #[error("another request registered the same")]
     Raced,
+    /// Its environment is archived, and comes back with a deployment; revived, the same again works.
+    #[error("the environment is archived")]
+    Dormant,
     /// There is no room for it now; the same a little later may work.
     #[error("{0}")]
     Crowded(&'static str),
@@ -122,6 +125,7 @@ impl Transient for Error {
             | Self::Forbidden(_)
             | Self::Unauthenticated(_)
             | Self::Repeated
+            | Self::Dormant
             | Self::Crowded(_)
             | Self::Greedy(_)
             | Self::Internal(_) => false,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     domain::{
         chain::Link,
-        event::{Event, Filter, Seal},
+        event::{Event, Filter, Seal, Stretch},
         page::{Page, page},
         vocabulary::Scope,
     },
@@ -20,33 +20,36 @@ use crate::{
 /// A part of the log.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// Its events, in order.
+    /// Its events, in the order that was asked for.
     pub events: Vec<Event>,
     /// The number of the last event that was sealed when this was read.
     pub sealed_through: i64,
-    /// The number to go on after; none when this reaches the end of the log.
+    /// The number to go on from; none when this reaches the end of the log.
     pub next: Option<i64>,
 }
 
-/// Lists sealed events in order, after a number.
-pub async fn list(ctx: &Ctx, filter: Filter, after: i64, limit: u64) -> Result<Log, Error> {
+/// Lists sealed events.
+pub async fn list(ctx: &Ctx, filter: Filter, asked: Stretch) -> Result<Log, Error> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
     // They name no service, so a narrowed admin could not be shown those within its narrowing alone.
     let without_tokens = !(ctx.principal.holds(Scope::Admin) && ctx.within().is_none());
     let filter = Filter { without_tokens, ..filter };
     let (head, _) = event::head(conn).await?;
-    let mut events = event::list(conn, ctx.within(), &filter, after, limit + 1).await?;
+    let one_more = Stretch { limit: asked.limit + 1, ..asked };
+    let mut events = event::list(conn, ctx.within(), &filter, one_more).await?;
     if events.is_empty() {
         let (service, environment) = (filter.service.as_deref(), filter.environment.as_deref());
         let kind = filter.kind.as_deref();
         named::check(ctx, Confined { service, environment, kind, ..Confined::default() }).await?;
     }
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
     let more = events.len() > limit;
     events.truncate(limit);
-    let last = events.last().and_then(|event| event.seal.as_ref()).map(|seal| seal.seq);
-    Ok(Log { next: last.filter(|_| more), sealed_through: head.seq.max(last.unwrap_or(0)), events })
+    let seq = |event: &Event| event.seal.as_ref().map(|seal| seal.seq);
+    let newest = events.iter().filter_map(seq).max();
+    let next = events.last().and_then(seq).filter(|_| more);
+    Ok(Log { next, sealed_through: head.seq.max(newest.unwrap_or(0)), events })
 }
 
 /// Lists the seals of all events in order, after a number: what follows the chain past events that the caller may not

@@ -96,21 +96,40 @@ pub async fn lock_target(ctx: &Ctx, work: &mut Work, place: &Placement) -> Resul
     Ok(locked)
 }
 
-/// Takes the environment of a locked target out of the archive, where it is one that comes back.
-pub async fn revive(work: &mut Work, target: &mut LockedTarget) -> Result<(), Error> {
-    let LockedTarget { environment, now, .. } = target;
-    if !environment.comes_back() {
-        return Ok(());
+/// Does a piece of work that deploys; where it finds the environment archived and one that comes back, that is revived
+/// first. In a transaction of its own: what deploys shares the environment's row with others, and two that both wanted it
+/// alone would wait for each other.
+pub async fn reviving<T, W, F>(ctx: &Ctx, environment: &Name, work: W) -> Result<T, Error>
+where
+    W: Fn(Work) -> F,
+    F: Future<Output = Result<T, Error>>,
+{
+    match ctx.write(&work).await {
+        Err(Error::Dormant) => {
+            ctx.write(|work| revive(work, environment)).await?;
+            ctx.write(&work).await
+        }
+        outcome => outcome,
     }
+}
+
+/// Fails where a deployment has to revive the environment first ([`reviving`]).
+pub fn refuse_dormant(environment: &Environment) -> Result<(), Error> {
+    if environment.comes_back() { Err(Error::Dormant) } else { Ok(()) }
+}
+
+async fn revive(mut work: Work, name: &Name) -> Result<(), Error> {
+    let found = environment::lock_with_dependents(work.conn(), name.as_str()).await?;
+    let Some((mut environment, now)) = found.filter(|(found, _)| found.comes_back()) else {
+        return Ok(());
+    };
     environment.archived_at = None;
     environment.revision += 1;
-    environment.updated_at = *now;
-    environment::update(work.conn(), environment).await?;
-    // Which windows concern it may have changed since it was archived.
-    environment.freezes = Some(clock::new_id());
+    environment.updated_at = now;
+    environment::update(work.conn(), &environment).await?;
     let data = json!({ "auto_revived": true });
-    work.tell(EventKind::EnvironmentRevived, data).environment(&environment.name);
-    Ok(())
+    work.tell(EventKind::EnvironmentRevived, data).environment(name);
+    work.commit(now, ()).await
 }
 
 /// Locks the target of a removal, which registers nothing: what is not on record runs nowhere.

@@ -12,9 +12,12 @@ use super::{
     session::{Page, PageArgs, Session},
     view::Event,
 };
-use crate::cli::{
-    exit::Exit,
-    output::{self, Format, plain, print},
+use crate::{
+    cli::{
+        exit::Exit,
+        output::{self, Format, plain, print},
+    },
+    domain::vocabulary::Order,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -84,14 +87,14 @@ async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
         .query("service", args.service.as_ref())
         .query("environment", args.environment.as_ref())
         .query("kind", args.kind.as_ref());
-    let filtered = args.service.is_some() || args.environment.is_some() || args.kind.is_some();
-    let limit = i64::from(args.page.limit);
-    let from = if filtered { START } else { (head(session).await? - limit).max(START) };
-    let last = last(session, &call, from, args.page.limit).await?;
-    let seen = last.last().map_or(from, seq);
+    // Asked before the list, so that nothing falls between the two.
+    let head = if args.follow { head(session).await? } else { START };
+    let newest_first = call.clone().query("order", Some(Order::NewestFirst));
+    let mut last = session.pages(&newest_first, args.page.limit).await?.items;
+    last.reverse();
     if args.follow {
         last.iter().try_for_each(|event| tell(session, event))?;
-        return follow(session, &call, seen).await;
+        return follow(session, &call, last.last().map_or(head, seq)).await;
     }
     match session.format {
         Format::Json => output::print_json(&Page { items: last, next_cursor: None })?,
@@ -114,21 +117,6 @@ async fn head(session: &Session) -> Result<i64, Error> {
 
 fn seq(event: &Value) -> i64 {
     event.get("seq").and_then(Value::as_i64).unwrap_or_default()
-}
-
-/// The last events, of all that come after a number.
-async fn last(session: &Session, call: &Call, after: i64, limit: u32) -> Result<Vec<Value>, Error> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let (mut last, mut after) = (Vec::new(), after);
-    loop {
-        let page = after_seq(session, call, after).await?;
-        after = page.items.last().map_or(after, seq);
-        last.extend(page.items);
-        last.drain(..last.len().saturating_sub(limit));
-        if page.next_cursor.is_none() {
-            return Ok(last);
-        }
-    }
 }
 
 /// Prints what happens after an event, as it happens.

@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::FieldError;
-use crate::http::spec::{Schema, Spec};
+use crate::{
+    domain::nearest::nearest,
+    http::spec::{Schema, Spec},
+};
 
 const MAX_ERRORS: usize = 50;
 
@@ -75,7 +78,7 @@ impl Check<'_> {
                 Some(_) if value.is_null() => {}
                 Some(schema) => self.value(schema, value, &pointer),
                 None if !schema.properties.is_empty() => {
-                    self.fault(&pointer, "unknown", "is not a field of this");
+                    self.fault(&pointer, "unknown", no_field(name, schema));
                 }
                 None => {}
             }
@@ -112,6 +115,14 @@ impl Check<'_> {
     }
 }
 
+fn no_field(name: &str, schema: &Schema) -> String {
+    let known: Vec<_> = schema.properties.keys().map(String::as_str).collect();
+    nearest(name, known.iter().copied()).map_or_else(
+        || format!("is not a field of this; it has {}", known.join(", ")),
+        |meant| format!("is not a field of this; did you mean `{meant}`?"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use poem::http::Method;
@@ -119,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    fn found(value: &Value) -> Vec<(String, String)> {
+    fn explained(value: &Value) -> Vec<(String, String, String)> {
         let start = json!({"$ref": "#/components/schemas/Start"});
         let body = json!({"content": {"application/json": {"schema": start}}});
         let paths = json!({"/": {"post": {"operationId": "start", "requestBody": body}}});
@@ -141,7 +152,11 @@ mod tests {
         let spec = Spec::parse("", document.to_string().as_bytes()).unwrap();
         let operation = spec.find("/").unwrap().operation(&Method::POST).unwrap();
         let faults = faults(&spec, operation.body().unwrap(), value);
-        faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
+        faults.into_iter().map(|fault| (fault.pointer, fault.code, fault.detail)).collect()
+    }
+
+    fn found(value: &Value) -> Vec<(String, String)> {
+        explained(value).into_iter().map(|(pointer, code, _)| (pointer, code)).collect()
     }
 
     #[test]
@@ -169,6 +184,17 @@ mod tests {
             ("/release/lease", "out-of-range"),
         ];
         assert_eq!(found, expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())));
+    }
+
+    #[test]
+    fn of_an_unknown_field_the_nearest_is_offered_or_all_are() {
+        let body = json!({"servcie": "shop", "service": "shop", "colour": 1, "release": {"id": "01890a5d-ac96-774b-bcce-b302099a8057"}});
+        let details: Vec<_> = explained(&body).into_iter().map(|(_, _, detail)| detail).collect();
+        let expected = [
+            "is not a field of this; it has kind, release, service",
+            "is not a field of this; did you mean `service`?",
+        ];
+        assert_eq!(details, expected);
     }
 
     #[test]

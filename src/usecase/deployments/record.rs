@@ -46,8 +46,8 @@ pub struct Recorded {
 pub async fn record(ctx: &Ctx, asked: &Record, render: Render<'_, Recorded>) -> Result<Answer, Error> {
     ctx.require_one_of(&[Scope::Record, Scope::Deploy])?;
     asked.placement.require(ctx)?;
-    let (recorded, answer) =
-        ctx.write(|work| async move { record_in(ctx, work, asked, render).await }).await?;
+    let record = |work| record_in(ctx, work, asked, render);
+    let (recorded, answer) = register::reviving(ctx, &asked.placement.environment, record).await?;
     if recorded.new {
         held::count(&ctx.app, &recorded.named);
     }
@@ -100,8 +100,8 @@ async fn record_in(
         let named = named.ok_or_else(|| Error::not_found("deployment", &twin))?;
         return answered(work, now, Recorded { named, new: false }, render).await;
     }
-    register::revive(&mut work, &mut locked).await?;
     register::check_remediates(ctx, &work, remediates, &placement.service).await?;
+    register::refuse_dormant(&locked.environment)?;
     if succeeded {
         place(&work, &mut locked.target, &mut deployment).await?;
     } else {

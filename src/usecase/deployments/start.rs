@@ -66,7 +66,8 @@ pub async fn start(ctx: &Ctx, asked: &Start, render: Render<'_, Started>) -> Res
         ctx.require(Scope::Override)?;
     }
     // Boxed: by far the largest of all transactions would otherwise lie on the stack of each.
-    let (gated, ended) = ctx.write(|work| Box::pin(start_in(ctx, work, asked, render))).await?;
+    let start = |work| Box::pin(start_in(ctx, work, asked, render));
+    let (gated, ended) = register::reviving(ctx, &asked.placement.environment, start).await?;
     for named in &ended {
         held::count(&ctx.app, named);
     }
@@ -140,12 +141,11 @@ async fn start_in(
 async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Error> {
     let Start { placement, plan, .. } = asked;
     let removes = asked.kind.is_some_and(|kind| !kind.ships());
-    let mut locked = if removes {
+    let locked = if removes {
         register::lock_known_target(ctx, work, placement).await?
     } else {
         register::lock_target(ctx, work, placement).await?
     };
-    register::revive(work, &mut locked).await?;
     let (mut target, now) = (locked.target, locked.now);
     let current = target.current.as_ref().map(|current| current.release_id);
     let there = (asked.kind.unwrap_or(Kind::Deploy), current);
@@ -176,6 +176,7 @@ async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Er
         evidence.make_room(release.place);
     }
     register::check_remediates(ctx, work, plan.remediates, &placement.service).await?;
+    register::refuse_dormant(&locked.environment)?;
     let mut ended = Vec::new();
     let running = running_of(work, &mut target, &mut ended).await?;
     let question = Asked {

@@ -115,6 +115,27 @@ db_test!(
 );
 
 db_test!(
+    async fn the_log_is_read_from_its_end_page_by_page(db: TestDb) {
+        let api = Api::new(&db).await;
+        some_history(&api).await;
+        let expected: Vec<_> = log(&api).await.iter().rev().map(|event| event["seq"].clone()).collect();
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = api.get(&format!("/events?order=newest-first&limit=2{cursor}")).await.ok(200);
+            seen.extend(page["items"].as_array().unwrap().iter().map(|event| event["seq"].clone()));
+            assert_eq!(page["sealed_through"], expected[0]);
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, expected);
+        let faults = api.get("/events?order=newest-first&after_seq=3").await;
+        faults.problem(400, "invalid-request");
+        let latest = api.get("/events?order=newest-first&kind=deployment.started&limit=1").await.ok(200);
+        assert_eq!(latest["items"][0]["kind"], "deployment.started");
+    }
+);
+
+db_test!(
     async fn the_log_is_numbered_without_a_gap_and_chained(db: TestDb) {
         let api = Api::new(&db).await;
         some_history(&api).await;

@@ -68,6 +68,10 @@ db_test!(
         sealed(&shell, 7).await;
         let said = reader.ok(&["audit", "verify", "--through-api"]);
         assert!(said.contains("hidden from the token"), "{said}");
+        let last: Value =
+            serde_json::from_str(&reader.ok(&["events", "list", "--limit", "3", "-o", "json"])).unwrap();
+        let last: Vec<_> = last["items"].as_array().unwrap().iter().map(|event| &event["seq"]).collect();
+        assert_eq!(last, [4, 5, 6], "the last three of what it may see, in order");
         let log = reader.ok(&["events", "export"]);
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert!(
