@@ -16,12 +16,21 @@ use crate::{
     http::{
         middleware::{access_log::ActorName, rate_limit::RateLimiter, request_id::RequestId},
         problem::{Code, FieldError, Problem},
+        spec::Matched,
     },
-    usecase::{app::App, context::Ctx, error::Error, tokens},
+    usecase::{
+        app::App,
+        context::{Ctx, Seen},
+        error::Error,
+        tokens::{self, Recognised},
+    },
 };
 
 /// The longest idempotency key, in characters.
 const KEY_MAX: usize = 255;
+
+/// The operation whose answer is kept as long as the ledger stays where it is.
+const MARKED: &str = "get_matrix";
 
 /// A token: `Authorization: Bearer wb_…`. `waybill token create` and `POST /tokens` make them.
 #[derive(SecurityScheme)]
@@ -40,8 +49,11 @@ pub struct Caller {
 async fn check(request: &Request, bearer: Bearer) -> poem::Result<Caller> {
     let app = request.data::<App>().ok_or_else(Problem::internal)?;
     let key = idempotency_key(request)?;
-    let (principal, kept) =
-        tokens::authenticate(&app.db, &bearer.token, key.as_deref()).await.map_err(Problem::from)?;
+    let marked = Matched::id(request) == Some(MARKED);
+    let readings = app.matrix.readings();
+    let found = tokens::authenticate(&app.db, &bearer.token, key.as_deref(), marked).await;
+    let Recognised { token, kept, mark, now } = found.map_err(Problem::from)?;
+    let principal = token.principal;
     ActorName::set(request, &principal.actor.token);
     if let Some(limiter) = request.data::<std::sync::Arc<RateLimiter>>()
         && let Err(wait) = limiter.check(principal.token_id)
@@ -52,7 +64,8 @@ async fn check(request: &Request, bearer: Bearer) -> poem::Result<Caller> {
     }
     let request_id = RequestId::of(request).unwrap_or_default();
     let operation = format!("{} {}", request.method(), request.original_uri().path());
-    let ctx = Ctx { app: app.clone(), principal, request_id, key: None };
+    let seen = mark.map(|mark| Seen { mark, at: now, readings });
+    let ctx = Ctx { app: app.clone(), principal, request_id, key: None, seen };
     Ok(Caller { ctx, operation, key, kept })
 }
 

@@ -121,7 +121,7 @@ impl<P: ToJSON> List<P> {
 }
 
 /// The `Link` header of a page (RFC 8288): the same request with the cursor of the next one.
-fn next_link(uri: &Uri, cursor: &str) -> String {
+pub(super) fn next_link(uri: &Uri, cursor: &str) -> String {
     let query = uri.query().unwrap_or_default();
     let kept = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "cursor");
     let mut next = url::form_urlencoded::Serializer::new(String::new());

@@ -2,16 +2,16 @@
 
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
     ApiResponse,
+    payload::{Json, Payload},
     registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
-    types::ToJSON,
+    types::{ToJSON, Type},
 };
 
-use serde::Serialize;
-
-use crate::{domain::idempotency::Answer, http::problem::Problem};
+use crate::domain::idempotency::Answer;
 
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
@@ -75,18 +75,45 @@ pub fn answer(status: StatusCode, body: &impl ToJSON) -> Answer {
     Answer { status: status.as_u16(), location: None, etag: None, body: body.to_json_string() }
 }
 
-/// As [`answer`], for a large body: written straight, without a tree of values in between.
-pub fn written(status: StatusCode, body: &impl Serialize) -> Result<Answer, Problem> {
-    let body = serde_json::to_string(body).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written");
-        Problem::internal()
-    })?;
-    Ok(Answer { status: status.as_u16(), location: None, etag: None, body })
-}
-
 /// As [`answer`], for something that can be edited.
 pub fn tagged(status: StatusCode, revision: i64, body: &impl ToJSON) -> Answer {
     Answer { etag: Some(crate::api::etag::of(revision)), ..answer(status, body) }
+}
+
+/// A body of type `T` that is written already.
+#[derive(Debug)]
+pub struct Written<T> {
+    body: Bytes,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Written<T> {
+    /// What was written.
+    pub fn new(body: Bytes) -> Self {
+        Self { body, kind: PhantomData }
+    }
+}
+
+impl<T: Type> Payload for Written<T> {
+    const CONTENT_TYPE: &'static str = CONTENT_TYPE;
+
+    fn check_content_type(content_type: &str) -> bool {
+        Json::<T>::check_content_type(content_type)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Send> IntoResponse for Written<T> {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(CONTENT_TYPE).body(self.body)
+    }
 }
 
 impl<T: ToJSON, S: Statuses> IntoResponse for Reply<T, S> {

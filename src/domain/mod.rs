@@ -16,6 +16,7 @@ pub mod freeze;
 pub mod gate;
 pub mod idempotency;
 pub mod json;
+pub mod matrix;
 pub mod moment;
 pub mod nearest;
 pub mod page;

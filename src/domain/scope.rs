@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 /// The names a token is confined to; `None` is no confinement.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Narrowing {
     pub services: Option<BTreeSet<String>>,
     pub environments: Option<BTreeSet<String>>,

@@ -176,6 +176,12 @@ pub async fn list(
     Ok(query.within_environments(within).by_name(Column::Name, page).into_model().all(conn).await?)
 }
 
+/// The environments in use that the narrowing allows, in the order of promotion.
+pub async fn in_use(conn: &impl ConnectionTrait, within: &Narrowing) -> Result<Vec<Environment>, StoreError> {
+    let used = Entity::find().filter(Column::ArchivedAt.is_null()).within_environments(within);
+    Ok(used.order_by_asc(Column::Rank).order_by_asc(Column::Name).into_model().all(conn).await?)
+}
+
 /// The names of environments in use that the narrowing allows, in the order of their rank.
 pub async fn names(
     conn: &impl ConnectionTrait,

@@ -22,11 +22,17 @@ use crate::{
             freeze_window::{Column, Entity, Model},
             service,
         },
-        matrix::Only,
         prelude::*,
         sql::Sql,
     },
 };
+
+/// Confines freeze windows to those that count for one service, in one environment, or both.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Only<'a> {
+    pub service: Option<&'a str>,
+    pub environment: Option<&'a str>,
+}
 
 impl FromQueryResult for FreezeWindow {
     fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {

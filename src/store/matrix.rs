@@ -1,22 +1,24 @@
-//! What runs where: every target at once, now or at any moment of the past.
+//! What runs where: the targets of many services at once, now or at any moment of the past.
 //!
 //! Now is read from the targets' own rows, which repeat who is current; the past from the deployments' effective times,
-//! one index probe for each target. By hand: joins that an index serves, read by place.
+//! one index probe for each target. By hand: joins that an index serves, read by place. The services are named by whoever
+//! has asked for those that may be seen.
 
 use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{
         actor::Actor,
-        environment::Environment,
+        matrix::{Column, Described},
         release::Identity,
         scope::Narrowing,
+        service::Labels,
         target::{Occupant, Occupied},
         text::{CommitSha, Image, Version},
-        vocabulary::Kind,
+        vocabulary::{Kind, Tier},
     },
     store::{
-        entity::{environment, service},
+        entity::{column::Json, environment, service},
         prelude::*,
         sql::Sql,
     },
@@ -59,18 +61,11 @@ fn releases(place: impl Fn(&str) -> String) -> String {
     format!("{}, {}", release("rc"), release("rr"))
 }
 
-/// Confines a matrix to one service, or to one target.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Only<'a> {
-    pub service: Option<&'a str>,
-    pub environment: Option<&'a str>,
-}
-
-/// The targets as they are now.
+/// The targets of these services as they are now, also in environments that are archived; or in one environment.
 pub async fn now(
     conn: &impl ConnectionTrait,
-    within: &Narrowing,
-    only: Only<'_>,
+    services: &[&str],
+    environment: Option<&str>,
 ) -> Result<Vec<Occupied>, StoreError> {
     let mut sql = Sql::new(format!(
         "SELECT s.name, e.name, t.current_deployment_id, t.current_since, \
@@ -79,15 +74,21 @@ pub async fn now(
          FROM target t JOIN service s ON s.id = t.service_id \
          JOIN environment e ON e.id = t.environment_id LEFT JOIN release rc ON rc.id = t.current_release_id \
          LEFT JOIN release rr ON rr.id = t.running_release_id \
-         WHERE 1 = 1",
+         WHERE s.name",
         releases(|r| format!("{r}.place"))
     ));
-    if only.service.is_none() {
-        sql.push(" AND s.archived_at IS NULL AND e.archived_at IS NULL");
-    }
-    sql.and_equals("s.name", only.service).and_equals("e.name", only.environment);
-    sql.and_within(within, Some("s.name"), Some("e.name"));
+    sql.among(few_lengths(services)).and_equals("e.name", environment);
     sql.all(conn).await?.iter().map(occupied).collect()
+}
+
+/// The names, and one of them again and again up to the next power of two: a statement for each number of names would be
+/// prepared anew each time.
+fn few_lengths<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut names = names.to_vec();
+    if let Some(last) = names.last().copied() {
+        names.resize(names.len().next_power_of_two(), last);
+    }
+    names
 }
 
 /// Joins each target's latest deployment that meets a condition, if it is one to `keep`, by an index probe for each target.
@@ -107,10 +108,11 @@ fn latest(conn: &impl ConnectionTrait, alias: &str, condition: &str, order: &str
     }
 }
 
-/// The targets as they were at a moment: a start counts from its moment on, an end ends right before its own.
+/// The targets of these services as they were at a moment: a start counts from its moment on, an end ends right before its
+/// own.
 pub async fn as_of(
     conn: &impl ConnectionTrait,
-    within: &Narrowing,
+    services: &[&str],
     at: DateTime<Utc>,
 ) -> Result<Vec<Occupied>, StoreError> {
     let succeeded = "d.status = 'succeeded' AND d.finished_at <= $1";
@@ -134,35 +136,54 @@ pub async fn as_of(
          {current} {running} \
          LEFT JOIN release rc ON rc.id = c.release_id LEFT JOIN release rr ON rr.id = r.release_id \
          WHERE (c.id IS NOT NULL OR r.id IS NOT NULL) \
-         AND (s.archived_at IS NULL OR s.archived_at > $1) AND (e.archived_at IS NULL OR e.archived_at > $1)"
+         AND s.name"
     );
     let mut sql = Sql::with(text, [at.into()]);
-    sql.and_within(within, Some("s.name"), Some("e.name"));
+    sql.among(few_lengths(services));
     sql.all(conn).await?.iter().map(occupied).collect()
 }
 
 /// The environments, in the order of promotion. `at` leaves out what was archived by then.
-pub async fn environments(
+pub async fn columns(
     conn: &impl ConnectionTrait,
     within: &Narrowing,
     at: Option<DateTime<Utc>>,
-) -> Result<Vec<Environment>, StoreError> {
-    use environment::{Column, Entity};
-    let query = Entity::find().filter(in_use(Column::ArchivedAt, at)).within_environments(within);
-    let query = query.order_by_asc(Column::Rank).order_by_asc(Column::Name);
-    Ok(query.into_model().all(conn).await?)
+) -> Result<Vec<Column>, StoreError> {
+    use environment::{Column as C, Entity};
+    type Row = (String, Tier, i64, bool, bool, DateTime<Utc>);
+    let query = Entity::find().filter(in_use(C::ArchivedAt, at)).within_environments(within);
+    let query = query.select_only().columns([C::Name, C::Tier, C::Rank, C::Unconfirmed]);
+    let query = query.expr(C::LockdownSince.is_not_null()).column(C::CreatedAt);
+    let rows: Vec<Row> = query.order_by_asc(C::Rank).order_by_asc(C::Name).into_tuple().all(conn).await?;
+    let column = |(name, tier, rank, unconfirmed, locked_down, created_at)| Column {
+        name,
+        tier,
+        rank,
+        unconfirmed,
+        locked_down,
+        created_at,
+    };
+    Ok(rows.into_iter().map(column).collect())
 }
 
-/// The names of the services that were registered by the moment and are not archived, in order.
+/// The services, by name, but for those that were archived by the moment; of these names, where some are given.
 pub async fn services(
     conn: &impl ConnectionTrait,
     within: &Narrowing,
     at: Option<DateTime<Utc>>,
-) -> Result<Vec<String>, StoreError> {
-    use service::{Column, Entity};
-    let query = Entity::find().filter(in_use(Column::ArchivedAt, at)).within_services(within);
-    let query = query.apply_if(at, |query, at| query.filter(Column::CreatedAt.lte(at)));
-    Ok(query.select_only().column(Column::Name).into_tuple().all(conn).await?)
+    names: Option<&[&str]>,
+) -> Result<Vec<Described>, StoreError> {
+    use service::{Column as C, Entity};
+    type Row = (String, Option<String>, Json<Labels>, DateTime<Utc>);
+    let query = Entity::find().filter(in_use(C::ArchivedAt, at)).within_services(within);
+    let query = query.apply_if(names, |query, names| query.filter(C::Name.is_in(few_lengths(names))));
+    let query = query.select_only().columns([C::Name, C::Owner, C::Labels, C::CreatedAt]);
+    let rows: Vec<Row> = query.into_tuple().all(conn).await?;
+    let service = |(name, owner, Json(labels), created_at)| Described { name, owner, labels, created_at };
+    let mut services: Vec<_> = rows.into_iter().map(service).collect();
+    // Not by the database, whose order of hyphens may be another one.
+    services.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok(services)
 }
 
 fn in_use(archived_at: impl ColumnTrait, at: Option<DateTime<Utc>>) -> Condition {

@@ -17,6 +17,7 @@ pub mod freeze;
 pub mod history;
 pub mod idempotency;
 pub mod matrix;
+pub mod moved;
 pub mod policy;
 mod prelude;
 mod query;

@@ -19,6 +19,7 @@ use crate::{
             token::{ActiveModel, Column, Entity, Model},
         },
         idempotency,
+        moved::Mark,
         prelude::*,
         sql::{Sql, clock, columns, now_of},
     },
@@ -80,22 +81,30 @@ pub struct Recognised {
     pub token: Token,
     /// What the request's idempotency key has led to before.
     pub kept: Option<Kept>,
+    /// Where the ledger was, if that was asked for.
+    pub mark: Option<Mark>,
     pub now: DateTime<Utc>,
 }
 
-/// Finds the token with this hash, and what its idempotency key has led to before.
+/// Finds the token with this hash, and what its idempotency key has led to before. Tells too where the ledger is, where
+/// that decides whether anything else must be read.
 pub async fn authenticate(
     conn: &impl ConnectionTrait,
     secret_hash: &[u8],
     key: Option<&str>,
+    marked: bool,
 ) -> Result<Option<Recognised>, StoreError> {
     // By hand: the clock is read in the same statement, and few columns of this join may be missing.
     let mut sql = Sql::new(format!(
-        "SELECT {}, {}, {} AS now FROM token t LEFT JOIN idempotency_key k ON k.token_id = t.id AND k.key = ",
+        "SELECT {}, {}, {} AS now",
         columns::<Entity>("t", "t_"),
         columns::<idempotency_key::Entity>("k", "k_"),
         clock(conn)
     ));
+    if marked {
+        sql.push(", ").push(&Mark::columns());
+    }
+    sql.push(" FROM token t LEFT JOIN idempotency_key k ON k.token_id = t.id AND k.key = ");
     sql.bind(key.map(ToOwned::to_owned)).push(" WHERE t.secret_hash = ").bind(secret_hash.to_vec());
     let Some(row) = sql.one(conn).await? else { return Ok(None) };
     let model = Model::from_query_result(&row, "t_")?;
@@ -105,7 +114,8 @@ pub async fn authenticate(
     let kept = row.try_get::<Option<Uuid>>("", "k_token_id")?.is_some();
     let kept = kept.then(|| idempotency_key::Model::from_query_result(&row, "k_")).transpose()?;
     let kept = kept.map(idempotency::from_model).transpose()?;
-    Ok(Some(Recognised { token: model.into(), kept, now: now_of(&row)? }))
+    let mark = marked.then(|| Mark::of(&row)).transpose()?;
+    Ok(Some(Recognised { token: model.into(), kept, mark, now: now_of(&row)? }))
 }
 
 /// Whether any token was ever made.

@@ -1,5 +1,7 @@
 //! Who asks, and what goes with every request.
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     domain::{
         actor::{Actor, Principal},
@@ -7,6 +9,7 @@ use crate::{
         scope::Narrowing,
         vocabulary::Scope,
     },
+    store::moved::Mark,
     usecase::{
         app::App,
         error::Error,
@@ -25,6 +28,19 @@ pub struct Ctx {
     pub request_id: String,
     /// The idempotency key it came with.
     pub key: Option<Key>,
+    /// What the ledger was like when the request came, for requests that are answered by it.
+    pub seen: Option<Seen>,
+}
+
+/// What was seen of the ledger together with the token.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Where it was.
+    pub mark: Mark,
+    /// When that was.
+    pub at: DateTime<Utc>,
+    /// How often somebody had begun to read the matrix before the request came.
+    pub readings: u64,
 }
 
 impl Ctx {

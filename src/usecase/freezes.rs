@@ -25,7 +25,7 @@ use crate::{
         revision::Expected,
         vocabulary::Scope,
     },
-    store::{db, error::StoreError, freeze, matrix},
+    store::{db, environment, error::StoreError, freeze},
     usecase::{
         context::Ctx,
         error::Error,
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-pub use crate::store::matrix::Only;
+pub use crate::store::freeze::Only;
 
 /// The most intervals that a calendar has.
 const INTERVALS_MAX: usize = 10_000;
@@ -280,7 +280,7 @@ pub async fn calendar(
         named::service(ctx, name).await?;
     }
     let environments = match only.environment {
-        None => matrix::environments(conn, ctx.within(), None).await?,
+        None => environment::in_use(conn, ctx.within()).await?,
         Some(name) => {
             vec![named::environment(ctx, name).await?]
         }

@@ -21,8 +21,7 @@ use crate::{
     store::{
         db::{self, Db},
         error::StoreError,
-        idempotency,
-        token::{self, Recognised},
+        idempotency, token,
     },
     usecase::{
         context::Ctx,
@@ -30,6 +29,8 @@ use crate::{
         work::{self, Doer, Render, Work},
     },
 };
+
+pub use crate::store::token::Recognised;
 
 const UNKNOWN: &str = "the token is not known; `waybill token create` makes one";
 
@@ -57,19 +58,21 @@ fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
-/// Recognises a secret, and finds what the request's idempotency key has led to before.
+/// Recognises a secret, and finds what the request's idempotency key has led to before; and where the ledger is, for a
+/// request that is `marked`.
 pub async fn authenticate(
     db: &Db,
     secret: &str,
     key: Option<&str>,
-) -> Result<(Principal, Option<Kept>), Error> {
+    marked: bool,
+) -> Result<Recognised, Error> {
     if secret.len() > SECRET_MAX {
         return Err(Error::Unauthenticated(UNKNOWN));
     }
-    let found = token::authenticate(db.read(), &hash(secret), key).await?;
-    let Recognised { token, kept, now } = found.ok_or(Error::Unauthenticated(UNKNOWN))?;
-    refuse_gone(&token, now)?;
-    Ok((token.principal, kept))
+    let found = token::authenticate(db.read(), &hash(secret), key, marked).await?;
+    let found = found.ok_or(Error::Unauthenticated(UNKNOWN))?;
+    refuse_gone(&found.token, found.now)?;
+    Ok(found)
 }
 
 fn refuse_gone(token: &Token, now: DateTime<Utc>) -> Result<(), Error> {

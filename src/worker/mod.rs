@@ -29,6 +29,10 @@ const PROOF_AGE: Duration = Duration::from_secs(5);
 /// How often the gauges are brought up to date.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether anybody asks for the matrix, and how long it is kept for nobody.
+const MATRIX_INTERVAL: Duration = Duration::from_secs(10);
+const MATRIX_AGE: Duration = Duration::from_secs(45);
+
 /// Starts all workers; `shutdown` stops them.
 pub fn start(app: &App, shutdown: &Shutdown) {
     let workers = &app.config.workers;
@@ -54,6 +58,10 @@ pub fn start(app: &App, shutdown: &Shutdown) {
         Box::pin(async move { upkeep::prove_writes(&app, PROOF_AGE).await })
     });
     spawn("gauges", GAUGE_INTERVAL, |app| Box::pin(async move { upkeep::measure(&app).await }));
+    spawn("matrix", MATRIX_INTERVAL, |app| {
+        app.matrix.forget_unused(MATRIX_AGE);
+        Box::pin(async { Ok(()) })
+    });
     spawn("anchor", workers.head_log_interval, |app| {
         Box::pin(async move {
             let head = upkeep::chain_head(&app).await?;

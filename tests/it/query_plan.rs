@@ -79,8 +79,11 @@ async fn the_matrix_reads_what_it_shows() {
         let statements = wire.statements();
         let of_targets: Vec<_> = statements.iter().filter(|text| text.contains("target")).collect();
         assert_eq!(of_targets.len(), 1, "{statements:?}");
-        let literal = at.map(|at| format!("('{at}')"));
-        let values = literal.as_deref().map_or(("", ""), |literal| ("(timestamptz)", literal));
+        let names = (1..=SERVICES.next_power_of_two()).map(|n| format!("'service-{}'", n.min(SERVICES)));
+        let names: Vec<_> = names.collect();
+        let literals: Vec<_> = at.map(|at| format!("'{at}'")).into_iter().chain(names).collect();
+        let literals = format!("({})", literals.join(", "));
+        let values = (if at.is_some() { "(timestamptz)" } else { "" }, literals.as_str());
         for cache_mode in ["force_custom_plan", "force_generic_plan"] {
             let plan = plan(&direct, of_targets[0], values, cache_mode).await;
             println!("--- {at:?} {cache_mode}\n{plan}");

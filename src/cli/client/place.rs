@@ -46,7 +46,8 @@ impl What {
 
 /// What runs of it or in it, or is on its way; as it came, with the name of the service.
 pub async fn targets(session: &Session, what: What, name: &str) -> Result<Vec<Value>, Error> {
-    let matrix = session.client.send(&Call::get(&["matrix"])).await?;
+    let matrix = Call::get(&["matrix"]).query(what.word(), Some(name));
+    let matrix = session.client.send(&matrix).await?;
     Ok(of(matrix, what, name))
 }
 

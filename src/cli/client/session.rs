@@ -11,7 +11,7 @@ use crate::cli::{
 };
 
 /// The most that one page holds.
-const PAGE: u32 = 200;
+pub const PAGE: u32 = 200;
 
 #[derive(Debug, clap::Args)]
 pub struct PageArgs {

@@ -4,21 +4,29 @@ use std::{io, iter};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{call::Call, error::Error, moment, session::Session, view::Target};
+use super::{
+    call::Call,
+    error::Error,
+    moment,
+    session::{PAGE, Session},
+    view::Target,
+};
 use crate::cli::{
     exit::Exit,
     output::{self, DIM, age, plain, print, say},
     table::table,
+    words::one_of,
 };
-use crate::domain::nearest::nearest;
+use crate::domain::vocabulary::Tier;
 
 pub const EXAMPLES: &str = "\
 Examples:
   waybill status
   waybill status --service shop
   waybill status --environment prod
+  waybill status --owner team-shop --tier production
   waybill status --as-of 2h
   waybill status --as-of 2026-03-01T12:00:00Z --output json";
 
@@ -33,6 +41,32 @@ pub struct StatusArgs {
     /// Show this environment only.
     #[arg(long)]
     environment: Option<String>,
+    /// Show the services of this owner only.
+    #[arg(long)]
+    owner: Option<String>,
+    /// Show the services with this label only.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    label: Option<String>,
+    /// Show the environments of this tier only.
+    #[arg(long, value_parser = one_of(Tier::ALL))]
+    tier: Option<Tier>,
+}
+
+impl StatusArgs {
+    fn call(&self) -> Call {
+        Call::get(&["matrix"])
+            .query("as_of", self.as_of.map(moment::text))
+            .query("service", self.service.as_ref())
+            .query("environment", self.environment.as_ref())
+            .query("owner", self.owner.as_ref())
+            .query("label", self.label.as_ref())
+            .query("tier", self.tier.map(Tier::as_str))
+    }
+
+    /// Whether something may be left out that is there.
+    fn is_confined(&self) -> bool {
+        self.owner.is_some() || self.label.is_some() || self.tier.is_some()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,23 +97,50 @@ struct Service {
 }
 
 pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Error> {
-    let as_of = args.as_of.map(moment::text);
-    let mut answer = session.client.send(&Call::get(&["matrix"]).query("as_of", as_of)).await?;
-    if let Some(service) = &args.service {
-        keep(answer.get_mut("services"), "service", "name", service)?;
+    let call = args.call();
+    let mut whole = page(session, &call, None).await?;
+    while let Some(cursor) = next(&whole) {
+        join(&mut whole, page(session, &call, Some(cursor)).await?);
     }
-    if let Some(environment) = &args.environment {
-        keep(answer.get_mut("environments"), "environment", "name", environment)?;
-        for service in answer.get_mut("services").and_then(Value::as_array_mut).into_iter().flatten() {
-            retain(service.get_mut("targets"), "environment", environment);
-        }
-    }
-    session.show(&answer, |matrix| told(&matrix, args.as_of.is_some()))
+    session.show(&whole, |matrix| told(&matrix, args))
 }
 
-fn told(matrix: &Matrix, then: bool) -> io::Result<()> {
+async fn page(session: &Session, call: &Call, cursor: Option<String>) -> Result<Value, Error> {
+    let call = call.clone().query("limit", Some(PAGE)).query("cursor", cursor);
+    Ok(session.client.send(&call).await?)
+}
+
+fn next(page: &Value) -> Option<String> {
+    page.get("next_cursor").and_then(Value::as_str).map(ToOwned::to_owned)
+}
+
+/// Adds a page to those before it. The past has on each page the environments that the page is about.
+fn join(whole: &mut Value, mut page: Value) {
+    let next = page.get_mut("next_cursor").map(Value::take);
+    let mut list = |name| match page.get_mut(name).map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    };
+    let (services, environments) = (list("services"), list("environments"));
+    if let Some(all) = whole.get_mut("services").and_then(Value::as_array_mut) {
+        all.extend(services);
+    }
+    if let Some(all) = whole.get_mut("environments").and_then(Value::as_array_mut) {
+        let name = |one: &Value| one.get("name").and_then(Value::as_str).map(ToOwned::to_owned);
+        let names: Vec<_> = all.iter().map(name).collect();
+        all.extend(environments.into_iter().filter(|one| !names.contains(&name(one))));
+        all.sort_by_key(|one| (one.get("rank").and_then(Value::as_i64), name(one)));
+    }
+    if let Some(members) = whole.as_object_mut() {
+        members.insert("next_cursor".to_owned(), json!(next));
+    }
+}
+
+fn told(matrix: &Matrix, args: &StatusArgs) -> io::Result<()> {
     if matrix.services.is_empty() {
-        say(if then {
+        say(if args.is_confined() {
+            "There is nothing of that kind."
+        } else if args.as_of.is_some() {
             "Nothing was on record then."
         } else {
             "No services yet. `waybill deploy` registers the first one."
@@ -88,24 +149,6 @@ fn told(matrix: &Matrix, then: bool) -> io::Result<()> {
     }
     print(render(matrix, output::width()))?;
     legend(matrix).iter().try_for_each(|line| print(format_args!("{DIM}{line}{DIM:#}")))
-}
-
-/// Keeps the one row that bears this name, which must be there.
-fn keep(rows: Option<&mut Value>, what: &str, field: &str, name: &str) -> Result<(), Error> {
-    let known = rows.as_deref().and_then(Value::as_array).into_iter().flatten();
-    let known: Vec<_> = known.filter_map(|row| row.get(field)?.as_str()).map(ToOwned::to_owned).collect();
-    if retain(rows, field, name) == 0 {
-        let offer = nearest(name, known).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-        return Err(Error::Failed(format!("there is no {what} {name} to be seen with this token{offer}")));
-    }
-    Ok(())
-}
-
-/// Keeps the rows whose field has this value, and tells how many there are.
-fn retain(rows: Option<&mut Value>, field: &str, value: &str) -> usize {
-    let Some(rows) = rows.and_then(Value::as_array_mut) else { return 0 };
-    rows.retain(|row| row.get(field).and_then(Value::as_str) == Some(value));
-    rows.len()
 }
 
 /// The matrix as one table, or as several below one another when the environments do not fit side by side.
@@ -247,11 +290,18 @@ mod tests {
     }
 
     #[test]
-    fn one_row_is_kept_when_it_is_there() {
-        let mut rows = serde_json::json!([{"name": "a"}, {"name": "b"}]);
-        assert!(keep(Some(&mut rows), "service", "name", "b").is_ok());
-        assert_eq!(rows, serde_json::json!([{"name": "b"}]));
-        assert!(keep(Some(&mut rows), "service", "name", "a").is_err());
+    fn pages_become_one() {
+        let page = |services: &[&str], environments: &[(&str, i64)], next: Option<&str>| {
+            let services: Vec<_> = services.iter().map(|name| json!({"name": name, "targets": []})).collect();
+            let environments = environments.iter().map(|(name, rank)| json!({"name": name, "rank": rank}));
+            let environments: Vec<_> = environments.collect();
+            json!({"services": services, "environments": environments, "next_cursor": next})
+        };
+        let mut whole = page(&["a", "b"], &[("prod", 3)], Some("x"));
+        assert_eq!(next(&whole).as_deref(), Some("x"));
+        join(&mut whole, page(&["c"], &[("dev", 1), ("prod", 3)], None));
+        assert_eq!(whole, page(&["a", "b", "c"], &[("dev", 1), ("prod", 3)], None));
+        assert_eq!(next(&whole), None);
     }
 
     #[test]

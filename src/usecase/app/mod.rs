@@ -3,11 +3,12 @@
 pub mod feed;
 mod freeze_memo;
 mod head_watch;
+mod kept_matrix;
 pub mod shares;
 
 use std::sync::Arc;
 
-pub use self::{feed::Feed, freeze_memo::FreezeMemo, head_watch::HeadWatch};
+pub use self::{feed::Feed, freeze_memo::FreezeMemo, head_watch::HeadWatch, kept_matrix::KeptMatrix};
 use crate::{config::Config, metrics::Metrics, store::db::Db};
 
 /// The configuration, the database, the metrics and what requests tell each other; cheap to clone.
@@ -25,6 +26,8 @@ pub struct App {
     pub freezes: Arc<FreezeMemo>,
     /// How far the audit log's chain was seen to reach.
     pub chain: Arc<HeadWatch>,
+    /// What runs where, as it was last read.
+    pub matrix: Arc<KeptMatrix>,
 }
 
 impl App {
@@ -32,6 +35,14 @@ impl App {
     pub fn new(config: impl Into<Arc<Config>>, db: Db, metrics: impl Into<Arc<Metrics>>) -> Self {
         let (config, metrics) = (config.into(), metrics.into());
         let feed = Feed::new(config.limits.waits);
-        Self { config, db, metrics, feed, freezes: Arc::default(), chain: Arc::default() }
+        Self {
+            config,
+            db,
+            metrics,
+            feed,
+            freezes: Arc::default(),
+            chain: Arc::default(),
+            matrix: Arc::default(),
+        }
     }
 }

@@ -16,6 +16,7 @@ mod idempotency;
 mod lockdown;
 mod lookalikes;
 mod matrix;
+mod matrix_kept;
 pub mod model;
 mod narrowing;
 mod nearest;

@@ -119,6 +119,6 @@ db_test!(
         let misspelt = shell.run(&["release", "list", "--service", "shpo"]);
         assert!(String::from_utf8_lossy(&misspelt.stderr).contains("Did you mean shop?"), "{misspelt:?}");
         let misspelt = shell.run(&["status", "--service", "shpo"]);
-        assert!(String::from_utf8_lossy(&misspelt.stderr).contains("did you mean shop?"), "{misspelt:?}");
+        assert!(String::from_utf8_lossy(&misspelt.stderr).contains("Did you mean shop?"), "{misspelt:?}");
     }
 );

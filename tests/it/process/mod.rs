@@ -4,4 +4,5 @@ mod crash;
 mod lifecycle;
 mod outage;
 mod race;
+mod replicas;
 mod start;

@@ -1,9 +1,11 @@
 //! `/matrix` and the targets: what runs where.
 
-use poem::http::StatusCode;
+mod write;
+
+use poem::Request;
 use poem_openapi::{
-    Object, OpenApi,
-    param::{Path, Query},
+    ApiResponse, Object, OpenApi,
+    param::{Header, Path, Query},
     payload::Json,
 };
 use serde::Serialize;
@@ -13,14 +15,22 @@ use crate::{
     api::{
         Tags,
         auth::Auth,
-        reply::{Changed, Reply, written},
+        etag,
+        page::{next_link, page_request},
+        reply::Written,
         types::{Nullable, Time},
         view::ActorView,
     },
-    domain::{target::Occupant, vocabulary::Tier},
+    domain::{
+        matrix::{Column, Filter, Label},
+        target::Occupant,
+        vocabulary::Tier,
+    },
     http::problem::Problem,
-    usecase::matrix::{self, Cell, Matrix, TargetState},
+    usecase::matrix::{self, Ask, TargetState},
 };
+
+use self::write::WRITER;
 
 /// The operations.
 #[derive(Debug)]
@@ -61,7 +71,7 @@ impl From<Occupant> for OccupantView {
 }
 
 /// One target of the matrix.
-#[derive(Clone, Debug, Object, Serialize)]
+#[derive(Clone, Debug, Object)]
 pub struct MatrixTarget {
     /// The environment.
     pub environment: String,
@@ -75,7 +85,7 @@ pub struct MatrixTarget {
 }
 
 /// One service of the matrix.
-#[derive(Clone, Debug, Object, Serialize)]
+#[derive(Clone, Debug, Object)]
 pub struct MatrixService {
     /// Its name.
     pub name: String,
@@ -98,52 +108,30 @@ pub struct MatrixEnvironment {
     pub locked_down: bool,
 }
 
+impl From<&Column> for MatrixEnvironment {
+    fn from(column: &Column) -> Self {
+        Self {
+            name: column.name.clone(),
+            tier: column.tier,
+            rank: column.rank,
+            unconfirmed: column.unconfirmed,
+            locked_down: column.locked_down,
+        }
+    }
+}
+
 /// What runs where.
-#[derive(Clone, Debug, Object, Serialize)]
+#[derive(Clone, Debug, Object)]
 #[oai(rename = "Matrix")]
 pub struct MatrixView {
-    /// The moment it shows.
+    /// The moment it shows; at most a second before the answer, unless the past was asked for.
     pub as_of: Time,
     /// The environments, in the order of promotion.
     pub environments: Vec<MatrixEnvironment>,
     /// The services, by name.
     pub services: Vec<MatrixService>,
-}
-
-impl From<Matrix> for MatrixView {
-    fn from(matrix: Matrix) -> Self {
-        let names: Vec<String> =
-            matrix.environments.iter().map(|environment| environment.name.to_string()).collect();
-        let target = |environment: &String, cell: Option<Cell>| {
-            let (current, running, behind) =
-                cell.map_or((None, None, None), |cell| (cell.current, cell.running, cell.behind));
-            MatrixTarget {
-                environment: environment.clone(),
-                current: Nullable(current.map(Into::into)),
-                running: Nullable(running.map(Into::into)),
-                behind: behind.into(),
-            }
-        };
-        let services = matrix.services.into_iter().map(|(name, mut cells)| MatrixService {
-            name,
-            targets: names.iter().map(|environment| target(environment, cells.remove(environment))).collect(),
-        });
-        Self {
-            as_of: Time(matrix.as_of),
-            services: services.collect(),
-            environments: matrix
-                .environments
-                .into_iter()
-                .map(|environment| MatrixEnvironment {
-                    name: environment.name.to_string(),
-                    tier: environment.settings.tier,
-                    rank: environment.settings.rank,
-                    unconfirmed: environment.unconfirmed,
-                    locked_down: environment.lockdown.is_some(),
-                })
-                .collect(),
-        }
-    }
+    /// Where the next page goes on; null on the last, and where no page was asked for.
+    pub next_cursor: Nullable<String>,
 }
 
 /// A target: a service in an environment.
@@ -174,20 +162,83 @@ impl From<TargetState> for TargetView {
     }
 }
 
+/// What a matrix is answered with.
+#[derive(ApiResponse)]
+enum MatrixReply {
+    /// It is as asked.
+    #[oai(status = 200)]
+    Matrix(
+        Written<MatrixView>,
+        /// Tells what it shows; send it back as `If-None-Match`. Weak, because `as_of` may be another.
+        #[oai(header = "ETag")]
+        String,
+        /// Where the next page is.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+    /// It still shows what bears one of these tags.
+    #[oai(status = 304)]
+    NotModified(
+        /// The tag.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
 #[OpenApi(tag = "Tags::Matrix")]
 impl MatrixApi {
     /// What runs where
     ///
-    /// Every service in every environment, now or at any moment of the past. Tiers, ranks and names are today's.
+    /// Every service in every environment, now or at any moment of the past. Tiers, ranks, names, owners and labels are
+    /// today's. It holds every change that was acknowledged before the request came. All of it is answered unless `limit` or
+    /// `cursor` asks for a page of services.
     #[oai(path = "/matrix", method = "get", operation_id = "get_matrix")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter")]
     async fn get_matrix(
         &self,
         auth: Auth,
+        request: &Request,
         /// The moment to show; now when absent.
         as_of: Query<Option<Time>>,
-    ) -> Result<Reply<MatrixView, Changed>, Problem> {
-        let view = MatrixView::from(matrix::get(&auth.ctx(), as_of.0.map(|time| time.0)).await?);
-        Ok(Reply::new(written(StatusCode::OK, &view)?))
+        /// This service alone.
+        service: Query<Option<String>>,
+        /// This environment alone. How far a target is behind is told by all of them.
+        environment: Query<Option<String>>,
+        /// The services of this owner.
+        owner: Query<Option<String>>,
+        /// The services with this label: `NAME`, or `NAME=VALUE`.
+        label: Query<Option<String>>,
+        /// The environments of this tier.
+        tier: Query<Option<Tier>>,
+        /// At most this many services, from 1 to 200.
+        limit: Query<Option<u64>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+        /// The ETag of what the client has, or several.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Header<Option<String>>,
+    ) -> Result<MatrixReply, Problem> {
+        let filter = Filter {
+            service: service.0,
+            environment: environment.0,
+            owner: owner.0,
+            label: label.0.as_deref().map(Label::parse),
+            tier: tier.0,
+        };
+        let is_page = limit.0.is_some() || cursor.0.is_some();
+        let page = page_request(limit.0, cursor.0.as_deref())?;
+        let limit = is_page.then(|| usize::try_from(page.limit).unwrap_or(usize::MAX));
+        let ask = Ask { filter, limit, after: page.after };
+        let has = |tag: &str| etag::none_match(if_none_match.0.as_deref(), tag);
+        let sheet = matrix::get(&auth.ctx(), ask, as_of.0.map(|time| time.0), WRITER, &has).await?;
+        let tag = etag::weak(&sheet.tag);
+        Ok(match sheet.written {
+            None => MatrixReply::NotModified(tag),
+            Some((_, body)) => {
+                let next = sheet.next.map(|next| next_link(request.original_uri(), &next));
+                MatrixReply::Matrix(Written::new(body), tag, next)
+            }
+        })
     }
 
     /// One target

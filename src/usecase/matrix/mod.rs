@@ -1,0 +1,132 @@
+//! What runs where, for all targets or for one.
+
+mod rows;
+mod sheet;
+
+use chrono::{DateTime, Utc};
+
+pub use self::{
+    rows::{Shown, TargetWriter, read},
+    sheet::{Ask, Sheet, SheetWriter, Sheets},
+};
+use crate::{
+    domain::{
+        matrix::Column,
+        rollback::choices,
+        target::{Occupant, Occupied},
+        vocabulary::Scope,
+    },
+    store::{db, deployment, matrix, release},
+    usecase::{
+        context::Ctx,
+        error::Error,
+        named::{self, Confined},
+    },
+};
+
+/// How a matrix is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer {
+    /// What there is to show of a target.
+    pub target: TargetWriter,
+    /// What is answered.
+    pub sheet: SheetWriter,
+}
+
+/// The matrix, now or at a moment of the past; without its body for whoever `has` what bears its tag already. Now is read
+/// from what is kept, which holds every change that was committed before the request came.
+pub async fn get(
+    ctx: &Ctx,
+    ask: Ask,
+    as_of: Option<DateTime<Utc>>,
+    writer: Writer,
+    has: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Sheet, Error> {
+    ctx.require(Scope::Read)?;
+    let now = match &ctx.seen {
+        Some(seen) => seen.at,
+        None => db::now(ctx.app.db.read()).await?,
+    };
+    let filter = ask.filter.clone();
+    let sheet = if let Some(at) = as_of.filter(|at| *at < now) {
+        past(ctx, &ask, at, writer, has).await?
+    } else {
+        let kept = ctx.app.matrix.current(&ctx.app.db, ctx.seen.as_ref(), writer.target);
+        let (known, at) = kept.await?;
+        let key = (ctx.within().clone(), ask);
+        known.sheets.get(key, (&known.columns, &known.rows), at, writer.sheet, has)?
+    };
+    if sheet.is_empty {
+        let (service, environment) = (filter.service.as_deref(), filter.environment.as_deref());
+        named::check(ctx, Confined { service, environment, ..Confined::default() }).await?;
+    }
+    Ok(sheet)
+}
+
+/// The past does not change, but there is too much of it to be kept: of that, only what is shown is read.
+async fn past(
+    ctx: &Ctx,
+    ask: &Ask,
+    at: DateTime<Utc>,
+    writer: Writer,
+    has: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Sheet, Error> {
+    let (conn, within) = (ctx.app.db.read(), ctx.within());
+    let columns = matrix::columns(conn, within, Some(at)).await?;
+    let mut services = matrix::services(conn, within, Some(at), None).await?;
+    services.retain(|service| ask.filter.takes(service) && ask.is_after(&service.name));
+    let more = ask.limit.is_some_and(|limit| services.len() > limit);
+    services.truncate(ask.limit.unwrap_or(usize::MAX));
+    let next = services.last().filter(|_| more).map(|last| last.name.clone());
+    let mut rows = read(conn, services, Some(at), writer.target).await?;
+    // What was registered later is left out, unless something was put on record there for that moment.
+    rows.retain(|row| row.service.created_at <= at || !row.cells.is_empty());
+    let used =
+        |column: &Column| rows.iter().any(|row| row.cells.iter().any(|cell| cell.environment == column.name));
+    let columns: Vec<_> =
+        columns.into_iter().filter(|column| column.created_at <= at || used(column)).collect();
+    sheet::of(&columns, &rows, within, ask, next, at, writer.sheet, has)
+}
+
+/// One target, with the release it may return to.
+#[derive(Clone, Debug)]
+pub struct TargetState {
+    /// What it runs and what is under way.
+    pub occupied: Occupied,
+    /// The newest verified choice for a rollback.
+    pub rollback_to: Option<Occupant>,
+}
+
+/// One target. A service that was never deployed to an environment has an empty one there.
+pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Result<TargetState, Error> {
+    ctx.require(Scope::Read)?;
+    let (conn, within) = (ctx.app.db.read(), ctx.within());
+    let service = named::service(ctx, service_name).await?;
+    let environment = named::environment(ctx, environment_name).await?;
+    let occupied =
+        matrix::now(conn, &[service_name], Some(environment_name)).await?.pop().unwrap_or_else(|| Occupied {
+            service: service_name.to_owned(),
+            environment: environment_name.to_owned(),
+            current: None,
+            running: None,
+        });
+    let history = deployment::successes(conn, (service.id, environment.id), None).await?;
+    let current = occupied.current.as_ref().map(|current| current.deployment_id);
+    let current = history.iter().find(|success| Some(success.deployment_id) == current);
+    let rollback_to = match choices(&history, current.map(|current| current.release_id), 1).first() {
+        None => None,
+        Some(choice) => {
+            let found = release::get(conn, choice.release_id).await?;
+            let named = deployment::find(conn, within, choice.deployment_id).await?;
+            found.zip(named).map(|(release, named)| Occupant {
+                deployment_id: choice.deployment_id,
+                release: release.identity,
+                place: release.place,
+                since: named.deployment.times.stay_started_at.unwrap_or(choice.finished_at),
+                actor: named.deployment.actor.clone(),
+                removal: false,
+            })
+        }
+    };
+    Ok(TargetState { occupied, rollback_to })
+}
