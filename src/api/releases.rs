@@ -136,14 +136,16 @@ pub struct ReleaseView {
     /// When it was registered.
     pub created_at: Time,
     /// The fields of this request that are not kept as they were sent: because others are on record, or because they are
-    /// odd and only descriptive.
-    pub ignored: Vec<String>,
-    /// How many of the request's changes were left out, the oldest.
-    pub changes_left_out: u64,
+    /// odd and only descriptive. Absent where it is only read.
+    #[oai(skip_serializing_if_is_none)]
+    pub ignored: Option<Vec<String>>,
+    /// How many of the request's changes were left out, the oldest. Absent where it is only read.
+    #[oai(skip_serializing_if_is_none)]
+    pub changes_left_out: Option<u64>,
 }
 
 /// A release as it is seen.
-fn view(service: &str, release: Release, ignored: Ignored) -> ReleaseView {
+fn view(service: &str, release: Release, ignored: Option<Ignored>) -> ReleaseView {
     let ReleaseDescription { git_ref, committed_at, changes, pipeline_url, initiated_by, labels } =
         release.description;
     ReleaseView {
@@ -163,8 +165,8 @@ fn view(service: &str, release: Release, ignored: Ignored) -> ReleaseView {
         labels,
         actor: release.actor.into(),
         created_at: Time(release.created_at),
-        ignored: ignored.fields,
-        changes_left_out: ignored.changes_left_out as u64,
+        changes_left_out: ignored.as_ref().map(|ignored| ignored.changes_left_out as u64),
+        ignored: ignored.map(|ignored| ignored.fields),
     }
 }
 
@@ -293,7 +295,7 @@ fn render(service: &Name, ignored: Ignored) -> impl Fn(&Registered) -> Answer + 
         let version = release.identity.version.as_str();
         let location = new.then(|| format!("/api/v1/services/{service}/releases/{version}"));
         let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
-        Answer { location, ..answer(status, &view(&service, release.clone(), ignored)) }
+        Answer { location, ..answer(status, &view(&service, release.clone(), Some(ignored))) }
     }
 }
 
@@ -346,7 +348,7 @@ impl ReleasesApi {
         let digest = digest.map_err(|Malformed { code, detail }| bad_query("digest", code, &detail))?;
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let page = releases::list(&auth.ctx(), &service.0, digest.as_deref(), &asked).await?;
-        Ok(List::of(page, request, |release| view(&service.0, release, Ignored::default())))
+        Ok(List::of(page, request, |release| view(&service.0, release, None)))
     }
 
     /// Read a release
@@ -360,6 +362,6 @@ impl ReleasesApi {
         version: Path<String>,
     ) -> Result<Json<ReleaseView>, Problem> {
         let release = releases::get(&auth.ctx(), &service.0, &version.0).await?;
-        Ok(Json(view(&service.0, release, Ignored::default())))
+        Ok(Json(view(&service.0, release, None)))
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     actor::Actor,
-    audit::Findings,
+    audit::{Finding, Findings},
     chain::{Link, Walk},
     event::{Event, Seal},
 };
@@ -79,13 +79,20 @@ impl Reading {
 
     /// Takes every line of a log.
     pub fn read(&mut self, log: impl BufRead) -> anyhow::Result<()> {
-        for (number, line) in (1_u64..).zip(log.lines()) {
-            let line = line?;
-            let taken = serde_json::from_str(&line).and_then(|line| self.take(line));
-            taken.with_context(|| {
-                format!("line {number} is no event as `waybill events export` prints them")
-            })?;
+        let mut lines = 0_u64;
+        for line in log.lines() {
+            let line = line.context("the log cannot be read")?;
+            let line = line.trim_start_matches('\u{feff}').trim();
+            if line.is_empty() {
+                continue;
+            }
+            lines += 1;
+            if serde_json::from_str(line).and_then(|line| self.take(line)).is_err() {
+                let wrong = "is no event as `waybill events export` prints them";
+                self.findings.add(Finding::about(format!("line {lines}"), wrong));
+            }
         }
+        anyhow::ensure!(lines > 0, "the log is empty: `waybill events export` prints at least one event");
         Ok(())
     }
 

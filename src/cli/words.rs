@@ -20,7 +20,12 @@ pub fn one_of<W: Word>(words: &[W]) -> impl TypedValueParser<Value = W> + use<W>
 /// from. What no flag is for, as in a file of the user's, keeps its pointer.
 pub fn flag(pointer: &str) -> Cow<'_, str> {
     let field = pointer.strip_prefix("/release").unwrap_or(pointer);
-    let name = match field.strip_prefix("/query/").or_else(|| field.strip_prefix('/')).unwrap_or(field) {
+    let name = field.strip_prefix("/query/").or_else(|| field.strip_prefix('/')).unwrap_or(field);
+    // Of a flag that may be repeated, any of its values.
+    let of_many = name
+        .split_once('/')
+        .filter(|(list, _)| ["platforms", "services", "environments", "tiers"].contains(list));
+    let name = match of_many.map_or(name, |(list, _)| list) {
         "commit_sha" => "commit",
         "override/reason" => "override",
         "lease_seconds" => "lease",
@@ -30,10 +35,11 @@ pub fn flag(pointer: &str) -> Cow<'_, str> {
         "services" => "service",
         "tiers" => "tier",
         "scopes" => "scope",
+        "platforms" => "platform",
         "groups" => "group",
         // It is not a flag everywhere.
         name @ ("name" | "vulnerability") => return Cow::Owned(name.to_owned()),
-        name if name == "platforms" || name.starts_with("platforms/") => "platform",
+        "path/id" => return Cow::Borrowed("the id"),
         name @ ("service" | "environment" | "version" | "image" | "ref" | "committed_at" | "initiated_by"
         | "pipeline_url" | "kind" | "strategy" | "remediates" | "reason" | "preempt" | "message"
         | "phase" | "traffic_percent" | "comment" | "start_cron" | "end_cron" | "timezone"
@@ -56,6 +62,8 @@ mod tests {
             ("/query/as_of", "--as-of"),
             ("/override/reason", "--override"),
             ("/release/platforms/0/digest", "--platform"),
+            ("/services/1", "--service"),
+            ("/path/id", "the id"),
             ("/vulnerability", "vulnerability"),
             ("/approval/required", "/approval/required"),
             ("/changes/3/sha", "/changes/3/sha"),

@@ -85,6 +85,7 @@ async fn update_in(
         return Err(Error::edited());
     }
     let edit = edit(&environment)?;
+    let mut is_looked_at = edit.archived.is_none();
     if let Some(settings) = edit.settings.filter(|settings| *settings != environment.settings) {
         work.tell(
             EventKind::EnvironmentUpdated,
@@ -92,6 +93,7 @@ async fn update_in(
         )
         .environment(name);
         environment.settings = settings;
+        is_looked_at = true;
     }
     match edit.archived {
         Some(true) if environment.archived_at.is_none() => {
@@ -109,15 +111,15 @@ async fn update_in(
         }
         Some(_) | None => {}
     }
-    if !work.has_told() && environment.unconfirmed {
+    if !work.has_told() && environment.unconfirmed && is_looked_at {
         // Confirming what was registered in passing is a change too, even when every setting was right.
         work.tell(EventKind::EnvironmentUpdated, json!({ "confirmed": true })).environment(name);
     }
     if !work.has_told() {
         return Ok(environment);
     }
-    // Whoever edits it has looked at it.
-    environment.unconfirmed = false;
+    // Whoever edits it has looked at it; to archive or revive it, nobody has to.
+    environment.unconfirmed &= !is_looked_at;
     environment.revision += 1;
     environment.updated_at = now;
     environment::update(work.conn(), &environment).await?;

@@ -161,7 +161,7 @@ pub async fn no_target(
 
 fn nothing_runs(service: &str, environment: &str) -> Error {
     Error::Conflict(format!(
-        "{service} does not run in {environment}, so that there is nothing to remove; \
+        "there is nothing to remove: {service} does not run in {environment}; \
          `waybill status --service {service}` shows where it runs"
     ))
 }

@@ -22,7 +22,7 @@ use crate::{
         page::{List, Page, page_request},
         reply::{Changed, Made, MadeOrThere, Reply, answer},
         types::Time,
-        view::refuse,
+        view::{bad_query, refuse},
     },
     domain::{
         deployment::{Filter, NamedDeployment},
@@ -138,6 +138,11 @@ impl DeploymentsApi {
         cursor: Query<Option<String>>,
     ) -> Result<List<Page<DeploymentView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
+        if let (Some(since), Some(until)) = (&since.0, &until.0)
+            && until.0 <= since.0
+        {
+            return Err(bad_query("until", "out-of-range", "must come after `since`"));
+        }
         let filter = Filter {
             service: service.0,
             environment: environment.0,

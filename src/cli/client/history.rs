@@ -59,16 +59,27 @@ pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<Exit, E
         .query("actor", args.actor.as_ref())
         .query("since", args.since.map(moment::text))
         .query("until", args.until.map(moment::text));
-    let header =
-        ["STARTED (UTC)", "SERVICE", "ENVIRONMENT", "VERSION", "STATUS", "WHO", "KIND", "DURATION", "WHY"];
+    let header = [
+        "STARTED (UTC)",
+        "SERVICE",
+        "ENVIRONMENT",
+        "VERSION",
+        "STATUS",
+        "WHO",
+        "KIND",
+        "DURATION",
+        "WHY",
+        "ID",
+    ];
     let now = clock::now();
     let rows = |found: Vec<_>| found.into_iter().map(|deployment| row(deployment, now)).collect();
     session.list(&call, args.page.limit, "No deployments.", header, rows).await
 }
 
-fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 9] {
+fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 10] {
     let marks = deployment.marks().join(", ");
     let marks = if marks.is_empty() { marks } else { format!(" ({marks})") };
+    let overridden = deployment.override_.map(|lifted| lifted.reason);
     let took = deployment.finished_at.unwrap_or(now) - deployment.started_at;
     [
         moment::second(deployment.started_at),
@@ -79,7 +90,8 @@ fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 9] {
         deployment.initiated_by.unwrap_or_else(|| deployment.actor.name().to_owned()),
         deployment.kind,
         duration(took),
-        deployment.message.or(deployment.reason).unwrap_or_default(),
+        deployment.message.or(overridden).or(deployment.reason).unwrap_or_default(),
+        deployment.id,
     ]
 }
 
@@ -109,6 +121,7 @@ mod tests {
             "deploy",
             "1m 32s",
             "3 of 3 ready",
+            "d1",
         ];
         assert_eq!(cells, expected);
     }

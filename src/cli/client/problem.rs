@@ -63,11 +63,17 @@ impl fmt::Display for Problem {
         if let Some(detail) = self.detail.as_ref().filter(|_| self.errors.is_empty()) {
             write!(f, ": {}", plain(detail))?;
         }
+        let mut said = Vec::new();
         for error in &self.errors {
             // What is wrong with all that was sent has no name.
             let name = flag(&error.pointer);
             let colon = if name.is_empty() { "" } else { ": " };
-            write!(f, "\n  {}{colon}{}", plain(&name), plain(&error.detail))?;
+            let line = format!("\n  {}{colon}{}", plain(&name), plain(&error.detail));
+            // One flag may stand for several members.
+            if !said.contains(&line) {
+                f.write_str(&line)?;
+                said.push(line);
+            }
         }
         // The id is of use only where the cause stands in the server's log.
         if let Some(id) = self.request_id.as_deref().filter(|_| self.status >= 500) {

@@ -27,6 +27,8 @@ use crate::{
 
 /// So many digits of a commit tell it from others.
 const SHORT: usize = 12;
+/// So much of a ref is shown beside others, in characters.
+const REF_MAX: usize = 40;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum ReleaseCommand {
@@ -239,12 +241,20 @@ async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
     session.list(&call, args.page.limit, "No releases.", header, rows).await
 }
 
+/// A text that fits beside others in a table.
+fn cut(text: &str) -> String {
+    if text.chars().count() <= REF_MAX {
+        return text.to_owned();
+    }
+    text.chars().take(REF_MAX - 1).chain(['…']).collect()
+}
+
 fn row(release: Release) -> [String; 5] {
     [
         release.version,
         release.created_at.map(moment::second).unwrap_or_default(),
         release.commit_sha.map(|sha| sha.chars().take(SHORT).collect()).unwrap_or_default(),
-        release.git_ref.unwrap_or_default(),
+        cut(&release.git_ref.unwrap_or_default()),
         release.initiated_by.unwrap_or_else(|| release.actor.name().to_owned()),
     ]
 }

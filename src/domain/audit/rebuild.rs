@@ -111,7 +111,7 @@ impl Told {
             self.set("lockdown", Value::Null);
         } else {
             self.carry("settings", data.get("after"));
-            if !auto_revived {
+            if what == "updated" {
                 self.set("unconfirmed", false);
             }
         }

@@ -132,7 +132,13 @@ db_test!(
         let second = started[1]["started_at"].as_str().unwrap();
         assert_eq!(list(&format!("since={second}")).await.len(), 4, "since is inclusive");
         assert_eq!(list(&format!("until={second}")).await, [id(0)], "until is exclusive");
-        for bad in ["status=done", "kind=x", "since=yesterday", "until=1"] {
+        for bad in [
+            "status=done",
+            "kind=x",
+            "since=yesterday",
+            "until=1",
+            "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+        ] {
             api.get(&format!("/deployments?{bad}")).await.problem(400, "invalid-request");
         }
     }

@@ -65,7 +65,12 @@ db_test!(
             );
         }
         let foreign = verify("{\"a\": 1}", &[]);
-        assert!(String::from_utf8_lossy(&foreign.stderr).contains("line 1 is no event"), "{foreign:?}");
+        assert!(String::from_utf8_lossy(&foreign.stderr).contains("line 1: is no event"), "{foreign:?}");
+        assert_eq!(code(&foreign), 6);
+        let torn = verify(&format!("\u{feff}{}\n\n", log.trim_end().split_at(log.len() - 20).0), &[]);
+        assert_eq!(code(&torn), 6, "{torn:?}");
+        let none = verify("", &[]);
+        assert!(String::from_utf8_lossy(&none.stderr).contains("the log is empty"), "{none:?}");
     }
 );
 

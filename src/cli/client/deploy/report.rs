@@ -2,10 +2,12 @@
 
 use std::{fmt::Display, time::Duration};
 
+use tokio::time::{Instant, sleep_until};
+
 use super::{
     args::OnLeaseLost,
     kept::{Report, ReportFile},
-    signals::Signals,
+    signals::{Caught, Signals},
 };
 use crate::cli::{
     client::{error::Error, http::Client, view::ignored},
@@ -15,6 +17,8 @@ use crate::cli::{
 
 /// How long a result is tried to be delivered.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How long it is tried at least, although the job is to end.
+const AT_LEAST: Duration = Duration::from_secs(5);
 
 /// What became of a result.
 #[derive(Debug)]
@@ -68,7 +72,8 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Goes on trying for a while; Ctrl-C gives up, any other signal does not, since it is the end that matters most.
+/// Goes on trying for a while. Ctrl-C gives up, any other signal only once it has been tried for long enough for a Waybill that
+/// is there: it is the end that matters most.
 async fn deliver(client: &Client, report: &Report, signals: &mut Signals) -> Delivery {
     let call = match report.call() {
         Ok(call) => call.patience(PATIENCE),
@@ -76,7 +81,7 @@ async fn deliver(client: &Client, report: &Report, signals: &mut Signals) -> Del
     };
     let answer = tokio::select! {
         answer = client.send(&call) => answer,
-        () = signals.interrupt() => return Delivery::Failed(Error::Failed("interrupted".into())),
+        () = given_up(signals) => return Delivery::Failed(Error::Failed("interrupted".into())),
     };
     match answer {
         Ok(deployment) => {
@@ -85,6 +90,13 @@ async fn deliver(client: &Client, report: &Report, signals: &mut Signals) -> Del
         }
         Err(error) if error.is_conflict() && report.may_be_late() => Delivery::Rejected(error.into()),
         Err(error) => Delivery::Failed(error.into()),
+    }
+}
+
+async fn given_up(signals: &mut Signals) {
+    let tried_enough = Instant::now() + AT_LEAST;
+    if signals.next().await != Caught::Interrupt {
+        sleep_until(tried_enough).await;
     }
 }
 

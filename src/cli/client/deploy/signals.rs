@@ -66,10 +66,6 @@ impl Signals {
             _ = self.terminate.recv() => Caught::Terminate,
         }
     }
-
-    pub async fn interrupt(&mut self) {
-        self.interrupt.recv().await;
-    }
 }
 
 /// The signals that stop a process for a while and let it go on, as long as it does not do so by itself.

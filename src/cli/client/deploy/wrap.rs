@@ -143,6 +143,9 @@ async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Si
     let ended = plan.run(Some(deployment), signals, lost).await;
     let result = Report::finish(&deployment.id, ended.outcome(), ended.message());
     let delivery = report::settle(client, &result, ReportFile::new(), signals).await;
+    if ended.outcome() != Outcome::Succeeded && matches!(delivery, Delivery::Done) {
+        say(format_args!("{}: {}", deployment.what(), ended.outcome()));
+    }
     report::exit(ended.code(), &delivery, ended.lease_lost, plan.wrap.on_lease_lost)
 }
 
@@ -160,6 +163,8 @@ async fn ungated(client: &Client, plan: &Plan, signals: &mut Signals) -> Result<
     }
     let ended = plan.run(None, signals, pending()).await;
     let result = record(ended.outcome(), moment::text(clock::now()), ended.message())?;
+    // From here on it was not killed, however long it takes to deliver this.
+    file.write(&result).ok();
     let away = &plan.wrap.away;
     if let Some(alone) = away.left_alone() {
         report::keep(&result, &mut file, &alone);
