@@ -11,7 +11,7 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 
-use crate::domain::idempotency::Answer;
+use crate::{domain::idempotency::Answer, usecase::matrix::Packed};
 
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
@@ -80,17 +80,18 @@ pub fn tagged(status: StatusCode, revision: i64, body: &impl ToJSON) -> Answer {
     Answer { etag: Some(crate::api::etag::of(revision)), ..answer(status, body) }
 }
 
-/// A body of type `T` that is written already.
+/// A body of type `T` that is written already, and kept with its compressed forms.
 #[derive(Debug)]
 pub struct Written<T> {
     body: Bytes,
+    packed: Packed,
     kind: PhantomData<fn() -> T>,
 }
 
 impl<T> Written<T> {
     /// What was written.
-    pub fn new(body: Bytes) -> Self {
-        Self { body, kind: PhantomData }
+    pub fn new(body: Bytes, packed: Packed) -> Self {
+        Self { body, packed, kind: PhantomData }
     }
 }
 
@@ -112,7 +113,7 @@ impl<T: Type> Payload for Written<T> {
 
 impl<T: Send> IntoResponse for Written<T> {
     fn into_response(self) -> Response {
-        Response::builder().content_type(CONTENT_TYPE).body(self.body)
+        Response::builder().content_type(CONTENT_TYPE).extension(self.packed).body(self.body)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
         middleware::{
             access_log::access_log,
             body_limit::{BodyLimits, body_limit},
+            compress::compress,
             error_roof::error_roof,
             guard::{catch_panic, refuse_nul, time_limit},
             headers::security_headers,
@@ -145,6 +146,7 @@ fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Respon
         .boxed()
         .around(catch_panic)
         .around(move |next, request| error_roof(next, request, Arc::clone(&public_url)))
+        .around(compress)
         .around(security_headers)
         .around(move |next, request| access_log(next, request, Arc::clone(&metrics)))
         .before(move |mut request: Request| {

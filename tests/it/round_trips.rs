@@ -8,7 +8,7 @@ use crate::support::{api::Api, db::TestDb, wire::Wire};
 const START_MAX: usize = 10;
 const FINISH_MAX: usize = 7;
 /// Of a matrix after a change, and of one after none.
-const MATRIX_MAX: usize = 10;
+const MATRIX_MAX: usize = 9;
 const MATRIX_AGAIN: usize = 1;
 const GROWTH: usize = 300;
 /// Enough for every connection of the pool to have seen every statement, which costs a round trip more for each.

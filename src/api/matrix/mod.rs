@@ -234,9 +234,9 @@ impl MatrixApi {
         let tag = etag::weak(&sheet.tag);
         Ok(match sheet.written {
             None => MatrixReply::NotModified(tag),
-            Some((_, body)) => {
+            Some(matrix::Written { body, packed, .. }) => {
                 let next = sheet.next.map(|next| next_link(request.original_uri(), &next));
-                MatrixReply::Matrix(Written::new(body), tag, next)
+                MatrixReply::Matrix(Written::new(body, packed), tag, next)
             }
         })
     }

@@ -117,17 +117,22 @@ impl Db {
         self.begin().await
     }
 
-    /// Begins a transaction in which every statement reads the ledger as it is at the first, while others go on writing,
-    /// and in which a statement may take as long as it needs. It changes nothing, so it is dropped and not committed.
-    pub async fn snapshot(&self) -> Result<Tx, StoreError> {
+    /// Begins a transaction in which every statement reads the ledger as it is at the first, while others go on writing. It
+    /// changes nothing, so it is dropped and not committed.
+    pub async fn still(&self) -> Result<Tx, StoreError> {
         let postgres = self.is_postgres();
         let options = TransactionOptions {
             isolation_level: postgres.then_some(IsolationLevel::RepeatableRead),
             access_mode: postgres.then_some(AccessMode::ReadOnly),
             sqlite_transaction_mode: (!postgres).then_some(SqliteTransactionMode::Deferred),
         };
-        let tx = self.begin_on(&self.read, options, None).await?;
-        if postgres {
+        self.begin_on(&self.read, options, None).await
+    }
+
+    /// As [`Db::still`], and a statement may take as long as it needs.
+    pub async fn snapshot(&self) -> Result<Tx, StoreError> {
+        let tx = self.still().await?;
+        if self.is_postgres() {
             tx.conn().execute_unprepared("SET LOCAL statement_timeout = 0").await?;
         }
         Ok(tx)

@@ -133,7 +133,7 @@ fn bytes(rows: &[Arc<Row<Shown>>]) -> usize {
 
 /// Reads the matrix in one snapshot; of what is known only what has moved.
 async fn look(db: &Db, known: Option<&Known>, reading: u64, write: TargetWriter) -> Result<Known, Error> {
-    let tx = db.snapshot().await?;
+    let tx = db.still().await?;
     let conn = tx.conn();
     let before = known.map(|known| known.head.clone()).unwrap_or_default();
     let now = moved::look(conn, &before).await?;

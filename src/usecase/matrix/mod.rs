@@ -1,13 +1,15 @@
 //! What runs where, for all targets or for one.
 
+mod packed;
 mod rows;
 mod sheet;
 
 use chrono::{DateTime, Utc};
 
 pub use self::{
+    packed::Packed,
     rows::{Shown, TargetWriter, read},
-    sheet::{Ask, Sheet, SheetWriter, Sheets},
+    sheet::{Ask, Sheet, SheetWriter, Sheets, Written},
 };
 use crate::{
     domain::{

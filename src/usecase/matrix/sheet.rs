@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::Shown;
+use super::{Packed, Shown};
 use crate::{
     domain::{
         matrix::{Column, Filter, Part, Row},
@@ -55,8 +55,18 @@ pub struct Sheet {
     pub next: Option<String>,
     /// Whether it has no row or no column.
     pub is_empty: bool,
-    /// The moment it shows, and what is answered; nothing for whoever has it.
-    pub written: Option<(DateTime<Utc>, Bytes)>,
+    /// What is answered; nothing for whoever has it.
+    pub written: Option<Written>,
+}
+
+/// What is answered.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The moment that it names.
+    at: DateTime<Utc>,
+    pub body: Bytes,
+    /// The same, compressed.
+    pub packed: Packed,
 }
 
 /// Writes a sheet, with its moment and where the next one goes on.
@@ -71,7 +81,7 @@ impl Sheet {
     fn write(&mut self, part: &Part<'_, Shown>, at: DateTime<Utc>, write: SheetWriter) -> Result<(), Error> {
         let body =
             write(part, at, self.next.as_deref()).map_err(|_unwritable| StoreError::Corrupt("matrix"))?;
-        self.written = Some((at, body.into()));
+        self.written = Some(Written { at, body: body.into(), packed: Packed::default() });
         Ok(())
     }
 }
@@ -134,7 +144,7 @@ impl Sheets {
     ) -> Result<Sheet, Error> {
         let mut sheets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_fresh =
-            |sheet: &Sheet| sheet.written.as_ref().is_some_and(|(at, _)| (now - *at).abs() < AGE_MAX);
+            |sheet: &Sheet| sheet.written.as_ref().is_some_and(|written| (now - written.at).abs() < AGE_MAX);
         if let Some(sheet) = sheets.get(&key) {
             if has(&sheet.tag) {
                 return Ok(Sheet { written: None, ..sheet.clone() });
@@ -163,7 +173,7 @@ impl Sheets {
 
 /// Keeps a sheet, and forgets all others where they take too much: what is asked for again is soon back.
 fn keep(sheets: &mut HashMap<Key, Sheet>, key: Key, sheet: Sheet) {
-    let bytes = |sheet: &Sheet| sheet.written.as_ref().map_or(0, |(_, body)| body.len()) + ENTRY_BYTES;
+    let bytes = |sheet: &Sheet| sheet.written.as_ref().map_or(0, |written| written.body.len()) + ENTRY_BYTES;
     let mine = bytes(&sheet);
     if sheets.values().map(bytes).sum::<usize>() + mine > BYTES_MAX {
         sheets.clear();

@@ -13,9 +13,9 @@ use tokio_util::task::TaskTracker;
 use crate::support::{api::start_body, db::TestDb, process::ServerProcess};
 
 /// How often each is tried; `WAYBILL_TEST_ROUNDS` says otherwise.
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 60;
 /// A server is started anew after so many.
-const RESTART: usize = 80;
+const RESTART: usize = 25;
 const NOISE: usize = 4;
 /// No limit of requests, and no narrow pool.
 const ENV: [(&str, &str); 2] =
