@@ -2,8 +2,12 @@
 # A cluster on this machine with everything in it: what the overlays ask of a cluster, and Waybill as one of them has it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/render.sh
+source scripts/lib/render.sh
 
 cluster=waybill
+# What the image is called in the nodes.
+named=registry.example.com/waybill:kind
 host=waybill.localhost
 port=8443
 # What a cluster must bring, from the internet. Versions are pinned; Renovate does not see them.
@@ -23,7 +27,7 @@ prints where Waybill is and its admin token. Running it again brings the same cl
   --image IMAGE     load this image of the local Docker, instead of building one by scripts/build_image.sh
   --no-monitoring   without Prometheus and Grafana, and without the monitoring of the overlay
 
-Needs docker, kind, kubectl, helm and openssl, and the internet for charts and images (not for ours).
+Needs docker, kind, kubectl, helm, jq and openssl, and the internet for charts and images (not for ours).
 TEXT
 }
 
@@ -105,22 +109,18 @@ install_prerequisites() {
   fi
 }
 
-# Under the name that the overlay asks for, so that nobody tries to pull it.
 load_image() {
-  local named
   if [[ -z $image ]]; then
     step 'the image of this work tree'
     image=$(scripts/build_image.sh --dirty | tee /dev/stderr | sed -n 's/^tagged //p' | tail -n 1)
   fi
-  named=$(kubectl kustomize "$rendered" | sed -nE 's/^ *image: (registry\.example\.com\/waybill:.*)$/\1/p' | sort -u)
-  [[ -n $named && $named != *$'\n'* ]] || fail "the overlay $overlay should name one image of Waybill, and names '$named'"
   step "the image $image, as $named"
   docker tag "$image" "$named"
   kind load docker-image --name "$cluster" "$named"
 }
 
 # A copy of the overlay with a host on this machine. Its passwords stay as long as the cluster, whose volumes know them.
-render() {
+render_overlay() {
   rendered=kustomize/overlays/.rendered-kind-$overlay
   mkdir -p "$rendered"
   find "$rendered" -type f ! -name secret.env -delete
@@ -129,6 +129,9 @@ render() {
     sed -E "s#https://waybill(\.staging)?\.example\.com#https://$host:$port#; s#waybill(\.staging)?\.example\.com#$host#" \
       "$file" >"$rendered/${file##*/}"
   done
+  mkdir -p "$rendered/image"
+  cp "$(home_of "kustomize/overlays/$overlay")" "$rendered/image"
+  set_image "$(home_of "$rendered")" stable "$named" "$named"
   if [[ -z $monitoring ]]; then
     sed -i '/components\/monitoring/d' "$rendered/kustomization.yaml"
   fi
@@ -151,8 +154,7 @@ deploy() {
   k -n "$namespace" create secret tls waybill-tls --cert="$certificate/certificate" --key="$certificate/key" \
     --dry-run=client -o yaml | k apply -f - >/dev/null
   rm -r "$certificate"
-  # What was loaded into the nodes cannot be pulled.
-  kubectl kustomize "$rendered" | sed 's/imagePullPolicy: Always/imagePullPolicy: IfNotPresent/' | k apply -f - >/dev/null
+  k apply -k "$rendered" >/dev/null
   # The same tag may be another image now.
   k -n "$namespace" rollout restart deployment/waybill >/dev/null
   k -n "$namespace" rollout status --timeout 5m statefulset/waybill-postgres >&2
@@ -171,7 +173,7 @@ report() {
 main() {
   read_options "$@"
   local program
-  for program in docker kind kubectl helm openssl; do
+  for program in docker kind kubectl helm jq openssl; do
     command -v "$program" >/dev/null || fail "$program is not installed"
   done
   if [[ $task == down ]]; then
@@ -179,7 +181,7 @@ main() {
     rm -rf kustomize/overlays/.rendered-kind-*
     return
   fi
-  render
+  render_overlay
   make_cluster
   load_image
   install_prerequisites

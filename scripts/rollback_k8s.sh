@@ -4,6 +4,8 @@ set -euo pipefail
 cd -- "$(dirname -- "$(realpath -- "$0")")/.." >/dev/null
 # shellcheck source=scripts/lib/cluster.sh
 source scripts/lib/cluster.sh
+# shellcheck source=scripts/lib/render.sh
+source scripts/lib/render.sh
 
 usage() {
   cat <<'TEXT'
@@ -13,6 +15,8 @@ usage: scripts/rollback_k8s.sh ENV [--to-revision N | --to-version VERSION] [OPT
 
 ENV is a directory in kustomize/overlays: dev, staging, prod. Without a revision or version it is $WAYBILL_VERSION, as
 `waybill rollback` sets it, or else the revision before the current one, without those that failed or were left already.
+The pods get the passwords of today, also where the revision had others. kustomize/overlays/ENV/image says afterwards what
+runs; commit it.
 
   --to-revision N      that revision of the Deployment
   --to-version VERSION the newest revision of that version
@@ -71,35 +75,29 @@ parse() {
   [[ -z $to_revision || -z $to_version ]] || wrong_use 'a revision or a version, not both'
   [[ -z $track || -z $to_revision$to_version ]] || wrong_use 'a track has no revisions here: leave --to-… out'
   [[ -f kustomize/overlays/$environment/kustomization.yaml ]] || wrong_use "there is no overlay $environment"
+  home=$(home_of "kustomize/overlays/$environment")
   namespace=$(sed -n 's/^namespace: *//p' "kustomize/overlays/$environment/kustomization.yaml")
 }
 
-# Every revision that can be returned to, newest first: number, cause, names of its ConfigMaps.
-revisions() {
-  kube get replicasets --selector "$(selector_of stable)" -o json | jq -r '
-    [.items[] | select(any(.metadata.ownerReferences[]?; .kind == "Deployment" and .name == "waybill"))
-     | {revision: (.metadata.annotations["deployment.kubernetes.io/revision"] | tonumber),
-        cause: (.metadata.annotations["kubernetes.io/change-cause"] // .spec.template.spec.containers[0].image),
-        maps: [.spec.template.spec | (.containers + (.initContainers // []))[].envFrom[]?.configMapRef.name // empty]}]
-    | sort_by(-.revision)[] | [.revision, .cause, (.maps | unique | join(" "))] | @tsv'
-}
-
-# Sets `current`, and `revision`, `cause` and `maps` of the one to return to.
+# Sets `current`, and `revision`, `cause` and `maps` of the one to return to. What would be the very pods that run, once they
+# have the passwords of today, is not another one.
 choose() {
   current=$(revision_of waybill)
   [[ -n $current ]] || fail "there is no Deployment waybill in $namespace"
-  while IFS=$'\t' read -r revision cause maps; do
-    [[ $revision != "$current" ]] || continue
-    if [[ -n $to_revision ]]; then
-      [[ $revision != "$to_revision" ]] || return 0
-    elif [[ -n $to_version ]]; then
-      [[ ${cause%% *} != "$to_version" ]] || return 0
-    elif [[ $cause != *\) ]]; then
-      return 0
-    fi
-  done <<<"$all"
+  local chosen
+  chosen=$(jq -c --arg current "$current" --arg revision "$to_revision" --arg version "$to_version" '
+    (.[] | select(.revision == ($current | tonumber)) | .pod) as $pod
+    # Of revisions that differ in their passwords alone, the newest knows how it went.
+    | (if $revision != "" then . else reduce .[] as $one ([]; if any(.[]; .pod == $one.pod) then . else . + [$one] end) end)
+    | [.[] | select(.pod != $pod)
+       | select(if $revision != "" then .revision == ($revision | tonumber)
+                elif $version != "" then .cause | startswith($version + " ") or . == $version
+                else .cause | endswith(")") | not end)] | first // empty' <<<"$all")
   local wanted=${to_version:+release $to_version}${to_revision:+revision $to_revision}
-  fail "there is no ${wanted:-earlier release} to return to in $namespace: --list shows what there is, and scripts/deploy_k8s.sh $environment --image brings any release back"
+  [[ -n $chosen ]] ||
+    fail "there is no ${wanted:-earlier release} to return to in $namespace: --list shows what there is, and scripts/deploy_k8s.sh $environment --image brings any release back"
+  revision=$(jq -r .revision <<<"$chosen") cause=$(jq -r .cause <<<"$chosen")
+  maps=$(jq -r '[.pod.spec | (.containers + (.initContainers // []))[].envFrom[]?.configMapRef.name // empty] | unique[]' <<<"$chosen")
 }
 
 # A rollback that fails must not stay half done: what ran before it did run.
@@ -107,9 +105,10 @@ give_up() {
   no_interrupt
   stop_child
   say "$1; returning to revision $current"
-  mark waybill failed
-  kube rollout undo deployment/waybill --to-revision="$current" >&2
-  adopt waybill
+  # What was interrupted has not failed.
+  if [[ $1 == interrupted ]]; then note waybill "$cause"; else mark waybill failed; fi
+  remember_warnings
+  return_to waybill "$current" "$secret"
   note waybill "$cause_before"
   [[ $1 != interrupted ]] || exit 130
   wait_for_rollout waybill || fail 'the rollback failed, AND WHAT RAN BEFORE IT DOES NOT COME UP EITHER'
@@ -127,17 +126,20 @@ esac
 work=$(mktemp -d)
 trap 'stop_child; rm -rf "$work"' EXIT
 reach_cluster
-all=$(revisions)
+# Where PostgreSQL is ours it knows the passwords of this Secret, and else those that the pods of today have.
+secret=$(secret_in_use)
+secret=${secret:-$(field deployment/waybill '[.spec.template.spec.volumes[]?.secret.secretName // empty] | first')}
+all=$(revisions_of waybill "$secret")
 if [[ -n $list ]]; then
-  cut -f 1,2 <<<"$all"
+  jq -r '.[] | [.revision, .cause] | @tsv' <<<"$all"
   exit
 fi
-serving=$(field service/waybill '{.spec.selector.track}')
+serving=$(field service/waybill .spec.selector.track)
 [[ -z $serving || $serving == stable ]] || fail "$serving serves in $namespace: name the colour to return to by --track"
 [[ -n $to_revision ]] || to_version=${to_version:-${WAYBILL_VERSION-}}
 choose
 for map in $maps; do
-  [[ -n $(field "configmap/$map" '{.metadata.name}') ]] ||
+  exists "configmap/$map" ||
     fail "the ConfigMap $map of revision $revision is gone: deploy that release anew with scripts/deploy_k8s.sh"
 done
 say "returning to revision $revision: $cause"
@@ -146,8 +148,8 @@ cause_before=$(cause_of waybill)
 cause_before=${cause_before:-$(image_of waybill)}
 on_interrupt 'give_up interrupted'
 mark waybill 'rolled back'
-kube rollout undo deployment/waybill --to-revision="$revision" >&2
-adopt waybill
+remember_warnings
+return_to waybill "$revision" "$secret"
 wait_for_rollout waybill || give_up 'the pods do not come up'
 smoke_test stable "$to_version" || give_up 'the pods do not answer as they should'
 public_test "$url" "$to_version" || give_up "$url does not answer as it should"
@@ -155,4 +157,8 @@ no_interrupt
 # It serves again, so that a later rollback may choose it.
 cause=${cause% (*)}
 note waybill "$cause"
-say "waybill runs $cause; git says something newer, so revert there, or the next deployment brings it back"
+say "waybill runs $cause; the rest of the manifests in git is newer, so revert that too where it matters"
+if [[ -f $home ]]; then
+  set_image "$home" stable "$(image_of waybill)" "$cause"
+  say "$home says so now: commit it, or the next deployment brings the newer release back"
+fi

@@ -50,21 +50,44 @@ reach_cluster() {
 deployment_of() { if [[ $1 == stable ]]; then echo waybill; else echo "waybill-$1"; fi; }
 
 # A field of an object as text; empty where there is no such object or field.
-field() { kube get "$1" --ignore-not-found -o "jsonpath=$2"; }
+field() { kube get "$1" --ignore-not-found -o json | jq -r "$2 // empty"; }
 
-image_of() { field "deployment/$1" '{.spec.template.spec.containers[0].image}'; }
+exists() { [[ -n $(field "$1" .metadata.name) ]]; }
 
-cause_of() { field "deployment/$1" '{.metadata.annotations.kubernetes\.io/change-cause}'; }
+image_of() { field "deployment/$1" '.spec.template.spec.containers[0].image'; }
+
+cause_of() { field "deployment/$1" '.metadata.annotations["kubernetes.io/change-cause"]'; }
+
+# version_in CAUSE IMAGE: the version, where the cause is a version and this image.
+version_in() {
+  local noted=${1% (*)}
+  noted=${noted%" $2"}
+  [[ ! $noted =~ ^[A-Za-z0-9.+_-]+$ ]] || echo "$noted"
+}
+
+version_of() { version_in "$(cause_of "$1")" "$(image_of "$1")"; }
+
+# How many pods a Deployment is to have; 0 where it is not there.
+replicas_of() {
+  local number
+  number=$(field "deployment/$1" .spec.replicas)
+  echo "${number:-0}"
+}
+
+# The Secret that PostgreSQL has its passwords from; empty where PostgreSQL is somebody else's.
+secret_in_use() {
+  field statefulset/waybill-postgres '[.spec.template.spec.volumes[]?.secret.secretName // empty] | first'
+}
 
 # Until the controller has seen a change, the revision is still that of before it.
 revision_of() {
   local generation observed
   for _ in {1..50}; do
-    read -r generation observed < <(field "deployment/$1" '{.metadata.generation} {.status.observedGeneration}') || true
+    read -r generation observed < <(field "deployment/$1" '"\(.metadata.generation) \(.status.observedGeneration)"') || true
     [[ $generation != "$observed" ]] || break
     sleep 0.2
   done
-  field "deployment/$1" '{.metadata.annotations.deployment\.kubernetes\.io/revision}'
+  field "deployment/$1" '.metadata.annotations["deployment.kubernetes.io/revision"]'
 }
 
 selector_of() { echo "app.kubernetes.io/name=waybill,app.kubernetes.io/component=server,track=$1"; }
@@ -84,6 +107,34 @@ adopt() {
   if [[ -n $patch ]]; then
     kube patch "deployment/$1" --type=json --field-manager="$manager" --patch "$patch" >/dev/null
   fi
+}
+
+# The ReplicaSets of a Deployment as a JSON array, newest first. `revision`, `cause`, and `pod`: the template with the Secret
+# that is named, if one is, in place of its own.
+revisions_of() {
+  kube get replicasets --selector app.kubernetes.io/component=server -o json | jq -c --arg name "$1" --arg secret "${2-}" '
+    def with_secret: if $secret == "" then . else
+        (.spec.volumes[]?.secret.secretName | select(. != null and test("^waybill-secrets(-|$)"))) = $secret
+      end;
+    [.items[] | select(any(.metadata.ownerReferences[]?; .kind == "Deployment" and .name == $name))
+     | {revision: (.metadata.annotations["deployment.kubernetes.io/revision"] | tonumber),
+        cause: (.metadata.annotations["kubernetes.io/change-cause"] // .spec.template.spec.containers[0].image),
+        name: .metadata.name, hash: .metadata.labels["pod-template-hash"],
+        pod: (.spec.template | del(.metadata.labels["pod-template-hash"]) | with_secret)}]
+    | sort_by(-.revision)'
+}
+
+# Returns a Deployment to the pods of a revision as `kubectl rollout undo` does and under its name, but with the Secret that is
+# named: PostgreSQL knows the passwords of today, whatever the revision was made with.
+return_to() {
+  local patch
+  patch=$(revisions_of "$1" "${3-}" | jq -c --argjson revision "$2" '
+    .[] | select(.revision == $revision)
+    | [{op: "replace", path: "/spec/template", value: .pod},
+       {op: "add", path: "/metadata/annotations/kubernetes.io~1change-cause", value: .cause}]')
+  [[ -n $patch ]] || fail "there is no revision $2 of $1 any more"
+  kube patch "deployment/$1" --field-manager=kubectl-rollout --type=json --patch "$patch" >/dev/null
+  adopt "$1"
 }
 
 # Gives the current revision a cause, and waits until its ReplicaSet has it too.
@@ -116,19 +167,72 @@ scale() {
   kube patch "deployment/$1" --field-manager="$manager" --type=merge --patch "{\"spec\":{\"replicas\":$2}}" >/dev/null
 }
 
-# Waits until a Deployment is as it should be, and says why where it does not get there.
+# Why new pods will not start by waiting: `sure<tab>REASON`, or `perhaps<tab>REASON` where it may yet pass.
+hopeless() {
+  local revision hash
+  revision=$(revision_of "$1")
+  hash=$(revisions_of "$1" | jq -r --arg revision "$revision" '.[] | select(.revision == ($revision | tonumber)) | .hash')
+  [[ -n $hash ]] || return 0
+  kube get pods --selector "pod-template-hash=$hash" -o json | jq -r '
+    def sure: (.state.waiting.reason | IN("InvalidImageName", "ErrImageNeverPull"))
+      or ((.state.waiting.message // "") | test("not found|manifest unknown|name unknown|does not exist"; "i"))
+      or (.state.waiting.reason == "CrashLoopBackOff" and .restartCount >= 3);
+    [.items[] | select(.metadata.deletionTimestamp == null) | .metadata.name as $pod
+     | (.status | (.initContainerStatuses // [])[], (.containerStatuses // [])[])
+     | select(.state.waiting.reason | IN("InvalidImageName", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff",
+         "CreateContainerConfigError", "CrashLoopBackOff"))
+     | (if sure then "sure" else "perhaps" end)
+       + "\t\($pod): \(.state.waiting.reason): \(.state.waiting.message // "" | gsub("\\s+"; " ")[:300])"]
+    | sort | last // empty'
+}
+
+# Ends the wait for a rollout that will not come: at once where that is sure, and after two minutes where it only seems so.
+watch_rollout() {
+  local said since='' poll=${POLL_SECONDS:-2}
+  while sleep "$poll" && kill -0 "$child" 2>/dev/null; do
+    said=$(hopeless "$1") || said=''
+    if [[ -z $said ]]; then
+      since=''
+      continue
+    fi
+    since=${since:-$SECONDS}
+    if [[ $said == sure* ]] || ((SECONDS - since >= 120)); then
+      stop_child
+      say "deployment/$1 will not get there: ${said#*$'\t'}"
+      return 1
+    fi
+  done
+  # A trap runs while the shell waits, and only after a command that it runs.
+  wait "$child" && return
+  say "deployment/$1 is not complete after $timeout"
+  return 1
+}
+
+# The warnings there are now, so that `warnings_since` leaves them out. What is repeated counts as new.
+remember_warnings() {
+  { warnings || echo '[]'; } | jq -c 'map(.metadata | [.uid, .resourceVersion])' >"$work/warnings"
+}
+
+warnings() { kube get events --field-selector type=Warning -o json 2>/dev/null | jq -c .items; }
+
+warnings_since() {
+  warnings | jq -r --slurpfile before "$work/warnings" '
+    map(select((.metadata | [.uid, .resourceVersion]) as $this | any(($before[0] // [])[]; . == $this) | not))
+    | sort_by(.lastTimestamp // .eventTime // .metadata.creationTimestamp) | .[-10:][]
+    | "\(.lastTimestamp // .eventTime // .metadata.creationTimestamp)  \(.involvedObject.kind | ascii_downcase)/\(.involvedObject.name)  \(.reason): \(.message)"'
+}
+
+# Waits until a Deployment is as it should be, and says why where it does not get there. `remember_warnings` comes before
+# what it waits for.
 wait_for_rollout() {
   say "waiting for deployment/$1"
   exec_kube rollout status "deployment/$1" --timeout="$timeout" >&2 &
   child=$!
-  # A trap runs while the shell waits, and only after a command that it runs.
-  if wait "$child"; then return; fi
-  local track=${1#waybill-}
+  watch_rollout "$1" && return
+  local track=${1#waybill-} pod
   [[ $1 != waybill ]] || track=stable
-  say "deployment/$1 is not complete after $timeout:"
   kube get pods --selector "$(selector_of "$track")" -o wide >&2 || true
-  kube get events --field-selector type=Warning --sort-by=.lastTimestamp 2>/dev/null | tail -n 10 >&2 || true
-  local pod
+  warnings_since >&2 || true
   for pod in $(kube get pods --selector "$(selector_of "$track")" -o json |
     jq -r '.items[] | select(all(.status.conditions[]?; .type != "Ready" or .status != "True")) | .metadata.name'); do
     kube logs "pod/$pod" --all-containers --prefix --tail=15 >&2 || true
@@ -139,7 +243,7 @@ wait_for_rollout() {
 # A pod of the track that runs the Deployment's current image and takes requests.
 ready_pod() {
   kube get pods --selector "$(selector_of "$1")" -o json |
-    jq -r --arg image "$(field "deployment/$(deployment_of "$1")" '{.spec.template.spec.containers[0].image}')" '
+    jq -r --arg image "$(image_of "$(deployment_of "$1")")" '
       [.items[]
        | select(.metadata.deletionTimestamp == null and .spec.containers[0].image == $image)
        | select(any(.status.conditions[]?; .type == "Ready" and .status == "True"))

@@ -81,7 +81,8 @@ check_space() {
   elif [[ $engine == sqlite ]]; then
     needed=$(stat -Lc %s "$sqlite")
   else
-    needed=$(query "$database" <<<'SELECT pg_database_size(current_database())')
+    needed=$(query "$database" <<<'SELECT pg_database_size(current_database())') ||
+      fail "the database $database cannot be asked"
   fi
   free=$(df --output=avail -B1 "$dir" | tail -n 1)
   ((free > needed)) || fail "$dir has $((free >> 20)) MiB free, and the backup may need $((needed >> 20)) MiB"
@@ -169,7 +170,7 @@ check_continues() {
   if [[ $engine == sqlite ]]; then
     found=$(read_sqlite "$dir/$name/ledger.db" "$sql")
   else
-    found=$(query "$database" <<<"$sql")
+    found=$(query "$database" <<<"$sql") || fail "$name was made, but the database can no longer be asked whether it continues $previous"
   fi
   [[ $found == 1 ]] || fail "$name was made, but the ledger no longer holds event ${head%%:*} as $previous knows it: \
 it was restored or replaced, or someone tampered with it. Nothing was deleted" 4

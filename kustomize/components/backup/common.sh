@@ -116,7 +116,8 @@ settle_database() {
     fail "the database '$database' has a name that is not handled: small letters, digits and _, at most 39 of them"
 }
 
-# query DATABASE [NAME=VALUE…]: runs the SQL on standard input; :'NAME' is the value there, quoted.
+# query DATABASE [NAME=VALUE…]: runs the SQL on standard input; :'NAME' is the value there, quoted. Fails with 1: psql's own
+# codes mean other things than ours, and its 2, a server that is away, is no wrong use.
 query() {
   local name=$1 pair
   shift
@@ -124,7 +125,7 @@ query() {
   for pair; do
     settings+=(-v "$pair")
   done
-  psql -XAtq -F ' ' -v ON_ERROR_STOP=1 ${settings[@]+"${settings[@]}"} -d "$name"
+  psql -XAtq -F ' ' -v ON_ERROR_STOP=1 ${settings[@]+"${settings[@]}"} -d "$name" || return 1
 }
 
 # The lines by which two ledgers are compared: SQL for psql, which finds the tables by itself.
@@ -141,7 +142,7 @@ SQL
 read_sqlite() {
   local file=$1
   shift
-  sqlite3 -batch -bail -separator ' ' -cmd '.timeout 30000' "file:$(uri_path "$file")?mode=ro" "$@"
+  sqlite3 -batch -bail -separator ' ' -cmd '.timeout 30000' "file:$(uri_path "$file")?mode=ro" "$@" || return 1
 }
 
 # A path as SQLite's URIs take it.

@@ -1,13 +1,33 @@
 #!/usr/bin/env bash
-# Makes the roles of the ledger and gives them the mounted passwords. PostgreSQL's image runs it when the database is new;
-# run it again after a change of the passwords, or after a restore:
-#   kubectl exec waybill-postgres-0 -- bash /docker-entrypoint-initdb.d/roles.sh
+# Makes the roles of the ledger and gives them the mounted passwords. PostgreSQL's image runs it when the database is new, and
+# the pod each time it starts, so that a new Secret is all that a change of passwords takes.
 set -euo pipefail
 
-if [[ ${1-} == --help ]]; then
-  echo 'Usage: roles.sh   (in the container of PostgreSQL; reads /run/secrets/waybill/*-password)'
-  exit 0
-fi
+case ${1-} in
+  '') ;;
+  --at-start)
+    # In the background of a server that starts and may have a crash to recover from. Whatever goes wrong here, it must not
+    # take the server along: the log says it, and the roles have the passwords that they had.
+    if { : >/proc/1/fd/2; } 2>/dev/null; then
+      exec >/proc/1/fd/2 2>&1
+    fi
+    for _ in {1..1800}; do
+      # Over TCP: the server that runs the first initialisation listens on its socket only.
+      if pg_isready --quiet --host=127.0.0.1 --dbname=waybill --username=postgres; then
+        bash "$0" || echo 'roles.sh: the roles have the passwords that they had before'
+        exit 0
+      fi
+      sleep 1
+    done
+    echo 'roles.sh: the server takes no connections; the roles have the passwords that they had before'
+    exit 0
+    ;;
+  *)
+    echo 'Usage: roles.sh [--at-start]   (in the container of PostgreSQL; reads /run/secrets/waybill/*-password)'
+    [[ $1 == --help ]]
+    exit
+    ;;
+esac
 for role in superuser owner app backup; do
   if [[ ! -s /run/secrets/waybill/$role-password ]]; then
     echo "roles.sh: /run/secrets/waybill/$role-password is missing or empty: set $role-password in secret.env" >&2

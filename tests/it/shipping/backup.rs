@@ -226,6 +226,25 @@ async fn a_backup_is_all_that_a_new_server_needs() {
     assert_eq!(ledger.verified(), before);
 }
 
+/// The Job in Kubernetes is tried again after any code but 2 and 4; psql's own code for this is 2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_is_no_wrong_use() {
+    let ledger = Ledger::postgres().await;
+    let _server = ledger.serve().await;
+    let away = |mut command: std::process::Command| {
+        command.env("DATABASE_URL", "postgres://waybill@127.0.0.1:1/waybill");
+        outcome(command)
+    };
+    for before_the_first in [true, false] {
+        away(ledger.backup_command(&[])).refused(1, "the database waybill cannot be");
+        away(ledger.backup_command(&["--dry-run"])).refused(1, "the database waybill cannot be");
+        away(ledger.restore_command(&["--confirm", "waybill"])).refused(1, "cannot be reached");
+        if before_the_first {
+            ledger.backup(&[]).ok();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_use_is_told_before_anything_is_done() {
     let ledger = Ledger::postgres().await;

@@ -30,6 +30,7 @@ Service/waybill-canary: component=server name=waybill track=canary
 Service/waybill-metrics: component=server name=waybill
 Service/waybill-postgres: component=postgres name=waybill
 Service/waybill-stable: component=server name=waybill track=stable
+StatefulSet/waybill: component=server name=waybill track=stable
 StatefulSet/waybill-postgres: component=postgres name=waybill
 ";
 

@@ -25,12 +25,13 @@ const RUNBOOKS: &str = "https://git.example.com/waybill/-/blob/main/docs/runbook
 const OF_TARGETS: [&str; 5] = ["instance", "job", "namespace", "pod", "track"];
 
 /// The metrics of others: kube-state-metrics, the kubelet with its cAdvisor, cert-manager, and Prometheus itself.
-const OF_OTHERS: [(&str, &[&str]); 23] = [
+const OF_OTHERS: [(&str, &[&str]); 24] = [
     ("ALERTS", &["alertname", "alertstate", "severity", "namespace", "persistentvolumeclaim"]),
     ("up", &OF_TARGETS),
     ("certmanager_certificate_expiration_timestamp_seconds", &["name", "namespace", "exported_namespace"]),
     ("container_cpu_cfs_periods_total", &["namespace", "pod", "container"]),
     ("container_cpu_cfs_throttled_periods_total", &["namespace", "pod", "container"]),
+    ("container_memory_working_set_bytes", &["namespace", "pod", "container"]),
     ("kube_cronjob_created", &["namespace", "cronjob"]),
     ("kube_cronjob_spec_suspend", &["namespace", "cronjob"]),
     ("kube_cronjob_status_last_successful_time", &["namespace", "cronjob"]),

@@ -162,11 +162,11 @@ impl Manifests {
         self.0.iter().filter_map(workload).collect()
     }
 
-    /// The Deployments of the server: one, or one for each track.
+    /// The Deployments of the server: one, or one for each track. With SQLite it may be a StatefulSet.
     pub fn servers(&self) -> Vec<&Value> {
         let is_server =
             |object: &&Value| object["metadata"]["labels"]["app.kubernetes.io/component"] == "server";
-        self.of_kind("Deployment").filter(is_server).collect()
+        self.of_kind("Deployment").chain(self.of_kind("StatefulSet")).filter(is_server).collect()
     }
 
     /// The value of a key of a ConfigMap.
@@ -216,7 +216,8 @@ fn is_hash(kind: &str, rest: &str) -> bool {
     is_generated && rest.len() == 11 && rest.starts_with('-') && !rest[1..].contains('-')
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a directory, without what git ignores and without hidden files.
+pub fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
