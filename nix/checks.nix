@@ -53,8 +53,10 @@ in
       pname = "waybill-integration";
       cargoTestExtraArgs = "--test it";
       nativeCheckInputs = [
+        pkgs.jq
         pkgs.kubectl
         pkgs.postgresql_17
+        pkgs.python3 # the cluster that is played
         pkgs.sqlite
         pkgs.util-linuxMinimal # flock
       ];
