@@ -55,8 +55,10 @@ in
       cargoTestExtraArgs = "--test it";
       nativeCheckInputs = [
         programs.flock
+        programs.jq
         programs.kubectl
         programs.psql
+        programs.python3 # the cluster that is played
         programs.sqlite3
       ];
       # The sandbox has neither certificates nor a home nor /usr/bin/env.

@@ -8,4 +8,5 @@ mod manifests;
 mod metrics;
 mod network;
 mod nix;
+mod releases;
 mod workloads;
