@@ -20,6 +20,7 @@ in
   npx = pkgs.nodejs;
   openssl = pkgs.openssl;
   pg_ctl = postgresql;
+  pg_isready = postgresql;
   pg_restore = postgresql;
   prometheus = pkgs.prometheus;
   promtool = pkgs.lib.getOutput "cli" pkgs.prometheus;

@@ -15,7 +15,7 @@ from tree_sitter import Language, Parser
 PARSER = Parser(Language(tree_sitter_bash.language()))
 # What every shell of Nix has: bash, coreutils, diffutils, findutils, gawk, gnugrep, gnused, gnutar, gzip.
 ALWAYS = set(
-    "awk basename bash cat chmod chown cksum cmp comm cp cut date df diff dirname du env find grep gzip head id install ln ls"
+    "awk base64 basename bash cat chmod chown cksum cmp comm cp cut date df diff dirname du env find grep gzip head id install ln ls"
     " mkdir mktemp mv nice nproc od paste printf realpath rm rmdir sed seq sh sha256sum shuf sleep sort stat sync tail tar tee"
     " timeout touch tr uname uniq wc xargs".split()
 )
