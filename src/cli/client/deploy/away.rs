@@ -19,7 +19,7 @@ use crate::{
 /// What to do when Waybill cannot be reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum OnError {
-    /// Run nothing, and exit with 122.
+    /// Run nothing, and exit with 122; a step exits with 3.
     #[default]
     Fail,
     /// Run the command all the same, and report it afterwards as ungated.
@@ -61,10 +61,10 @@ impl AwayArgs {
     fn left_alone_at(&self, now: DateTime<Utc>) -> Option<NoAnswer> {
         let Kept { failures, at } = self.read();
         let cooldown = TimeDelta::from_std(self.breaker_cooldown).unwrap_or(TimeDelta::MAX);
-        let left = cooldown - (now - at);
-        // One that lies ahead is of a clock that was wrong.
-        (failures >= self.breaker_failures && at <= now && left > TimeDelta::zero())
-            .then_some(NoAnswer::LeftAlone { failures, left })
+        // What lies ahead is of a clock that was wrong.
+        let since = now - at;
+        let alone = failures >= self.breaker_failures && (TimeDelta::zero()..cooldown).contains(&since);
+        alone.then(|| NoAnswer::LeftAlone { failures, left: cooldown - since })
     }
 
     /// Makes a call unless Waybill is left alone, and remembers whether it answered.
@@ -139,6 +139,9 @@ mod tests {
         assert!(!after(0), "in between it has answered");
         away.note(false);
         assert!(after(0) && after(9) && !after(10) && !after(-1));
+        let for_ever = AwayArgs { breaker_cooldown: Duration::MAX, ..away.clone() };
+        assert!(for_ever.left_alone_at(clock::now() - TimeDelta::days(1)).is_none());
+        assert!(for_ever.left_alone().is_some());
         let said =
             away.left_alone().map(|alone| (alone.is_outage(), alone.is_transient(), alone.to_string()));
         let (outage, transient, words) = said.unwrap();
