@@ -13,6 +13,8 @@ const MATRIX_AGAIN: usize = 1;
 const GROWTH: usize = 300;
 /// Enough for every connection of the pool to have seen every statement, which costs a round trip more for each.
 const WARM_UP: usize = 40;
+/// So often it is counted. The least counts, in case a connection sees a statement for the first time after all.
+const COUNTED: usize = 5;
 
 struct Counting {
     api: Api,
@@ -29,6 +31,18 @@ impl Counting {
         let start = self.wire.round_trips();
         self.api.post(&format!("/deployments/{id}/finish"), json!({"status": "succeeded"})).await.ok(200);
         (start, self.wire.round_trips())
+    }
+
+    /// What a start, a finish, a matrix after them and one more cost.
+    async fn least(&mut self) -> [usize; 4] {
+        let mut least = [usize::MAX; 4];
+        for _ in 0..COUNTED {
+            let ((start, finish), (matrix, again)) = (self.start_and_finish().await, self.matrix().await);
+            for (least, now) in least.iter_mut().zip([start, finish, matrix, again]) {
+                *least = now.min(*least);
+            }
+        }
+        least
     }
 
     /// Reads the matrix twice, once the relay has caught up.
@@ -62,13 +76,13 @@ async fn a_start_and_a_finish_cost_the_same_however_long_the_history_is() {
         counting.start_and_finish().await;
         counting.matrix().await;
     }
-    let young = (counting.start_and_finish().await, counting.matrix().await);
+    let young = counting.least().await;
     for _ in 0..GROWTH {
         counting.start_and_finish().await;
     }
-    let old = (counting.start_and_finish().await, counting.matrix().await);
-    println!("(start, finish), matrix: {young:?}; {GROWTH} deployments later: {old:?}");
-    let ((start, finish), (matrix, again)) = old;
+    let old = counting.least().await;
+    println!("start, finish, matrix, once more: {young:?}; {GROWTH} deployments later: {old:?}");
+    let [start, finish, matrix, again] = old;
     assert!(start <= START_MAX && finish <= FINISH_MAX, "start {start}, finish {finish}");
     assert!(matrix <= MATRIX_MAX && again == MATRIX_AGAIN, "matrix {matrix}, once more {again}");
     assert_eq!(young, old);
