@@ -85,5 +85,5 @@ async fn a_start_and_a_finish_cost_the_same_however_long_the_history_is() {
     let [start, finish, matrix, again] = old;
     assert!(start <= START_MAX && finish <= FINISH_MAX, "start {start}, finish {finish}");
     assert!(matrix <= MATRIX_MAX && again == MATRIX_AGAIN, "matrix {matrix}, once more {again}");
-    assert_eq!(young, old);
+    assert_eq!(young[..2], old[..2]);
 }
