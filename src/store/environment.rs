@@ -182,14 +182,14 @@ pub async fn in_use(conn: &impl ConnectionTrait, within: &Narrowing) -> Result<V
     Ok(used.order_by_asc(Column::Rank).order_by_asc(Column::Name).into_model().all(conn).await?)
 }
 
-/// The names of environments in use that the narrowing allows, in the order of their rank.
+/// The names of environments that the narrowing allows, in the order of their rank, those in use before those in the archive.
 pub async fn names(
     conn: &impl ConnectionTrait,
     within: &Narrowing,
     limit: u64,
 ) -> Result<Vec<String>, StoreError> {
-    let used = Entity::find().filter(Column::ArchivedAt.is_null()).within_environments(within);
-    let names = used.order_by_asc(Column::Rank).order_by_asc(Column::Name).limit(limit);
+    let used_first = Entity::find().within_environments(within).order_by_asc(Column::ArchivedAt.is_not_null());
+    let names = used_first.order_by_asc(Column::Rank).order_by_asc(Column::Name).limit(limit);
     Ok(names.select_only().column(Column::Name).into_tuple().all(conn).await?)
 }
 

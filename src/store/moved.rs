@@ -19,6 +19,9 @@ use crate::{
 /// How many events may wait for their seal, or have come since, before it is cheaper to read everything.
 const EVENTS_MAX: i64 = 1_000;
 
+/// How many services may have moved before it is cheaper to read all of them.
+const SERVICES_MAX: i64 = 200;
+
 /// What tells a state of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -102,6 +105,3 @@ pub async fn services(conn: &impl ConnectionTrait, after: i64) -> Result<Option<
     }
     Ok(Some(moved))
 }
-
-/// How many services may have moved before it is cheaper to read all of them.
-const SERVICES_MAX: i64 = 200;
