@@ -9,7 +9,9 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Parser;
 use reqwest::{Client, RequestBuilder, StatusCode, header};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use waybill::config::local::{self, LocalFile, LocalServer};
 
 use crate::plan::{ENVIRONMENTS, History, Step, plan};
 
@@ -41,13 +43,16 @@ struct Api {
 
 impl Api {
     fn new(args: &Args) -> anyhow::Result<Self> {
-        let local = || -> Option<Value> {
-            let text = fs::read_to_string(waybill::config::local::path()?).ok()?;
-            serde_json::from_str(&text).ok()
+        let local = || LocalFile::read(&local::path()?).ok()?.servers.into_iter().find(LocalServer::lives);
+        let (url, token) = match (args.url.clone(), args.token.clone()) {
+            (Some(url), Some(token)) => (url, token),
+            (Some(_), None) => bail!("WAYBILL_TOKEN is not set"),
+            (None, token) => {
+                let server =
+                    local().context("no server runs on this machine: set WAYBILL_URL and WAYBILL_TOKEN")?;
+                (server.url, token.unwrap_or_else(|| server.token.expose_secret().to_owned()))
+            }
         };
-        let of_local = |key: &str| Some(local()?.get(key)?.as_str()?.to_owned());
-        let url = args.url.clone().or_else(|| of_local("url")).context("WAYBILL_URL is not set")?;
-        let token = args.token.clone().or_else(|| of_local("token")).context("WAYBILL_TOKEN is not set")?;
         // Whoever installed one before us has done what we want.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder().timeout(Duration::from_secs(30)).build()?;

@@ -188,7 +188,8 @@ pub async fn names(
     within: &Narrowing,
     limit: u64,
 ) -> Result<Vec<String>, StoreError> {
-    let used_first = Entity::find().within_environments(within).order_by_asc(Column::ArchivedAt.is_not_null());
+    let used_first =
+        Entity::find().within_environments(within).order_by_asc(Column::ArchivedAt.is_not_null());
     let names = used_first.order_by_asc(Column::Rank).order_by_asc(Column::Name).limit(limit);
     Ok(names.select_only().column(Column::Name).into_tuple().all(conn).await?)
 }

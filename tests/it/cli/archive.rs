@@ -29,7 +29,10 @@ db_test!(
             assert!(!listed.contains(name) && archived.contains(name), "{listed}{archived}");
             let misspelt = shell.run(&[what, "revive", &format!("{name}x")]);
             let said = String::from_utf8_lossy(&misspelt.stderr).into_owned();
-            assert!(said.contains(&format!("Did you mean {name}?")), "what is archived is offered, too: {said}");
+            assert!(
+                said.contains(&format!("Did you mean {name}?")),
+                "what is archived is offered, too: {said}"
+            );
             assert!(shell.ok(&[what, "revive", name]).contains("is there again"));
             assert_eq!(code(&shell.deploy("1.0", &[], "true")), 0);
             let unknown = shell.run(&[what, "archive", "nowhere"]);
