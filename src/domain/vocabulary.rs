@@ -191,6 +191,12 @@ vocabulary! {
         Hotfix = "hotfix",
         /// Lift the gate's rules, with a reason.
         Override = "override",
+        /// Set the policies of environments.
+        Policy = "policy",
+        /// Declare, edit and take back freeze windows; place and lift lockdowns.
+        Freeze = "freeze",
+        /// Read the whole audit log, with what it tells of tokens.
+        Audit = "audit",
         /// Everything, and the only scope that makes tokens and edits what is registered.
         Admin = "admin",
     }
