@@ -22,7 +22,7 @@ use crate::{
         app::App,
         context::{Ctx, Seen},
         error::Error,
-        tokens::{self, Recognised},
+        tokens::{self, Known},
     },
 };
 
@@ -52,8 +52,7 @@ async fn check(request: &Request, bearer: Bearer) -> poem::Result<Caller> {
     let marked = Matched::id(request) == Some(MARKED);
     let readings = app.matrix.readings();
     let found = tokens::authenticate(&app.db, &bearer.token, key.as_deref(), marked).await;
-    let Recognised { token, kept, mark, now } = found.map_err(Problem::from)?;
-    let principal = token.principal;
+    let Known { principal, kept, mark, now } = found.map_err(Problem::from)?;
     ActorName::set(request, &principal.actor.token);
     if let Some(limiter) = request.data::<std::sync::Arc<RateLimiter>>()
         && let Err(wait) = limiter.check(principal.token_id)

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{scope::Narrowing, vocabulary::Scope};
+use crate::domain::{identity::Identity, scope::Narrowing, vocabulary::Scope};
 
-/// The token that did something, and the person or pipeline behind it.
+/// What somebody was let in by, and the person or pipeline behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
-    /// The token's name.
+    /// The token's name; `trust:` and its name, where a trust let a pipeline in.
     pub token: String,
     /// The person or pipeline that holds it.
     pub subject: String,
@@ -23,11 +23,13 @@ impl Actor {
     }
 }
 
-/// A token as the request's rights see it.
+/// Who asks, as the request's rights see them.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// The token's id; idempotency keys and rate limits count by it.
+    /// The credential's id; idempotency keys and rate limits count by it.
     pub token_id: Uuid,
+    /// By what they were recognised.
+    pub identity: Identity,
     /// Whom the ledger names.
     pub actor: Actor,
     /// What it may do.
@@ -42,5 +44,10 @@ impl Principal {
     /// Whether the scope is held, by itself or through `admin`.
     pub fn holds(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+
+    /// Whether nothing is left to a pipeline but to see through what it started.
+    pub fn is_lingering(&self) -> bool {
+        matches!(&self.identity, Identity::Pipeline(pipeline) if pipeline.is_lingering)
     }
 }

@@ -168,7 +168,7 @@ pub struct Filter {
     pub kind: Option<String>,
     pub service: Option<String>,
     pub environment: Option<String>,
-    /// Whether events about tokens are left out.
+    /// Whether events about credentials are left out: about tokens, trusts and sessions.
     pub without_tokens: bool,
 }
 

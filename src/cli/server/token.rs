@@ -14,9 +14,9 @@ use crate::{
     },
     cli::words::{flag, one_of},
     domain::{
+        credential::Credential,
         nearest::nearest,
         page::{LIMIT_MAX, PageRequest},
-        token::Token,
         vocabulary::Scope,
     },
     store::db::Db,
@@ -87,7 +87,7 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn all(db: &Db) -> anyhow::Result<Vec<Token>> {
+async fn all(db: &Db) -> anyhow::Result<Vec<Credential>> {
     let mut request = PageRequest { limit: LIMIT_MAX, after: None };
     let mut all = Vec::new();
     loop {
@@ -135,7 +135,7 @@ async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
     say(tokens::create_by_server(&db, &new).await?.secret.expose_secret())
 }
 
-fn line(token: &Token) -> String {
+fn line(token: &Credential) -> String {
     let principal = &token.principal;
     let scopes: Vec<_> = principal.scopes.iter().map(|scope| scope.as_str()).collect();
     let names = |what: &str, names: &Option<BTreeSet<String>>| {
