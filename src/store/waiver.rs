@@ -12,23 +12,23 @@ use crate::{
         gate::facts::{Waived, cut},
         page::{PageRequest, TimeKey},
         scope::Narrowing,
-        text::Name,
         vocabulary::Severity,
-        waiver::{Definition, Filter, Known, Taken, Waiver},
+        waiver::{Definition, Filter, Taken, Waiver},
     },
     store::{
         entity::{
             column::Json,
-            environment, finding, service, vulnerability_alias,
+            finding, vulnerability_alias,
             waiver::{ActiveModel, Column, Entity, Model},
         },
         prelude::*,
+        query::{naming, naming_any},
         sql::{Sql, objects},
     },
 };
 
 /// So much of what waivers take out of one part of a scan is looked at; the rest counts.
-const WAIVED_MAX: i64 = 5000;
+const WAIVED_MAX: i64 = 1000;
 /// How many scans' findings one statement reads.
 const SCANS_PER_STATEMENT: usize = 500;
 
@@ -90,43 +90,23 @@ pub async fn count(conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<i6
     Ok(i64::try_from(holding(Entity::find(), now).count(conn).await?).unwrap_or(i64::MAX))
 }
 
-/// What is on record of what a waiver is to name.
-pub async fn known(
-    conn: &impl ConnectionTrait,
-    vulnerability: &str,
-    services: &[Name],
-    environments: &[Name],
-) -> Result<Known, StoreError> {
+/// Whether a scan has named a vulnerability, by this id or with it as another one.
+pub async fn is_scanned(conn: &impl ConnectionTrait, vulnerability: &str) -> Result<bool, StoreError> {
     let named = finding::Entity::find().filter(finding::Column::Vulnerability.eq(vulnerability));
     let called = vulnerability_alias::Entity::find();
     let called = called.filter(vulnerability_alias::Column::Alias.eq(vulnerability));
-    let of_services = service::Entity::find().select_only().column(service::Column::Name);
-    let of_services = of_services.filter(service::Column::Name.is_in(services.iter().cloned()));
-    let of_environments = environment::Entity::find().select_only().column(environment::Column::Name);
-    let of_environments =
-        of_environments.filter(environment::Column::Name.is_in(environments.iter().cloned()));
-    Ok(Known {
-        vulnerability: named.exists(conn).await? || called.exists(conn).await?,
-        services: of_services.into_tuple().all(conn).await?.into_iter().collect(),
-        environments: of_environments.into_tuple().all(conn).await?.into_iter().collect(),
-    })
+    Ok(named.exists(conn).await? || called.exists(conn).await?)
 }
 
 /// The waivers that count somewhere within the narrowing.
 fn select(within: &Narrowing) -> Select<Entity> {
-    let counts = |column: Column, names: &BTreeSet<String>| {
-        names.iter().fold(Condition::any().add(column.is_null()), |any, name| any.add(naming(column, name)))
-    };
     Entity::find()
-        .apply_if(within.services.as_ref(), |query, names| query.filter(counts(Column::Services, names)))
-        .apply_if(within.environments.as_ref(), |query, names| {
-            query.filter(counts(Column::Environments, names))
+        .apply_if(within.services.as_ref(), |query, names| {
+            query.filter(naming_any(Column::Services, names, Column::Services.is_null()))
         })
-}
-
-/// Finds a word in a set of them: names hold neither quotes nor wildcards, so that this is the whole name.
-fn naming(set: Column, word: &str) -> Expr {
-    set.contains(format!("\"{word}\""))
+        .apply_if(within.environments.as_ref(), |query, names| {
+            query.filter(naming_any(Column::Environments, names, Column::Environments.is_null()))
+        })
 }
 
 /// Finds a waiver that counts somewhere within the narrowing.
