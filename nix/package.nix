@@ -2,6 +2,7 @@
 # are in. The migrations are compiled into it.
 {
   lib,
+  cargo-auditable,
   craneLib,
   common,
   src,
@@ -17,6 +18,9 @@ craneLib.buildPackage (
   arguments
   // {
     cargoArtifacts = craneLib.buildDepsOnly arguments;
+    # The binary says which crates are in it, so that a scanner of the image knows them without this source.
+    nativeBuildInputs = [ cargo-auditable ];
+    cargoBuildCommand = "cargo auditable build --release";
     meta = {
       description = "A self-hosted deployment ledger and release gate";
       license = lib.licenses.asl20;
