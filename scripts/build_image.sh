@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 DOCKER=${DOCKER:-docker}
-LIMIT_MIB=35
+LIMIT_MIB=45
 
 usage() {
   cat <<'END'
