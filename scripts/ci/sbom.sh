@@ -6,7 +6,7 @@ usage() {
   cat <<'TEXT'
 usage: scripts/ci/sbom.sh SOURCE NAME
 
-SOURCE is what Syft takes, such as docker-archive:image.tar.gz or registry:REPOSITORY@sha256:….
+SOURCE is what Syft takes, such as docker-archive:image.tar (not compressed) or registry:REPOSITORY@sha256:….
 Writes NAME.cdx.json (CycloneDX), and NAME.syft.json for `grype sbom:NAME.syft.json`. Fails where either the C library or the
 crates are not in it: a scan of such a list would find nothing, and look as if there was nothing to find.
 TEXT
