@@ -9,8 +9,10 @@ WORKDIR /src
 
 
 FROM rust AS chef
+ARG CARGO_AUDITABLE_VERSION=0.7.7
+ARG CARGO_CHEF_VERSION=0.1.78
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    cargo install cargo-chef --version 0.1.78 --locked --debug
+    cargo install --locked --debug "cargo-auditable@$CARGO_AUDITABLE_VERSION" "cargo-chef@$CARGO_CHEF_VERSION"
 
 
 # Reduces the source to what the dependencies depend on, so that their layer outlives every change but that of a manifest.
@@ -26,10 +28,11 @@ COPY --from=plan /recipe.json /recipe.json
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo chef cook --release --locked --bin waybill --recipe-path /recipe.json
 COPY . .
+# The binary says which crates are in it, so that a scanner of the image knows them without this source.
 # The incremental state is a cache and no layer: without it the same binary is built, only not as soon.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=waybill-incremental,target=/src/target/release/incremental,sharing=locked \
-    cargo build --release --locked --bin waybill && install -d -m 0700 /data/waybill
+    cargo auditable build --release --locked --bin waybill && install -d -m 0700 /data/waybill
 
 
 FROM rust AS development

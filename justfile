@@ -86,6 +86,11 @@ check-docker *ARGUMENTS:
 check-docs *ARGUMENTS:
     scripts/check-docs "$@"
 
+# How new versions and digests come in: Renovate's own reading of this work tree.
+[group('check')]
+check-renovate:
+    scripts/check-renovate
+
 # The Nix build, its outputs and that it is reproducible; needs Nix.
 [group('check')]
 check-nix:

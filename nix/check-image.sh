@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Usage: check-image.sh IMAGE CLOSURE
+# Usage: check-image.sh IMAGE CLOSURE BINARY
 # Fails unless IMAGE, an archive as `docker load` takes it, is what a hardened cluster expects. CLOSURE lists its store
-# paths.
+# paths, and BINARY is the one of them that it starts.
 set -euo pipefail
 
 fail() {
@@ -37,6 +37,8 @@ done >"$work/files"
 for file in .$(jq --raw-output '.config.Entrypoint[0]' "$config") ./etc/passwd ./etc/ssl/certs/ca-bundle.crt; do
   grep --quiet --extended-regexp " ${file//./\\.}( -> .*)?\$" "$work/files" || fail "it lacks $file"
 done
+# A scanner reads there which crates are in the binary.
+grep --quiet --text --fixed-strings .dep-v0 "$3" || fail 'its binary does not say which crates are in it'
 ! grep --extended-regexp '/s?bin/((ba|da|a|z|k)?sh|busybox)( -> .*)?$' "$work/files" || fail 'it has a shell'
 ! grep --extended-regexp '/s?bin/(rustc|cargo|cc|gcc|clang|ld)( -> .*)?$' "$work/files" || fail 'it has a compiler'
 ! grep --extended-regexp '^-[rwx-]*s' "$work/files" || fail 'it has a file that runs as another user'

@@ -5,6 +5,7 @@
   craneLib,
   common,
   source,
+  package,
   image,
   imageArguments,
   formatter,
@@ -123,7 +124,7 @@ in
         closure = pkgs.writeClosure imageArguments.contents;
       }
       ''
-        bash ${./check-image.sh} ${image} $closure
+        bash ${./check-image.sh} ${image} $closure ${lib.getExe package}
         touch $out
       '';
 }

@@ -21,6 +21,7 @@ let
 
   package = import ./package.nix {
     inherit lib craneLib common;
+    inherit (pkgs) cargo-auditable;
     src = source.package;
   };
   imageArguments = import ./image.nix {
@@ -38,6 +39,7 @@ let
       craneLib
       common
       source
+      package
       image
       imageArguments
       formatter

@@ -27,4 +27,5 @@ in
   psql = postgresql;
   python3 = pkgs.python3;
   sqlite3 = pkgs.sqlite;
+  syft = pkgs.syft;
 }

@@ -10,6 +10,7 @@ pub mod deployments;
 mod document;
 pub mod environments;
 pub mod etag;
+pub mod event_stream;
 pub mod events;
 pub mod freezes;
 pub mod gate;
@@ -69,7 +70,7 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         scans::ScansApi,
         (vulnerabilities::VulnerabilitiesApi, waivers::WaiversApi),
         tokens::TokensApi,
-        events::EventsApi,
+        (events::EventsApi, event_stream::EventStreamApi),
         approvals::ApprovalsApi,
         lockdown::LockdownApi,
         policies::PoliciesApi,

@@ -49,8 +49,9 @@ impl From<Error> for Problem {
             }
             Error::Crowded(detail) => Self::new(Code::Unavailable, sentence(detail)).retry_after(CROWDED),
             Error::Greedy(detail) => Self::new(Code::RateLimited, sentence(detail)).retry_after(CROWDED),
-            Error::Raced | Error::Dormant => {
-                Self::new(Code::Unavailable, "Too many requests register the same; try again.")
+            Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),
+            Error::Dormant => {
+                Self::new(Code::Unavailable, "Somebody archives the environment at the same time; try again.")
             }
             Error::Unavailable(error) => {
                 tracing::warn!(error = chain(&error), "the database did not answer");

@@ -21,9 +21,10 @@ use crate::{
     domain::{
         form::{OverrideReason, VulnerabilityId},
         idempotency::Answer,
+        places::PLACES_MAX,
         scan::spelled,
         text::Name,
-        waiver::{Draft, Filter, PLACES_MAX},
+        waiver::{Draft, Filter},
     },
     http::problem::Problem,
     usecase::waivers::{self, Seen},

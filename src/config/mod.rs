@@ -155,6 +155,8 @@ pub struct LimitsConfig {
     pub labels: u32,
     /// How many requests may wait for the gate at once, on one server and whoever sent them.
     pub waits: u32,
+    /// How many connections may follow the audit log at once, on one server and whoever opened them.
+    pub streams: u32,
     /// The largest report of a scanner, in bytes.
     pub scan_bytes: u64,
 }
@@ -277,7 +279,14 @@ impl Default for LedgerConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { requests_per_second: 50, burst: 200, labels: 32, scan_bytes: 16 * 1024 * 1024, waits: 256 }
+        Self {
+            requests_per_second: 50,
+            burst: 200,
+            labels: 32,
+            scan_bytes: 16 * 1024 * 1024,
+            waits: 256,
+            streams: 512,
+        }
     }
 }
 

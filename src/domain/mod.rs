@@ -23,6 +23,7 @@ pub mod moment;
 pub mod nearest;
 pub mod page;
 pub mod person;
+pub mod places;
 pub mod platform;
 pub mod policy;
 pub mod release;

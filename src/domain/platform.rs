@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     fault::{Faults, Malformed},
     scan::platform_name,
-    text::Image,
+    text,
 };
 
 /// The most platforms that one release has.
@@ -55,18 +55,14 @@ impl Platform {
 
 /// The digest of an image, `sha256:…`, in its one spelling.
 pub fn digest(text: &str) -> Result<String, Malformed> {
-    // An image of any name has a digest of the same form.
-    let image = Image::parse(&format!("x@{text}")).map_err(|_| {
-        let detail = "must be sha256: and 64 hex digits; `docker buildx imagetools inspect IMAGE` shows it";
-        Malformed::new("invalid-digest", detail)
-    })?;
-    Ok(image.digest().to_owned())
+    let detail = "must be sha256: and 64 hex digits; `docker buildx imagetools inspect IMAGE` shows it";
+    text::digest(text).ok_or_else(|| Malformed::new("invalid-digest", detail))
 }
 
 /// Platforms, once every field of them is right: they are of an image, and distinct.
 pub fn parse(given: &[Given], has_image: bool, faults: &mut Faults) -> Vec<Platform> {
     if given.len() > PLATFORMS_MAX {
-        faults.add("/platforms", "too-many", format!("must be at most {PLATFORMS_MAX}"));
+        faults.add("/platforms", "too-many", format!("must be at most {PLATFORMS_MAX} platforms"));
         return Vec::new();
     }
     if !given.is_empty() && !has_image {

@@ -176,16 +176,14 @@ impl Image {
                  `docker buildx imagetools inspect IMAGE` shows it",
             )
         };
-        let (name, digest) = text.split_once("@sha256:").ok_or_else(bad)?;
+        let (name, digest) = text.split_once('@').ok_or_else(bad)?;
         let name = match name.rsplit_once(':') {
             Some((name, tag)) if repository::is_tag(tag) => name,
             _ => name,
         };
-        if digest.len() != 64 || !digest.chars().all(|c| c.is_ascii_hexdigit()) {
-            return Err(bad());
-        }
+        let digest = self::digest(digest).ok_or_else(bad)?;
         let repository = repository::parse(name)?;
-        Ok(Self(format!("{repository}@sha256:{}", digest.to_ascii_lowercase())))
+        Ok(Self(format!("{repository}@{digest}")))
     }
 
     /// Where it is, in full.
@@ -197,6 +195,13 @@ impl Image {
     pub fn digest(&self) -> &str {
         self.0.split_once('@').map_or("", |(_, digest)| digest)
     }
+}
+
+/// A digest, `sha256:` and 64 hexadecimal digits, in its one spelling.
+pub fn digest(text: &str) -> Option<String> {
+    let hex = text.strip_prefix("sha256:")?;
+    let whole = hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit());
+    whole.then(|| text.to_ascii_lowercase())
 }
 
 /// Takes a free text of at most `max` characters, without control characters but line breaks and tabs.

@@ -9,17 +9,15 @@ use uuid::Uuid;
 use crate::domain::{
     actor::Actor,
     deployment::override_reason,
-    fault::{Faults, Malformed},
+    fault::Faults,
     gate::facts::Waived,
+    places::{self, Known},
     scan::{can_be_id, is_id, spelled},
     scope::Narrowing,
-    text::Name,
 };
 
 /// The most waivers that hold at a time.
 pub const WAIVERS_MAX: i64 = 1000;
-/// The most services, and the most environments, that one names.
-pub const PLACES_MAX: usize = 100;
 /// How far ahead one may end: a year.
 pub const LONGEST: TimeDelta = TimeDelta::days(366);
 
@@ -80,15 +78,6 @@ pub struct Taken {
     pub waived: Waived,
 }
 
-/// What is on record of what a draft names.
-#[derive(Clone, Debug, Default)]
-pub struct Known {
-    /// Whether a scan has named the vulnerability.
-    pub vulnerability: bool,
-    pub services: BTreeSet<String>,
-    pub environments: BTreeSet<String>,
-}
-
 /// A waiver as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -109,16 +98,12 @@ impl Draft {
         spelled(self.vulnerability.trim())
     }
 
-    /// The services or environments among those given that can be names, which may be on record or not.
-    pub fn names(given: Option<&Vec<String>>) -> Vec<Name> {
-        given.into_iter().flatten().take(PLACES_MAX).filter_map(|name| Name::parse(name).ok()).collect()
-    }
-
-    /// The waiver, once every field of it is right.
-    pub fn parse(&self, known: &Known, now: DateTime<Utc>) -> Result<Definition, Faults> {
+    /// The waiver, once every field of it is right. `is_scanned` tells whether a scan has named the vulnerability, `known`
+    /// which of the places are on record.
+    pub fn parse(&self, is_scanned: bool, known: &Known, now: DateTime<Utc>) -> Result<Definition, Faults> {
         let mut faults = Faults::default();
         let vulnerability = self.vulnerability();
-        if !is_id(&vulnerability) || !can_be_id(&vulnerability) && !known.vulnerability {
+        if !is_id(&vulnerability) || !can_be_id(&vulnerability) && !is_scanned {
             let detail = "is no id of a vulnerability, and in no scan; give it as the scanner or the advisory writes it, such as \
                           CVE-2021-44228, GHSA-jfh8-c2jp-5v3q or DSA-5000-1";
             faults.add("/vulnerability", "invalid-vulnerability-id", detail);
@@ -129,39 +114,15 @@ impl Draft {
         } else if self.expires_at > now + LONGEST {
             faults.add("/expires_at", "too-far", "must be within a year; make another one when it ends");
         }
-        let services = places("service", self.services.as_ref(), &known.services, &mut faults);
-        let environments =
-            places("environment", self.environments.as_ref(), &known.environments, &mut faults);
+        let mut named = |what: &str, given: Option<&Vec<String>>, known: &BTreeSet<String>| {
+            given.map(|given| places::check(what, given, "leave it out for all of them", known, &mut faults))
+        };
+        let services = named("service", self.services.as_ref(), &known.services);
+        let environments = named("environment", self.environments.as_ref(), &known.environments);
         let places = Narrowing { services, environments };
         let expires_at = self.expires_at;
         faults.finish(reason.map(|reason| Definition { vulnerability, reason, expires_at, places }))
     }
-}
-
-/// The names of services or environments in which a waiver counts.
-fn places(
-    what: &str,
-    given: Option<&Vec<String>>,
-    known: &BTreeSet<String>,
-    faults: &mut Faults,
-) -> Option<BTreeSet<String>> {
-    let given = given?;
-    let pointer = format!("/{what}s");
-    if given.is_empty() {
-        faults.add(&pointer, "empty", format!("must name at least one {what}; leave it out for all of them"));
-    }
-    if given.len() > PLACES_MAX {
-        let detail = format!("must name at most {PLACES_MAX}; leave it out for all of them");
-        faults.add(&pointer, "too-many", detail);
-    }
-    for (index, name) in given.iter().enumerate() {
-        let there = |_| {
-            let detail = || format!("there is no {what} {name}; `POST /api/v1/{what}s` registers it");
-            known.contains(name).then_some(()).ok_or_else(|| Malformed::new("unknown", detail()))
-        };
-        faults.take(&format!("{pointer}/{index}"), Name::parse(name).and_then(there));
-    }
-    Some(given.iter().cloned().collect())
 }
 
 #[cfg(test)]
@@ -187,13 +148,13 @@ mod tests {
     }
 
     fn faults(draft: &Draft) -> Vec<(String, &'static str)> {
-        let faults = draft.parse(&known(), now()).unwrap_err().into_vec();
+        let faults = draft.parse(false, &known(), now()).unwrap_err().into_vec();
         faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
     }
 
     #[test]
     fn a_waiver_says_what_why_until_when_and_where() {
-        let made = draft().parse(&known(), now()).unwrap();
+        let made = draft().parse(false, &known(), now()).unwrap();
         assert_eq!((made.vulnerability.as_str(), made.expires_at), ("CVE-2021-44228", now() + LONGEST));
         assert_eq!(made.places, Narrowing { services: Some(["shop".to_owned()].into()), environments: None });
     }
@@ -219,9 +180,8 @@ mod tests {
         let late = Draft { expires_at: now() + LONGEST + TimeDelta::microseconds(1), ..draft() };
         assert_eq!(faults(&late), [("/expires_at".to_owned(), "too-far")]);
         let scanned = Draft { vulnerability: "shop".into(), ..draft() };
-        let known = Known { vulnerability: true, ..known() };
-        assert!(scanned.parse(&known, now()).is_ok(), "what a scanner calls one is one");
-        let many = Draft { environments: Some(vec!["prod".into(); PLACES_MAX + 1]), ..draft() };
+        assert!(scanned.parse(true, &known(), now()).is_ok(), "what a scanner calls one is one");
+        let many = Draft { environments: Some(vec!["prod".into(); places::PLACES_MAX + 1]), ..draft() };
         assert_eq!(faults(&many)[0], ("/environments".to_owned(), "too-many"));
     }
 
@@ -229,7 +189,7 @@ mod tests {
     fn it_ends_at_its_moment_or_when_it_is_withdrawn() {
         let mut waiver = Waiver {
             id: Uuid::nil(),
-            definition: draft().parse(&known(), now()).unwrap(),
+            definition: draft().parse(false, &known(), now()).unwrap(),
             actor: Actor::server(),
             created_at: now(),
             withdrawn_at: None,

@@ -1,5 +1,7 @@
 //! Environments.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveModelTrait as _;
 use uuid::Uuid;
@@ -12,6 +14,7 @@ use crate::{
         page::PageRequest,
         policy::InForce,
         scope::Narrowing,
+        text::Name,
     },
     store::{
         db::now,
@@ -21,7 +24,7 @@ use crate::{
             target,
         },
         prelude::*,
-        query::archived,
+        query::{self, archived},
         sql::{Sql, clock, moment, now_of},
     },
 };
@@ -107,6 +110,23 @@ pub(super) const OTHER_PRODUCTION: &str = "EXISTS (SELECT 1 FROM environment k W
 pub async fn other_production_is_kept(conn: &impl ConnectionTrait, name: &str) -> Result<bool, StoreError> {
     let mut sql = Sql::new(format!("SELECT 1 WHERE {OTHER_PRODUCTION}"));
     Ok(sql.bind(name).push(")").one(conn).await?.is_some())
+}
+
+/// Waits for every start that is under way and holds up the others, so that none of them goes by a freeze window or a waiver that
+/// is being changed; holds up registrations too, since either may count in environments that are not there yet.
+///
+/// The table as a whole, and not its rows: whoever edits an environment locks its row first and the table's rows for
+/// writing then, so that taking both here would meet them crosswise.
+pub async fn lock_table(conn: &impl ConnectionTrait) -> Result<(), StoreError> {
+    if conn.get_database_backend() == DatabaseBackend::Postgres {
+        Sql::new("LOCK TABLE environment IN EXCLUSIVE MODE").run(conn).await?;
+    }
+    Ok(())
+}
+
+/// Those of these names that environments on record have.
+pub async fn known(conn: &impl ConnectionTrait, names: &[Name]) -> Result<BTreeSet<String>, StoreError> {
+    query::known(conn, Entity::find(), Column::Name, names).await
 }
 
 /// Finds an environment that the narrowing allows.

@@ -108,7 +108,8 @@ pub async fn list(
         })
         // What concerns several services or environments names them: more than the narrowing may allow.
         .apply_if(within.services.as_ref(), |query, names| {
-            let several = Column::Service.is_null().and(Column::Kind.like("waiver.%"));
+            let some = Column::Kind.like("freeze.%").and(Column::Data.contains("\"services\":["));
+            let several = Column::Service.is_null().and(some.or(Column::Kind.like("waiver.%")));
             query.filter(several.not()).filter(among(Column::Service, names))
         })
         .apply_if(within.environments.as_ref(), |query, names| {

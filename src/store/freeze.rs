@@ -1,7 +1,5 @@
 //! Freeze windows.
 
-use std::collections::BTreeSet;
-
 use sea_orm::ActiveModelTrait as _;
 use uuid::Uuid;
 
@@ -13,7 +11,6 @@ use crate::{
         freeze::{Covers, Definition, FreezeWindow, Timing, Window},
         page::{PageRequest, TimeKey},
         scope::Narrowing,
-        text::Name,
     },
     store::{
         entity::{
@@ -23,7 +20,7 @@ use crate::{
             service,
         },
         prelude::*,
-        sql::Sql,
+        query::{naming, naming_any},
     },
 };
 
@@ -105,18 +102,6 @@ fn to_model(freeze: &FreezeWindow) -> Model {
     }
 }
 
-/// Waits for every start that is under way and holds up the others, so that none of them goes by a window that is being
-/// changed; holds up registrations too, since a window may count in every environment of a tier.
-///
-/// The table as a whole, and not its rows: whoever edits an environment locks its row first and the table's rows for
-/// writing then, so that taking both here would meet them crosswise.
-pub async fn lock(conn: &impl ConnectionTrait) -> Result<(), StoreError> {
-    if conn.get_database_backend() == DatabaseBackend::Postgres {
-        Sql::new("LOCK TABLE environment IN EXCLUSIVE MODE").run(conn).await?;
-    }
-    Ok(())
-}
-
 /// Inserts a window.
 pub async fn insert(conn: &impl ConnectionTrait, freeze: &FreezeWindow) -> Result<(), StoreError> {
     Entity::insert(to_model(freeze).into_active_model()).exec_without_returning(conn).await?;
@@ -147,42 +132,9 @@ pub async fn count(conn: &impl ConnectionTrait) -> Result<i64, StoreError> {
     Ok(i64::try_from(Entity::find().count(conn).await?).unwrap_or(i64::MAX))
 }
 
-/// Those of these environments that are on record.
-pub async fn known_environments(
-    conn: &impl ConnectionTrait,
-    names: &[Name],
-) -> Result<BTreeSet<String>, StoreError> {
-    known(conn, environment::Entity::find(), environment::Column::Name, names).await
-}
-
-/// Those of these services that are on record.
-pub async fn known_services(
-    conn: &impl ConnectionTrait,
-    names: &[Name],
-) -> Result<BTreeSet<String>, StoreError> {
-    known(conn, service::Entity::find(), service::Column::Name, names).await
-}
-
-async fn known<E: EntityTrait>(
-    conn: &impl ConnectionTrait,
-    rows: Select<E>,
-    name: impl ColumnTrait,
-    names: &[Name],
-) -> Result<BTreeSet<String>, StoreError> {
-    if names.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let query = rows.select_only().column(name).filter(name.is_in(names.iter().cloned()));
-    Ok(query.into_tuple().all(conn).await?.into_iter().collect())
-}
-
 /// The windows that the narrowing allows: of those that count in tiers or name an environment that lies within, those that
 /// count for all services or name one that lies within.
 fn select(within: &Narrowing) -> Select<Entity> {
-    let naming_any = |set, names: &BTreeSet<String>, all: Expr| {
-        let named = names.iter().map(|name| naming(set, name));
-        named.fold(Condition::any().add(all), Condition::add)
-    };
     Entity::find()
         .apply_if(within.environments.as_ref(), |query, names| {
             query.filter(naming_any(Column::Environments, names, Column::Tiers.is_not_null()))
@@ -190,11 +142,6 @@ fn select(within: &Narrowing) -> Select<Entity> {
         .apply_if(within.services.as_ref(), |query, names| {
             query.filter(naming_any(Column::Services, names, Column::Services.is_null()))
         })
-}
-
-/// Finds a word in a set of them: names hold neither quotes nor wildcards, so that this is the whole name.
-fn naming(set: Column, word: &str) -> Expr {
-    set.contains(format!("\"{word}\""))
 }
 
 fn oldest_first(windows: Select<Entity>) -> Select<Entity> {

@@ -1,15 +1,19 @@
 //! What queries of several tables have in common: narrowing, keyset pages, and locks after which the clock is read.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait as _, JoinType, QueryFilter as _, QueryOrder as _,
-    QueryResult, QuerySelect as _, QueryTrait as _, RelationTrait, Select, Value, sea_query::Expr,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait as _, JoinType, QueryFilter as _,
+    QueryOrder as _, QueryResult, QuerySelect as _, QueryTrait as _, RelationTrait, Select, Value,
+    sea_query::Expr,
 };
 
 use crate::{
     domain::{
         page::{PageRequest, TimeKey},
         scope::Narrowing,
+        text::Name,
     },
     store::{
         entity::{environment, service},
@@ -17,6 +21,30 @@ use crate::{
         sql::locking,
     },
 };
+
+/// Those of these names that rows bear.
+pub(super) async fn known<E: EntityTrait>(
+    conn: &impl ConnectionTrait,
+    rows: Select<E>,
+    name: impl ColumnTrait,
+    names: &[Name],
+) -> Result<BTreeSet<String>, StoreError> {
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let query = rows.select_only().column(name).filter(name.is_in(names.iter().cloned()));
+    Ok(query.into_tuple().all(conn).await?.into_iter().collect())
+}
+
+/// Finds a word in a column that holds a set of them: names have neither quotes nor wildcards, so that this is the whole name.
+pub(super) fn naming(set: impl ColumnTrait, word: &str) -> Expr {
+    set.contains(format!("\"{word}\""))
+}
+
+/// Finds any of the words in a column that holds a set of them, or `all`, which stands for every word.
+pub(super) fn naming_any(set: impl ColumnTrait, words: &BTreeSet<String>, all: Expr) -> Condition {
+    words.iter().fold(Condition::any().add(all), |any, word| any.add(naming(set, word)))
+}
 
 /// What the store's queries are extended by.
 pub(super) trait Query<E: EntityTrait>: Sized {

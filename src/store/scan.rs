@@ -354,7 +354,7 @@ pub async fn newest_within(
         columns::<Entity>("c", "c_")
     ));
     let postgres = conn.get_database_backend() == DatabaseBackend::Postgres;
-    waiver::waived(&mut sql, postgres, Some(environment), now);
+    waiver::waived(&mut sql, postgres, waiver::Wanted { environment: Some(environment), now, words: false });
     let of_service = sql.number(service_id);
     sql.push(&format!(
         " FROM (SELECT version, platforms, place, artefact FROM release WHERE service_id = {of_service} \

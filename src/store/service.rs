@@ -1,5 +1,7 @@
 //! Services.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveModelTrait as _;
 use uuid::Uuid;
@@ -9,6 +11,7 @@ use crate::{
         page::PageRequest,
         scope::Narrowing,
         service::{Service, ServiceDescription},
+        text::Name,
     },
     store::{
         entity::{
@@ -17,7 +20,7 @@ use crate::{
             target,
         },
         prelude::*,
-        query::archived,
+        query::{self, archived},
         sql::now_of,
     },
 };
@@ -70,6 +73,11 @@ pub async fn insert(conn: &impl ConnectionTrait, service: &Service) -> Result<()
 pub async fn update(conn: &impl ConnectionTrait, service: &Service) -> Result<(), StoreError> {
     to_model(service).into_active_model().reset_all().update(conn).await?;
     Ok(())
+}
+
+/// Those of these names that services on record have.
+pub async fn known(conn: &impl ConnectionTrait, names: &[Name]) -> Result<BTreeSet<String>, StoreError> {
+    query::known(conn, Entity::find(), Column::Name, names).await
 }
 
 /// Finds a service that the narrowing allows.

@@ -1,6 +1,6 @@
 //! Waivers, and what they take out of the budget of parts of scans.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -9,26 +9,26 @@ use uuid::Uuid;
 use crate::{
     domain::{
         actor::Actor,
-        gate::facts::{Waived, cut},
+        gate::facts::{Waived, WaiverFact, cut},
         page::{PageRequest, TimeKey},
         scope::Narrowing,
-        text::Name,
         vocabulary::Severity,
-        waiver::{Definition, Filter, Known, Taken, Waiver},
+        waiver::{Definition, Filter, Taken, Waiver},
     },
     store::{
         entity::{
             column::Json,
-            environment, finding, service, vulnerability_alias,
+            finding, vulnerability_alias,
             waiver::{ActiveModel, Column, Entity, Model},
         },
         prelude::*,
+        query::{naming, naming_any},
         sql::{Sql, objects},
     },
 };
 
 /// So much of what waivers take out of one part of a scan is looked at; the rest counts.
-const WAIVED_MAX: i64 = 5000;
+const WAIVED_MAX: i64 = 1000;
 /// How many scans' findings one statement reads.
 const SCANS_PER_STATEMENT: usize = 500;
 
@@ -90,43 +90,23 @@ pub async fn count(conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<i6
     Ok(i64::try_from(holding(Entity::find(), now).count(conn).await?).unwrap_or(i64::MAX))
 }
 
-/// What is on record of what a waiver is to name.
-pub async fn known(
-    conn: &impl ConnectionTrait,
-    vulnerability: &str,
-    services: &[Name],
-    environments: &[Name],
-) -> Result<Known, StoreError> {
+/// Whether a scan has named a vulnerability, by this id or with it as another one.
+pub async fn is_scanned(conn: &impl ConnectionTrait, vulnerability: &str) -> Result<bool, StoreError> {
     let named = finding::Entity::find().filter(finding::Column::Vulnerability.eq(vulnerability));
     let called = vulnerability_alias::Entity::find();
     let called = called.filter(vulnerability_alias::Column::Alias.eq(vulnerability));
-    let of_services = service::Entity::find().select_only().column(service::Column::Name);
-    let of_services = of_services.filter(service::Column::Name.is_in(services.iter().cloned()));
-    let of_environments = environment::Entity::find().select_only().column(environment::Column::Name);
-    let of_environments =
-        of_environments.filter(environment::Column::Name.is_in(environments.iter().cloned()));
-    Ok(Known {
-        vulnerability: named.exists(conn).await? || called.exists(conn).await?,
-        services: of_services.into_tuple().all(conn).await?.into_iter().collect(),
-        environments: of_environments.into_tuple().all(conn).await?.into_iter().collect(),
-    })
+    Ok(named.exists(conn).await? || called.exists(conn).await?)
 }
 
 /// The waivers that count somewhere within the narrowing.
 fn select(within: &Narrowing) -> Select<Entity> {
-    let counts = |column: Column, names: &BTreeSet<String>| {
-        names.iter().fold(Condition::any().add(column.is_null()), |any, name| any.add(naming(column, name)))
-    };
     Entity::find()
-        .apply_if(within.services.as_ref(), |query, names| query.filter(counts(Column::Services, names)))
-        .apply_if(within.environments.as_ref(), |query, names| {
-            query.filter(counts(Column::Environments, names))
+        .apply_if(within.services.as_ref(), |query, names| {
+            query.filter(naming_any(Column::Services, names, Column::Services.is_null()))
         })
-}
-
-/// Finds a word in a set of them: names hold neither quotes nor wildcards, so that this is the whole name.
-fn naming(set: Column, word: &str) -> Expr {
-    set.contains(format!("\"{word}\""))
+        .apply_if(within.environments.as_ref(), |query, names| {
+            query.filter(naming_any(Column::Environments, names, Column::Environments.is_null()))
+        })
 }
 
 /// Finds a waiver that counts somewhere within the narrowing.
@@ -169,11 +149,22 @@ pub async fn list(
     Ok(query.newest_first(Column::CreatedAt, Column::Id, page).into_model().all(conn).await?)
 }
 
-/// Pushes the column `waived`: what the waivers that hold at a moment take out of the budget of the part `p` of a scan, in
-/// an environment or in any. A part's vulnerability is known by the other ids that its report gives it, too.
-pub(super) fn waived(sql: &mut Sql, postgres: bool, environment: Option<&str>, now: DateTime<Utc>) {
-    let now = sql.number(now);
-    let there = environment.map(|name| {
+/// Whose waivers [`waived`] reads, and how much of them.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// Those that hold in this environment; in any where it is not given.
+    pub environment: Option<&'a str>,
+    /// Those that hold at this moment.
+    pub now: DateTime<Utc>,
+    /// Whether it is told too what they say.
+    pub words: bool,
+}
+
+/// Pushes the column `waived`: what the waivers that hold take out of the budget of the part `p` of a scan. A part's
+/// vulnerability is known by the other ids that its report gives it, too.
+pub(super) fn waived(sql: &mut Sql, postgres: bool, wanted: Wanted<'_>) {
+    let now = sql.number(wanted.now);
+    let there = wanted.environment.map(|name| {
         let name = sql.number(format!("%\"{name}\"%"));
         format!(" AND (w.environments IS NULL OR w.environments LIKE {name})")
     });
@@ -182,7 +173,10 @@ pub(super) fn waived(sql: &mut Sql, postgres: bool, environment: Option<&str>, n
         "w.withdrawn_at IS NULL AND w.expires_at > {now} AND (w.services IS NULL OR w.services LIKE '%\"' || \
          (SELECT s.name FROM service s WHERE s.id = p.service_id) || '\"%'){there}"
     );
-    let fields = ["id", "waives", "reason", "expires_at", "vulnerability", "severity", "found", "fixable"];
+    let mut fields = vec!["id", "expires_at", "vulnerability", "severity", "found", "fixable"];
+    if wanted.words {
+        fields.extend(["waives", "reason"]);
+    }
     sql.push(&objects(postgres, &fields)).push(&format!(
         "SELECT n.id, n.waives, n.reason, n.expires_at, f.vulnerability, f.severity, COUNT(*) AS found, \
          COUNT(f.fixed_version) AS fixable FROM (SELECT w.id, w.vulnerability AS waives, w.reason, w.expires_at, \
@@ -198,7 +192,9 @@ pub(super) fn waived(sql: &mut Sql, postgres: bool, environment: Option<&str>, n
 #[derive(Deserialize)]
 struct Row {
     id: Uuid,
+    #[serde(default)]
     waives: String,
+    #[serde(default)]
     reason: String,
     expires_at: DateTime<Utc>,
     vulnerability: String,
@@ -209,16 +205,18 @@ struct Row {
 
 /// What the column that [`waived`] pushes says.
 pub(super) fn read_waived(text: &str) -> Result<Vec<Waived>, StoreError> {
+    read_told(text, &mut BTreeMap::new())
+}
+
+/// As [`read_waived`], and puts what the waivers say with those that are known already.
+pub(super) fn read_told(
+    text: &str,
+    known: &mut BTreeMap<Uuid, WaiverFact>,
+) -> Result<Vec<Waived>, StoreError> {
     let rows: Vec<Row> = serde_json::from_str(text).map_err(|_| StoreError::Corrupt("waivers"))?;
-    let waived = |row: Row| Waived {
-        waiver: row.id,
-        vulnerability: row.waives,
-        reason: cut(&row.reason),
-        expires_at: row.expires_at,
-        finding: row.vulnerability,
-        severity: row.severity,
-        found: row.found,
-        fixable: row.fixable,
+    let waived = |Row { id, waives, reason, expires_at, vulnerability, severity, found, fixable }: Row| {
+        known.entry(id).or_insert_with(|| WaiverFact { vulnerability: waives, reason: cut(&reason) });
+        Waived { waiver: id, expires_at, finding: vulnerability, severity, found, fixable }
     };
     Ok(rows.into_iter().map(waived).collect())
 }
@@ -234,7 +232,7 @@ pub async fn in_scans(
     let mut taken = Vec::new();
     for scans in scans.chunks(SCANS_PER_STATEMENT) {
         let mut sql = Sql::new("SELECT p.scan_id, ");
-        waived(&mut sql, postgres, None, now);
+        waived(&mut sql, postgres, Wanted { environment: None, now, words: false });
         sql.push(" FROM scan_part p WHERE p.latest AND p.scan_id").among(scans.iter().copied());
         for row in sql.all(conn).await? {
             let scan_id = row.try_get("", "scan_id")?;

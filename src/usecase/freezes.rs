@@ -1,7 +1,5 @@
 //! Declaring, editing and taking back freeze windows, and what they come to.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -16,12 +14,13 @@ use crate::{
         freeze::{
             Covers, Definition, FreezeWindow, Standing, WINDOWS_MAX,
             calendar::{Interval, Span, TooMany, merged, spans},
-            draft::{Draft, Known},
+            draft::Draft,
             standing,
         },
         gate::facts::Period,
         idempotency::Answer,
         page::{Page, PageRequest, TimeKey, page},
+        places,
         revision::Expected,
         vocabulary::Scope,
     },
@@ -71,7 +70,7 @@ async fn create_in(
     // Names are never taken off the record, so that they can be looked up, and schedules judged, before the lock.
     let definition = parse(ctx, &work, draft, None).await?;
     require_covered(ctx, &definition.covers)?;
-    freeze::lock(work.conn()).await?;
+    environment::lock_table(work.conn()).await?;
     let now = work.now().await?;
     if freeze::count(work.conn()).await? >= WINDOWS_MAX {
         let detail = format!(
@@ -99,12 +98,11 @@ async fn parse(
     draft: &Draft,
     before: Option<&FreezeWindow>,
 ) -> Result<Definition, Error> {
+    let environments = places::names(draft.environments.as_ref());
+    let services = places::names(draft.services.as_ref());
     // Before it is looked up: what lies outside is refused the same way whether or not it is there.
-    draft.environment_names().iter().try_for_each(|name| ctx.require_environment(name.as_str()))?;
-    let known = Known {
-        environments: freeze::known_environments(work.conn(), &draft.environment_names()).await?,
-        services: freeze::known_services(work.conn(), &draft.service_names()).await?,
-    };
+    environments.iter().try_for_each(|name| ctx.require_environment(name.as_str()))?;
+    let known = named::known(work.conn(), &services, &environments).await?;
     let now = work.now().await?;
     let before = before.map(|before| &before.definition.timing);
     draft.parse(&known, before, now).map_err(|faults| Error::Invalid(faults.into_vec()))
@@ -126,20 +124,12 @@ fn tell<const N: usize>(work: &mut Work, kind: EventKind, data: Value, definitio
     });
     let services = definitions.map(|definition| definition.services.as_ref());
     let event = work.tell(kind, data);
-    if let Some(only) = only(environments) {
+    if let Some(only) = places::only(environments) {
         event.environment(only);
     }
-    if let Some(only) = only(services) {
+    if let Some(only) = places::only(services) {
         event.service(only);
     }
-}
-
-/// The one name that all of these sets have, and none has another; no set stands for all names.
-fn only<const N: usize>(sets: [Option<&BTreeSet<String>>; N]) -> Option<&str> {
-    let sets = sets.into_iter().collect::<Option<Vec<_>>>()?;
-    let mut names = sets.into_iter().flatten();
-    let first = names.next()?;
-    names.all(|name| name == first).then_some(first)
 }
 
 /// The periods in which an environment is kept shut for a service: those of [`periods`](crate::domain::freeze::periods).
@@ -207,7 +197,7 @@ async fn delete_in(ctx: &Ctx, mut work: Work, id: Uuid, expected: &Expected) -> 
 
 /// Locks out every start, and finds the window that is to be changed.
 async fn lock(ctx: &Ctx, work: &Work, id: Uuid, expected: &Expected) -> Result<FreezeWindow, Error> {
-    freeze::lock(work.conn()).await?;
+    environment::lock_table(work.conn()).await?;
     let found = freeze::find(work.conn(), ctx.within(), id).await?;
     let freeze = found.ok_or_else(|| Error::not_found("freeze window", &id))?;
     require_covered(ctx, &freeze.definition.covers)?;

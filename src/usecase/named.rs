@@ -4,8 +4,8 @@ use sea_orm::ConnectionTrait;
 
 use crate::{
     domain::{
-        environment::Environment, event::EventKind, nearest::nearest, release::Release, scope::Narrowing,
-        service::Service,
+        environment::Environment, event::EventKind, nearest::nearest, places::Known, release::Release,
+        scope::Narrowing, service::Service, text::Name,
     },
     store::{environment, error::StoreError, release, service},
     usecase::{context::Ctx, error::Error},
@@ -40,6 +40,18 @@ pub async fn release(ctx: &Ctx, service_name: &str, version: &str) -> Result<(Se
         Some(release) => Ok((service, release)),
         None => Err(no_release(conn, &service, version).await),
     }
+}
+
+/// Those of these names that are on record, whoever may see them.
+pub async fn known(
+    conn: &impl ConnectionTrait,
+    services: &[Name],
+    environments: &[Name],
+) -> Result<Known, StoreError> {
+    Ok(Known {
+        services: service::known(conn, services).await?,
+        environments: environment::known(conn, environments).await?,
+    })
 }
 
 /// There is no such service that the caller sees.

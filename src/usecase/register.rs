@@ -97,8 +97,8 @@ pub async fn lock_target(ctx: &Ctx, work: &mut Work, place: &Placement) -> Resul
 }
 
 /// Does a piece of work that deploys; where it finds the environment archived and one that comes back, that is revived
-/// first. In a transaction of its own: what deploys shares the environment's row with others, and two that both wanted it
-/// alone would wait for each other.
+/// first, whether or not the gate then lets the deployment in. In a transaction of its own: what deploys shares the
+/// environment's row with others, and two that both wanted it alone would wait for each other.
 pub async fn reviving<T, W, F>(ctx: &Ctx, environment: &Name, work: W) -> Result<T, Error>
 where
     W: Fn(Work) -> F,
@@ -113,9 +113,10 @@ where
     }
 }
 
-/// Fails where a deployment has to revive the environment first ([`reviving`]).
-pub fn refuse_dormant(environment: &Environment) -> Result<(), Error> {
-    if environment.comes_back() { Err(Error::Dormant) } else { Ok(()) }
+/// Fails where a deployment of this kind has to revive the environment first ([`reviving`]). Nobody needs an environment
+/// back to take something out of it.
+pub fn refuse_dormant(environment: &Environment, kind: Kind) -> Result<(), Error> {
+    if kind.ships() && environment.comes_back() { Err(Error::Dormant) } else { Ok(()) }
 }
 
 async fn revive(mut work: Work, name: &Name) -> Result<(), Error> {
@@ -136,27 +137,28 @@ async fn revive(mut work: Work, name: &Name) -> Result<(), Error> {
 pub async fn lock_known_target(ctx: &Ctx, work: &Work, place: &Placement) -> Result<LockedTarget, Error> {
     let (service, environment) = (place.service.as_str(), place.environment.as_str());
     let Some(locked) = target::lock(work.conn(), service, environment, false).await? else {
-        return Err(no_target(ctx, work.conn(), service, environment).await?);
+        let unknown = unknown(ctx, work.conn(), service, environment).await?;
+        return Err(unknown.unwrap_or_else(|| nothing_runs(service, environment)));
     };
     refuse_closed(&locked, &place.service, &place.environment)?;
     Ok(locked)
 }
 
-/// Why there is no such target: what of it is unknown; or else nothing was ever deployed there.
-pub async fn no_target(
+/// What of a target the caller does not see: its service, its environment, or neither.
+pub async fn unknown(
     ctx: &Ctx,
     conn: &impl ConnectionTrait,
     service: &str,
     environment: &str,
-) -> Result<Error, Error> {
+) -> Result<Option<Error>, Error> {
     let within = ctx.within();
     if service::find(conn, within, service).await?.is_none() {
-        return Ok(named::no_service(conn, within, service).await);
+        return Ok(Some(named::no_service(conn, within, service).await));
     }
     if environment::find(conn, within, environment).await?.is_none() {
-        return Ok(named::no_environment(conn, within, environment).await);
+        return Ok(Some(named::no_environment(conn, within, environment).await));
     }
-    Ok(nothing_runs(service, environment))
+    Ok(None)
 }
 
 fn nothing_runs(service: &str, environment: &str) -> Error {
@@ -205,7 +207,7 @@ pub fn refuse_archived(target: &LockedTarget, service: &str, environment: &str) 
         (target.environment.archived_at.is_some(), "environment", environment),
     ] {
         if archived {
-            return Err(Error::archived(what, name, "nothing new is deployed"));
+            return Err(Error::archived(what, name, "nothing is deployed there or removed"));
         }
     }
     Ok(())

@@ -10,11 +10,12 @@ use crate::{
         event::EventKind,
         idempotency::Answer,
         page::{Page, PageRequest, TimeKey, page},
+        places,
         scope::Narrowing,
         vocabulary::Scope,
         waiver::{Draft, Filter, WAIVERS_MAX, Waiver},
     },
-    store::{db, freeze, waiver},
+    store::{db, environment, waiver},
     usecase::{
         context::Ctx,
         error::Error,
@@ -52,15 +53,17 @@ async fn create_in(
     draft: &Draft,
     render: Render<'_, Seen>,
 ) -> Result<Answer, Error> {
-    let services = Draft::names(draft.services.as_ref());
-    let environments = Draft::names(draft.environments.as_ref());
+    let services = places::names(draft.services.as_ref());
+    let environments = places::names(draft.environments.as_ref());
     // Before they are looked up: what lies outside is refused the same way whether or not it is there.
     services.iter().try_for_each(|name| ctx.require_service(name.as_str()))?;
     environments.iter().try_for_each(|name| ctx.require_environment(name.as_str()))?;
-    let known = waiver::known(work.conn(), &draft.vulnerability(), &services, &environments).await?;
-    freeze::lock(work.conn()).await?;
+    let known = named::known(work.conn(), &services, &environments).await?;
+    let is_scanned = waiver::is_scanned(work.conn(), &draft.vulnerability()).await?;
+    environment::lock_table(work.conn()).await?;
     let now = work.now().await?;
-    let definition = draft.parse(&known, now).map_err(|faults| Error::Invalid(faults.into_vec()))?;
+    let definition =
+        draft.parse(is_scanned, &known, now).map_err(|faults| Error::Invalid(faults.into_vec()))?;
     require_covered(ctx, &definition.places)?;
     if waiver::count(work.conn(), now).await? >= WAIVERS_MAX {
         let detail =
@@ -95,11 +98,11 @@ fn require_covered(ctx: &Ctx, Narrowing { services, environments }: &Narrowing) 
 fn tell(work: &mut Work, kind: EventKind, waiver: &Waiver) {
     let event = work.tell(kind, json!({ "id": waiver.id, "waiver": waiver.definition }));
     let Narrowing { services, environments } = &waiver.definition.places;
-    if let Some(names) = services.as_ref().filter(|names| names.len() == 1) {
-        names.first().map(|name| event.service(name));
+    if let Some(only) = places::only([services.as_ref()]) {
+        event.service(only);
     }
-    if let Some(names) = environments.as_ref().filter(|names| names.len() == 1) {
-        names.first().map(|name| event.environment(name));
+    if let Some(only) = places::only([environments.as_ref()]) {
+        event.environment(only);
     }
 }
 
@@ -110,7 +113,7 @@ pub async fn withdraw(ctx: &Ctx, id: Uuid) -> Result<(), Error> {
 }
 
 async fn withdraw_in(ctx: &Ctx, mut work: Work, id: Uuid) -> Result<(), Error> {
-    freeze::lock(work.conn()).await?;
+    environment::lock_table(work.conn()).await?;
     let found = waiver::find(work.conn(), ctx.within(), id).await?;
     let found = found.ok_or_else(|| Error::not_found("waiver", &id))?;
     require_covered(ctx, &found.definition.places)?;

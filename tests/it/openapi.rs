@@ -6,8 +6,8 @@ use waybill::domain::{
     deployment::{OVERRIDE_REASON_MIN, TRAFFIC_MAX},
     environment::{RANK_MAX, RANK_MIN},
     form::{Form, Formed as _},
-    freeze::draft::ENVIRONMENTS_MAX,
     page::LIMIT_MAX,
+    places::PLACES_MAX,
     policy::limits::SOAK,
     release::CHANGES_LISTED_MAX,
     text::{CommitSha, Image, Name, TEXT_MAX, Version},
@@ -141,7 +141,7 @@ fn the_document_and_the_domain_have_the_same_bounds() {
         ("/deployments/{id}/heartbeat/traffic_percent", json!({ "minimum": 0, "maximum": TRAFFIC_MAX })),
         ("/environments/rank", json!({ "minimum": RANK_MIN, "maximum": RANK_MAX })),
         ("/environments/{environment}/policy/promotion/soak_seconds", json!({ "maximum": SOAK.end() })),
-        ("/freeze-windows/environments", json!({ "minItems": 1, "maxItems": ENVIRONMENTS_MAX })),
+        ("/freeze-windows/environments", json!({ "minItems": 1, "maxItems": PLACES_MAX })),
         ("/freeze-windows/environments/*", form(Name::FORM)),
     ] {
         let (_, schema) = found.iter().find(|(name, _)| name == field).unwrap_or_else(|| panic!("{field}"));

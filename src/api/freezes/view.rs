@@ -14,7 +14,8 @@ use crate::{
     },
     domain::{
         form::{Cron, TellingLong, TellingShort, Zone},
-        freeze::draft::{Draft, ENVIRONMENTS_MAX, SERVICES_MAX},
+        freeze::draft::Draft,
+        places::PLACES_MAX,
         text::Name,
         vocabulary::Tier,
     },
@@ -97,13 +98,13 @@ pub struct CreateFreezeWindow {
     pub reason: Text<TellingLong>,
     /// The environments in which it counts, at most 100; they must be registered.
     #[oai(skip_serializing_if_is_none)]
-    pub environments: Option<Many<Text<Name>, 1, ENVIRONMENTS_MAX>>,
+    pub environments: Option<Many<Text<Name>, 1, PLACES_MAX>>,
     /// The tiers in which it counts: every environment of them, those registered later too.
     #[oai(skip_serializing_if_is_none)]
     pub tiers: Option<Many<Tier, 1, { usize::MAX }>>,
     /// The only services that it counts for, at most 100; they must be registered. It counts for all when absent.
     #[oai(skip_serializing_if_is_none)]
-    pub services: Option<Many<Text<Name>, 1, SERVICES_MAX>>,
+    pub services: Option<Many<Text<Name>, 1, PLACES_MAX>>,
     /// When it begins, once; may be past.
     #[oai(skip_serializing_if_is_none)]
     pub starts_at: Option<Time>,
@@ -174,13 +175,13 @@ pub struct UpdateFreezeWindow {
     pub reason: Option<Text<TellingLong>>,
     /// The environments in which it counts; null where tiers take their place.
     #[oai(skip_serializing_if_is_none)]
-    pub environments: MaybeUndefined<Many<Text<Name>, 1, ENVIRONMENTS_MAX>>,
+    pub environments: MaybeUndefined<Many<Text<Name>, 1, PLACES_MAX>>,
     /// The tiers in which it counts; null where environments take their place.
     #[oai(skip_serializing_if_is_none)]
     pub tiers: MaybeUndefined<Many<Tier, 1, { usize::MAX }>>,
     /// The only services that it counts for; null where it is to count for all.
     #[oai(skip_serializing_if_is_none)]
-    pub services: MaybeUndefined<Many<Text<Name>, 1, SERVICES_MAX>>,
+    pub services: MaybeUndefined<Many<Text<Name>, 1, PLACES_MAX>>,
     /// When it begins, once; null where it becomes a recurring one.
     #[oai(skip_serializing_if_is_none)]
     pub starts_at: MaybeUndefined<Time>,

@@ -10,15 +10,22 @@ use crate::cli::output::{plain, print};
 
 /// Prints a heading and below it the members of `thing` that have a value, each at its JSON pointer and with a label.
 pub fn print_card(heading: &str, thing: &Value, members: &[(&str, &str)]) -> io::Result<()> {
-    print(plain(heading))?;
-    lines(thing, members).iter().try_for_each(print)
+    print_lines(heading, &told(thing, members))
 }
 
-fn lines(thing: &Value, members: &[(&str, &str)]) -> Vec<String> {
-    let shown = members.iter().filter_map(|(label, pointer)| Some((*label, words(thing.pointer(pointer)?)?)));
-    let shown: Vec<_> = shown.collect();
-    let width = shown.iter().map(|(label, _)| label.len()).max().unwrap_or_default();
-    shown.iter().map(|(label, words)| format!("  {label:width$}  {words}")).collect()
+/// Prints a heading and below it each of these lines, with its label.
+pub fn print_lines(heading: &str, labelled: &[(&str, String)]) -> io::Result<()> {
+    print(plain(heading))?;
+    lines(labelled).iter().try_for_each(|line| print(plain(line)))
+}
+
+fn told<'a>(thing: &Value, members: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
+    members.iter().filter_map(|(label, pointer)| Some((*label, words(thing.pointer(pointer)?)?))).collect()
+}
+
+fn lines(labelled: &[(&str, String)]) -> Vec<String> {
+    let width = labelled.iter().map(|(label, _)| label.len()).max().unwrap_or_default();
+    labelled.iter().map(|(label, words)| format!("  {label:width$}  {words}")).collect()
 }
 
 /// A value in one line; none where it says nothing.
@@ -66,6 +73,6 @@ mod tests {
         ];
         let expected =
             ["  name     shop", "  labels   tier=1", "  no.      3", "  made at  2026-03-04 12:00:00 UTC"];
-        assert_eq!(lines(&thing, &members), expected);
+        assert_eq!(lines(&told(&thing, &members)), expected);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     call::Call,
     error::Error,
     place::{self, What},
-    session::Session,
+    session::{ALL, Session},
 };
 use crate::{
     cli::{
@@ -17,9 +17,6 @@ use crate::{
     },
     domain::vocabulary::Tier,
 };
-
-/// So many environments are listed at most.
-const SHOWN_MAX: u32 = 1000;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum EnvironmentCommand {
@@ -124,7 +121,7 @@ async fn list(session: &Session, archived: bool) -> Result<Exit, Error> {
         found.into_iter().map(row).collect()
     };
     let call = Call::get(&["environments"]).query("archived", archived.then_some(true));
-    session.list(&call, SHOWN_MAX, "No environments.", header, rows).await
+    session.list(&call, ALL, "No environments.", header, rows).await
 }
 
 async fn set(session: &Session, call: &Call, done: &str) -> Result<Exit, Error> {

@@ -6,18 +6,22 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{call::Call, error::Error, moment::minute, named, session::Session};
+use super::{
+    call::Call,
+    card::print_lines,
+    error::Error,
+    moment::minute,
+    named,
+    session::{ALL, Session},
+};
 use crate::{
     cli::{
         exit::Exit,
-        output::{self, duration, plain, print, say},
+        output::{self, duration, plain, say},
         words::one_of,
     },
     domain::vocabulary::Tier,
 };
-
-/// More than a server has.
-const ALL: u32 = 10_000;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum FreezeCommand {
@@ -279,16 +283,13 @@ async fn list(session: &Session, args: ListArgs) -> Result<Exit, Error> {
 }
 
 fn told(window: &Window, did: &str) -> io::Result<()> {
-    print(format_args!("{did}{} ({})", plain(&window.name), plain(&window.id)))?;
-    for (what, text) in [
-        ("reason", plain(&window.reason).into_owned()),
+    let lines = [
+        ("reason", window.reason.clone()),
         ("where", window.covers()),
         ("when", window.timing()),
         ("state", window.state()),
-    ] {
-        print(format_args!("  {what:<8}{text}"))?;
-    }
-    Ok(())
+    ];
+    print_lines(&format!("{did}{} ({})", window.name, window.id), &lines)
 }
 
 async fn calendar(session: &Session, args: CalendarArgs) -> Result<Exit, Error> {

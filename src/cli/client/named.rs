@@ -3,11 +3,12 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{call::Call, error::Error, session::Session};
+use super::{
+    call::Call,
+    error::Error,
+    session::{ALL, Session},
+};
 use crate::domain::nearest::nearest;
-
-/// More than a list of such things has.
-const ALL: u32 = 10_000;
 
 /// The id of what is meant: what was given, where it is one, else that of the only item of a list that has it as its
 /// `name`. Where several have, which of them is meant has to be said.

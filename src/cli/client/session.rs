@@ -10,6 +10,9 @@ use crate::cli::{
     output::{self, Format, warn},
 };
 
+/// More than any list of what people set up holds.
+pub const ALL: u32 = 10_000;
+
 /// The most that one page holds.
 pub const PAGE: u32 = 200;
 

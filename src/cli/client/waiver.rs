@@ -5,17 +5,21 @@ use std::io;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{call::Call, error::Error, moment, named, session::Session};
+use super::{
+    call::Call,
+    card::print_lines,
+    error::Error,
+    moment, named,
+    session::{ALL, Session},
+};
 use crate::{
     cli::{
         exit::Exit,
-        output::{plain, print, say},
+        output::{plain, say},
     },
     clock,
+    domain::scan::spelled,
 };
-
-/// More than hold at a time.
-const ALL: u32 = 10_000;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum WaiverCommand {
@@ -24,6 +28,8 @@ pub enum WaiverCommand {
     Create(CreateArgs),
     /// List the waivers that hold, newest first.
     List(ListArgs),
+    /// Show one waiver.
+    Show(WhichArgs),
     /// Withdraw a waiver: the vulnerability counts again, at once.
     Withdraw(WhichArgs),
 }
@@ -127,13 +133,15 @@ pub(super) async fn run(session: &Session, command: WaiverCommand) -> Result<Exi
     match command {
         WaiverCommand::Create(args) => {
             let call = Call::post(&["waivers"], &args.body(clock::now())?)?;
-            session.tell(&call, |waiver| told(&waiver)).await
+            session.tell(&call, |waiver| told(&waiver, "waived: ")).await
         }
         WaiverCommand::List(args) => list(session, args).await,
+        WaiverCommand::Show(args) => {
+            let id = args.id(session).await?;
+            session.tell(&Call::get(&["waivers", &id]), |waiver| told(&waiver, "")).await
+        }
         WaiverCommand::Withdraw(args) => {
-            let list = Call::get(&["waivers"]);
-            let id = named::id_of(session, "waiver", &list, "vulnerability", &args.which).await?;
-            session.client.send(&Call::delete(&["waivers", &id])).await?;
+            session.client.send(&Call::delete(&["waivers", &args.id(session).await?])).await?;
             say(format_args!("The waiver {} is withdrawn.", plain(&args.which)));
             Ok(Exit::DONE)
         }
@@ -155,12 +163,20 @@ async fn list(session: &Session, args: ListArgs) -> Result<Exit, Error> {
     session.list(&call, ALL, "No waivers.", header, rows).await
 }
 
-fn told(waiver: &Waiver) -> io::Result<()> {
-    print(format_args!("waived: {} ({})", plain(&waiver.vulnerability), plain(&waiver.id)))?;
-    for (what, text) in [("where", waiver.places()), ("until", format!("{} UTC", waiver.until()))] {
-        print(format_args!("  {what:<7}{}", plain(&text)))?;
+fn told(waiver: &Waiver, did: &str) -> io::Result<()> {
+    let lines = [
+        ("reason", waiver.reason.clone()),
+        ("where", waiver.places()),
+        ("until", format!("{} (UTC)", waiver.until())),
+    ];
+    print_lines(&format!("{did}{} ({})", waiver.vulnerability, waiver.id), &lines)
+}
+
+impl WhichArgs {
+    async fn id(&self, session: &Session) -> Result<String, Error> {
+        let list = Call::get(&["waivers"]);
+        named::id_of(session, "waiver", &list, "vulnerability", &spelled(self.which.trim())).await
     }
-    Ok(())
 }
 
 impl Waiver {

@@ -105,7 +105,7 @@ fn durations(config: &Config) -> [(&'static str, Duration, bool); 15] {
 }
 
 /// Every number that must not be zero.
-fn counts(config: &Config) -> [(&'static str, u32); 6] {
+fn counts(config: &Config) -> [(&'static str, u32); 7] {
     [
         ("server.max_connections", config.server.max_connections),
         ("database.max_connections", config.database.max_connections),
@@ -113,6 +113,7 @@ fn counts(config: &Config) -> [(&'static str, u32); 6] {
         ("limits.requests_per_second", config.limits.requests_per_second),
         ("limits.burst", config.limits.burst),
         ("limits.waits", config.limits.waits),
+        ("limits.streams", config.limits.streams),
     ]
 }
 

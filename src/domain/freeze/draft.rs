@@ -9,23 +9,11 @@ use super::{
     schedule::{Schedule, State, cron, next, zone},
 };
 use crate::domain::{
-    fault::{Faults, Malformed},
-    text::{self, Name, SHORT_TEXT_MAX, TEXT_MAX},
+    fault::Faults,
+    places::{self, Known},
+    text::{self, SHORT_TEXT_MAX, TEXT_MAX},
     vocabulary::Tier,
 };
-
-/// The most environments that a window names.
-pub const ENVIRONMENTS_MAX: usize = 100;
-
-/// The most services that a window names.
-pub const SERVICES_MAX: usize = 100;
-
-/// Those of the names that a draft gives which are on record.
-#[derive(Clone, Debug, Default)]
-pub struct Known {
-    pub environments: BTreeSet<String>,
-    pub services: BTreeSet<String>,
-}
 
 /// A freeze window as it is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,16 +63,6 @@ impl From<&Definition> for Draft {
 }
 
 impl Draft {
-    /// The names of environments among those given, which may be on record or not.
-    pub fn environment_names(&self) -> Vec<Name> {
-        names(self.environments.as_ref(), ENVIRONMENTS_MAX)
-    }
-
-    /// The names of services among those given, which may be on record or not.
-    pub fn service_names(&self) -> Vec<Name> {
-        names(self.services.as_ref(), SERVICES_MAX)
-    }
-
     /// The window, once every field of it is right. `known` are those of the names that are on record, `before` is when it
     /// held so far, if it is on record itself.
     pub fn parse(
@@ -98,9 +76,7 @@ impl Draft {
         let reason = faults.take("/reason", text::telling(&self.reason, TEXT_MAX));
         let covers = self.covers(&known.environments, &mut faults);
         let services = self.services.as_ref().map(|names| {
-            check_names(("/services", names), SERVICES_MAX, &mut faults, |name| {
-                registered("service", name, &known.services)
-            })
+            places::check("service", names, "leave it out for all of them", &known.services, &mut faults)
         });
         let timing = self.timing(before, now, &mut faults);
         let parts = name.zip(reason).zip(covers).zip(timing);
@@ -116,9 +92,8 @@ impl Draft {
     fn covers(&self, known: &BTreeSet<String>, faults: &mut Faults) -> Option<Covers> {
         match (&self.environments, &self.tiers) {
             (Some(names), None) => {
-                let judge = |name: &str| registered("environment", name, known);
-                let names = check_names(("/environments", names), ENVIRONMENTS_MAX, faults, judge);
-                Some(Covers::Environments(names))
+                let instead = "`tiers` cover more at once";
+                Some(Covers::Environments(places::check("environment", names, instead, known, faults)))
             }
             (None, Some(tiers)) => {
                 if tiers.is_empty() {
@@ -218,35 +193,4 @@ impl Draft {
         }
         Some(timing)
     }
-}
-
-fn names(given: Option<&Vec<String>>, max: usize) -> Vec<Name> {
-    given.into_iter().flatten().take(max).filter_map(|name| Name::parse(name).ok()).collect()
-}
-
-/// The names that are given, of which there must be some and not too many, each as it is judged.
-fn check_names(
-    (pointer, names): (&str, &[String]),
-    max: usize,
-    faults: &mut Faults,
-    judge: impl Fn(&str) -> Result<(), Malformed>,
-) -> BTreeSet<String> {
-    if names.is_empty() {
-        faults.add(pointer, "empty", "must have at least one name");
-    }
-    if names.len() > max {
-        faults.add(pointer, "too-many", format!("must have at most {max} names; leave it out for all"));
-    }
-    for (index, name) in names.iter().enumerate() {
-        faults.take(&format!("{pointer}/{index}"), judge(name));
-    }
-    names.iter().cloned().collect()
-}
-
-fn registered(what: &str, name: &str, known: &BTreeSet<String>) -> Result<(), Malformed> {
-    Name::parse(name)?;
-    if known.contains(name) {
-        return Ok(());
-    }
-    Err(Malformed::new("unknown", format!("there is no {what} {name}; `POST /api/v1/{what}s` registers it")))
 }

@@ -4,9 +4,10 @@ use chrono::TimeDelta;
 
 use super::{
     calendar::{Span, calendar},
-    draft::{Draft, Known},
+    draft::Draft,
     *,
 };
+use crate::domain::places::Known;
 
 pub(super) fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))

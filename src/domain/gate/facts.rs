@@ -1,6 +1,6 @@
 //! What the gate's rules look at, kept with the decision so that it can be evaluated again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,9 @@ pub struct Facts {
     pub reverted_at: Option<DateTime<Utc>>,
     /// What counts of the scans of the artefact: of each scanner the latest of each platform and class of packages.
     pub scans: Vec<ScanFact>,
+    /// The waivers that take something out of the budget of these scans; none in decisions of before there were any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waivers: BTreeMap<Uuid, WaiverFact>,
     /// The newest release of the service that is within the vulnerability budget; looked for when this one is not.
     pub within_budget: Option<String>,
 }
@@ -254,10 +257,6 @@ pub struct ScanFact {
 pub struct Waived {
     /// The waiver.
     pub waiver: Uuid,
-    /// The vulnerability, by the id that the waiver names.
-    pub vulnerability: String,
-    /// Why it need not stand in the way.
-    pub reason: String,
     /// When the waiver ends.
     pub expires_at: DateTime<Utc>,
     /// The vulnerability, by the id under which the scan found it.
@@ -268,6 +267,15 @@ pub struct Waived {
     pub found: u32,
     /// How often of these with a fix.
     pub fixable: u32,
+}
+
+/// What a waiver says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaiverFact {
+    /// The vulnerability, by the id that the waiver names.
+    pub vulnerability: String,
+    /// Why it need not stand in the way.
+    pub reason: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

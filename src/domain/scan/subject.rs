@@ -1,6 +1,10 @@
 //! Of which image a report is.
 
-use crate::domain::{fault::Fault, platform::Platform, text::Image};
+use crate::domain::{
+    fault::Fault,
+    platform::Platform,
+    text::{self, Image},
+};
 
 /// What a report says it is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +53,6 @@ impl Subject {
 
 /// The digest in `repository@sha256:…`, or in `sha256:…` alone.
 pub(super) fn digest_of(text: &str) -> Option<String> {
-    let digest = text.rsplit_once('@').map_or(text, |(_, digest)| digest).to_ascii_lowercase();
-    let hex = digest.strip_prefix("sha256:")?;
-    let whole = hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit());
-    whole.then_some(digest)
+    let digest = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
+    text::digest(&digest.to_ascii_lowercase())
 }

@@ -3,6 +3,8 @@
 
 mod sources;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DatabaseBackend, FromQueryResult as _, QueryResult};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -12,7 +14,7 @@ use self::sources::StayRow;
 use crate::{
     domain::{
         environment::Environment,
-        gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source, told},
+        gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source, WaiverFact, told},
         release::{Identity, Release},
         text::{Image, Version},
         vocabulary::{Mode, PackageClass, ScanFormat, Voice},
@@ -73,6 +75,8 @@ pub struct Evidence {
     pub approvals: Vec<Said>,
     /// What counts of the scans of its artefact.
     pub scans: Vec<ScanFact>,
+    /// The waivers that take something out of the budget of these.
+    pub waivers: BTreeMap<Uuid, WaiverFact>,
     /// When it, or its artefact, was last reverted in this environment.
     pub reverted_at: Option<DateTime<Utc>>,
     /// The environments that the policy promotes from.
@@ -176,7 +180,8 @@ fn scans(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>) {
         "waived",
     ];
     sql.push(", ").push(&objects(postgres, &fields)).push("SELECT c.id, c.scanner, c.platform, p.class, c.scanned_at, p.critical, p.high, p.medium, p.low, p.unknown, p.fixable, c.format, ");
-    waiver::waived(sql, postgres, Some(wanted.environment.name.as_str()), wanted.now);
+    let environment = Some(wanted.environment.name.as_str());
+    waiver::waived(sql, postgres, waiver::Wanted { environment, now: wanted.now, words: true });
     sql.push(" FROM scan_part p JOIN scan c ON c.id = p.scan_id WHERE p.latest AND p.service_id = ");
     sql.bind(wanted.service_id)
         .push(" AND p.artefact = asked.sought ORDER BY p.scanner, p.platform, p.class");
@@ -214,7 +219,7 @@ struct ScanRow {
 }
 
 impl ScanRow {
-    fn fact(self) -> Result<ScanFact, StoreError> {
+    fn fact(self, waivers: &mut BTreeMap<Uuid, WaiverFact>) -> Result<ScanFact, StoreError> {
         let Self {
             id,
             scanner,
@@ -232,7 +237,7 @@ impl ScanRow {
         } = self;
         let counts = Counts { critical, high, medium, low, unknown };
         let fixable = scan::fixable_in(fixable)?;
-        let waived = waiver::read_waived(&waived)?;
+        let waived = waiver::read_told(&waived, waivers)?;
         let plain = format == ScanFormat::Plain;
         Ok(ScanFact { id, scanner, platform, class, scanned_at, counts, fixable, plain, waived })
     }
@@ -259,7 +264,8 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
     let mut approvals: Vec<Said> = approvals.collect::<Result<_, StoreError>>()?;
     approvals.sort_by_key(|said| (said.fact.at, said.fact.id));
     let scans: Vec<ScanRow> = rows(row, "scans", looked_at(policy.vulnerabilities.mode))?;
-    let scans = scans.into_iter().map(ScanRow::fact).collect::<Result<_, _>>()?;
+    let mut waivers = BTreeMap::new();
+    let scans = scans.into_iter().map(|scan| scan.fact(&mut waivers)).collect::<Result<_, _>>()?;
     let stays: Vec<StayRow> = rows(row, "sources", !wanted.places().is_empty())?;
     let here = stays.iter().find(|stay| stay.name == wanted.environment.name.as_str());
     let sources = if looked_at(policy.promotion.mode) {
@@ -282,6 +288,7 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
         before: Before::read(row)?,
         approvals,
         scans,
+        waivers,
         reverted_at: here.and_then(|stay| stay.reverted_at),
         sources,
     })

@@ -39,14 +39,16 @@ enum News {
 #[derive(Clone, Debug)]
 pub struct Feed {
     news: broadcast::Sender<News>,
-    seats: Shares,
+    waits: Shares,
+    streams: Shares,
     nudge: Arc<Notify>,
 }
 
-/// A place among those who wait; it is free again when this is dropped.
+/// A place among those who wait or listen; it is free again when this is dropped.
 #[derive(Debug)]
 pub struct Subscription {
-    service: String,
+    /// The service that is asked about; none where it is the whole log.
+    service: Option<String>,
     news: broadcast::Receiver<News>,
     _seat: Seat,
 }
@@ -56,29 +58,49 @@ pub struct Subscription {
 pub struct Place(Option<i64>);
 
 impl Feed {
-    /// A feed for so many at once.
-    pub fn new(seats: u32) -> Self {
-        let seats = Shares::new(usize::try_from(seats).unwrap_or(usize::MAX));
-        Self { news: broadcast::Sender::new(BACKLOG), seats, nudge: Arc::default() }
+    /// A feed for so many who wait at once, and so many who listen.
+    pub fn new(waits: u32, streams: u32) -> Self {
+        let shares = |places| Shares::new(usize::try_from(places).unwrap_or(usize::MAX));
+        Self {
+            news: broadcast::Sender::new(BACKLOG),
+            waits: shares(waits),
+            streams: shares(streams),
+            nudge: Arc::default(),
+        }
     }
 
     /// Takes a place of a token's, for news that may concern this service. Fails when the token holds its share of them,
     /// or all are taken.
     pub fn subscribe(&self, token: Uuid, service: &str) -> Result<Subscription, Error> {
-        let seat = self.seats.try_take(token).map_err(|taken| match taken {
+        let seat = self.waits.try_take(token).map_err(|taken| match taken {
             Taken::Share => Error::Greedy(
                 "this token has as many requests wait for the gate as one may, a quarter of all places; wait for one of \
                  them to be answered, or use another token",
             ),
             Taken::All => Error::Crowded("too many requests wait for the gate already"),
         })?;
-        let subscription =
-            Subscription { service: service.to_owned(), news: self.news.subscribe(), _seat: seat };
-        self.nudge.notify_one();
-        Ok(subscription)
+        Ok(self.seat(Some(service.to_owned()), seat))
     }
 
-    /// How many wait.
+    /// Takes a place of a token's, for all news. Fails when the token holds its share of them, or all are taken.
+    pub fn listen(&self, token: Uuid) -> Result<Subscription, Error> {
+        let seat = self.streams.try_take(token).map_err(|taken| match taken {
+            Taken::Share => Error::Greedy(
+                "this token follows the log as often as one may, a quarter of all places (`limits.streams`); close one of \
+                 these connections, or use another token",
+            ),
+            Taken::All => Error::Crowded("too many follow the log already (`limits.streams`)"),
+        })?;
+        Ok(self.seat(None, seat))
+    }
+
+    fn seat(&self, service: Option<String>, seat: Seat) -> Subscription {
+        let subscription = Subscription { service, news: self.news.subscribe(), _seat: seat };
+        self.nudge.notify_one();
+        subscription
+    }
+
+    /// How many wait or listen.
     pub fn waiting(&self) -> usize {
         self.news.receiver_count()
     }
@@ -102,9 +124,12 @@ impl Feed {
 impl Subscription {
     /// Resolves when something happened that may concern the service.
     pub async fn next(&mut self) {
+        let passes = |services: &BTreeSet<String>| {
+            self.service.as_ref().is_some_and(|service| !services.contains(service))
+        };
         loop {
             match self.news.recv().await {
-                Ok(News::About(services)) if !services.contains(&self.service) => {}
+                Ok(News::About(services)) if passes(&services) => {}
                 Ok(News::General | News::About(_)) | Err(RecvError::Lagged(_)) => return,
                 // The server goes, and with it the request that waits.
                 Err(RecvError::Closed) => std::future::pending().await,
@@ -168,19 +193,22 @@ mod tests {
 
     #[tokio::test]
     async fn news_wakes_those_whom_it_may_concern() {
-        let feed = Feed::new(2);
+        let feed = Feed::new(2, 1);
         let (mut shop, mut till) =
             (feed.subscribe(token(1), "shop").unwrap(), feed.subscribe(token(2), "till").unwrap());
         assert!(!wakes(&mut shop).await);
         feed.tell(about("shop"));
         assert!(wakes(&mut shop).await && !wakes(&mut till).await);
+        let mut all = feed.listen(token(1)).unwrap();
+        feed.tell(about("pay"));
+        assert!(wakes(&mut all).await && !wakes(&mut shop).await && !wakes(&mut till).await);
         feed.tell(News::General);
         assert!(wakes(&mut shop).await && wakes(&mut till).await);
     }
 
     #[tokio::test]
     async fn whoever_is_too_far_behind_is_woken() {
-        let feed = Feed::new(1);
+        let feed = Feed::new(1, 1);
         let mut shop = feed.subscribe(token(1), "shop").unwrap();
         for _ in 0..BACKLOG * 2 {
             feed.tell(about("till"));
@@ -193,11 +221,12 @@ mod tests {
 
     #[tokio::test]
     async fn places_are_counted_and_given_back() {
-        let feed = Feed::new(1);
+        let feed = Feed::new(1, 1);
         let taken = feed.subscribe(token(1), "shop").unwrap();
         assert!(matches!(feed.subscribe(token(1), "shop"), Err(Error::Greedy(_))));
         assert!(matches!(feed.subscribe(token(2), "shop"), Err(Error::Crowded(_))));
         assert_eq!(feed.waiting(), 1);
+        assert!(feed.listen(token(1)).is_ok(), "those who listen have places of their own");
         drop(taken);
         assert_eq!(feed.waiting(), 0);
         assert!(feed.subscribe(token(1), "shop").is_ok());

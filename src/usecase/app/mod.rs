@@ -36,7 +36,7 @@ impl App {
     /// Of a server that starts.
     pub fn new(config: impl Into<Arc<Config>>, db: Db, metrics: impl Into<Arc<Metrics>>) -> Self {
         let (config, metrics) = (config.into(), metrics.into());
-        let feed = Feed::new(config.limits.waits);
+        let feed = Feed::new(config.limits.waits, config.limits.streams);
         let issuers = Issuers::new(&config);
         Self {
             config,

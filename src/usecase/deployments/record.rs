@@ -101,7 +101,7 @@ async fn record_in(
         return answered(work, now, Recorded { named, new: false }, render).await;
     }
     register::check_remediates(ctx, &work, remediates, &placement.service).await?;
-    register::refuse_dormant(&locked.environment)?;
+    register::refuse_dormant(&locked.environment, deployment.kind)?;
     if succeeded {
         place(&work, &mut locked.target, &mut deployment).await?;
     } else {

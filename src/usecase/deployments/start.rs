@@ -176,7 +176,7 @@ async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Er
         evidence.make_room(release.place);
     }
     register::check_remediates(ctx, work, plan.remediates, &placement.service).await?;
-    register::refuse_dormant(&locked.environment)?;
+    register::refuse_dormant(&locked.environment, asked.kind.unwrap_or(Kind::Deploy))?;
     let mut ended = Vec::new();
     let running = running_of(work, &mut target, &mut ended).await?;
     let question = Asked {

@@ -150,7 +150,8 @@ async fn peek(ctx: &Ctx, question: &Question) -> Result<LockedTarget, Error> {
     let (conn, within) = (ctx.app.db.read(), ctx.within());
     let (service, environment) = (&question.service, &question.environment);
     let Some(found) = target::peek(conn, within, service.as_str(), environment.as_str()).await? else {
-        return Err(register::no_target(ctx, conn, service.as_str(), environment.as_str()).await?);
+        let unknown = register::unknown(ctx, conn, service.as_str(), environment.as_str()).await?;
+        return Err(unknown.unwrap_or(Error::Raced));
     };
     register::refuse_closed(&found, service, environment)?;
     Ok(found)

@@ -168,6 +168,7 @@ async fn gather(
         ),
         reverted_at: evidence.reverted_at,
         scans: evidence.scans,
+        waivers: evidence.waivers,
         within_budget,
     };
     let inputs = Inputs {

@@ -45,6 +45,7 @@ db_test!(
         assert_eq!(of_pay.get(&path).await.ok(200)["services"], json!(["pay"]));
         api.patch(&path, json!({ "services": ["shop"] })).await.ok(200);
         api.started("pay/prod", "1").await;
+        assert_eq!(events(&of_shop, "").await, Vec::<Value>::new(), "each of them names pay, too");
         let all = api.patch(&path, json!({ "services": null })).await.ok(200);
         assert_eq!(all["services"], Value::Null);
         api.start("till/prod", "1").await.problem(409, "gate-denied");

@@ -106,7 +106,10 @@ db_test!(
         }
         api.post("/environments", json!({ "name": "qa" })).await.ok(201);
         let never = api.post("/deployments", removal("shop/qa")).await.problem(409, "conflict");
-        assert!(never["detail"].as_str().unwrap().contains("hop does not run in qa"), "{never}");
+        assert!(
+            never["detail"].as_str().unwrap().contains("nothing to remove: shop does not run in qa"),
+            "{never}"
+        );
         let mut other = removal("shop/prod");
         other["version"] = json!("2");
         let other = api.post("/deployments", other).await.problem(409, "conflict");
@@ -127,6 +130,21 @@ db_test!(
             assert_eq!(refused, [("/version".to_owned(), "required".to_owned())]);
         }
         api.get("/gate/wait?service=shop&environment=prod").await.problem(400, "invalid-request");
+    }
+);
+
+db_test!(
+    async fn a_removal_leaves_the_environment_in_the_archive(db: TestDb) {
+        let api = Api::new(&db).await;
+        for environment in ["review-7", "prod"] {
+            api.deployed(&format!("shop/{environment}"), "1").await;
+            api.delete(&format!("/environments/{environment}")).await.ok(200);
+        }
+        removed(&api, "shop/review-7").await;
+        assert_eq!(api.get("/environments/review-7").await.ok(200)["archived"], true);
+        let refused = api.post("/deployments", removal("shop/prod")).await.problem(409, "conflict");
+        let says = "Environment prod is archived; nothing is deployed there or removed.";
+        assert!(refused["detail"].as_str().unwrap().starts_with(says), "{refused}");
     }
 );
 

@@ -123,10 +123,12 @@ db_test!(
             api.delete(&format!("/waivers/{id}")).await.ok(204);
         }
         let kept = api.get(&format!("/decisions/{decision}")).await.ok(200);
-        let waived = &kept["inputs"]["facts"]["scans"][0]["waived"];
-        let mut waived = texts(waived, "vulnerability");
-        waived.sort_unstable();
-        assert_eq!(waived, ["CVE-2026-1001", "CVE-2026-1002"], "{kept}");
+        let facts = &kept["inputs"]["facts"];
+        for (id, vulnerability) in ids.iter().zip(["CVE-2026-1001", "CVE-2026-1002"]) {
+            let said = json!({ "vulnerability": vulnerability, "reason": REASON });
+            assert_eq!(facts["waivers"][id], said, "{kept}");
+        }
+        assert_eq!(facts["scans"][0]["waived"].as_array().unwrap().len(), 2);
         assert_eq!(judged_again(&api).await, 1);
         while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
         let told = async |kind: &str| {

@@ -94,7 +94,10 @@ db_test!(
         let said = String::from_utf8_lossy(&which.stderr);
         assert!(code(&which) == 2 && said.contains("2 waivers are called") && said.contains(id), "{said}");
         shell.ok(&["waiver", "withdraw", id]);
-        shell.ok(&["waiver", "withdraw", "CVE-2021-44228"]);
+        let shown = shell.ok(&["waiver", "show", "cve-2021-44228"]);
+        assert!(shown.starts_with("CVE-2021-44228 ("), "{shown}");
+        assert!(shown.contains("\n  reason  no text of users gets there\n  where   everywhere\n"), "{shown}");
+        shell.ok(&["waiver", "withdraw", "cve-2021-44228"]);
         assert!(shell.ok(&["waiver", "list"]).is_empty());
     }
 );

@@ -6,3 +6,4 @@ mod outage;
 mod race;
 mod replicas;
 mod start;
+mod stream;

@@ -126,18 +126,17 @@ fn all_servers() -> Vec<(String, Manifests, Value)> {
 }
 
 #[tokio::test]
-async fn the_probes_ask_three_different_questions_that_the_server_answers() {
+async fn the_probes_ask_two_different_questions_that_the_server_answers() {
     let db = TestDb::sqlite().await;
     let running = ServerProcess::start(&db).await;
     let mut paths = BTreeSet::new();
     for (name, _, server) in all_servers() {
         let container = server_container(&server);
-        let probes =
-            ["startupProbe", "readinessProbe", "livenessProbe"].map(|probe| &container[probe]["httpGet"]);
+        let probes = ["readinessProbe", "livenessProbe"].map(|probe| &container[probe]["httpGet"]);
         let asked: BTreeSet<String> = probes.iter().map(|probe| text(&probe["path"]).to_owned()).collect();
-        assert_eq!(asked.len(), 3, "{name}: {asked:?}");
+        assert_eq!(asked.len(), 2, "{name}: {asked:?}");
         assert!(probes.iter().all(|probe| probe["port"] == "http"), "{name}");
-        assert_eq!(probes[1]["path"], "/readyz", "{name}: only this one turns away while the server drains");
+        assert_eq!(probes[0]["path"], "/readyz", "{name}: only this one turns away while the server drains");
         paths.extend(asked);
     }
     for path in paths {

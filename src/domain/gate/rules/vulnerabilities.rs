@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::domain::{
     gate::{
         Check,
-        facts::{Counts, Facts, ScanFact, Waived},
+        facts::{Counts, Facts, ScanFact, Waived, WaiverFact},
         for_people, time,
     },
     json::merged,
@@ -26,7 +26,7 @@ pub fn vulnerabilities(facts: &Facts, rule: &VulnerabilitiesRule, now: DateTime<
     }
     let scans: Vec<&ScanFact> = accepted(rule, &facts.scans).collect();
     let whole = counted_whole(rule, &scans);
-    let waived = waivers(rule, &facts.scans, now);
+    let waived = waivers(rule, facts, now);
     let details = |more: Value| {
         let mut details =
             json!({ "scans": scans.iter().map(|scan| told(scan)).collect::<Vec<_>>(), "max": rule.max });
@@ -136,14 +136,16 @@ fn waived<'a>(rule: &VulnerabilitiesRule, scan: &'a ScanFact, now: DateTime<Utc>
 
 /// A waiver, and how many findings it takes out of the budget.
 struct Counted<'a> {
-    waived: &'a Waived,
+    id: Uuid,
+    waiver: &'a WaiverFact,
+    expires_at: DateTime<Utc>,
     findings: u32,
 }
 
 impl Counted<'_> {
     fn told(&self) -> Value {
-        let Waived { waiver, vulnerability, reason, expires_at, .. } = self.waived;
-        json!({ "id": waiver, "vulnerability": vulnerability, "reason": reason, "expires_at": time(*expires_at),
+        let WaiverFact { vulnerability, reason } = self.waiver;
+        json!({ "id": self.id, "vulnerability": vulnerability, "reason": reason, "expires_at": time(self.expires_at),
             "findings": self.findings })
     }
 }
@@ -151,13 +153,15 @@ impl Counted<'_> {
 /// The waivers that take something out of what counts, by their vulnerabilities.
 fn waivers<'a>(
     rule: &'a VulnerabilitiesRule,
-    scans: &'a [ScanFact],
+    facts: &'a Facts,
     now: DateTime<Utc>,
 ) -> BTreeMap<(&'a str, Uuid), Counted<'a>> {
     let mut waivers: BTreeMap<_, Counted<'_>> = BTreeMap::new();
-    for (one, number) in accepted(rule, scans).flat_map(|scan| waived(rule, scan, now)) {
-        let key = (one.vulnerability.as_str(), one.waiver);
-        waivers.entry(key).or_insert(Counted { waived: one, findings: 0 }).findings += number;
+    let taken = accepted(rule, &facts.scans).flat_map(|scan| waived(rule, scan, now));
+    for (Waived { waiver: id, expires_at, .. }, number) in taken {
+        let Some(waiver) = facts.waivers.get(id) else { continue };
+        let counted = Counted { id: *id, waiver, expires_at: *expires_at, findings: 0 };
+        waivers.entry((waiver.vulnerability.as_str(), *id)).or_insert(counted).findings += number;
     }
     waivers
 }
@@ -170,8 +174,8 @@ fn waived_in_words(waivers: &BTreeMap<(&str, Uuid), Counted<'_>>) -> String {
         return String::new();
     }
     let named = waivers.values().take(NAMED_MAX);
-    let named = named.map(|Counted { waived, .. }| {
-        format!("{} until {}", waived.vulnerability, for_people(waived.expires_at))
+    let named = named.map(|Counted { waiver, expires_at, .. }| {
+        format!("{} until {}", waiver.vulnerability, for_people(*expires_at))
     });
     let more = waivers.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };

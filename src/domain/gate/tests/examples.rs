@@ -1,6 +1,6 @@
 //! Each rule by example.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
@@ -37,6 +37,7 @@ pub(super) fn fine() -> Inputs {
         initiator: Initiator::Known,
         reverted_at: None,
         scans: Vec::new(),
+        waivers: BTreeMap::new(),
         within_budget: None,
     };
     Inputs { facts, policy: Policy::default(), policy_version: 0, lifted: false }
@@ -308,8 +309,6 @@ fn what_is_waived_counts_again_at_the_very_moment_at_which_the_waiver_ends() {
     };
     let waived = |number, finding: &str, until| Waived {
         waiver: Uuid::from_u128(number),
-        vulnerability: finding.to_owned(),
-        reason: "nobody reaches it".into(),
         expires_at: now() + TimeDelta::seconds(until),
         finding: finding.to_owned(),
         severity: Severity::Critical,
@@ -327,6 +326,11 @@ fn what_is_waived_counts_again_at_the_very_moment_at_which_the_waiver_ends() {
         plain: false,
         waived: vec![waived(1, "CVE-1", 60), waived(2, "CVE-2", 30), waived(3, "CVE-2", 90)],
     }];
+    let says = |(number, vulnerability): (u128, &str)| {
+        let (vulnerability, reason) = (vulnerability.to_owned(), "nobody reaches it".to_owned());
+        (Uuid::from_u128(number), WaiverFact { vulnerability, reason })
+    };
+    inputs.facts.waivers = [(1, "CVE-1"), (2, "CVE-2"), (3, "CVE-2")].into_iter().map(says).collect();
     let at = |seconds| {
         let verdict = evaluate(&inputs, now() + TimeDelta::seconds(seconds));
         verdict.checks.into_iter().find(|check| check.rule == Rule::Vulnerabilities).unwrap()

@@ -3,7 +3,7 @@
 mod examples;
 mod voices;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use proptest::{prelude::*, sample::select};
@@ -172,6 +172,7 @@ prop_compose! {
             initiator,
             reverted_at,
             scans,
+            waivers: BTreeMap::new(),
             within_budget: None,
         }
     }

@@ -1,5 +1,7 @@
 //! Reading the audit log.
 
+pub mod stream;
+
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -28,13 +30,18 @@ pub struct Log {
     pub next: Option<i64>,
 }
 
+/// What the caller may see of what a filter asks for.
+fn seen_by(ctx: &Ctx, filter: Filter) -> Filter {
+    // They name no service, so whoever is narrowed could not be shown those within its narrowing alone.
+    let without_tokens = !(ctx.principal.holds(Scope::Audit) && ctx.within().is_none());
+    Filter { without_tokens, ..filter }
+}
+
 /// Lists sealed events.
 pub async fn list(ctx: &Ctx, filter: Filter, asked: Stretch) -> Result<Log, Error> {
     ctx.require_one_of(&[Scope::Read, Scope::Audit])?;
     let conn = ctx.app.db.read();
-    // They name no service, so whoever is narrowed could not be shown those within its narrowing alone.
-    let without_tokens = !(ctx.principal.holds(Scope::Audit) && ctx.within().is_none());
-    let filter = Filter { without_tokens, ..filter };
+    let filter = seen_by(ctx, filter);
     let (head, _) = event::head(conn).await?;
     let one_more = Stretch { limit: asked.limit + 1, ..asked };
     let mut events = event::list(conn, ctx.within(), &filter, one_more).await?;
