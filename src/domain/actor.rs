@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{identity::Identity, scope::Narrowing, vocabulary::Scope};
+use crate::domain::{
+    identity::{Identity, Pipeline},
+    scope::Narrowing,
+    vocabulary::Scope,
+};
 
 /// What somebody was let in by, and the person or pipeline behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +50,26 @@ impl Principal {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
 
+    /// What is known of a pipeline, if it is one.
+    pub fn pipeline(&self) -> Option<&Pipeline> {
+        match &self.identity {
+            Identity::Pipeline(pipeline) => Some(pipeline),
+            Identity::Token | Identity::Session(_) => None,
+        }
+    }
+
     /// Whether nothing is left to a pipeline but to see through what it started.
     pub fn is_lingering(&self) -> bool {
-        matches!(&self.identity, Identity::Pipeline(pipeline) if pipeline.is_lingering)
+        self.pipeline().is_some_and(|pipeline| pipeline.is_lingering)
+    }
+
+    /// Who set something off, given who they say it was. A token may say it of anybody; of a pipeline it is whoever its
+    /// issuer proves, or nobody that is known; a person is the one.
+    pub fn initiator(&self, said: Option<String>) -> Option<String> {
+        match &self.identity {
+            Identity::Token => said,
+            Identity::Pipeline(pipeline) => pipeline.initiator.clone(),
+            Identity::Session(_) => Some(self.actor.subject.clone()),
+        }
     }
 }

@@ -110,6 +110,14 @@ kinds! {
     TokenCreated = "token.created",
     /// A token was revoked.
     TokenRevoked = "token.revoked",
+    /// A trust was made.
+    TrustCreated = "trust.created",
+    /// It was edited.
+    TrustUpdated = "trust.updated",
+    /// It was deleted.
+    TrustDeleted = "trust.deleted",
+    /// It let a pipeline in, for its ID token.
+    TrustExchanged = "trust.exchanged",
 }
 
 /// An event about to be written.

@@ -175,6 +175,18 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// By what somebody is recognised.
+    CredentialKind {
+        /// By a token that somebody made for them.
+        Token = "token",
+        /// A pipeline, by what it was given for its ID token.
+        Pipeline = "pipeline",
+        /// A person who signed in.
+        Session = "session",
+    }
+}
+
+vocabulary! {
     /// What a token may do.
     Scope {
         /// See what its narrowing lets it see.

@@ -261,6 +261,14 @@ pub async fn find_any(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Cr
     Ok(Entity::find_by_id(id).into_model().one(conn).await?)
 }
 
+/// How often an ID token was exchanged.
+pub async fn uses(conn: &impl ConnectionTrait, proof_hash: &[u8]) -> Result<i64, StoreError> {
+    let last = Entity::find().select_only().column_as(Column::ProofUse.max(), "uses");
+    let last = last.filter(Column::ProofHash.eq(proof_hash.to_vec()));
+    let uses: Option<Option<i64>> = last.into_tuple().one(conn).await?;
+    Ok(uses.flatten().unwrap_or(0))
+}
+
 /// Revokes a credential, and what stands and falls with it: the sessions of a token. Tells whether it was still good.
 pub async fn revoke(conn: &impl ConnectionTrait, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let good = Entity::update_many().filter(Column::RevokedAt.is_null()).filter(Column::Id.eq(id));

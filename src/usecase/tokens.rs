@@ -14,7 +14,7 @@ use crate::{
         credential::Credential,
         event::EventKind,
         idempotency::{Kept, Key},
-        identity::Identity,
+        identity::{Identity, poses_as},
         page::{Page, PageRequest, page},
         scope::Narrowing,
         vocabulary::Scope,
@@ -68,7 +68,8 @@ pub struct Made {
     pub secret: SecretString,
 }
 
-fn hash(secret: &str) -> [u8; 32] {
+/// What is kept of a secret.
+pub(super) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
@@ -100,6 +101,12 @@ pub async fn still_good(ctx: &Ctx) -> Result<(), Error> {
 pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Result<Made, Error> {
     ctx.require(Scope::Admin)?;
     let maker = &ctx.principal;
+    if let Some(issuer) = poses_as(&new.principal.actor.subject, ctx.app.issuers.names()) {
+        let detail = format!(
+            "must not begin with `{issuer}:`, which is how those are called that the issuer {issuer} vouches for"
+        );
+        return Err(Error::invalid("/subject", "reserved", detail));
+    }
     if !maker.narrowing.covers(&new.principal.narrowing) {
         return Err(Error::Forbidden(
             "a narrowed token makes only tokens that are narrowed as far".to_owned(),
@@ -124,7 +131,11 @@ pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Resu
 }
 
 async fn maker_expires_at(ctx: &Ctx) -> Result<Option<DateTime<Utc>>, Error> {
-    let maker = token::find(ctx.app.db.read(), ctx.principal.token_id).await?;
+    if matches!(ctx.principal.identity, Identity::Session(_)) {
+        // What a person makes outlives the day on which they made it.
+        return Ok(None);
+    }
+    let maker = token::find_any(ctx.app.db.read(), ctx.principal.token_id).await?;
     Ok(maker.and_then(|maker| maker.expires_at))
 }
 

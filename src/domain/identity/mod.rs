@@ -1,6 +1,7 @@
 //! Who asks: somebody's token, a pipeline that showed its CI's ID token, or a person who signed in.
 
 pub mod claims;
+pub mod trust;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
