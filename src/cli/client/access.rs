@@ -31,10 +31,7 @@ pub enum Access {
     /// A header that is known.
     Known(HeaderValue),
     /// One that the ID token is exchanged for when it is first needed.
-    Exchanged {
-        id_token: SecretString,
-        header: Arc<Mutex<Option<HeaderValue>>>,
-    },
+    Exchanged { id_token: SecretString, header: Arc<Mutex<Option<HeaderValue>>> },
 }
 
 /// What a server answers to an exchange.

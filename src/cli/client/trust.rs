@@ -1,8 +1,11 @@
 //! `waybill trust`: which pipelines of an issuer may do what.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _},
+    path::PathBuf,
+};
 
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -40,6 +43,9 @@ pub enum TrustCommand {
     Delete(WhichArgs),
 }
 
+/// More than any ID token has.
+const READ_MAX: u64 = 64 * 1024;
+
 const EXAMPLES: &str = "\
 Examples:
   waybill trust create --name shop-prod --issuer gitlab --gitlab 4711 \\
@@ -59,10 +65,10 @@ Examples:
 /// Whom it means, and what they may do.
 #[derive(Debug, clap::Args)]
 pub struct SaysArgs {
-    /// The id of a project in GitLab; its protected branches and tags alone, unless --claim ref_protected says otherwise.
+    /// The id of a project in GitLab; its protected branches and tags alone, unless `--claim ref_protected=…` says otherwise.
     #[arg(long, value_name = "PROJECT_ID", conflicts_with = "github")]
     gitlab: Option<u64>,
-    /// The id of a repository in GitHub; its protected branches and tags alone, unless --claim ref_protected says otherwise.
+    /// The id of a repository in GitHub; its protected branches and tags alone, unless `--claim ref_protected=…` says otherwise.
     #[arg(long, value_name = "REPOSITORY_ID")]
     github: Option<u64>,
     /// A claim, by its name or by a JSON pointer, and what it must be; repeat for more. `--claim ref_protected=` leaves that out.
@@ -130,7 +136,11 @@ pub struct CheckArgs {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be written as NAME=VALUE")?;
-    if name.is_empty() { Err("must be written as NAME=VALUE".to_owned()) } else { Ok((name.to_owned(), value.to_owned())) }
+    if name.is_empty() {
+        Err("must be written as NAME=VALUE".to_owned())
+    } else {
+        Ok((name.to_owned(), value.to_owned()))
+    }
 }
 
 impl SaysArgs {
@@ -157,7 +167,11 @@ impl SaysArgs {
         };
         let claims = self.claims();
         set("claims", !claims.is_empty(), json!(claims));
-        set("environment_map", !self.map.is_empty(), json!(self.map.iter().cloned().collect::<BTreeMap<_, _>>()));
+        set(
+            "environment_map",
+            !self.map.is_empty(),
+            json!(self.map.iter().cloned().collect::<BTreeMap<_, _>>()),
+        );
         set("scopes", !self.scopes.is_empty(), json!(self.scopes));
         set("groups", !self.groups.is_empty(), json!(self.groups));
         set("services", !self.services.is_empty(), json!(self.services));
@@ -218,7 +232,14 @@ async fn list(session: &Session) -> Result<Exit, Error> {
     let row = |trust: Trust| {
         let claims = trust.claims.iter().map(|(claim, wanted)| format!("{claim}={wanted}"));
         let claims = claims.collect::<Vec<_>>().join(", ");
-        [trust.name, trust.issuer, claims, trust.scopes.join(", "), names(trust.services), names(trust.environments)]
+        [
+            trust.name,
+            trust.issuer,
+            claims,
+            trust.scopes.join(", "),
+            names(trust.services),
+            names(trust.environments),
+        ]
     };
     let rows = |trusts: Vec<_>| trusts.into_iter().map(row).collect();
     session.list(&Call::get(&["trusts"]), ALL, "No trusts.", header, rows).await
@@ -258,21 +279,24 @@ struct TrustCheck {
 
 #[derive(Deserialize)]
 struct Claim {
-    claim: String,
+    #[serde(rename = "claim")]
+    name: String,
     wanted: String,
     given: String,
     matches: bool,
 }
 
 async fn check(session: &Session, args: &CheckArgs) -> Result<Exit, Error> {
-    let id_token = SecretString::from(input::read(&args.file).map_err(|error| {
+    let mut id_token = String::new();
+    let read = input::open(&args.file).and_then(|file| file.take(READ_MAX).read_to_string(&mut id_token));
+    read.map_err(|error| {
         Error::Usage(format!("cannot read the ID token from {}: {error}", args.file.display()))
-    })?);
-    let call = Call::post(&["trusts", "check"], &json!({ "id_token": id_token.expose_secret().trim() }))?;
+    })?;
+    let call = Call::post(&["trusts", "check"], &json!({ "id_token": id_token.trim() }))?;
     let answer = session.client.send(&call).await?;
     let is_trusted = answer.get("trust").is_some_and(|trust| !trust.is_null());
     session.show(&answer, explain)?;
-    Ok(if is_trusted { Exit::DONE } else { Exit::DENIED })
+    Ok(if is_trusted { Exit::DONE } else { Exit::UNSOUND })
 }
 
 fn explain(found: Explanation) -> io::Result<()> {
@@ -281,7 +305,7 @@ fn explain(found: Explanation) -> io::Result<()> {
     for TrustCheck { trust, claims } in trusts {
         let line = |claim: &Claim| {
             let mark = if claim.matches { "yes" } else { "NO " };
-            (mark, format!("{} is {}, wanted {}", claim.claim, claim.given, claim.wanted))
+            (mark, format!("{} is {}, wanted {}", claim.name, claim.given, claim.wanted))
         };
         print_lines(&trust, &claims.iter().map(line).collect::<Vec<_>>())?;
     }
@@ -314,7 +338,10 @@ mod tests {
         let claims = |claims: &[&str]| json!(says(Some(4711), claims).claims());
         assert_eq!(claims(&[]), json!({ "project_id": "4711", "ref_protected": "true" }));
         assert_eq!(claims(&["ref_protected="]), json!({ "project_id": "4711" }));
-        assert_eq!(claims(&["ref=v*"]), json!({ "project_id": "4711", "ref_protected": "true", "ref": "v*" }));
+        assert_eq!(
+            claims(&["ref=v*"]),
+            json!({ "project_id": "4711", "ref_protected": "true", "ref": "v*" })
+        );
         assert_eq!(json!(says(None, &["a=b=c"]).claims()), json!({ "a": "b=c" }));
         assert!(pair("a").is_err() && pair("=a").is_err());
     }

@@ -50,7 +50,8 @@ pub async fn record(ctx: &Ctx, asked: &Record, render: Render<'_, Recorded>) -> 
     let plan = Plan { initiated_by: ctx.initiator(said), ..asked.past.plan.clone() };
     let past = Past { plan, ..asked.past.clone() };
     let asked = &Record { placement: asked.placement.clone().by(ctx), past };
-    let record = |work| record_in(ctx, work, asked, render);
+    // Boxed: it would otherwise lie on the stack of each request.
+    let record = |work| Box::pin(record_in(ctx, work, asked, render));
     let (recorded, answer) = register::reviving(ctx, &asked.placement.environment, record).await?;
     if recorded.new {
         held::count(&ctx.app, &recorded.named);

@@ -139,10 +139,10 @@ db_test!(
         let trusting = Trusting::new(&db).await;
         let token = trusting.gitlab.sign(&trusting.gitlab.gitlab(&json!({})));
         let first = futures_util::future::join_all((0..4).map(|_| show(&trusting.api, &token))).await;
-        let mut taken = first.iter().filter(|answer| answer.status == 200).count();
-        while taken < 20 {
+        let mut times = first.iter().filter(|answer| answer.status == 200).count();
+        while times < 20 {
             show(&trusting.api, &token).await.ok(200);
-            taken += 1;
+            times += 1;
         }
         refused(&trusting, &token, "jti").await;
         // Another signature over the same `jti` is the same ID token.
@@ -309,9 +309,7 @@ db_test!(
     async fn a_narrowed_admin_who_trusts_beyond_their_rights(db: TestDb) {
         let trusting = Trusting::new(&db).await;
         let narrow = trusting.api.token(&[Scope::Admin], Some(&["pay"]), None).await;
-        for method_fails in [narrow.post("/trusts", shop_prod()).await] {
-            method_fails.problem(403, "forbidden");
-        }
+        narrow.post("/trusts", shop_prod()).await.problem(403, "forbidden");
         narrow.get("/trusts/shop-prod").await.problem(404, "not-found");
         narrow.delete("/trusts/shop-prod").await.problem(404, "not-found");
         narrow.patch("/trusts/shop-prod", json!({ "scopes": ["read"] })).await.problem(404, "not-found");
