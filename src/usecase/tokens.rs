@@ -97,15 +97,17 @@ pub async fn still_good(ctx: &Ctx) -> Result<(), Error> {
     Ok(())
 }
 
+/// Why a token is not for somebody whom an issuer would vouch for.
+pub fn posing(issuer: &str) -> String {
+    format!("must not begin with `{issuer}:`, as those are called that the issuer {issuer} vouches for")
+}
+
 /// Makes a token within the rights of the one that asks. What `render` makes of it is kept, so it leaves out the secret.
 pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Result<Made, Error> {
     ctx.require(Scope::Admin)?;
     let maker = &ctx.principal;
     if let Some(issuer) = poses_as(&new.principal.actor.subject, ctx.app.issuers.names()) {
-        let detail = format!(
-            "must not begin with `{issuer}:`, which is how those are called that the issuer {issuer} vouches for"
-        );
-        return Err(Error::invalid("/subject", "reserved", detail));
+        return Err(Error::invalid("/subject", "reserved", posing(issuer)));
     }
     if !maker.narrowing.covers(&new.principal.narrowing) {
         return Err(Error::Forbidden(

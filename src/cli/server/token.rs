@@ -15,6 +15,7 @@ use crate::{
     cli::words::{flag, one_of},
     domain::{
         credential::Credential,
+        identity::poses_as,
         nearest::nearest,
         page::{LIMIT_MAX, PageRequest},
         vocabulary::Scope,
@@ -131,7 +132,11 @@ async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
             .collect();
         anyhow::anyhow!(lines.join("\n"))
     })?;
-    let db = args.config.open().await?;
+    let (config, db) = args.config.open_with_config().await?;
+    let issuers = config.auth.issuer.iter().map(|issuer| issuer.name.as_str());
+    if let Some(issuer) = poses_as(&new.principal.actor.subject, issuers) {
+        anyhow::bail!("--subject: {}", tokens::posing(issuer));
+    }
     say(tokens::create_by_server(&db, &new).await?.secret.expose_secret())
 }
 

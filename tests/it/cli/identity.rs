@@ -83,6 +83,24 @@ db_test!(
         for part in id_token.split('.').chain(fork.split('.')) {
             assert!(!log.contains(part), "the log holds a part of an ID token");
         }
+        let mut posing = admin.command(&[
+            "token",
+            "create",
+            "--name",
+            "ada",
+            "--subject",
+            "GitLab:42",
+            "--scope",
+            "approve",
+        ]);
+        posing.args(["--database-url", &db.url]).env("WAYBILL__AUTH__ISSUER__0__NAME", "gitlab");
+        posing.env("WAYBILL__AUTH__ISSUER__0__URL", &gitlab.url).env("WAYBILL__SERVER__PUBLIC_URL", AUDIENCE);
+        let posing = posing.output().unwrap();
+        assert!(
+            !posing.status.success() && text(&posing.stderr).contains("gitlab:"),
+            "{}",
+            text(&posing.stderr)
+        );
         let access = admin.ok(&["access"]);
         assert!(access.contains("gitlab: project_id=4711, ref_protected=true"), "{access}");
     }
