@@ -36,6 +36,20 @@ fn development_and_production_share_no_name() {
     }
 }
 
+/// Docker drops the image's command where the entrypoint is another.
+#[test]
+fn an_entrypoint_that_runs_a_command_is_given_one() {
+    let development = compose(DEVELOPMENT);
+    let mut runs = 0;
+    for (name, service) in development["services"].as_object().unwrap() {
+        if service["entrypoint"].to_string().contains("$@") {
+            assert!(service["command"].as_array().is_some_and(|words| !words.is_empty()), "{name}");
+            runs += 1;
+        }
+    }
+    assert_eq!(runs, 2, "the server and its migrations");
+}
+
 /// Whether a service starts only after another one, and be it by way of a third.
 fn follows(services: &Value, name: &str, first: &str) -> bool {
     let before = services[name]["depends_on"].as_object();
