@@ -11,7 +11,7 @@ use crate::domain::{
     fault::{Faults, Malformed},
     identity::claims::{Claims, shown},
     scope::Narrowing,
-    text::{self, Name},
+    text::Name,
     vocabulary::Scope,
 };
 
@@ -159,8 +159,13 @@ impl Definition {
     }
 }
 
+/// The name of a claim, or what is wanted of one: `*` alone says something, too.
 fn line(given: &str) -> Result<(), Malformed> {
-    text::telling(given, CLAIM_MAX).map(|_| ())
+    if given.trim().is_empty() || given.chars().count() > CLAIM_MAX || given.chars().any(char::is_control) {
+        let detail = format!("must be 1 to {CLAIM_MAX} characters in one line, and not blank");
+        return Err(Malformed::new("invalid-claim", detail));
+    }
+    Ok(())
 }
 
 /// A claim that a trust wants, and what it is.
