@@ -1,6 +1,7 @@
 //! Waybill: a self-hosted deployment ledger and release gate.
 //!
-//! Data flows one way: `api, worker → usecase → {domain, store}`, `store → domain`, `domain → nothing`.
+//! Data flows one way: `api, worker → usecase → {domain, issuer, store}`, `{issuer, store} → domain`,
+//! `domain → nothing`.
 //! `docs/architecture.md` has the map.
 
 pub mod api;
@@ -9,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod issuer;
 pub mod metrics;
 pub mod serve;
 pub mod shutdown;

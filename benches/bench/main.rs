@@ -17,6 +17,7 @@ mod load;
 )]
 mod support;
 mod used;
+mod verify;
 
 use std::time::Duration;
 
@@ -60,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         "{:<28} {:>9} {:>7} {:>7} {:>7} {:>6}   {:>9} {:>7} {:>7}  {:>5}",
         "", "waybill", "p50 ms", "p99 ms", "CPU ms", "MiB", "limit", "p50 ms", "p99 ms", "ratio"
     ))?;
+    verify::drive(time).await?;
     let db = TestDb::sqlite().await;
     let written = drive("SQLite", &db, &[], time).await?;
     row("SQLite: start + finish", &written, &floor::sqlite(&db.url, time).await?)?;

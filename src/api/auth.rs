@@ -1,5 +1,7 @@
 //! Who calls: every operation takes an [`Auth`] first, so that nothing of a request is looked at before its token is.
 
+use std::sync::Arc;
+
 use poem::{Request, http::StatusCode};
 use poem_openapi::{
     SecurityScheme,
@@ -8,6 +10,7 @@ use poem_openapi::{
     types::ToJSON,
 };
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::{
     api::reply::Reply,
@@ -22,7 +25,7 @@ use crate::{
         app::App,
         context::{Ctx, Seen},
         error::Error,
-        tokens::{self, Recognised},
+        tokens::{self, Known},
     },
 };
 
@@ -52,21 +55,23 @@ async fn check(request: &Request, bearer: Bearer) -> poem::Result<Caller> {
     let marked = Matched::id(request) == Some(MARKED);
     let readings = app.matrix.readings();
     let found = tokens::authenticate(&app.db, &bearer.token, key.as_deref(), marked).await;
-    let Recognised { token, kept, mark, now } = found.map_err(Problem::from)?;
-    let principal = token.principal;
+    let Known { principal, kept, mark, now } = found.map_err(Problem::from)?;
     ActorName::set(request, &principal.actor.token);
-    if let Some(limiter) = request.data::<std::sync::Arc<RateLimiter>>()
-        && let Err(wait) = limiter.check(principal.token_id)
-    {
-        app.metrics.rate_limited();
-        let detail = "This token sends more requests than the server takes; wait, and send fewer.";
-        return Err(Problem::new(Code::RateLimited, detail).retry_after(wait).into());
-    }
+    limit(request, app, principal.token_id)?;
     let request_id = RequestId::of(request).unwrap_or_default();
     let operation = format!("{} {}", request.method(), request.original_uri().path());
     let seen = mark.map(|mark| Seen { mark, at: now, readings });
     let ctx = Ctx { app: app.clone(), principal, request_id, key: None, seen };
     Ok(Caller { ctx, operation, key, kept })
+}
+
+/// Counts a request of whoever this tells from others, and fails when they send too many.
+pub(super) fn limit(request: &Request, app: &App, whose: Uuid) -> Result<(), Problem> {
+    let Some(limiter) = request.data::<Arc<RateLimiter>>() else { return Ok(()) };
+    let Err(wait) = limiter.check(whose) else { return Ok(()) };
+    app.metrics.rate_limited();
+    let detail = "This token sends more requests than the server takes; wait, and send fewer.";
+    Err(Problem::new(Code::RateLimited, detail).retry_after(wait))
 }
 
 /// What the document says of the idempotency key.

@@ -62,7 +62,8 @@ fn complete(path: &str, operation: &mut MetaOperation) {
             parameter.schema = parameter.schema.clone().merge(known);
         }
     }
-    if operation.method == Method::POST {
+    // What it answers is a secret, which is not kept.
+    if operation.method == Method::POST && path != EXCHANGE {
         operation.params.push(auth::key_parameter());
     }
     let failures = failures(path, operation).into_iter().map(Problem::response);
@@ -117,8 +118,28 @@ fn known(parameter: &MetaOperationParam, path: &str) -> Option<MetaSchema> {
     })
 }
 
+/// The one operation that needs no token.
+const EXCHANGE: &str = "/auth/exchange";
+
+/// How an exchange may fail.
+const OF_EXCHANGE: [Code; 10] = [
+    Code::InvalidRequest,
+    Code::IdentityInvalid,
+    Code::IdentityUntrusted,
+    Code::IdentityAmbiguous,
+    Code::PayloadTooLarge,
+    Code::UnsupportedMediaType,
+    Code::InvalidInput,
+    Code::RateLimited,
+    Code::Internal,
+    Code::IssuerUnreachable,
+];
+
 /// How an operation may fail. That it may not be asked at all, as with another method, is no failure of its own.
 fn failures(path: &str, operation: &MetaOperation) -> Vec<Code> {
+    if path == EXCHANGE {
+        return OF_EXCHANGE.to_vec();
+    }
     let takes = |name: &str| operation.params.iter().any(|param| param.name == name);
     let (changes, has_body) = (operation.method != Method::GET, operation.request.is_some());
     // Nothing is on record about most of them; what cannot be the id of one is refused.

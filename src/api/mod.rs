@@ -15,6 +15,7 @@ pub mod events;
 pub mod freezes;
 pub mod gate;
 pub mod gate_wait;
+pub mod identity;
 pub mod lockdown;
 pub mod matrix;
 pub mod page;
@@ -25,6 +26,7 @@ pub mod reply;
 pub mod scans;
 pub mod services;
 pub mod tokens;
+pub mod trusts;
 pub mod types;
 pub mod view;
 pub mod vulnerabilities;
@@ -69,7 +71,7 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         releases::ReleasesApi,
         scans::ScansApi,
         (vulnerabilities::VulnerabilitiesApi, waivers::WaiversApi),
-        tokens::TokensApi,
+        (tokens::TokensApi, trusts::TrustsApi, identity::IdentityApi),
         (events::EventsApi, event_stream::EventStreamApi),
         approvals::ApprovalsApi,
         lockdown::LockdownApi,

@@ -41,6 +41,12 @@ impl From<Error> for Problem {
             Error::Stale(detail) => Self::new(Code::Stale, sentence(&detail)),
             Error::Forbidden(detail) => Self::new(Code::Forbidden, sentence(&detail)),
             Error::Unauthenticated(detail) => Self::new(Code::Unauthenticated, sentence(detail)),
+            Error::Identity(invalid) => Self::new(Code::IdentityInvalid, sentence(&invalid.to_string())),
+            Error::Untrusted(detail) => Self::new(Code::IdentityUntrusted, sentence(&detail)),
+            Error::Ambiguous(detail) => Self::new(Code::IdentityAmbiguous, sentence(&detail)),
+            Error::IssuerDown(detail) => {
+                Self::new(Code::IssuerUnreachable, sentence(&detail)).retry_after(CROWDED)
+            }
             Error::Crowded(detail) => Self::new(Code::Unavailable, sentence(detail)).retry_after(CROWDED),
             Error::Greedy(detail) => Self::new(Code::RateLimited, sentence(detail)).retry_after(CROWDED),
             Error::Raced => Self::new(Code::Unavailable, "Too many requests register the same; try again."),

@@ -24,13 +24,14 @@ use crate::{
     clock,
     domain::{
         actor::{Actor, Principal},
+        credential::Credential,
         fault::Faults,
         form::TellingShort,
         idempotency::Answer,
+        identity::Identity,
         person::Person,
         scope::Narrowing,
         text::{self, Name, SHORT_TEXT_MAX},
-        token::Token,
         vocabulary::Scope,
     },
     http::problem::Problem,
@@ -73,9 +74,9 @@ pub struct TokenView {
     pub token: Option<String>,
 }
 
-fn view(token: Token, secret: Option<String>) -> TokenView {
+fn view(token: Credential, secret: Option<String>) -> TokenView {
     let names = |names: Option<BTreeSet<String>>| Nullable(names.map(|names| names.into_iter().collect()));
-    let Principal { token_id, actor, scopes, groups, narrowing } = token.principal;
+    let Principal { token_id, actor, scopes, groups, narrowing, .. } = token.principal;
     TokenView {
         id: token_id,
         name: actor.token,
@@ -166,6 +167,7 @@ impl CreateToken {
         let token = name.map(|name| NewToken {
             principal: Principal {
                 token_id: Uuid::nil(),
+                identity: Identity::Token,
                 actor: Actor { token: name.to_string(), subject },
                 scopes: self.scopes.0.iter().copied().collect(),
                 groups,

@@ -2,7 +2,7 @@
 //! which of its keys do not exist; whether a value fits its key is seen when the tree is built.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
@@ -15,6 +15,7 @@ use figment::{
 
 use super::{
     fault::{Fault, Origin},
+    list,
     sources::{Flag, Sources},
 };
 
@@ -46,6 +47,7 @@ impl<'a> Layers<'a> {
         for Flag { name, key, value } in &sources.flags {
             layers.set_text(key, value, Origin::Flag((*name).to_owned()));
         }
+        layers.refuse_gaps();
         layers
     }
 
@@ -80,17 +82,60 @@ impl<'a> Layers<'a> {
             let origin = Origin::File(path.to_path_buf());
             if !self.is_section(&key) {
                 self.set(&key, value, origin);
-            } else if let Value::Dict(_, inner) = value {
-                self.add_dict(&key, inner, path);
+                continue;
+            }
+            let is_list = self.is_list(&key);
+            if let (Value::Array(_, items), true) = (&value, is_list) {
+                self.add_list(&key, items, path);
+            } else if let (Value::Dict(_, inner), false) = (&value, is_list) {
+                self.add_dict(&key, inner.clone(), path);
             } else {
-                let problem = format!("is a section, not a value: write it as [{key}]");
+                let problem = if is_list {
+                    format!("is a list of sections: write each as [[{key}]]")
+                } else {
+                    format!("is a section, not a value: write it as [{key}]")
+                };
                 self.fault(Some(&key), origin, problem);
             }
         }
     }
 
+    fn add_list(&mut self, key: &str, items: &[Value], path: &Path) {
+        for (index, item) in items.iter().enumerate() {
+            let key = format!("{key}.{index}");
+            if let Value::Dict(_, inner) = item {
+                self.add_dict(&key, inner.clone(), path);
+            } else {
+                let problem = "is a section, not a value: write the list's sections in double brackets";
+                self.fault(Some(&key), Origin::File(path.to_path_buf()), problem.to_owned());
+            }
+        }
+    }
+
+    /// Sections of a list are numbered from 0 without gaps: with a gap, nobody knows which one was left out.
+    fn refuse_gaps(&mut self) {
+        let numbered = |key: &String| {
+            let parts: Vec<&str> = key.split('.').collect();
+            let place = parts.iter().position(|part| list::number(part).is_some())?;
+            Some((parts.get(..place)?.join("."), list::number(parts.get(place)?)?))
+        };
+        let sections: BTreeSet<(String, usize)> = self.leaves.keys().filter_map(numbered).collect();
+        for (list, number) in &sections {
+            let Some(before) = number.checked_sub(1) else { continue };
+            if sections.contains(&(list.clone(), before)) {
+                continue;
+            }
+            let section = format!("{list}.{number}.");
+            let first = self.leaves.iter().find(|(key, _)| key.starts_with(&section));
+            let origin = first.map_or(Origin::Default, |(_, (_, origin))| origin.clone());
+            self.leaves.retain(|key, _| !key.starts_with(&section));
+            let problem = format!("there is no {list}.{before}: number the sections from 0, without gaps");
+            self.fault(Some(section.trim_end_matches('.')), origin, problem);
+        }
+    }
+
     fn set(&mut self, key: &str, value: Value, origin: Origin) {
-        if self.defaults.contains_key(key) {
+        if self.known(key).is_some() {
             self.leaves.insert(key.to_owned(), (value, origin));
         } else {
             self.unknown(key, origin);
@@ -113,7 +158,7 @@ impl<'a> Layers<'a> {
             let Some(rest) = name.strip_prefix(PREFIX) else { continue };
             let origin = Origin::Env(name.clone());
             let written = rest.to_lowercase().replace("__", ".");
-            let of_file = written.strip_suffix(FILE_SUFFIX).filter(|key| self.defaults.contains_key(*key));
+            let of_file = written.strip_suffix(FILE_SUFFIX).filter(|key| self.known(key).is_some());
             let key = of_file.unwrap_or(&written).to_owned();
             if let Some(other) = seen.insert(key.clone(), name.clone()) {
                 let problem = format!("is set by {other} too: unset one of the two");
@@ -143,11 +188,21 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// A text becomes what its key is by default, so that a token made of digits stays a text.
+    /// The default of a key that there is.
+    fn known(&self, key: &str) -> Option<&Value> {
+        self.defaults.get(&list::pattern(key)).map(|(value, _)| value)
+    }
+
+    /// A text becomes what its key is by default, so that a token made of digits stays a text. Several words are separated by
+    /// commas.
     fn set_text(&mut self, key: &str, text: &str, origin: Origin) {
-        let value = match self.defaults.get(key) {
-            Some((Value::Bool(..), _)) => text.parse::<bool>().ok().map(Value::from),
-            Some((Value::Num(..), _)) => text.parse::<u64>().ok().map(Value::from),
+        let value = match self.known(key) {
+            Some(Value::Bool(..)) => text.parse::<bool>().ok().map(Value::from),
+            Some(Value::Num(..)) => text.parse::<u64>().ok().map(Value::from),
+            Some(Value::Array(..)) => {
+                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+                Some(Value::from(words.map(ToOwned::to_owned).collect::<Vec<_>>()))
+            }
             _ => None,
         };
         self.set(key, value.unwrap_or_else(|| Value::from(text)), origin);
@@ -155,7 +210,7 @@ impl<'a> Layers<'a> {
 
     fn unknown(&mut self, key: &str, origin: Origin) {
         let section = key.rsplit_once('.').map_or("", |(section, _)| section);
-        let prefix = format!("{section}.");
+        let prefix = format!("{}.", list::pattern(section));
         let siblings: Vec<&str> =
             self.defaults.keys().filter_map(|known| known.strip_prefix(&prefix)).collect();
         let problem = if siblings.is_empty() {
@@ -170,7 +225,13 @@ impl<'a> Layers<'a> {
     }
 
     fn is_section(&self, key: &str) -> bool {
-        self.defaults.keys().any(|known| known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
+        let prefix = format!("{}.", list::pattern(key));
+        self.defaults.keys().any(|known| known.starts_with(&prefix))
+    }
+
+    fn is_list(&self, key: &str) -> bool {
+        let prefix = format!("{}.{}.", list::pattern(key), list::ANY);
+        self.defaults.keys().any(|known| known.starts_with(&prefix))
     }
 
     pub(super) fn fault(&mut self, key: Option<&str>, origin: Origin, problem: String) {

@@ -9,11 +9,15 @@ pub mod commit;
 pub mod database_url;
 mod duration;
 pub mod fault;
+pub mod issuer;
 mod layer;
+mod list;
 pub mod load;
 pub mod local;
 pub mod sources;
 mod validate;
+
+pub(crate) use validate::is_local;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -24,7 +28,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
-use self::database_url::{Backend, DatabaseUrl, MASK};
+use self::{
+    database_url::{Backend, DatabaseUrl, MASK},
+    issuer::IssuerConfig,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -36,7 +43,7 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// The database and the pool of connections to it.
     pub database: DatabaseConfig,
-    /// Who may use a fresh installation.
+    /// Who may use a fresh installation, and whose word is taken for who somebody is.
     pub auth: AuthConfig,
     /// The rules of the ledger that are not an environment's policy.
     pub ledger: LedgerConfig,
@@ -108,13 +115,16 @@ pub struct DatabaseConfig {
     pub statement_timeout: Duration,
 }
 
-/// `[auth]`: who may use a fresh installation.
+/// `[auth]`: who may use a fresh installation, and whose word is taken for who somebody is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
     /// Becomes the admin token when no token exists yet; 32 to 512 characters.
     #[serde(serialize_with = "mask_secret")]
     pub bootstrap_token: Option<SecretString>,
+    /// Those whose ID tokens are taken.
+    #[serde(with = "list")]
+    pub issuer: Vec<IssuerConfig>,
 }
 
 /// `[ledger]`: the rules of the ledger that are not an environment's policy.

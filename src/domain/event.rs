@@ -110,6 +110,14 @@ kinds! {
     TokenCreated = "token.created",
     /// A token was revoked.
     TokenRevoked = "token.revoked",
+    /// A trust was made.
+    TrustCreated = "trust.created",
+    /// It was edited.
+    TrustUpdated = "trust.updated",
+    /// It was deleted.
+    TrustDeleted = "trust.deleted",
+    /// It let a pipeline in, for its ID token.
+    TrustExchanged = "trust.exchanged",
 }
 
 /// An event about to be written.
@@ -168,7 +176,7 @@ pub struct Filter {
     pub kind: Option<String>,
     pub service: Option<String>,
     pub environment: Option<String>,
-    /// Whether events about tokens are left out.
+    /// Whether events about credentials are left out: about tokens, trusts and sessions.
     pub without_tokens: bool,
 }
 

@@ -82,6 +82,8 @@ kinds! {
     Cron,
     /// A name of the IANA time zone database.
     Zone,
+    /// A signed token in its compact form.
+    Jwt,
 }
 
 forms! {
@@ -101,6 +103,7 @@ forms! {
     WebUrl: r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f-\x9f]+$", 8, TEXT_MAX;
     Cron: r"^[A-Za-z0-9*,/#-]+([ \t]+[A-Za-z0-9*,/#-]+){4}$", 9, CRON_MAX;
     Zone: "^[A-Za-z0-9_+/-]+$", 2, 64;
+    Jwt: r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$", 5, 16_384;
 }
 
 #[cfg(test)]

@@ -28,6 +28,12 @@ impl Person {
         Self(name.to_owned())
     }
 
+    /// Whether it is one of those that a namespace has: its name, a colon and more.
+    pub fn is_of(&self, namespace: &Self) -> bool {
+        let rest = self.0.strip_prefix(&namespace.0);
+        rest.is_some_and(|rest| rest.trim_start().starts_with(':'))
+    }
+
     /// Whether the name says nothing.
     pub fn is_nobody(&self) -> bool {
         self.0.is_empty()

@@ -34,6 +34,12 @@ impl Narrowing {
         self
     }
 
+    /// The same with these services.
+    #[must_use]
+    pub fn and_services(self, services: Option<BTreeSet<String>>) -> Self {
+        Self { services, ..self }
+    }
+
     /// Whether this confines to nothing.
     pub fn is_none(&self) -> bool {
         self.services.is_none() && self.environments.is_none()

@@ -175,6 +175,18 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// By what somebody is recognised.
+    CredentialKind {
+        /// By a token that somebody made for them.
+        Token = "token",
+        /// A pipeline, by what it was given for its ID token.
+        Pipeline = "pipeline",
+        /// A person who signed in.
+        Session = "session",
+    }
+}
+
+vocabulary! {
     /// What a token may do.
     Scope {
         /// See what its narrowing lets it see.
@@ -191,6 +203,12 @@ vocabulary! {
         Hotfix = "hotfix",
         /// Lift the gate's rules, with a reason.
         Override = "override",
+        /// Set the policies of environments.
+        Policy = "policy",
+        /// Declare, edit and take back freeze windows; place and lift lockdowns.
+        Freeze = "freeze",
+        /// Read the whole audit log, with what it tells of tokens.
+        Audit = "audit",
         /// Everything, and the only scope that makes tokens and edits what is registered.
         Admin = "admin",
     }

@@ -52,6 +52,7 @@ impl FromQueryResult for Deployment {
                 message: model.message,
             },
             actor: Actor { token: model.actor_token, subject: model.actor_subject },
+            credential: model.credential_id,
             decision_id: model.decision_id,
             times: Times {
                 started_at: model.started_at,
@@ -128,6 +129,7 @@ pub async fn insert(conn: &impl ConnectionTrait, deployment: &Deployment) -> Res
         decision_id: deployment.decision_id,
         actor_token: actor.token,
         actor_subject: actor.subject,
+        credential_id: deployment.credential,
         started_at: times.started_at,
         finished_at: times.finished_at,
         expired_at: times.expired_at,

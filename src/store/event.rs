@@ -27,6 +27,9 @@ use crate::{
 /// The one row of the chain's head.
 const HEAD: i32 = 1;
 
+/// What tells of credentials, and of what they come from.
+const OF_CREDENTIALS: [&str; 3] = ["token.%", "trust.%", "session.%"];
+
 impl FromQueryResult for Event {
     fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
         let model = Model::from_query_result(row, prefix)?;
@@ -100,8 +103,8 @@ pub async fn list(
         .only(Column::Kind, filter.kind.as_deref())
         .only(Column::Service, filter.service.as_deref())
         .only(Column::Environment, filter.environment.as_deref())
-        .apply_if(filter.without_tokens.then_some("token.%"), |query, tokens| {
-            query.filter(Column::Kind.not_like(tokens))
+        .apply_if(filter.without_tokens.then_some(OF_CREDENTIALS), |query, kinds| {
+            kinds.into_iter().fold(query, |query, kind| query.filter(Column::Kind.not_like(kind)))
         })
         // What concerns several services or environments names them: more than the narrowing may allow.
         .apply_if(within.services.as_ref(), |query, names| {

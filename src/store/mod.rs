@@ -28,5 +28,6 @@ pub mod service;
 mod sql;
 pub mod target;
 pub mod token;
+pub mod trust;
 pub mod vulnerability;
 pub mod waiver;

@@ -1,4 +1,5 @@
-//! Tokens: looked up by the hash of their secret, which is all that is kept of it.
+//! Credentials: tokens, those of pipelines and sessions, looked up by the hash of their secret, which is all that is kept
+//! of it.
 
 use chrono::{DateTime, Utc};
 use subtle::ConstantTimeEq as _;
@@ -7,10 +8,11 @@ use uuid::Uuid;
 use crate::{
     domain::{
         actor::{Actor, Principal},
+        credential::Credential,
         idempotency::Kept,
+        identity::{Identity, Pipeline, Session, SignIn},
         page::PageRequest,
         scope::Narrowing,
-        token::Token,
     },
     store::{
         entity::{
@@ -25,11 +27,20 @@ use crate::{
     },
 };
 
-impl From<Model> for Token {
-    fn from(model: Model) -> Self {
-        Self {
+/// The kinds of credentials.
+const TOKEN: &str = "token";
+const PIPELINE: &str = "pipeline";
+const SESSION: &str = "session";
+
+impl TryFrom<Model> for Credential {
+    type Error = DbErr;
+
+    fn try_from(model: Model) -> Result<Self, DbErr> {
+        let identity = identity(&model).ok_or_else(|| corrupt("kind of a credential"))?;
+        Ok(Self {
             principal: Principal {
                 token_id: model.id,
+                identity,
                 actor: Actor { token: model.name, subject: model.subject },
                 scopes: model.scopes.0,
                 groups: model.groups.0,
@@ -41,44 +52,135 @@ impl From<Model> for Token {
             created_at: model.created_at,
             expires_at: model.expires_at,
             revoked_at: model.revoked_at,
-        }
+        })
     }
 }
 
-impl FromQueryResult for Token {
+/// What the columns say that only its kind has; none where they do not go together.
+fn identity(model: &Model) -> Option<Identity> {
+    Some(match model.kind.as_str() {
+        TOKEN => Identity::Token,
+        PIPELINE => Identity::Pipeline(Pipeline {
+            trust: model.parent_id?,
+            issuer: model.issuer.clone()?,
+            commit: model.commit_sha.clone(),
+            initiator: model.initiator.clone(),
+            lingers_until: model.lingers_until?,
+            is_lingering: false,
+        }),
+        SESSION => Identity::Session(Session {
+            shown_name: model.shown_name.clone(),
+            sign_in: match (model.issuer.clone(), model.parent_id) {
+                (Some(name), None) => SignIn::Issuer { name, refreshed_at: model.refreshed_at },
+                (None, Some(token)) => SignIn::Token(token),
+                (Some(_), Some(_)) | (None, None) => return None,
+            },
+            idle_until: model.idle_until?,
+            csrf_hash: model.csrf_hash.clone()?,
+        }),
+        _ => return None,
+    })
+}
+
+impl FromQueryResult for Credential {
     fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
-        Model::from_query_result(row, prefix).map(Self::from)
+        Model::from_query_result(row, prefix)?.try_into()
     }
 }
 
-/// Inserts a token; fails with [`StoreError::Unique`] when a living one has its name or its secret.
+/// An ID token that was exchanged, as it is kept: so that nobody exchanges it too often.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The SHA-256 of what tells it from others.
+    pub hash: Vec<u8>,
+    /// The how-maniest exchange of it this is, from 1.
+    pub number: i64,
+    /// Until when it may be shown again.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Inserts a credential; fails with [`StoreError::Unique`] when another has its secret, when a living token has a token's
+/// name, or when the ID token was exchanged for the same time by another request.
 pub async fn insert(
     conn: &impl ConnectionTrait,
-    token: &Token,
+    credential: &Credential,
     secret_hash: &[u8],
+    proof: Option<&Proof>,
 ) -> Result<(), StoreError> {
-    let Principal { token_id, actor, scopes, groups, narrowing } = token.principal.clone();
-    let model = Model {
+    let model = model(credential.clone(), secret_hash, proof.cloned());
+    Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
+    Ok(())
+}
+
+fn model(credential: Credential, secret_hash: &[u8], proof: Option<Proof>) -> Model {
+    let Principal { token_id, identity, actor, scopes, groups, narrowing } = credential.principal;
+    let (proof_hash, proof_use, proof_expires_at) = match proof {
+        Some(proof) => (Some(proof.hash), Some(proof.number), Some(proof.expires_at)),
+        None => (None, None, None),
+    };
+    let plain = Model {
         id: token_id,
+        kind: TOKEN.to_owned(),
         name: actor.token,
         subject: actor.subject,
+        shown_name: None,
         scopes: Json(scopes),
         groups: Json(groups),
         services: narrowing.services.map(Json),
         environments: narrowing.environments.map(Json),
         secret_hash: secret_hash.to_vec(),
-        created_at: token.created_at,
-        expires_at: token.expires_at,
-        revoked_at: token.revoked_at,
+        issuer: None,
+        parent_id: None,
+        lingers_until: None,
+        proof_hash,
+        proof_use,
+        proof_expires_at,
+        commit_sha: None,
+        initiator: None,
+        idle_until: None,
+        csrf_hash: None,
+        refresh_sealed: None,
+        refreshed_at: None,
+        user_agent: None,
+        seen_at: None,
+        created_at: credential.created_at,
+        expires_at: credential.expires_at,
+        revoked_at: credential.revoked_at,
     };
-    Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
-    Ok(())
+    match identity {
+        Identity::Token => plain,
+        Identity::Pipeline(pipeline) => Model {
+            kind: PIPELINE.to_owned(),
+            issuer: Some(pipeline.issuer),
+            parent_id: Some(pipeline.trust),
+            lingers_until: Some(pipeline.lingers_until),
+            commit_sha: pipeline.commit,
+            initiator: pipeline.initiator,
+            ..plain
+        },
+        Identity::Session(session) => {
+            let (issuer, parent_id, refreshed_at) = match session.sign_in {
+                SignIn::Token(token) => (None, Some(token), None),
+                SignIn::Issuer { name, refreshed_at } => (Some(name), None, refreshed_at),
+            };
+            Model {
+                kind: SESSION.to_owned(),
+                shown_name: session.shown_name,
+                issuer,
+                parent_id,
+                refreshed_at,
+                idle_until: Some(session.idle_until),
+                csrf_hash: Some(session.csrf_hash),
+                ..plain
+            }
+        }
+    }
 }
 
-/// A token that was recognised by its secret.
+/// A credential that was recognised by its secret.
 #[derive(Clone, Debug)]
 pub struct Recognised {
-    pub token: Token,
+    pub credential: Credential,
     /// What the request's idempotency key has led to before.
     pub kept: Option<Kept>,
     /// Where the ledger was, if that was asked for.
@@ -86,7 +188,7 @@ pub struct Recognised {
     pub now: DateTime<Utc>,
 }
 
-/// Finds the token with this hash, and what its idempotency key has led to before. Tells too where the ledger is, where
+/// Finds the credential with this hash, and what its idempotency key has led to before. Tells too where the ledger is, where
 /// that decides whether anything else must be read.
 pub async fn authenticate(
     conn: &impl ConnectionTrait,
@@ -115,18 +217,23 @@ pub async fn authenticate(
     let kept = kept.then(|| idempotency_key::Model::from_query_result(&row, "k_")).transpose()?;
     let kept = kept.map(idempotency::from_model).transpose()?;
     let mark = marked.then(|| Mark::of(&row)).transpose()?;
-    Ok(Some(Recognised { token: model.into(), kept, mark, now: now_of(&row)? }))
+    Ok(Some(Recognised { credential: model.try_into()?, kept, mark, now: now_of(&row)? }))
+}
+
+/// Tokens alone.
+pub(super) fn tokens() -> Select<Entity> {
+    Entity::find().filter(Column::Kind.eq(TOKEN))
 }
 
 /// Whether any token was ever made.
 pub async fn any(conn: &impl ConnectionTrait) -> Result<bool, StoreError> {
-    Ok(Entity::find().exists(conn).await?)
+    Ok(tokens().exists(conn).await?)
 }
 
 /// Whether a token that holds `admin` is still good.
 pub async fn any_admin(conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let good = Condition::any().add(Column::ExpiresAt.is_null()).add(Column::ExpiresAt.gt(now));
-    let admin = Entity::find()
+    let admin = tokens()
         .filter(Column::RevokedAt.is_null())
         .filter(Column::Scopes.contains("\"admin\""))
         .filter(Column::Services.is_null())
@@ -136,19 +243,68 @@ pub async fn any_admin(conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Resul
 }
 
 /// Lists tokens by their ids, oldest first.
-pub async fn list(conn: &impl ConnectionTrait, page: &PageRequest<Uuid>) -> Result<Vec<Token>, StoreError> {
-    let query = Entity::find().apply_if(page.after, |query, after| query.filter(Column::Id.gt(after)));
+pub async fn list(
+    conn: &impl ConnectionTrait,
+    page: &PageRequest<Uuid>,
+) -> Result<Vec<Credential>, StoreError> {
+    let query = tokens().apply_if(page.after, |query, after| query.filter(Column::Id.gt(after)));
     Ok(query.order_by_asc(Column::Id).limit(page.limit + 1).into_model().all(conn).await?)
 }
 
 /// Finds a token.
-pub async fn find(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Token>, StoreError> {
+pub async fn find(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Credential>, StoreError> {
+    Ok(tokens().filter(Column::Id.eq(id)).into_model().one(conn).await?)
+}
+
+/// Finds a credential of any kind.
+pub async fn find_any(conn: &impl ConnectionTrait, id: Uuid) -> Result<Option<Credential>, StoreError> {
     Ok(Entity::find_by_id(id).into_model().one(conn).await?)
 }
 
-/// Revokes a token; tells whether it was still good.
+/// How often an ID token was exchanged.
+pub async fn uses(conn: &impl ConnectionTrait, proof_hash: &[u8]) -> Result<i64, StoreError> {
+    let last = Entity::find().select_only().column_as(Column::ProofUse.max(), "uses");
+    let last = last.filter(Column::ProofHash.eq(proof_hash.to_vec()));
+    let uses: Option<Option<i64>> = last.into_tuple().one(conn).await?;
+    Ok(uses.flatten().unwrap_or(0))
+}
+
+/// Revokes a credential, and what stands and falls with it: the sessions of a token. Tells whether it was still good.
 pub async fn revoke(conn: &impl ConnectionTrait, id: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
-    let revoked = ActiveModel { revoked_at: Set(Some(now)), ..ActiveModel::default() };
     let good = Entity::update_many().filter(Column::RevokedAt.is_null()).filter(Column::Id.eq(id));
-    Ok(good.set(revoked).exec(conn).await?.rows_affected == 1)
+    let revoked = good.set(revoked(now)).exec(conn).await?.rows_affected == 1;
+    revoke_of(conn, id, now).await?;
+    Ok(revoked)
+}
+
+/// Revokes what was given by a trust, or what stands and falls with a token. Tells how many were still good.
+pub async fn revoke_of(
+    conn: &impl ConnectionTrait,
+    parent: Uuid,
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    let good = Entity::update_many().filter(Column::RevokedAt.is_null()).filter(Column::ParentId.eq(parent));
+    Ok(good.set(revoked(now)).exec(conn).await?.rows_affected)
+}
+
+fn revoked(now: DateTime<Utc>) -> ActiveModel {
+    ActiveModel { revoked_at: Set(Some(now)), ..ActiveModel::default() }
+}
+
+/// Forgets credentials of pipelines and sessions that nobody can use any more. What an ID token was exchanged for is kept as
+/// long as that may be shown again, because it is counted.
+pub async fn purge(conn: &impl ConnectionTrait, now: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
+    let past = |column: Column| column.lte(now);
+    let unused = Condition::any().add(Column::RevokedAt.is_not_null()).add(past(Column::LingersUntil));
+    let pipelines =
+        Condition::all().add(Column::Kind.eq(PIPELINE)).add(past(Column::ProofExpiresAt)).add(unused);
+    let ended = Condition::any()
+        .add(Column::RevokedAt.is_not_null())
+        .add(past(Column::ExpiresAt))
+        .add(past(Column::IdleUntil));
+    let sessions = Condition::all().add(Column::Kind.eq(SESSION)).add(ended);
+    let old = Entity::find().select_only().column(Column::Id);
+    let old = old.filter(Condition::any().add(pipelines).add(sessions)).limit(limit.unsigned_abs());
+    let ids = Column::Id.in_subquery(old.into_query());
+    Ok(Entity::delete_many().filter(ids).exec(conn).await?.rows_affected)
 }

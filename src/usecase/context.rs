@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     domain::{
         actor::{Actor, Principal},
+        deployment::Deployment,
         idempotency::Key,
         scope::Narrowing,
         vocabulary::Scope,
@@ -16,6 +17,9 @@ use crate::{
         work::{self, Doer, Work},
     },
 };
+
+const LINGERING: &str = "the pipeline's credential has expired: it may still heartbeat, finish and read the deployments that \
+                         it started; for anything else, exchange a fresh ID token";
 
 /// A request: by whom, under which id, and with which idempotency key.
 #[derive(Clone, Debug)]
@@ -64,8 +68,35 @@ impl Ctx {
         if scopes.iter().any(|scope| self.principal.holds(*scope)) {
             return Ok(());
         }
+        if self.principal.is_lingering() {
+            return Err(Error::Forbidden(LINGERING.to_owned()));
+        }
         let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
         Err(Error::Forbidden(format!("this needs a token with the scope {}", names.join(" or "))))
+    }
+
+    /// Fails when the token lacks the scope. A pipeline whose time is over may pass, and must be held to what it started by
+    /// [`Ctx::require_started`].
+    pub fn require_or_linger(&self, scope: Scope) -> Result<(), Error> {
+        if self.principal.is_lingering() { Ok(()) } else { self.require(scope) }
+    }
+
+    /// Fails when a pipeline whose time is over has not started this deployment itself.
+    pub fn require_started(&self, deployment: &Deployment) -> Result<(), Error> {
+        if self.principal.is_lingering() && deployment.credential != Some(self.principal.token_id) {
+            return Err(Error::Forbidden(LINGERING.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The commit that a pipeline's ID token names, if it does.
+    pub fn commit(&self) -> Option<&str> {
+        self.principal.pipeline()?.commit.as_deref()
+    }
+
+    /// Who set something off, as far as the caller may say it.
+    pub fn initiator(&self, said: Option<String>) -> Option<String> {
+        self.principal.initiator(said)
     }
 
     /// Fails when the token is narrowed to other services.

@@ -1,7 +1,8 @@
 //! Why a use case did not do what was asked.
 
 use crate::{
-    domain::{deployment::NamedDeployment, fault::Fault, gate::Decision},
+    domain::{deployment::NamedDeployment, fault::Fault, gate::Decision, identity::claims::Invalid},
+    issuer::Refused,
     store::error::{StoreError, Transient},
 };
 
@@ -45,6 +46,18 @@ pub enum Error {
     /// There is no such token, or it is no longer good.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// The ID token is not as it must be.
+    #[error(transparent)]
+    Identity(Invalid),
+    /// No trust lets in whom the ID token is about, or not to do this.
+    #[error("{0}")]
+    Untrusted(String),
+    /// Several trusts let them in, and none more than the others.
+    #[error("{0}")]
+    Ambiguous(String),
+    /// The issuer cannot be asked who somebody is; the same a little later may work.
+    #[error("{0}")]
+    IssuerDown(String),
     /// A twin of the request, with the same idempotency key, was quicker: its answer is kept.
     #[error("the idempotency key was used meanwhile")]
     Repeated,
@@ -119,6 +132,15 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid(invalid) => Self::Identity(invalid),
+            Refused::Unreachable { .. } => Self::IssuerDown(refused.to_string()),
+        }
+    }
+}
+
 impl Transient for Error {
     fn is_transient(&self) -> bool {
         match self {
@@ -132,6 +154,10 @@ impl Transient for Error {
             | Self::Stale(_)
             | Self::Forbidden(_)
             | Self::Unauthenticated(_)
+            | Self::Identity(_)
+            | Self::Untrusted(_)
+            | Self::Ambiguous(_)
+            | Self::IssuerDown(_)
             | Self::Repeated
             | Self::Dormant
             | Self::Crowded(_)

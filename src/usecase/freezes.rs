@@ -56,7 +56,7 @@ fn seen(ctx: &Ctx, mut freeze: FreezeWindow, now: DateTime<Utc>) -> Seen {
 
 /// Declares a freeze window.
 pub async fn create(ctx: &Ctx, draft: &Draft, render: Render<'_, Seen>) -> Result<Answer, Error> {
-    ctx.require(Scope::Admin)?;
+    ctx.require(Scope::Freeze)?;
     ctx.require_all_services()?;
     ctx.write(|work| async move { create_in(ctx, work, draft, render).await }).await
 }
@@ -151,7 +151,7 @@ pub type Edit<'a> = &'a (dyn Fn(Draft) -> Draft + Send + Sync);
 
 /// Edits a freeze window. Only a revision that is `expected` is edited.
 pub async fn update(ctx: &Ctx, id: Uuid, expected: &Expected, edit: Edit<'_>) -> Result<Seen, Error> {
-    ctx.require(Scope::Admin)?;
+    ctx.require(Scope::Freeze)?;
     ctx.require_all_services()?;
     ctx.write(|work| async move { update_in(ctx, work, id, expected, edit).await }).await
 }
@@ -181,7 +181,7 @@ async fn update_in(
 
 /// Takes a freeze window back. Only a revision that is `expected`.
 pub async fn delete(ctx: &Ctx, id: Uuid, expected: &Expected) -> Result<(), Error> {
-    ctx.require(Scope::Admin)?;
+    ctx.require(Scope::Freeze)?;
     ctx.require_all_services()?;
     ctx.write(|work| async move { delete_in(ctx, work, id, expected).await }).await
 }

@@ -28,7 +28,7 @@ pub struct Placed {
 /// Stops an environment: from its commit on, nothing but an override starts there. When it is stopped already, another
 /// reason takes the place of the one before.
 pub async fn place(ctx: &Ctx, name: &str, reason: &str) -> Result<Placed, Error> {
-    ctx.require(Scope::Override)?;
+    ctx.require_one_of(&[Scope::Freeze, Scope::Override])?;
     ctx.require_all_services()?;
     ctx.write(|work| async move { place_in(ctx, work, name, reason).await }).await
 }
@@ -58,7 +58,7 @@ async fn place_in(ctx: &Ctx, mut work: Work, name: &str, reason: &str) -> Result
 
 /// Lifts the lockdown of an environment, if it has one.
 pub async fn lift(ctx: &Ctx, name: &str) -> Result<(), Error> {
-    ctx.require(Scope::Override)?;
+    ctx.require_one_of(&[Scope::Freeze, Scope::Override])?;
     ctx.require_all_services()?;
     ctx.write(|work| async move { lift_in(ctx, work, name).await }).await
 }

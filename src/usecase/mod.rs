@@ -1,6 +1,7 @@
 //! What can be done with the ledger, one function for each command and query. A use case owns its transaction: it reads
 //! through the store, lets the domain decide, and writes the change with its events.
 
+pub mod access;
 pub mod app;
 pub mod approvals;
 pub mod audit;
@@ -10,6 +11,7 @@ pub mod deployments;
 pub mod environments;
 pub mod error;
 pub mod events;
+pub mod exchange;
 pub mod freezes;
 pub mod gate;
 pub mod lockdown;
@@ -21,6 +23,7 @@ pub mod releases;
 pub mod scans;
 pub mod services;
 pub mod tokens;
+pub mod trusts;
 pub mod upkeep;
 pub mod waivers;
 pub mod work;

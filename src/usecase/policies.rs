@@ -27,7 +27,7 @@ pub async fn preset(ctx: &Ctx, name: &str, preset: Preset) -> Result<Environment
 /// Sets the policy of an environment. Only a version that is `expected` is replaced. The same policy again
 /// changes nothing.
 pub async fn set(ctx: &Ctx, name: &str, expected: &Expected, policy: &Policy) -> Result<Environment, Error> {
-    ctx.require(Scope::Admin)?;
+    ctx.require(Scope::Policy)?;
     ctx.require_all_services()?;
     ctx.write(|work| async move { set_in(ctx, work, name, expected, policy).await }).await
 }

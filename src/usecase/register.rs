@@ -44,6 +44,13 @@ pub struct GivenRelease {
 }
 
 impl GivenRelease {
+    /// As the caller may say: who set it off is not for a pipeline to say.
+    #[must_use]
+    pub fn by(mut self, ctx: &Ctx) -> Self {
+        self.description.initiated_by = ctx.initiator(self.description.initiated_by.take());
+        self
+    }
+
     /// The identity it has under a version.
     pub fn identity(&self, version: &Version) -> Identity {
         Identity { version: version.clone(), commit_sha: self.commit_sha.clone(), image: self.image.clone() }
@@ -62,6 +69,12 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// As the caller may say it.
+    #[must_use]
+    pub fn by(self, ctx: &Ctx) -> Self {
+        Self { release: self.release.map(|given| given.by(ctx)), ..self }
+    }
+
     /// Fails when the token does not reach there.
     pub fn require(&self, ctx: &Ctx) -> Result<(), Error> {
         ctx.require_service(self.service.as_str())?;
@@ -300,6 +313,8 @@ pub struct Slot<'a> {
     /// What it comes after if it is registered now.
     pub before: &'a Before,
     pub now: DateTime<Utc>,
+    /// The commit that the caller's ID token names, if it does: nothing is registered as any other's.
+    pub commit: Option<&'a str>,
     /// Whether a release that is not on record may be put there.
     pub may_register: bool,
 }
@@ -339,7 +354,21 @@ pub async fn release(
     }
 }
 
+/// Fails when a release would be registered as of another commit than the one that the caller's ID token names. They are
+/// compared in full: what is cut short could be another's.
+fn refuse_other_commit(slot: Slot<'_>, given: Option<&CommitSha>) -> Result<(), Error> {
+    match (slot.commit, given) {
+        (Some(vouched), Some(given)) if given.as_str() != vouched => Err(Error::Untrusted(format!(
+            "the ID token is for commit {vouched}, and {} of {} would be registered with commit {given}; register it in the \
+             pipeline of that commit, with all of its digits",
+            slot.version, slot.service
+        ))),
+        _ => Ok(()),
+    }
+}
+
 async fn insert(work: &mut Work, slot: Slot<'_>, given: &GivenRelease) -> Result<Registered, Error> {
+    refuse_other_commit(slot, given.commit_sha.as_ref())?;
     let (identity, before) = (given.identity(slot.version), slot.before);
     let ordered_at =
         ordered_at(identity.commit_sha.as_ref(), &given.description, slot.now, &before.neighbours);
@@ -381,6 +410,9 @@ async fn compare(
     let gains =
         again(&known, &identity, &given.platforms, used).map_err(|fault| Error::Conflict(fault.detail))?;
     if gains != Gains::default() {
+        if gains.commit_sha.is_some() || gains.image.is_some() {
+            refuse_other_commit(slot, given.commit_sha.as_ref())?;
+        }
         for (kind, data) in take(&mut known, gains, work.actor()) {
             work.tell(kind, data).service(slot.service).version(slot.version);
         }

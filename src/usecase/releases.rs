@@ -28,6 +28,7 @@ pub async fn create(
 ) -> Result<Answer, Error> {
     ctx.require(Scope::Deploy)?;
     ctx.require_service(service_name.as_str())?;
+    let given = &given.clone().by(ctx);
     ctx.write(|work| async move { create_in(ctx, work, service_name, version, given, render).await }).await
 }
 
@@ -51,7 +52,15 @@ async fn create_in(
     };
     let identity = given.identity(version);
     let (known, before) = release::find_or_before(work.conn(), service_id, version, Some(&identity)).await?;
-    let slot = Slot { service_id, service: service_name, version, before: &before, now, may_register: true };
+    let slot = Slot {
+        service_id,
+        service: service_name,
+        version,
+        before: &before,
+        now,
+        commit: ctx.commit(),
+        may_register: true,
+    };
     let registered = register::release(&mut work, slot, known, Some(given)).await?;
     work.answer(now, &registered, render).await
 }

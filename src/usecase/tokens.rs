@@ -11,17 +11,20 @@ use crate::{
     clock,
     domain::{
         actor::{Actor, Principal},
+        credential::Credential,
         event::EventKind,
         idempotency::{Kept, Key},
+        identity::{Identity, poses_as},
         page::{Page, PageRequest, page},
         scope::Narrowing,
-        token::Token,
         vocabulary::Scope,
     },
     store::{
         db::{self, Db},
         error::StoreError,
-        idempotency, token,
+        idempotency,
+        moved::Mark,
+        token::{self, Recognised},
     },
     usecase::{
         context::Ctx,
@@ -30,12 +33,23 @@ use crate::{
     },
 };
 
-pub use crate::store::token::Recognised;
-
 const UNKNOWN: &str = "the token is not known; `waybill token create` makes one";
 
 /// The longest secret that is looked at.
 const SECRET_MAX: usize = 512;
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Whom its credential stands for.
+    pub principal: Principal,
+    /// What the request's idempotency key has led to before.
+    pub kept: Option<Kept>,
+    /// Where the ledger was, if that was asked for.
+    pub mark: Option<Mark>,
+    /// When that was.
+    pub now: DateTime<Utc>,
+}
 
 /// A token that is asked for.
 #[derive(Clone, Debug)]
@@ -49,53 +63,52 @@ pub struct NewToken {
 /// A token just made, with the secret that is shown this once.
 #[derive(Clone, Debug)]
 pub struct Made {
-    pub token: Token,
+    pub token: Credential,
     /// What its holder sends.
     pub secret: SecretString,
 }
 
-fn hash(secret: &str) -> [u8; 32] {
+/// What is kept of a secret.
+pub(super) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
 /// Recognises a secret, and finds what the request's idempotency key has led to before; and where the ledger is, for a
 /// request that is `marked`.
-pub async fn authenticate(
-    db: &Db,
-    secret: &str,
-    key: Option<&str>,
-    marked: bool,
-) -> Result<Recognised, Error> {
+pub async fn authenticate(db: &Db, secret: &str, key: Option<&str>, marked: bool) -> Result<Known, Error> {
     if secret.len() > SECRET_MAX {
         return Err(Error::Unauthenticated(UNKNOWN));
     }
     let found = token::authenticate(db.read(), &hash(secret), key, marked).await?;
-    let found = found.ok_or(Error::Unauthenticated(UNKNOWN))?;
-    refuse_gone(&found.token, found.now)?;
-    Ok(found)
+    let Recognised { credential, kept, mark, now } = found.ok_or(Error::Unauthenticated(UNKNOWN))?;
+    let principal = credential.at(now).map_err(Error::Unauthenticated)?;
+    Ok(Known { principal, kept, mark, now })
 }
 
-fn refuse_gone(token: &Token, now: DateTime<Utc>) -> Result<(), Error> {
-    if token.revoked_at.is_some() {
-        return Err(Error::Unauthenticated("the token is revoked; ask for another"));
-    }
-    if token.expires_at.is_some_and(|end| end <= now) {
-        return Err(Error::Unauthenticated("the token has expired; ask for another"));
+/// Fails when what a request came with is no longer good, because the request has gone on for a while.
+pub async fn still_good(ctx: &Ctx) -> Result<(), Error> {
+    let conn = ctx.app.db.read();
+    let found = token::find_any(conn, ctx.principal.token_id).await?;
+    let credential = found.ok_or(Error::Unauthenticated(UNKNOWN))?;
+    let principal = credential.at(db::now(conn).await?).map_err(Error::Unauthenticated)?;
+    if principal.is_lingering() {
+        return Err(Error::Unauthenticated("the pipeline's credential has expired"));
     }
     Ok(())
 }
 
-/// Fails when the token is no longer good that a request came with, which has gone on for a while.
-pub async fn still_good(ctx: &Ctx) -> Result<(), Error> {
-    let conn = ctx.app.db.read();
-    let token = token::find(conn, ctx.principal.token_id).await?.ok_or(Error::Unauthenticated(UNKNOWN))?;
-    refuse_gone(&token, db::now(conn).await?)
+/// Why a token is not for somebody whom an issuer would vouch for.
+pub fn posing(issuer: &str) -> String {
+    format!("must not begin with `{issuer}:`, as those are called that the issuer {issuer} vouches for")
 }
 
 /// Makes a token within the rights of the one that asks. What `render` makes of it is kept, so it leaves out the secret.
 pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Result<Made, Error> {
     ctx.require(Scope::Admin)?;
     let maker = &ctx.principal;
+    if let Some(issuer) = poses_as(&new.principal.actor.subject, ctx.app.issuers.names()) {
+        return Err(Error::invalid("/subject", "reserved", posing(issuer)));
+    }
     if !maker.narrowing.covers(&new.principal.narrowing) {
         return Err(Error::Forbidden(
             "a narrowed token makes only tokens that are narrowed as far".to_owned(),
@@ -120,7 +133,11 @@ pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Resu
 }
 
 async fn maker_expires_at(ctx: &Ctx) -> Result<Option<DateTime<Utc>>, Error> {
-    let maker = token::find(ctx.app.db.read(), ctx.principal.token_id).await?;
+    if matches!(ctx.principal.identity, Identity::Session(_)) {
+        // What a person makes outlives the day on which they made it.
+        return Ok(None);
+    }
+    let maker = token::find_any(ctx.app.db.read(), ctx.principal.token_id).await?;
     Ok(maker.and_then(|maker| maker.expires_at))
 }
 
@@ -146,6 +163,7 @@ pub async fn bootstrap(db: &Db, secret: Option<&SecretString>) -> Result<Bootstr
         let Some(secret) = secret else { return Ok(Bootstrap::Missing) };
         let principal = Principal {
             token_id: Uuid::nil(),
+            identity: Identity::Token,
             actor: Actor { token: "admin".to_owned(), subject: "admin".to_owned() },
             scopes: [Scope::Admin].into(),
             groups: [].into(),
@@ -185,9 +203,9 @@ async fn insert(
         None => make_up(id)?,
     };
     let principal = Principal { token_id: id, ..new.principal.clone() };
-    let token = Token { principal, created_at: now, expires_at: new.expires_at, revoked_at: None };
+    let token = Credential { principal, created_at: now, expires_at: new.expires_at, revoked_at: None };
     let name = &token.principal.actor.token;
-    token::insert(work.conn(), &token, &hash(secret.expose_secret())).await.map_err(|error| {
+    token::insert(work.conn(), &token, &hash(secret.expose_secret()), None).await.map_err(|error| {
         if !matches!(error, StoreError::Unique(_)) {
             return error.into();
         }
@@ -220,7 +238,7 @@ pub fn make_up(id: Uuid) -> Result<SecretString, Error> {
 }
 
 /// Lists tokens, oldest first, without their secrets.
-pub async fn list(ctx: &Ctx, request: &PageRequest<Uuid>) -> Result<Page<Token>, Error> {
+pub async fn list(ctx: &Ctx, request: &PageRequest<Uuid>) -> Result<Page<Credential>, Error> {
     ctx.require(Scope::Admin)?;
     let mut seen = Vec::new();
     let mut rest = request.clone();
@@ -237,7 +255,7 @@ pub async fn list(ctx: &Ctx, request: &PageRequest<Uuid>) -> Result<Page<Token>,
 }
 
 /// Lists tokens for whoever runs the server.
-pub async fn list_by_server(db: &Db, request: &PageRequest<Uuid>) -> Result<Page<Token>, Error> {
+pub async fn list_by_server(db: &Db, request: &PageRequest<Uuid>) -> Result<Page<Credential>, Error> {
     let rows = token::list(db.read(), request).await?;
     Ok(page(rows, request.limit, |token| token.principal.token_id))
 }

@@ -14,7 +14,7 @@ use crate::{
     metrics::MAX_ENVIRONMENTS,
     store::{
         db::{self, Tx},
-        decision, deployment, environment, event, idempotency, target,
+        decision, deployment, environment, event, idempotency, target, token,
     },
     telemetry::chain,
     usecase::{
@@ -118,7 +118,8 @@ async fn expire(app: &App, id: Uuid) -> Result<bool, Error> {
     Ok(ended.is_some())
 }
 
-/// Forgets idempotency keys and denials that are older than the configuration keeps them. Tells how many rows went.
+/// Forgets idempotency keys and denials that are older than the configuration keeps them, and credentials of pipelines and
+/// sessions that are over. Tells how many rows went.
 pub async fn purge(app: &App) -> Result<u64, Error> {
     let workers = &app.config.workers;
     let now = db::now(app.db.read()).await?;
@@ -135,7 +136,8 @@ pub async fn purge(app: &App) -> Result<u64, Error> {
             .write(|tx| async move {
                 let keys = idempotency::purge(tx.conn(), keys_before, BATCH).await?;
                 let denials = decision::purge(tx.conn(), denials_before, BATCH).await?;
-                Ok::<_, Error>(tx.commit(keys + denials).await?)
+                let credentials = token::purge(tx.conn(), now, BATCH).await?;
+                Ok::<_, Error>(tx.commit(keys + denials + credentials).await?)
             })
             .await?;
         gone += some;

@@ -19,6 +19,8 @@ mod harness;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod ledger_before;
 #[cfg(test)]
 mod openapi;

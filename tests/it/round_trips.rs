@@ -1,9 +1,14 @@
 //! A start and a finish cost so many round trips to PostgreSQL, however long the history is.
 
 use serde_json::json;
-use waybill::usecase::upkeep;
+use waybill::{domain::vocabulary::Scope, usecase::upkeep};
 
-use crate::support::{api::Api, db::TestDb, wire::Wire};
+use crate::support::{
+    api::Api,
+    db::TestDb,
+    issuer::{Issuer, Key},
+    wire::Wire,
+};
 
 const START_MAX: usize = 10;
 const FINISH_MAX: usize = 7;
@@ -20,6 +25,43 @@ struct Counting {
     api: Api,
     wire: Wire,
     version: usize,
+}
+
+/// What a start by a pipeline's credential costs: as much as one by a token.
+async fn start_by(api: &Api, wire: &Wire, version: &str) -> usize {
+    wire.round_trips();
+    let id = api.started("shop/prod", version).await;
+    let start = wire.round_trips();
+    api.finished(&id, "succeeded").await;
+    start
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_by_a_pipeline_costs_as_much_as_one_by_a_token() {
+    let db = TestDb::postgres().await;
+    let wire = Wire::tap(&db.url).await;
+    let gitlab = Issuer::start("gitlab", Key::ec()).await;
+    let api = Api::with(&db, |config| {
+        config.database.url = wire.url.parse().unwrap();
+        config.database.max_connections = 2;
+        gitlab.configure(config);
+    });
+    let api = api.await;
+    let trust = json!({ "name": "shop", "issuer": "gitlab", "claims": { "project_id": "4711" }, "scopes": ["read", "deploy"] });
+    api.post("/trusts", trust).await.ok(201);
+    let id_token = gitlab.sign(&gitlab.gitlab(&json!({ "sha": null })));
+    let exchanged = api.anonymous().post("/auth/exchange", json!({ "id_token": id_token })).await.ok(200);
+    let pipeline = api.bearing(exchanged["token"].as_str().unwrap());
+    let token = api.token(&[Scope::Read, Scope::Deploy], None, None).await;
+    let mut least = [usize::MAX; 2];
+    for round in 0..WARM_UP {
+        for (who, caller) in [&token, &pipeline].into_iter().enumerate() {
+            let start = start_by(caller, &wire, &format!("{round}.{who}")).await;
+            least[who] = start.min(least[who]);
+        }
+    }
+    println!("start by a token and by a pipeline: {least:?}");
+    assert!(least[0] == least[1] && least[0] <= START_MAX, "{least:?}");
 }
 
 impl Counting {

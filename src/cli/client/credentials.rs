@@ -13,7 +13,7 @@ use clap::builder::FalseyValueParser;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
-use super::error::Error;
+use super::{access::Proof, error::Error};
 use crate::{
     cli::output::say,
     config::local::{self, LocalFile, LocalServer},
@@ -36,6 +36,13 @@ pub struct ConnectionArgs {
     /// A file that holds the token to use.
     #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "FILE", global = true, help_heading = HEADING)]
     token_file: Option<PathBuf>,
+    /// A file that holds the job's ID token, which is exchanged for a credential where there is no token; `WAYBILL_ID_TOKEN` may
+    /// hold it instead.
+    #[arg(long, env = "WAYBILL_ID_TOKEN_FILE", value_name = "FILE", global = true, help_heading = HEADING)]
+    id_token_file: Option<PathBuf>,
+    /// The job's ID token. Only a variable: arguments can be seen by others on the same machine.
+    #[arg(long, env = "WAYBILL_ID_TOKEN", hide = true, hide_env_values = true, global = true)]
+    id_token: Option<SecretString>,
     /// Send the token over plain HTTP to another machine, where everybody on the way can read it.
     #[arg(
         long,
@@ -51,7 +58,7 @@ pub struct ConnectionArgs {
 #[derive(Debug)]
 pub struct Credentials {
     pub url: Url,
-    pub token: SecretString,
+    pub proof: Proof,
     /// The file that names the address, where nobody has said one.
     pub named_in: Option<PathBuf>,
 }
@@ -70,22 +77,17 @@ enum Found {
 impl ConnectionArgs {
     /// Puts flags, environment and local file together, or says what is missing.
     pub fn resolve(&self) -> Result<Credentials, Error> {
-        let token =
-            self.token.as_ref().map(|token| token.expose_secret().trim()).filter(|token| !token.is_empty());
-        let token = match token {
-            Some(token) => Some(SecretString::from(token)),
-            None => self.token_file.as_deref().map(read_token).transpose()?,
-        };
+        let proof = self.proof()?;
         let url = self.url.as_deref().filter(|url| !url.is_empty()).map(parse_url).transpose()?;
-        let found = match (url, token) {
-            (Some(url), Some(token)) => Credentials { url, token, named_in: None },
+        let found = match (url, proof) {
+            (Some(url), Some(proof)) => Credentials { url, proof, named_in: None },
             // A broken local file matters only to those who need it.
             (Some(url), None) => token_for(url, &read_local()?.1)?,
-            (None, token) => {
+            (None, proof) => {
                 let (path, servers) = read_local()?;
                 let url = choose(&path, &servers, look)?;
-                let found = match token {
-                    Some(token) => Credentials { url, token, named_in: None },
+                let found = match proof {
+                    Some(proof) => Credentials { url, proof, named_in: None },
                     None => token_for(url, &servers)?,
                 };
                 Credentials { named_in: Some(path), ..found }
@@ -99,6 +101,27 @@ impl ConnectionArgs {
             )));
         }
         Ok(found)
+    }
+}
+
+impl ConnectionArgs {
+    /// What there is to show: a token, or else the job's ID token. A token counts first, because somebody has put it there
+    /// beside what the job has anyway.
+    fn proof(&self) -> Result<Option<Proof>, Error> {
+        let said = |given: &Option<SecretString>| {
+            let text = given.as_ref()?.expose_secret().trim();
+            (!text.is_empty()).then(|| SecretString::from(text))
+        };
+        if let Some(token) = said(&self.token) {
+            return Ok(Some(Proof::Token(token)));
+        }
+        if let Some(file) = &self.token_file {
+            return read_token(file).map(|token| Some(Proof::Token(token)));
+        }
+        if let Some(id_token) = said(&self.id_token) {
+            return Ok(Some(Proof::IdToken(id_token)));
+        }
+        self.id_token_file.as_deref().map(|file| read_token(file).map(Proof::IdToken)).transpose()
     }
 }
 
@@ -178,9 +201,10 @@ fn token_for(url: Url, servers: &[LocalServer]) -> Result<Credentials, Error> {
     let is_its_own =
         |server: &&LocalServer| Url::parse(&server.url).is_ok_and(|own| own.origin() == url.origin());
     match servers.iter().find(is_its_own) {
-        Some(server) => Ok(Credentials { token: server.token.clone(), url, named_in: None }),
+        Some(server) => Ok(Credentials { proof: Proof::Token(server.token.clone()), url, named_in: None }),
         None => Err(Error::Usage(format!(
-            "no token for {url}: set WAYBILL_TOKEN, or WAYBILL_TOKEN_FILE to a file that holds it"
+            "no token for {url}: set WAYBILL_TOKEN, or WAYBILL_TOKEN_FILE to a file that holds it; in a job, WAYBILL_ID_TOKEN to its \
+             ID token"
         ))),
     }
 }
@@ -238,7 +262,8 @@ mod tests {
     fn a_local_token_goes_to_its_own_server_only() {
         let servers = [server(1), server(2)];
         let token = |url: &str| match token_for(parse_url(url).unwrap(), &servers) {
-            Ok(found) => found.token.expose_secret().to_owned(),
+            Ok(Credentials { proof: Proof::Token(token), .. }) => token.expose_secret().to_owned(),
+            Ok(_) => unreachable!("it is a token"),
             Err(error) => error.to_string(),
         };
         assert_eq!(token("http://127.0.0.1:2/"), "secret-2");
@@ -265,7 +290,7 @@ mod tests {
             ("http://waybill:3000", false, true),
         ] {
             let url = Url::parse(url).unwrap();
-            let found = Credentials { url, token: "hunter2".into(), named_in: None };
+            let found = Credentials { url, proof: Proof::Token("hunter2".into()), named_in: None };
             assert_eq!((found.is_local(), found.is_exposed()), (local, exposed), "{}", found.url);
         }
     }

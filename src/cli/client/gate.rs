@@ -191,6 +191,7 @@ fn reasons(decision: &Decision) -> String {
 }
 
 pub(super) async fn run(session: &Session, args: GateArgs) -> Result<Exit, Error> {
+    session.client.access.refuse_wait(args.wait, crate::clock::now())?;
     let deadline = Instant::now() + args.wait;
     let question = Question {
         service: args.service,

@@ -10,11 +10,13 @@ use reqwest::{
     redirect::Policy,
 };
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
 use super::{
+    access::{self, Access, Exchanged},
     call::{Call, PAUSE_MAX},
     credentials::Credentials,
     error::{Error, NoAnswer},
@@ -29,6 +31,8 @@ pub struct Client {
     base: Url,
     /// Where it is, for people: also who says so, where they have not.
     at: String,
+    /// What requests are let in by.
+    pub access: Access,
 }
 
 impl Client {
@@ -36,12 +40,9 @@ impl Client {
     pub fn new(credentials: &Credentials) -> Result<Self, Error> {
         // An error says that a provider is installed already, which is what is wanted.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", credentials.token.expose_secret()))
-            .map_err(|_invalid| Error::Usage("the token holds characters that no token has".into()))?;
-        bearer.set_sensitive(true);
+        let access = Access::by(&credentials.proof)?;
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
-            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .connect_timeout(Duration::from_secs(5))
             // A redirect would turn a POST into a GET, and carry the token to wherever; the address has to be right instead.
             .redirect(Policy::none());
@@ -61,7 +62,7 @@ impl Client {
             Some(file) => format!("{origin} (the address is from {})", file.display()),
             None => origin,
         };
-        Ok(Self { http, base: credentials.url.clone(), at })
+        Ok(Self { http, base: credentials.url.clone(), at, access })
     }
 
     /// Makes the call, again and again while its patience lasts and the fault is transient.
@@ -96,7 +97,44 @@ impl Client {
 
     async fn attempt(&self, call: &Call, left: Duration) -> Result<Value, NoAnswer> {
         let timeout = left.max(Duration::from_secs(1)).min(call.attempt);
+        let bearer = self.bearer(timeout).await?;
+        self.ask(call, timeout, Some(bearer)).await
+    }
+
+    /// What the request is let in by. The job's ID token is exchanged once, when it is first needed: what the command started
+    /// may only be seen through by the very same credential once its time is over.
+    async fn bearer(&self, timeout: Duration) -> Result<HeaderValue, NoAnswer> {
+        let (id_token, header) = match &self.access {
+            Access::Known(header) => return Ok(header.clone()),
+            Access::Exchanged { id_token, header } => (id_token, header),
+        };
+        let mut header = header.lock().await;
+        if let Some(header) = &*header {
+            return Ok(header.clone());
+        }
+        let body = json!({ "id_token": id_token.expose_secret().trim() }).to_string();
+        let call = Call { key: None, ..Call::post_as_it_is(&["auth", "exchange"], body.into()) };
+        let answer = self.ask(&call, timeout, None).await?;
+        let exchanged =
+            Exchanged::deserialize(answer).ok().and_then(|found| access::bearer(&found.token).ok());
+        let found = exchanged.ok_or_else(|| NoAnswer::Problem {
+            problem: Box::new(foreign(StatusCode::OK, &HeaderMap::new())),
+            retry_after: None,
+        })?;
+        *header = Some(found.clone());
+        Ok(found)
+    }
+
+    async fn ask(
+        &self,
+        call: &Call,
+        timeout: Duration,
+        bearer: Option<HeaderValue>,
+    ) -> Result<Value, NoAnswer> {
         let mut request = self.http.request(call.method.clone(), self.url(call)).timeout(timeout);
+        if let Some(bearer) = bearer {
+            request = request.header(AUTHORIZATION, bearer);
+        }
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
@@ -189,10 +227,11 @@ fn foreign(status: StatusCode, headers: &HeaderMap) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::client::access::Proof;
 
     fn client(url: &str) -> Option<Client> {
         let url = Url::parse(url).ok()?;
-        Client::new(&Credentials { url, token: "hunter2".into(), named_in: None }).ok()
+        Client::new(&Credentials { url, proof: Proof::Token("hunter2".into()), named_in: None }).ok()
     }
 
     fn problem(status: u16, retry_after: Option<Duration>) -> NoAnswer {

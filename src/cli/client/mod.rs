@@ -1,6 +1,7 @@
 //! The client's side of the command line: what is asked of a Waybill that runs elsewhere. A command is its arguments, its
 //! call and the words for the answer; [`session`] does the rest.
 
+mod access;
 mod approvals;
 mod approve;
 mod archive;
@@ -30,10 +31,12 @@ mod scan;
 mod service;
 pub mod session;
 mod status;
+mod trust;
 mod verdict;
 mod view;
 mod vulnerability;
 mod waiver;
+mod whoami;
 
 use clap::Subcommand;
 
@@ -81,6 +84,13 @@ pub enum ClientCommand {
     /// Read and set the rules of an environment's gate.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Say which pipelines may do what, told by their CI's ID tokens, and explain what becomes of one.
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
+    /// Show who you are here, and what you may do.
+    Whoami,
+    /// List who may do what: every token that is good, and every trust.
+    Access,
     /// Say yes to a release going to an environment.
     #[command(after_help = approvals::EXAMPLES)]
     Approve(approve::ApproveArgs),
@@ -138,6 +148,9 @@ pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Fo
         ClientCommand::Service(command) => service::run(&session, command).await,
         ClientCommand::Environment(command) => environment::run(&session, command).await,
         ClientCommand::Policy(command) => policy::run(&session, command).await,
+        ClientCommand::Trust(command) => trust::run(&session, command).await,
+        ClientCommand::Whoami => whoami::whoami(&session).await,
+        ClientCommand::Access => whoami::access(&session).await,
         ClientCommand::Approve(args) => approve::approve(&session, &args).await,
         ClientCommand::Reject(args) => approve::reject(&session, &args).await,
         ClientCommand::Approvals(command) => approvals::run(&session, command).await,

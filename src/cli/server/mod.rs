@@ -63,14 +63,19 @@ impl ConfigArgs {
 
     /// Loads the configuration and opens a database that is there, with its schema up to date.
     async fn open(&self) -> anyhow::Result<Db> {
-        let config = self.load(None)?.database;
-        let url = &config.url;
+        Ok(self.open_with_config().await?.1)
+    }
+
+    /// As [`ConfigArgs::open`], for who needs more of the configuration.
+    async fn open_with_config(&self) -> anyhow::Result<(Config, Db)> {
+        let config = self.load(None)?;
+        let url = &config.database.url;
         ensure_is_there(url)?;
-        let db = connect(&config).await?;
+        let db = connect(&config.database).await?;
         let status = schema::status(&db).await?;
         anyhow::ensure!(!status.half_copied, error::HALF_COPIED);
         anyhow::ensure!(status.pending.is_empty(), "the schema of {url} is behind; run `waybill migrate up`");
-        Ok(db)
+        Ok((config, db))
     }
 
     /// Loads the configuration and opens the database to look at its schema or change it, which may take longer than a

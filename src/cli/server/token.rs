@@ -14,9 +14,10 @@ use crate::{
     },
     cli::words::{flag, one_of},
     domain::{
+        credential::Credential,
+        identity::poses_as,
         nearest::nearest,
         page::{LIMIT_MAX, PageRequest},
-        token::Token,
         vocabulary::Scope,
     },
     store::db::Db,
@@ -87,7 +88,7 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn all(db: &Db) -> anyhow::Result<Vec<Token>> {
+async fn all(db: &Db) -> anyhow::Result<Vec<Credential>> {
     let mut request = PageRequest { limit: LIMIT_MAX, after: None };
     let mut all = Vec::new();
     loop {
@@ -131,11 +132,15 @@ async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
             .collect();
         anyhow::anyhow!(lines.join("\n"))
     })?;
-    let db = args.config.open().await?;
+    let (config, db) = args.config.open_with_config().await?;
+    let issuers = config.auth.issuer.iter().map(|issuer| issuer.name.as_str());
+    if let Some(issuer) = poses_as(&new.principal.actor.subject, issuers) {
+        anyhow::bail!("--subject: {}", tokens::posing(issuer));
+    }
     say(tokens::create_by_server(&db, &new).await?.secret.expose_secret())
 }
 
-fn line(token: &Token) -> String {
+fn line(token: &Credential) -> String {
     let principal = &token.principal;
     let scopes: Vec<_> = principal.scopes.iter().map(|scope| scope.as_str()).collect();
     let names = |what: &str, names: &Option<BTreeSet<String>>| {

@@ -15,7 +15,9 @@ use super::{
     Config,
     database_url::Backend,
     fault::{Faults, Origin},
+    issuer::IssuerConfig,
     layer::{Layers, Leaves},
+    list,
     sources::Sources,
     validate::validate,
 };
@@ -51,17 +53,17 @@ pub struct Entry {
 
 /// Builds the configuration, or says everything that is wrong with it.
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
-    let defaults = leaves(&Config::default());
+    let defaults = known_leaves();
     let mut layers = Layers::read(&defaults, sources);
     let file_is_lost = layers.faults.iter().any(|fault| fault.key.is_none());
     let config = build(&mut layers, &defaults);
     // Without its file a configuration would be judged by defaults that nobody wants.
     if !file_is_lost {
         for unusable in validate(&config) {
-            let known = layers.faults.iter().any(|fault| fault.key.as_deref() == Some(unusable.key));
-            if !known && !is_of_another_database(unusable.key, &config, &layers.leaves) {
-                let origin = origin(&layers.leaves, unusable.key);
-                layers.fault(Some(unusable.key), origin, unusable.problem);
+            let known = layers.faults.iter().any(|fault| fault.key.as_deref() == Some(&*unusable.key));
+            if !known && !is_of_another_database(&unusable.key, &config, &layers.leaves) {
+                let origin = origin(&layers.leaves, &unusable.key);
+                layers.fault(Some(&unusable.key), origin, unusable.problem);
             }
         }
     }
@@ -124,6 +126,9 @@ fn example(key: &str, defaults: &Leaves) -> Option<String> {
         "database.url" => Some("sqlite://waybill.db` or `postgres://user:password@host/waybill".to_owned()),
         "server.public_url" => Some("https://waybill.example.com".to_owned()),
         "metrics.listen" => Some("127.0.0.1:9090".to_owned()),
+        key if key.starts_with("auth.issuer.") && key.rsplit('.').next() == Some("kind") => {
+            Some("gitlab".to_owned())
+        }
         key => defaults.get(key).and_then(|(value, _)| text(value)),
     }
 }
@@ -147,6 +152,14 @@ fn leaves(config: &Config) -> Leaves {
     leaves
 }
 
+/// Every leaf that there can be, with its default; those of lists as of any of their sections.
+fn known_leaves() -> Leaves {
+    let mut known = leaves(&Config::default());
+    let section = Value::serialize(IssuerConfig::default()).ok().and_then(Value::into_dict);
+    flatten(&format!("auth.issuer.{}", list::ANY), section.unwrap_or_default(), &mut known);
+    known
+}
+
 fn flatten(prefix: &str, dict: Dict, leaves: &mut Leaves) {
     for (name, value) in dict {
         let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
@@ -164,6 +177,9 @@ fn text(value: &Value) -> Option<String> {
         Value::Bool(_, flag) => Some(flag.to_string()),
         Value::Num(_, number) => number.to_u128_lossy().map(|number| number.to_string()),
         Value::Char(_, character) => Some(character.to_string()),
+        Value::Array(_, items) if !items.is_empty() => {
+            Some(items.iter().filter_map(text).collect::<Vec<_>>().join(", "))
+        }
         Value::Empty(..) | Value::Dict(..) | Value::Array(..) => None,
     }
 }

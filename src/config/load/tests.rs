@@ -258,3 +258,67 @@ fn a_value_that_is_not_utf_8_is_a_fault() {
     sources.env = vec![("WAYBILL__LOG__FILTER".into(), std::ffi::OsString::from_vec(vec![0xff]))];
     assert_eq!(keys(&faults(&sources)), ["log.filter"]);
 }
+
+const ISSUERS: &str = "[server]\npublic_url = 'https://waybill.test'\n\
+    [[auth.issuer]]\nname = 'gitlab'\nurl = 'https://gitlab.test'\n\
+    [[auth.issuer]]\nname = 'forge'\nurl = 'https://forge.test'\nimmutable_claims = ['repo', '/a/b']\n";
+
+#[test]
+fn sections_of_a_list_come_from_a_file_and_from_variables() {
+    let env = [
+        ("WAYBILL__AUTH__ISSUER__1__URL", "https://forge.example.com"),
+        ("WAYBILL__AUTH__ISSUER__2__NAME", "ci"),
+        ("WAYBILL__AUTH__ISSUER__2__URL", "https://ci.test"),
+        ("WAYBILL__AUTH__ISSUER__2__KIND", "jenkins"),
+        ("WAYBILL__AUTH__ISSUER__2__IMMUTABLE_CLAIMS", "sub, build"),
+    ];
+    let (_directory, sources) = with_file(ISSUERS, &env);
+    let loaded = load(&sources).unwrap();
+    let issuers = &loaded.config.auth.issuer;
+    let names: Vec<_> = issuers.iter().map(|issuer| (issuer.name.as_str(), issuer.url.as_str())).collect();
+    let expected = [
+        ("gitlab", "https://gitlab.test"),
+        ("forge", "https://forge.example.com"),
+        ("ci", "https://ci.test"),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(issuers[0].immutable_claims(), ["project_id", "namespace_id"]);
+    assert_eq!(issuers[0].person_claim(), Some("user_id"));
+    assert_eq!(issuers[1].immutable_claims(), ["repo", "/a/b"]);
+    assert_eq!(issuers[2].immutable_claims(), ["sub", "build"]);
+    let url = entry(&loaded, "auth.issuer.1.url");
+    assert_eq!(url.origin.to_string(), "WAYBILL__AUTH__ISSUER__1__URL");
+    assert_eq!(entry(&loaded, "auth.issuer.1.immutable_claims").value.as_deref(), Some("repo, /a/b"));
+    assert!(describe(&loaded).iter().all(|entry| !entry.key.contains('*')));
+}
+
+#[test]
+fn every_fault_of_a_list_is_reported_with_its_origin() {
+    let file = "[[auth.issuer]]\nname = 'gitlab'\nurl = 5\nurls = 'x'\n[auth.issuers]\na = 1\n";
+    let env = [
+        ("WAYBILL__AUTH__ISSUER__0__KIND", "svn"),
+        ("WAYBILL__AUTH__ISSUER__2__NAME", "late"),
+        ("WAYBILL__AUTH__ISSUER__FIRST__NAME", "x"),
+        ("WAYBILL__AUTH__ISSUER__01__NAME", "x"),
+    ];
+    let (_directory, sources) = with_file(file, &env);
+    let found = faults(&sources);
+    let mut found_keys = keys(&found);
+    found_keys.sort_unstable();
+    let expected = [
+        "auth.issuer.0.audience",
+        "auth.issuer.0.kind",
+        "auth.issuer.0.url",
+        "auth.issuer.0.urls",
+        "auth.issuer.01.name",
+        "auth.issuer.2",
+        "auth.issuer.first.name",
+        "auth.issuers",
+    ];
+    assert_eq!(found_keys, expected, "{found:?}");
+    let shown = Faults(found).to_string();
+    assert!(shown.contains("the keys of [auth.issuer.0] are audience, ca_file"), "{shown}");
+    assert!(shown.contains("there is no auth.issuer.1"), "{shown}");
+    let (_directory, sources) = with_file("[auth.issuer]\nname = 'gitlab'\n", &[]);
+    assert!(faults(&sources)[0].problem.contains("[[auth.issuer]]"));
+}

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::domain::{
-    approval::NamedApproval, deployment::NamedDeployment, environment::Environment, event::Event,
-    freeze::FreezeWindow, json::merged, release::Release, scan::Scan, service::Service, token::Token,
+    approval::NamedApproval, credential::Credential, deployment::NamedDeployment, environment::Environment,
+    event::Event, freeze::FreezeWindow, json::merged, release::Release, scan::Scan, service::Service,
     waiver::Waiver,
 };
 
@@ -183,8 +183,9 @@ impl From<&Waiver> for Row {
     }
 }
 
-impl From<&Token> for Row {
-    fn from(row: &Token) -> Self {
+/// A token.
+impl From<&Credential> for Row {
+    fn from(row: &Credential) -> Self {
         let principal = &row.principal;
         let members = json!({
             "name": principal.actor.token, "subject": principal.actor.subject, "scopes": principal.scopes,

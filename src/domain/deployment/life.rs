@@ -33,6 +33,8 @@ pub struct New<'a> {
     /// What it means as a rollback.
     pub back: Return,
     pub actor: Actor,
+    /// The credential of the pipeline that starts it; none for others.
+    pub credential: Option<Uuid>,
 }
 
 /// A deployment that is over when it comes on record.
@@ -155,6 +157,7 @@ impl Deployment {
             lease_seconds: new.lease_seconds,
             progress: Progress::default(),
             actor: new.actor,
+            credential: new.credential,
             decision_id: Some(new.decision_id),
             times: Times {
                 heartbeat_at: Some(now),
@@ -194,6 +197,7 @@ impl Deployment {
             lease_seconds: 0,
             progress: Progress { message: past.message, ..Progress::default() },
             actor,
+            credential: None,
             decision_id: None,
             times: Times { finished_at: Some(past.finished_at), ..Times::of_start(past.started_at) },
             standing: Standing {

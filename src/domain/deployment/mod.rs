@@ -79,6 +79,8 @@ pub struct Entry {
     pub progress: Progress,
     /// Who started it.
     pub actor: Actor,
+    /// The credential of the pipeline that started it, by which it sees it through; none for others.
+    pub credential: Option<Uuid>,
     /// The gate's answer that let it start; none for what was recorded.
     pub decision_id: Option<Uuid>,
     pub times: Times,

@@ -9,14 +9,20 @@ pub enum Code {
     InvalidRequest,
     /// There is no valid token.
     Unauthenticated,
+    /// The ID token is not as it must be.
+    IdentityInvalid,
     /// The token may not do this.
     Forbidden,
+    /// No trust lets in whom the ID token is about.
+    IdentityUntrusted,
     /// There is no such thing, or the token may not see it.
     NotFound,
     /// The path exists, but not with this method.
     MethodNotAllowed,
     /// The state of the thing does not permit it.
     Conflict,
+    /// Several trusts let in whom the ID token is about, and none more than the others.
+    IdentityAmbiguous,
     /// The gate denied the start; the problem carries the decision.
     GateDenied,
     /// The thing changed since the caller read it.
@@ -35,17 +41,22 @@ pub enum Code {
     Internal,
     /// The server cannot answer now.
     Unavailable,
+    /// An issuer of ID tokens cannot be asked.
+    IssuerUnreachable,
 }
 
 impl Code {
     /// Every code, by status.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidRequest,
         Self::Unauthenticated,
+        Self::IdentityInvalid,
         Self::Forbidden,
+        Self::IdentityUntrusted,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
+        Self::IdentityAmbiguous,
         Self::GateDenied,
         Self::Stale,
         Self::PayloadTooLarge,
@@ -55,12 +66,21 @@ impl Code {
         Self::RateLimited,
         Self::Internal,
         Self::Unavailable,
+        Self::IssuerUnreachable,
     ];
 
     const fn row(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Self::InvalidRequest => ("invalid-request", StatusCode::BAD_REQUEST, "Invalid request"),
             Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "Not authenticated"),
+            Self::IdentityInvalid => ("identity-invalid", StatusCode::UNAUTHORIZED, "ID token not valid"),
+            Self::IdentityUntrusted => ("identity-untrusted", StatusCode::FORBIDDEN, "Not trusted"),
+            Self::IdentityAmbiguous => {
+                ("identity-ambiguous", StatusCode::CONFLICT, "Trusted in several ways")
+            }
+            Self::IssuerUnreachable => {
+                ("issuer-unreachable", StatusCode::SERVICE_UNAVAILABLE, "Issuer not reachable")
+            }
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Not permitted"),
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => {

@@ -203,7 +203,7 @@ impl Problem {
     }
 
     fn set_headers(&self, headers: &mut HeaderMap) {
-        if self.code == Code::Unauthenticated {
+        if self.code.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         let default = (self.code == Code::Unavailable).then_some(RETRY_UNAVAILABLE_SECONDS);

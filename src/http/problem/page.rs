@@ -41,8 +41,37 @@ fn page(code: Code) -> String {
     )
 }
 
-/// What a problem means and what to do about it. These are HTML.
-const fn words(code: Code) -> (&'static str, &'static str) {
+/// What a problem means, and what to do about it. These are HTML.
+type Words = (&'static str, &'static str);
+
+const UNAUTHENTICATED: Words = (
+    "The request has no token, or one that is unknown, expired or revoked.",
+    "Send <code>Authorization: Bearer wb_…</code> with a valid token. <code>waybill token create</code> \
+     makes one.",
+);
+const FORBIDDEN: Words = (
+    "The token is valid, but lacks the scope for this, or is narrowed to other services or environments.",
+    "Use a token with the scope that <code>detail</code> names, or ask whoever administers Waybill for one.",
+);
+const IDENTITY_INVALID: Words = (
+    "The ID token is not one that is taken: a claim is wrong, it has expired, or its signature is not the issuer's.",
+    "<code>detail</code> names the claim, what it must be and what it is. The audience that the job asks for              must be this server's, and the token must be fresh: exchange it in the job that has it.",
+);
+const IDENTITY_UNTRUSTED: Words = (
+    "The ID token is good, but no trust lets in whom it is about, or it is confined to another environment.",
+    "<code>detail</code> names the trust that comes nearest and the claims that it wants otherwise.              <code>waybill trust check</code> explains an ID token claim by claim; <code>waybill trust create</code>              makes a trust.",
+);
+const IDENTITY_AMBIGUOUS: Words = (
+    "Several trusts let in whom the ID token is about, and none says more exactly who that is.",
+    "Have one of the trusts that <code>detail</code> names match another claim, or delete it.",
+);
+const ISSUER_UNREACHABLE: Words = (
+    "The issuer of the ID token does not say which keys it has, so that nobody can tell whether the token is its own.",
+    "Try again after the time in <code>Retry-After</code>. Tokens go on working meanwhile. If it stays,              <code>detail</code> and the server's log say why the issuer cannot be asked.",
+);
+
+/// What a kind of problem means, and what to do about it.
+const fn words(code: Code) -> Words {
     match code {
         Code::InvalidRequest => (
             "The request could not be read: its body is not JSON, or a parameter in the path, the query or a \
@@ -50,15 +79,12 @@ const fn words(code: Code) -> (&'static str, &'static str) {
             "<code>detail</code> says what is wrong and <code>errors</code> names the parameter. Correct the \
              request; sending it again as it is will not help.",
         ),
-        Code::Unauthenticated => (
-            "The request has no token, or one that is unknown, expired or revoked.",
-            "Send <code>Authorization: Bearer wb_…</code> with a valid token. <code>waybill token create</code> \
-             makes one.",
-        ),
-        Code::Forbidden => (
-            "The token is valid, but lacks the scope for this, or is narrowed to other services or environments.",
-            "Use a token with the scope that <code>detail</code> names, or ask whoever administers Waybill for one.",
-        ),
+        Code::Unauthenticated => UNAUTHENTICATED,
+        Code::IdentityInvalid => IDENTITY_INVALID,
+        Code::IdentityUntrusted => IDENTITY_UNTRUSTED,
+        Code::IdentityAmbiguous => IDENTITY_AMBIGUOUS,
+        Code::IssuerUnreachable => ISSUER_UNREACHABLE,
+        Code::Forbidden => FORBIDDEN,
         Code::NotFound => (
             "There is nothing by this name or id, or the token may not see it.",
             "Check the spelling and the token's services and environments.",

@@ -123,13 +123,18 @@ pub struct Kept {
 }
 
 /// All JSON that is kept and read again, but for the events' own.
-pub const KEPT: [Kept; 8] = [
+pub const KEPT: [Kept; 9] = [
     Kept { table: "environment", name: "name", columns: &["policy"] },
     Kept { table: "service", name: "name", columns: &["labels"] },
     Kept { table: "release", name: "version", columns: &["changes", "labels", "locations", "platforms"] },
     Kept { table: "decision", name: "id", columns: &["checks", "inputs"] },
     Kept { table: "approval", name: "id", columns: &["groups"] },
     Kept { table: "token", name: "name", columns: &["scopes", "groups", "services", "environments"] },
+    Kept {
+        table: "trust",
+        name: "name",
+        columns: &["claims", "environment_map", "scopes", "groups", "services", "environments"],
+    },
     Kept { table: "freeze_window", name: "name", columns: &["environments", "tiers"] },
     Kept { table: "waiver", name: "vulnerability", columns: &["services", "environments"] },
 ];

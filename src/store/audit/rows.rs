@@ -16,13 +16,13 @@ use crate::{
     domain::{
         approval::NamedApproval,
         audit::rows::{Key, Row},
+        credential::Credential,
         deployment::NamedDeployment,
         environment::Environment,
         freeze::FreezeWindow,
         release::Release,
         scan::Scan,
         service::Service,
-        token::Token,
         waiver::Waiver,
     },
     store::{
@@ -128,7 +128,7 @@ impl Table {
             Self::Approval => of(store::approval::named(), approval::Column::Id),
             Self::Freeze => of(freeze_window::Entity::find(), freeze_window::Column::Id),
             Self::Waiver => of(waiver::Entity::find(), waiver::Column::Id),
-            Self::Token => of(token::Entity::find(), token::Column::Id),
+            Self::Token => of(store::token::tokens(), token::Column::Id),
             Self::Scan => {
                 of(with_service(store::scan::select(conn), scan::Relation::Service), scan::Column::Id)
             }
@@ -147,7 +147,7 @@ impl Table {
             Self::Approval => Row::from(&NamedApproval::from_query_result(row, "")?),
             Self::Freeze => Row::from(&FreezeWindow::from_query_result(row, "")?),
             Self::Waiver => Row::from(&Waiver::from_query_result(row, "")?),
-            Self::Token => Row::from(&Token::from_query_result(row, "")?),
+            Self::Token => Row::from(&Credential::from_query_result(row, "")?),
             Self::Scan => Row::from(&(service()?, Scan::from_query_result(row, "")?)),
         })
     }

@@ -29,6 +29,7 @@ pub struct Model {
     pub decision_id: Option<Uuid>,
     pub actor_token: String,
     pub actor_subject: String,
+    pub credential_id: Option<Uuid>,
     pub started_at: DateTimeUtc,
     pub finished_at: Option<DateTimeUtc>,
     pub expired_at: Option<DateTimeUtc>,

@@ -16,5 +16,6 @@ pub mod scan_part;
 pub mod service;
 pub mod target;
 pub mod token;
+pub mod trust;
 pub mod vulnerability_alias;
 pub mod waiver;

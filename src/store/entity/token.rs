@@ -1,4 +1,4 @@
-//! The table `token`.
+//! The table `token`: every kind of credential.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,30 @@ use crate::domain::vocabulary::Scope;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
+    /// `token`, `pipeline` or `session`.
+    pub kind: String,
     pub name: String,
     pub subject: String,
+    pub shown_name: Option<String>,
     pub scopes: Json<BTreeSet<Scope>>,
     pub groups: Json<BTreeSet<String>>,
     pub services: Option<Json<BTreeSet<String>>>,
     pub environments: Option<Json<BTreeSet<String>>>,
     pub secret_hash: Vec<u8>,
+    pub issuer: Option<String>,
+    pub parent_id: Option<Uuid>,
+    pub lingers_until: Option<DateTimeUtc>,
+    pub proof_hash: Option<Vec<u8>>,
+    pub proof_use: Option<i64>,
+    pub proof_expires_at: Option<DateTimeUtc>,
+    pub commit_sha: Option<String>,
+    pub initiator: Option<String>,
+    pub idle_until: Option<DateTimeUtc>,
+    pub csrf_hash: Option<Vec<u8>>,
+    pub refresh_sealed: Option<Vec<u8>>,
+    pub refreshed_at: Option<DateTimeUtc>,
+    pub user_agent: Option<String>,
+    pub seen_at: Option<DateTimeUtc>,
     pub created_at: DateTimeUtc,
     pub expires_at: Option<DateTimeUtc>,
     pub revoked_at: Option<DateTimeUtc>,

@@ -9,7 +9,7 @@ pub mod shares;
 use std::sync::Arc;
 
 pub use self::{feed::Feed, freeze_memo::FreezeMemo, head_watch::HeadWatch, kept_matrix::KeptMatrix};
-use crate::{config::Config, metrics::Metrics, store::db::Db};
+use crate::{config::Config, issuer::Issuers, metrics::Metrics, store::db::Db};
 
 /// The configuration, the database, the metrics and what requests tell each other; cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct App {
     pub db: Db,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whose word is taken for who somebody is.
+    pub issuers: Issuers,
     /// What wakes those who wait.
     pub feed: Feed,
     /// What freeze windows come to.
@@ -35,9 +37,11 @@ impl App {
     pub fn new(config: impl Into<Arc<Config>>, db: Db, metrics: impl Into<Arc<Metrics>>) -> Self {
         let (config, metrics) = (config.into(), metrics.into());
         let feed = Feed::new(config.limits.waits, config.limits.streams);
+        let issuers = Issuers::new(&config);
         Self {
             config,
             db,
+            issuers,
             metrics,
             feed,
             freezes: Arc::default(),

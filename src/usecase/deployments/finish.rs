@@ -37,7 +37,7 @@ pub async fn finish(
     message: Option<&String>,
     render: Render<'_, NamedDeployment>,
 ) -> Result<Answer, Error> {
-    ctx.require(Scope::Deploy)?;
+    ctx.require_or_linger(Scope::Deploy)?;
     let finished =
         ctx.write(|work| async move { finish_in(ctx, work, id, (outcome, message), render).await }).await?;
     match finished {

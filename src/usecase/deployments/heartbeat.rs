@@ -32,7 +32,7 @@ pub async fn heartbeat(
     progress: &Progress,
     render: Render<'_, NamedDeployment>,
 ) -> Result<Answer, Error> {
-    ctx.require(Scope::Deploy)?;
+    ctx.require_or_linger(Scope::Deploy)?;
     let first = ctx.write(|work| async move { renew_in(ctx, work, id, progress, render).await }).await?;
     let named = match first {
         Heard::Renewed(answer) => return Ok(answer),

@@ -23,7 +23,9 @@ use crate::{
 /// Holds the deployment of this id, if the caller may see it.
 pub async fn hold(ctx: &Ctx, work: &Work, id: Uuid) -> Result<LockedDeployment, Error> {
     let locked = deployment::lock(work.conn(), id, ctx.within()).await?;
-    locked.ok_or_else(|| Error::not_found("deployment", &id))
+    let locked = locked.ok_or_else(|| Error::not_found("deployment", &id))?;
+    ctx.require_started(&locked.named.deployment)?;
+    Ok(locked)
 }
 
 /// What there is to say of a deployment whose lease may have run out.

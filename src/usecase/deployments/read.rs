@@ -22,10 +22,11 @@ const TIMELINE_MAX: i64 = 200;
 
 /// Reads a deployment with its timeline, sealed events and others.
 pub async fn get(ctx: &Ctx, id: Uuid) -> Result<(NamedDeployment, Vec<Event>), Error> {
-    ctx.require(Scope::Read)?;
+    ctx.require_or_linger(Scope::Read)?;
     let conn = ctx.app.db.read();
     let named = deployment::find(conn, ctx.within(), id).await?;
     let named = named.ok_or_else(|| Error::not_found("deployment", &id))?;
+    ctx.require_started(&named.deployment)?;
     Ok((named, event::of_deployment(conn, id, TIMELINE_MAX).await?))
 }
 

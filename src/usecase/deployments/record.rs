@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     clock,
     domain::{
-        deployment::{Deployment, Entry, NamedDeployment, Neighbour, Past, Surroundings},
+        deployment::{Deployment, Entry, NamedDeployment, Neighbour, Past, Plan, Surroundings},
         event::EventKind,
         idempotency::Answer,
         json::merged,
@@ -46,7 +46,12 @@ pub struct Recorded {
 pub async fn record(ctx: &Ctx, asked: &Record, render: Render<'_, Recorded>) -> Result<Answer, Error> {
     ctx.require_one_of(&[Scope::Record, Scope::Deploy])?;
     asked.placement.require(ctx)?;
-    let record = |work| record_in(ctx, work, asked, render);
+    let said = asked.past.plan.initiated_by.clone();
+    let plan = Plan { initiated_by: ctx.initiator(said), ..asked.past.plan.clone() };
+    let past = Past { plan, ..asked.past.clone() };
+    let asked = &Record { placement: asked.placement.clone().by(ctx), past };
+    // Boxed: it would otherwise lie on the stack of each request.
+    let record = |work| Box::pin(record_in(ctx, work, asked, render));
     let (recorded, answer) = register::reviving(ctx, &asked.placement.environment, record).await?;
     if recorded.new {
         held::count(&ctx.app, &recorded.named);
@@ -86,6 +91,7 @@ async fn record_in(
         version: &version,
         before: &before,
         now,
+        commit: ctx.commit(),
         may_register,
     };
     let given = placement.release.as_ref();

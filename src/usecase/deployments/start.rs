@@ -65,6 +65,8 @@ pub async fn start(ctx: &Ctx, asked: &Start, render: Render<'_, Started>) -> Res
     if asked.override_reason.is_some() {
         ctx.require(Scope::Override)?;
     }
+    let plan = Plan { initiated_by: ctx.initiator(asked.plan.initiated_by.clone()), ..asked.plan.clone() };
+    let asked = &Start { placement: asked.placement.clone().by(ctx), plan, ..asked.clone() };
     // Boxed: by far the largest of all transactions would otherwise lie on the stack of each.
     let start = |work| Box::pin(start_in(ctx, work, asked, render));
     let (gated, ended) = register::reviving(ctx, &asked.placement.environment, start).await?;
@@ -122,6 +124,7 @@ async fn start_in(
         decision_id: decided.decision.id,
         back: decided.back,
         actor: ctx.actor().clone(),
+        credential: ctx.principal.pipeline().map(|_| ctx.principal.token_id),
     };
     let deployment = Deployment::start(&mut target, new, now);
     decide::keep(&work, &mut decided, Some(deployment.id)).await?;
@@ -167,6 +170,7 @@ async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Er
         version: &version,
         before: &evidence.before,
         now,
+        commit: ctx.commit(),
         may_register: ctx.app.config.ledger.auto_register,
     };
     let (known, given) = (evidence.release.take(), placement.release.as_ref());

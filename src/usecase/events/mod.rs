@@ -32,14 +32,14 @@ pub struct Log {
 
 /// What the caller may see of what a filter asks for.
 fn seen_by(ctx: &Ctx, filter: Filter) -> Filter {
-    // They name no service, so a narrowed admin could not be shown those within its narrowing alone.
-    let without_tokens = !(ctx.principal.holds(Scope::Admin) && ctx.within().is_none());
+    // They name no service, so whoever is narrowed could not be shown those within its narrowing alone.
+    let without_tokens = !(ctx.principal.holds(Scope::Audit) && ctx.within().is_none());
     Filter { without_tokens, ..filter }
 }
 
 /// Lists sealed events.
 pub async fn list(ctx: &Ctx, filter: Filter, asked: Stretch) -> Result<Log, Error> {
-    ctx.require(Scope::Read)?;
+    ctx.require_one_of(&[Scope::Read, Scope::Audit])?;
     let conn = ctx.app.db.read();
     let filter = seen_by(ctx, filter);
     let (head, _) = event::head(conn).await?;
@@ -62,13 +62,13 @@ pub async fn list(ctx: &Ctx, filter: Filter, asked: Stretch) -> Result<Log, Erro
 /// Lists the seals of all events in order, after a number: what follows the chain past events that the caller may not
 /// read. They tell nothing but how many there are.
 pub async fn seals(ctx: &Ctx, after: i64, limit: u64) -> Result<Page<Seal>, Error> {
-    ctx.require(Scope::Read)?;
+    ctx.require_one_of(&[Scope::Read, Scope::Audit])?;
     let seals = event::seals(ctx.app.db.read(), after, limit + 1).await?;
     Ok(page(seals, limit, |seal| seal.seq))
 }
 
 /// The head of the chain, and when it was last moved.
 pub async fn head(ctx: &Ctx) -> Result<(Link, Option<DateTime<Utc>>), Error> {
-    ctx.require(Scope::Read)?;
+    ctx.require_one_of(&[Scope::Read, Scope::Audit])?;
     Ok(event::head(ctx.app.db.read()).await?)
 }

@@ -58,7 +58,7 @@ impl Follower {
     /// Follows the log from behind the event with this number, which was the last that the caller heard of; from now on
     /// where it is not given.
     pub async fn begin(ctx: Ctx, filter: Filter, after: Option<i64>) -> Result<Self, Error> {
-        ctx.require(Scope::Read)?;
+        ctx.require_one_of(&[Scope::Read, Scope::Audit])?;
         let (service, environment) = (filter.service.as_deref(), filter.environment.as_deref());
         named::check(&ctx, Confined { service, environment, ..Confined::default() }).await?;
         // Before the first look, so that what happens after it is not missed.

@@ -6,6 +6,7 @@ pub mod audit;
 mod audit_deep;
 mod clock;
 mod descriptive;
+mod duties;
 mod edges;
 pub mod finish;
 mod freeze;

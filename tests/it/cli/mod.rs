@@ -6,6 +6,7 @@ mod commands;
 mod connection;
 mod freeze;
 mod gate;
+mod identity;
 mod log;
 mod pages;
 mod people;

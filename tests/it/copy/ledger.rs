@@ -2,9 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    Statement, sea_query::Expr,
+};
 use serde_json::{Value, json};
-use waybill::{domain::vocabulary::Scope, usecase::upkeep};
+use uuid::Uuid;
+use waybill::{
+    domain::vocabulary::Scope,
+    store::entity::{column::Json, deployment, token, trust},
+    usecase::upkeep,
+};
 
 use crate::support::{
     api::{Api, commit, id_of, image, start_body},
@@ -32,6 +40,7 @@ pub async fn filled(db: &TestDb) -> (Callers, Answers) {
     let api = Api::new(db).await;
     fill_registry(&api).await;
     fill_history(&api).await;
+    fill_identities(&api).await;
     let narrowed = api.token(&[Scope::Read], Some(&["shop"]), Some(&["dev", "prod"])).await;
     while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
     // These wait for the relay.
@@ -161,6 +170,92 @@ async fn fill_waivers(api: &Api) {
     api.post("/waivers", waiver.clone()).await.ok(201);
     let gone = id_of(&api.post("/waivers", waiver).await.ok(201));
     api.delete(&format!("/waivers/{gone}")).await.ok(204);
+}
+
+/// A trust, a pipeline that it let in, and a session: as the columns hold them, since no issuer is there to vouch for any.
+async fn fill_identities(api: &Api) {
+    let now = waybill::clock::now();
+    let trust = trust::Model {
+        id: waybill::clock::new_id(),
+        name: "shop".to_owned(),
+        issuer: "gitlab".to_owned(),
+        claims: Json(
+            [("project_id".to_owned(), "4711".to_owned()), (TEXT.to_owned(), TEXT.to_owned())].into(),
+        ),
+        environment_map: Some(Json([("production".to_owned(), "prod".to_owned())].into())),
+        scopes: Json([Scope::Deploy].into()),
+        groups: Json(["release-managers".to_owned()].into()),
+        services: Some(Json(["shop".to_owned()].into())),
+        environments: Some(Json(["prod".to_owned()].into())),
+        revision: 3,
+        actor_token: "admin".to_owned(),
+        actor_subject: TEXT.to_owned(),
+        created_at: now,
+        updated_at: now,
+    };
+    let pipeline = pipeline(trust.id);
+    let session = token::Model {
+        id: waybill::clock::new_id(),
+        kind: "session".to_owned(),
+        shown_name: Some("Zo\u{eb}".to_owned()),
+        secret_hash: vec![2; 32],
+        parent_id: None,
+        lingers_until: None,
+        proof_hash: None,
+        proof_use: None,
+        proof_expires_at: None,
+        idle_until: Some(now),
+        csrf_hash: Some(vec![3; 32]),
+        refresh_sealed: Some(vec![4; 99]),
+        refreshed_at: Some(now),
+        user_agent: Some("browser".to_owned()),
+        seen_at: Some(now),
+        ..pipeline.clone()
+    };
+    let sql = api.sql().await;
+    let credential = deployment::Entity::update_many()
+        .col_expr(deployment::Column::CredentialId, Expr::value(pipeline.id))
+        .filter(deployment::Column::ActorToken.is_not_null());
+    credential.exec(&sql).await.unwrap();
+    trust::Entity::insert(trust.into_active_model()).exec_without_returning(&sql).await.unwrap();
+    for credential in [pipeline, session] {
+        token::Entity::insert(credential.into_active_model()).exec_without_returning(&sql).await.unwrap();
+    }
+    sql.close().await.unwrap();
+}
+
+/// What a trust gave a pipeline.
+fn pipeline(trust: Uuid) -> token::Model {
+    let now = waybill::clock::now();
+    token::Model {
+        id: waybill::clock::new_id(),
+        kind: "pipeline".to_owned(),
+        name: "trust:shop".to_owned(),
+        subject: format!("gitlab:{TEXT}"),
+        shown_name: None,
+        scopes: Json([Scope::Deploy].into()),
+        groups: Json([].into()),
+        services: None,
+        environments: None,
+        secret_hash: vec![1; 32],
+        issuer: Some("gitlab".to_owned()),
+        parent_id: Some(trust),
+        lingers_until: Some(now),
+        proof_hash: Some(vec![0, 255, 7]),
+        proof_use: Some(2),
+        proof_expires_at: Some(now),
+        commit_sha: Some(commit("1")),
+        initiator: Some("gitlab:42".to_owned()),
+        idle_until: None,
+        csrf_hash: None,
+        refresh_sealed: None,
+        refreshed_at: None,
+        user_agent: None,
+        seen_at: None,
+        created_at: now,
+        expires_at: Some(now),
+        revoked_at: None,
+    }
 }
 
 async fn expire_and_finish_late(api: &Api) {

@@ -136,7 +136,10 @@ fn variables(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_variable_that_is_named_anywhere_is_known() {
-    let listing = String::from_utf8(check(&[]).stdout).unwrap();
+    // A section of a list is listed where there is one, and is as any other of its list.
+    let section = [("NAME", "a"), ("URL", "https://a.test"), ("AUDIENCE", "a")]
+        .map(|(key, value)| (format!("WAYBILL__AUTH__ISSUER__0__{key}"), value.to_owned()));
+    let listing = String::from_utf8(check(&section).stdout).unwrap();
     let keys: BTreeSet<&str> = listing.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
     assert!(keys.contains("server.listen"), "{listing}");
     let mut files = Vec::new();
@@ -148,7 +151,7 @@ fn every_variable_that_is_named_anywhere_is_known() {
         // Pictures and such name nothing.
         let Ok(text) = fs::read_to_string(&file) else { continue };
         for variable in variables(&text) {
-            let key = variable["WAYBILL__".len()..].to_lowercase().replace("__", ".");
+            let key = variable["WAYBILL__".len()..].to_lowercase().replace("__", ".").replace(".1.", ".0.");
             let known = |key: &str| keys.contains(key);
             let is_known = known(&key) || key.strip_suffix("_file").is_some_and(known);
             assert!(is_known || key.is_empty(), "{}: {variable} sets nothing", file.display());

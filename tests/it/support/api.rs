@@ -22,6 +22,7 @@ use waybill::{
     config::Config,
     domain::{
         actor::{Actor, Principal},
+        identity::Identity,
         scope::Narrowing,
         vocabulary::Scope,
     },
@@ -108,6 +109,7 @@ impl Api {
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
         let principal = Principal {
             token_id: Uuid::nil(),
+            identity: Identity::Token,
             actor: Actor { token: name.clone(), subject: format!("subject of {name}") },
             scopes: scopes.iter().copied().collect(),
             groups: BTreeSet::new(),
@@ -124,6 +126,7 @@ impl Api {
         let name = format!("{subject}-{}", COUNTER.fetch_add(1, Ordering::Relaxed));
         let principal = Principal {
             token_id: Uuid::nil(),
+            identity: Identity::Token,
             actor: Actor { token: name, subject: subject.to_owned() },
             scopes: scopes.iter().copied().collect(),
             groups: groups.iter().map(ToString::to_string).collect(),

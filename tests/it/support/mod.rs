@@ -9,6 +9,7 @@ pub mod api;
 pub mod cluster;
 pub mod db;
 pub mod ignored;
+pub mod issuer;
 pub mod ledger;
 pub mod manifests;
 pub mod postgres;

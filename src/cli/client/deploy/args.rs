@@ -76,7 +76,7 @@ pub struct WrapArgs {
     /// What to do when the target is somebody else's while the command runs, or the deployment was canceled.
     #[arg(long, value_enum, default_value_t)]
     pub on_lease_lost: OnLeaseLost,
-    /// Leave `WAYBILL_TOKEN` and `WAYBILL_TOKEN_FILE` to the command, which calls waybill itself.
+    /// Leave the token (`WAYBILL_TOKEN`) and the ID token (`WAYBILL_ID_TOKEN`) to the command, which calls waybill itself.
     #[arg(long)]
     pub pass_token: bool,
     /// Only look, and run nothing.

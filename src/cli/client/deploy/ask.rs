@@ -60,6 +60,7 @@ pub async fn ask(
     away: &AwayArgs,
     signals: &mut Signals,
 ) -> Result<Reply, Error> {
+    client.access.refuse_wait(wait, crate::clock::now())?;
     if let Some(alone) = away.left_alone() {
         return Err(alone.into());
     }

@@ -43,7 +43,8 @@ use crate::cli::{exit::Exit, output::plain};
 
 /// What leads to the client's token. Of the rest of the environment the command gets everything: also the settings of a
 /// server, which may be what it deploys.
-const CREDENTIALS: [&str; 2] = ["WAYBILL_TOKEN", "WAYBILL_TOKEN_FILE"];
+const CREDENTIALS: [&str; 4] =
+    ["WAYBILL_TOKEN", "WAYBILL_TOKEN_FILE", "WAYBILL_ID_TOKEN", "WAYBILL_ID_TOKEN_FILE"];
 
 /// What a command is given besides our own environment.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,10 @@
 //! What makes a tree valid beyond the types of its fields. Every fault is found, not just the first.
 
-use std::{net::SocketAddr, time::Duration};
+mod issuer;
+
+pub(crate) use issuer::is_local;
+
+use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
@@ -17,7 +21,7 @@ const SMALLEST_BODY_LIMIT_BYTES: u64 = 4096;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unusable {
     /// The key to change.
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
     /// What is wrong, and what to write instead.
     pub(super) problem: String,
 }
@@ -25,7 +29,7 @@ pub(super) struct Unusable {
 /// Every fault of the tree.
 pub(super) fn validate(config: &Config) -> Vec<Unusable> {
     let mut faults = Vec::new();
-    let mut fault = |key, problem: String| faults.push(Unusable { key, problem });
+    let mut fault = |key: &'static str, problem: String| faults.push(Unusable { key: key.into(), problem });
 
     for (key, duration, zero_allowed) in durations(config) {
         if duration.is_zero() && !zero_allowed {
@@ -74,6 +78,7 @@ pub(super) fn validate(config: &Config) -> Vec<Unusable> {
     if let Err(error) = EnvFilter::try_new(&config.log.filter) {
         fault("log.filter", format!("is not a log filter ({error}): write it like `info,waybill=debug`"));
     }
+    faults.extend(issuer::faults(config));
     faults
 }
 
@@ -149,7 +154,7 @@ mod tests {
     use super::*;
 
     /// The keys that are at fault after `change`.
-    fn faults(change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
+    fn faults(change: impl FnOnce(&mut Config)) -> Vec<Cow<'static, str>> {
         let mut config = Config::default();
         change(&mut config);
         validate(&config).into_iter().map(|fault| fault.key).collect()
