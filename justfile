@@ -106,6 +106,11 @@ bench *SECONDS:
 footprint:
     scripts/footprint
 
+# What the tests of people run from npm, outside of the checkout.
+[group('check')]
+people-packages:
+    scripts/people-packages
+
 # The reproducible image, loaded into Docker.
 [group('ship')]
 image:

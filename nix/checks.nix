@@ -53,7 +53,8 @@ in
     withDependencies
     // {
       pname = "waybill-integration";
-      cargoTestExtraArgs = "--test it";
+      # All but what runs packages from npm, which the sandbox does not reach.
+      cargoTestExtraArgs = "--test it -- --skip people::issuer --skip people::browser";
       nativeCheckInputs = [
         programs.flock
         programs.jq

@@ -6,6 +6,7 @@ let
 in
 {
   cargo = pkgs.cargo;
+  chromium = pkgs.chromium;
   createdb = postgresql;
   curl = pkgs.curl;
   flock = pkgs.util-linuxMinimal;

@@ -6,6 +6,7 @@ let
   package = [
     ../Cargo.lock
     ../Cargo.toml
+    ../askama.toml
     ../migration
     ../src
   ];

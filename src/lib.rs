@@ -18,4 +18,5 @@ pub mod store;
 pub mod telemetry;
 pub mod usecase;
 pub mod visible;
+pub mod web;
 pub mod worker;

@@ -24,6 +24,7 @@ mod m20261128_000011_count_fixable;
 mod m20261128_000012_create_waivers;
 mod m20261128_000013_add_platforms;
 mod m20261128_000014_contract_credentials;
+mod m20261128_000015_create_sign_in;
 mod schema;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000012_create_waivers::Migration),
             Box::new(m20261128_000013_add_platforms::Migration),
             Box::new(m20261128_000014_contract_credentials::Migration),
+            Box::new(m20261128_000015_create_sign_in::Migration),
         ]
     }
 }

@@ -38,7 +38,7 @@ fn bytes_null(name: &'static str) -> ColumnDef {
 }
 
 /// What pipelines and sessions have beyond what a token has.
-fn columns() -> [ColumnDef; 15] {
+fn columns() -> [ColumnDef; 14] {
     [
         // The name that the issuer gave for a person, as people are shown it.
         text_null("shown_name", 200),
@@ -58,12 +58,11 @@ fn columns() -> [ColumnDef; 15] {
         text_null("initiator", 200),
         // Until when a session may be idle.
         time_null("idle_until"),
-        bytes_null("csrf_hash"),
         // The issuer's refresh token, encrypted by a key that only the cookie gives.
         bytes_null("refresh_sealed"),
         time_null("refreshed_at"),
         // Where a session was begun, for whoever looks through theirs.
-        text_null("user_agent", 200),
+        text_null("place", 250),
         time_null("seen_at"),
     ]
 }

@@ -27,6 +27,8 @@ ELSEWHERE = {
     "nix": "makes the shell",
     "pg_config": "where there is one, scripts/test asks it; in the shell the programs are on the PATH",
     "rustup": "asked for only where cargo is not there",
+    "chromium-browser": "Chromium, as others call it",
+    "google-chrome": "the same",
     "check-jsonschema": "installed by scripts/lint-shipping",
     "checkov": "installed by scripts/lint-shipping",
     "hadolint": "installed by scripts/lint-shipping",

@@ -63,7 +63,7 @@ fn complete(path: &str, operation: &mut MetaOperation) {
         }
     }
     // What it answers is a secret, which is not kept.
-    if operation.method == Method::POST && path != EXCHANGE {
+    if operation.method == Method::POST && !OPEN.contains(&path) {
         operation.params.push(auth::key_parameter());
     }
     let failures = failures(path, operation).into_iter().map(Problem::response);
@@ -76,6 +76,7 @@ fn policy_bounds() -> Vec<(&'static str, &'static str, MetaSchema)> {
     let of =
         |max, each| MetaSchema { items: Some(Box::new(MetaSchemaRef::Inline(Box::new(each)))), ..items(max) };
     let names = || of(NAMES_MAX, form_schema(Name::FORM));
+    let groups = || of(NAMES_MAX, form_schema(TellingShort::FORM));
     let repository = MetaSchema { max_length: Some(REPOSITORY_MAX), ..MetaSchema::new("string") };
     let severities = Severity::ALL.iter().map(|severity| ("Budget", severity.as_str(), between(&ROOM)));
     let mut bounds = vec![
@@ -83,10 +84,10 @@ fn policy_bounds() -> Vec<(&'static str, &'static str, MetaSchema)> {
         ("PromotionRule", "from", names()),
         ("PromotionRule", "soak_seconds", between(&SOAK)),
         ("ApprovalRule", "required", between(&REQUIRED)),
-        ("ApprovalRule", "groups", names()),
+        ("ApprovalRule", "groups", groups()),
         ("ApprovalRule", "rules", items(RULES_MAX)),
         ("ApprovalRule", "expires_after_seconds", between(&APPROVAL)),
-        ("GroupRule", "groups", names()),
+        ("GroupRule", "groups", groups()),
         ("GroupRule", "required", between(&REQUIRED)),
         ("VulnerabilitiesRule", "scanners", names()),
         ("VulnerabilitiesRule", "max_scan_age_seconds", between(&SCAN_AGE)),
@@ -118,7 +119,10 @@ fn known(parameter: &MetaOperationParam, path: &str) -> Option<MetaSchema> {
     })
 }
 
-/// The one operation that needs no token.
+/// The operations that need no token, because whoever asks wants to be given one.
+const OPEN: [&str; 3] = [EXCHANGE, "/auth/code", "/auth/device"];
+
+/// The one by which pipelines are let in.
 const EXCHANGE: &str = "/auth/exchange";
 
 /// How an exchange may fail.

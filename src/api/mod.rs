@@ -19,12 +19,14 @@ pub mod identity;
 pub mod lockdown;
 pub mod matrix;
 pub mod page;
+pub mod people;
 pub mod policies;
 mod problem;
 pub mod releases;
 pub mod reply;
 pub mod scans;
 pub mod services;
+pub mod sessions;
 pub mod tokens;
 pub mod trusts;
 pub mod types;
@@ -71,7 +73,8 @@ pub fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         releases::ReleasesApi,
         scans::ScansApi,
         (vulnerabilities::VulnerabilitiesApi, waivers::WaiversApi),
-        (tokens::TokensApi, trusts::TrustsApi, identity::IdentityApi),
+        (tokens::TokensApi, sessions::SessionsApi, people::PeopleApi),
+        (trusts::TrustsApi, identity::IdentityApi),
         (events::EventsApi, event_stream::EventStreamApi),
         approvals::ApprovalsApi,
         lockdown::LockdownApi,

@@ -95,6 +95,9 @@ fn view(token: Credential, secret: Option<String>) -> TokenView {
 /// Names that a token is narrowed to.
 type Names = Many<Text<Name>, 0, NAMES_MAX>;
 
+/// Groups that a token is put into.
+type Groups = Many<Text<TellingShort>, 0, NAMES_MAX>;
+
 /// A token to make.
 #[derive(Clone, Debug, Object)]
 #[oai(deny_unknown_fields, example)]
@@ -106,9 +109,9 @@ pub struct CreateToken {
     pub subject: Option<Text<TellingShort>>,
     /// What it may do.
     pub scopes: Many<Scope, 1, { usize::MAX }>,
-    /// The groups it approves for; the maker's own at most.
+    /// The groups it approves for.
     #[oai(default)]
-    pub groups: Names,
+    pub groups: Groups,
     /// The services it is narrowed to; all when absent.
     #[oai(skip_serializing_if_is_none)]
     pub services: Option<Names>,
@@ -144,6 +147,16 @@ fn names(faults: &mut Faults, pointer: &str, given: &Names) -> BTreeSet<String> 
     given.0.iter().map(|name| name.0.clone()).collect()
 }
 
+fn groups(faults: &mut Faults, given: &Groups) -> BTreeSet<String> {
+    if given.0.len() > NAMES_MAX {
+        faults.add("/groups", "too-many", format!("must have at most {NAMES_MAX} groups"));
+    }
+    for (index, group) in given.0.iter().enumerate() {
+        faults.take(&format!("/groups/{index}"), text::group(&group.0));
+    }
+    given.0.iter().map(|group| group.0.clone()).collect()
+}
+
 impl CreateToken {
     /// The token that is asked for, once every field of it is right.
     pub fn parse(&self) -> Result<NewToken, Faults> {
@@ -161,7 +174,7 @@ impl CreateToken {
         if self.expires_at.is_some_and(|at| at.0 <= clock::now()) {
             faults.add("/expires_at", "past", "must be in the future");
         }
-        let groups = names(&mut faults, "/groups", &self.groups);
+        let groups = groups(&mut faults, &self.groups);
         let services = self.services.as_ref().map(|given| names(&mut faults, "/services", given));
         let environments = self.environments.as_ref().map(|given| names(&mut faults, "/environments", given));
         let token = name.map(|name| NewToken {
@@ -194,7 +207,7 @@ impl TokensApi {
     /// Make a token
     ///
     /// Its secret is in this answer and nowhere else; an answer given again for an idempotency key omits it. No token
-    /// makes another beyond its own scopes, names or groups.
+    /// makes another that reaches further than itself; an admin may put it into any group.
     #[oai(path = "/tokens", method = "post", operation_id = "create_token")]
     async fn create_token(
         &self,

@@ -69,7 +69,7 @@ pub fn path() -> Option<PathBuf> {
     Some(state.join("waybill/local.json"))
 }
 
-fn in_clear<S: Serializer>(token: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn in_clear<S: Serializer>(token: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(token.expose_secret())
 }
 

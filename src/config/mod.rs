@@ -14,6 +14,8 @@ mod layer;
 mod list;
 pub mod load;
 pub mod local;
+pub mod people;
+pub mod signed_in;
 pub mod sources;
 mod validate;
 
@@ -31,6 +33,7 @@ use url::Url;
 use self::{
     database_url::{Backend, DatabaseUrl, MASK},
     issuer::IssuerConfig,
+    people::{OidcConfig, RoleConfig},
 };
 
 /// The whole configuration.
@@ -125,6 +128,11 @@ pub struct AuthConfig {
     /// Those whose ID tokens are taken.
     #[serde(with = "list")]
     pub issuer: Vec<IssuerConfig>,
+    /// Where people sign in.
+    pub oidc: OidcConfig,
+    /// What the groups may do that people come with.
+    #[serde(with = "list")]
+    pub role: Vec<RoleConfig>,
 }
 
 /// `[ledger]`: the rules of the ledger that are not an environment's policy.

@@ -120,7 +120,7 @@ mod tests {
             shown_name: None,
             sign_in: SignIn::Token(Uuid::nil()),
             idle_until: minutes(5),
-            csrf_hash: vec![0; 32],
+            place: None,
         }));
         assert!(session.clone().at(minutes(4)).is_ok() && session.clone().at(minutes(5)).is_err());
         assert!(Credential { revoked_at: Some(start()), ..session }.at(start()).is_err());

@@ -110,6 +110,10 @@ kinds! {
     TokenCreated = "token.created",
     /// A token was revoked.
     TokenRevoked = "token.revoked",
+    /// Somebody signed in, or let a command line in.
+    SessionCreated = "session.created",
+    /// Somebody signed out, or their session was ended.
+    SessionEnded = "session.ended",
     /// A trust was made.
     TrustCreated = "trust.created",
     /// It was edited.

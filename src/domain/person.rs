@@ -42,7 +42,7 @@ impl Person {
 
 /// Whether nobody sees a character: controls, what Unicode lets be ignored (`Default_Ignorable_Code_Point`, in which the
 /// joiners and the selectors of variants are), annotations, and the blank of Braille. Spaces are seen.
-fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     c.is_control() && !c.is_whitespace()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'

@@ -228,6 +228,18 @@ pub fn telling(text: &str, max: usize) -> Result<String, Malformed> {
     Err(Malformed::new("empty", "must say something: it has not one letter or digit"))
 }
 
+/// Takes the name of a group, as an issuer has it: on one line, and without blanks around it, so that no two look the same.
+pub fn group(text: &str) -> Result<(), Malformed> {
+    let is_line = text.trim() == text && !text.chars().any(char::is_control);
+    if is_line && text.chars().count() <= SHORT_TEXT_MAX && text.chars().any(is_letter_or_digit) {
+        return Ok(());
+    }
+    let rule = format!(
+        "must name a group as the issuer does, in 1 to {SHORT_TEXT_MAX} characters, without blanks around it"
+    );
+    Err(Malformed::new("invalid-group", rule))
+}
+
 /// How many characters of a text can be read: letters, digits, and what is printable of ASCII.
 pub fn readable(text: &str) -> usize {
     text.trim().chars().filter(|c| is_letter_or_digit(*c) || c.is_ascii_graphic() || *c == ' ').count()

@@ -59,6 +59,7 @@ pub struct Shell {
 /// Everything that the server serves. An API whose document cannot be read back is an error.
 pub fn routes<T, W>(
     api: impl Fn() -> OpenApiService<T, W> + Clone + Send + 'static,
+    pages: impl FnOnce(Route, &mut Spec) -> Route,
     shell: &Shell,
 ) -> Result<BoxEndpoint<'static, Response>, serde_json::Error>
 where
@@ -89,6 +90,7 @@ where
             }),
         )
         .at("/docs", docs::page(move || (api().swagger_ui_html(), api().spec())));
+    let routes = pages(routes, &mut spec);
     let routes = with_ops(routes, &mut spec, shell);
     Ok(wrap(routes, spec, shell))
 }

@@ -234,14 +234,19 @@ impl Spec {
 
     /// Adds a path outside the document that is only read.
     pub fn add_get(&mut self, template: &str, id: &str) {
-        let operation = Operation {
+        self.add_page(template, id, &[Method::GET]);
+    }
+
+    /// Adds a page, which takes these methods.
+    pub fn add_page(&mut self, template: &str, id: &str, methods: &[Method]) {
+        let operation = |method: &Method| Operation {
             id: id.to_owned(),
-            method: Method::GET,
+            method: method.clone(),
             parameters: None,
             path_parameters: Vec::new(),
             body: None,
         };
-        self.add(template, vec![operation]);
+        self.add(template, methods.iter().map(operation).collect());
     }
 
     fn add(&mut self, template: &str, operations: Vec<Operation>) {

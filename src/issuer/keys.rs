@@ -93,6 +93,7 @@ mod tests {
     fn found() -> Found {
         let url: url::Url = "https://issuer.example.com/keys".parse().unwrap();
         let discovery = Discovery {
+            token_endpoint_auth_methods_supported: None,
             issuer: "https://issuer.example.com".to_owned(),
             jwks_uri: url,
             authorization_endpoint: None,

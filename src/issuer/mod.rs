@@ -61,12 +61,23 @@ pub struct Discovery {
     /// Where codes are exchanged for tokens.
     #[serde(default)]
     pub token_endpoint: Option<Url>,
+    /// How clients show there who they are; without it, by `client_secret_basic`.
+    #[serde(default)]
+    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
     /// Where devices without a browser begin (RFC 8628).
     #[serde(default)]
     pub device_authorization_endpoint: Option<Url>,
     /// Where sessions at the issuer are ended.
     #[serde(default)]
     pub end_session_endpoint: Option<Url>,
+}
+
+impl Discovery {
+    /// Whether clients may show who they are in the head of their request, rather than in its body.
+    pub fn takes_basic(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_ref();
+        methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"))
+    }
 }
 
 /// The issuers of the configuration; cheap to clone.

@@ -32,7 +32,7 @@ use crate::{
         schema,
     },
     usecase::{self, app::App},
-    worker,
+    web, worker,
 };
 
 /// How many connections the system keeps that were not accepted yet.
@@ -201,7 +201,7 @@ pub fn endpoint(app: &App, shell: &Shell) -> anyhow::Result<BoxEndpoint<'static,
     let limits = &app.config.limits;
     let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
     let limiter = RateLimiter::new(at_least_one(limits.requests_per_second), at_least_one(limits.burst));
-    let routes = routes(api::service, shell)?.data(app.clone()).data(shell.shutdown.clone());
+    let routes = routes(api::service, web::add_to, shell)?.data(app.clone()).data(shell.shutdown.clone());
     Ok(routes.data(Arc::new(limiter)).map_to_response().boxed())
 }
 

@@ -30,7 +30,7 @@ use crate::{
 /// The kinds of credentials.
 const TOKEN: &str = "token";
 const PIPELINE: &str = "pipeline";
-const SESSION: &str = "session";
+pub(super) const SESSION: &str = "session";
 
 impl TryFrom<Model> for Credential {
     type Error = DbErr;
@@ -76,7 +76,7 @@ fn identity(model: &Model) -> Option<Identity> {
                 (Some(_), Some(_)) | (None, None) => return None,
             },
             idle_until: model.idle_until?,
-            csrf_hash: model.csrf_hash.clone()?,
+            place: model.place.clone(),
         }),
         _ => return None,
     })
@@ -138,10 +138,9 @@ fn model(credential: Credential, secret_hash: &[u8], proof: Option<Proof>) -> Mo
         commit_sha: None,
         initiator: None,
         idle_until: None,
-        csrf_hash: None,
         refresh_sealed: None,
         refreshed_at: None,
-        user_agent: None,
+        place: None,
         seen_at: None,
         created_at: credential.created_at,
         expires_at: credential.expires_at,
@@ -170,7 +169,7 @@ fn model(credential: Credential, secret_hash: &[u8], proof: Option<Proof>) -> Mo
                 parent_id,
                 refreshed_at,
                 idle_until: Some(session.idle_until),
-                csrf_hash: Some(session.csrf_hash),
+                place: session.place,
                 ..plain
             }
         }

@@ -14,7 +14,7 @@ use crate::{
     metrics::MAX_ENVIRONMENTS,
     store::{
         db::{self, Tx},
-        decision, deployment, environment, event, idempotency, target, token,
+        decision, deployment, environment, event, idempotency, sign_in, target, token,
     },
     telemetry::chain,
     usecase::{
@@ -137,7 +137,8 @@ pub async fn purge(app: &App) -> Result<u64, Error> {
                 let keys = idempotency::purge(tx.conn(), keys_before, BATCH).await?;
                 let denials = decision::purge(tx.conn(), denials_before, BATCH).await?;
                 let credentials = token::purge(tx.conn(), now, BATCH).await?;
-                Ok::<_, Error>(tx.commit(keys + denials + credentials).await?)
+                let codes = sign_in::purge(tx.conn(), now, BATCH).await?;
+                Ok::<_, Error>(tx.commit(keys + denials + credentials + codes).await?)
             })
             .await?;
         gone += some;

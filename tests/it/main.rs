@@ -25,6 +25,8 @@ mod ledger_before;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod query_plan;

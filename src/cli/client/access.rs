@@ -23,6 +23,8 @@ pub enum Proof {
     Token(SecretString),
     /// A job's ID token.
     IdToken(SecretString),
+    /// Nothing: who asks wants to be let in.
+    Nothing,
 }
 
 /// What a request is let in by; cheap to clone.
@@ -32,6 +34,8 @@ pub enum Access {
     Known(HeaderValue),
     /// One that the ID token is exchanged for when it is first needed.
     Exchanged { id_token: SecretString, header: Arc<Mutex<Option<HeaderValue>>> },
+    /// Nothing.
+    Open,
 }
 
 /// What a server answers to an exchange.
@@ -45,6 +49,7 @@ impl Access {
     pub fn by(proof: &Proof) -> Result<Self, Error> {
         Ok(match proof {
             Proof::Token(token) => Self::Known(bearer(token)?),
+            Proof::Nothing => Self::Open,
             Proof::IdToken(id_token) => {
                 Self::Exchanged { id_token: id_token.clone(), header: Arc::default() }
             }

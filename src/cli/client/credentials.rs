@@ -16,7 +16,11 @@ use url::{Host, Url};
 use super::{access::Proof, error::Error};
 use crate::{
     cli::output::say,
-    config::local::{self, LocalFile, LocalServer},
+    clock,
+    config::{
+        local::{self, LocalFile, LocalServer},
+        signed_in::{self, SignedInFile},
+    },
 };
 
 /// Above what only the commands take that ask a server.
@@ -82,17 +86,43 @@ impl ConnectionArgs {
         let found = match (url, proof) {
             (Some(url), Some(proof)) => Credentials { url, proof, named_in: None },
             // A broken local file matters only to those who need it.
-            (Some(url), None) => token_for(url, &read_local()?.1)?,
+            (Some(url), None) => match signed_in_at(&url)? {
+                Some(proof) => Credentials { url, proof, named_in: None },
+                None => token_for(url, &read_local()?.1)?,
+            },
             (None, proof) => {
                 let (path, servers) = read_local()?;
+                if let Some(found) = last_signed_in(&servers, proof.as_ref())? {
+                    return self.unless_exposed(found);
+                }
                 let url = choose(&path, &servers, look)?;
                 let found = match proof {
                     Some(proof) => Credentials { url, proof, named_in: None },
-                    None => token_for(url, &servers)?,
+                    None => match signed_in_at(&url)? {
+                        Some(proof) => Credentials { url, proof, named_in: None },
+                        None => token_for(url, &servers)?,
+                    },
                 };
                 Credentials { named_in: Some(path), ..found }
             }
         };
+        self.unless_exposed(found)
+    }
+
+    /// The address alone, for whoever wants to sign in there, or out.
+    pub fn server(&self) -> Result<Url, Error> {
+        let named = self.url.as_deref().filter(|url| !url.is_empty()).map(parse_url).transpose()?;
+        let url = if let Some(url) = named {
+            url
+        } else {
+            let (path, servers) = read_local()?;
+            let last = last_signed_in(&servers, None)?;
+            last.map_or_else(|| choose(&path, &servers, look), |found| Ok(found.url))?
+        };
+        Ok(self.unless_exposed(Credentials { url, proof: Proof::Nothing, named_in: None })?.url)
+    }
+
+    fn unless_exposed(&self, found: Credentials) -> Result<Credentials, Error> {
         if found.is_exposed() && !self.insecure_http {
             return Err(Error::Usage(format!(
                 "the token would go to {} in the clear: use https://, or say --insecure-http (WAYBILL_INSECURE_HTTP=1) \
@@ -150,6 +180,32 @@ fn read_token(path: &Path) -> Result<SecretString, Error> {
     Ok(SecretString::from(text.trim()))
 }
 
+/// The session that `waybill login` has left for the server of this address.
+fn signed_in_at(url: &Url) -> Result<Option<Proof>, Error> {
+    let file = read_sessions()?;
+    let session = file.at(url).filter(|session| session.expires_at > clock::now());
+    Ok(session.map(|session| Proof::Token(session.token.clone())))
+}
+
+/// The server that somebody signed in at last, where none is named and none was ever started on this machine.
+fn last_signed_in(servers: &[LocalServer], proof: Option<&Proof>) -> Result<Option<Credentials>, Error> {
+    let path = signed_in::path().filter(|_| servers.is_empty());
+    let Some(path) = path else { return Ok(None) };
+    let file = read_sessions()?;
+    let found = file.sessions.first().map(|session| Credentials {
+        url: session.url.clone(),
+        proof: proof.cloned().unwrap_or_else(|| Proof::Token(session.token.clone())),
+        named_in: Some(path),
+    });
+    Ok(found)
+}
+
+fn read_sessions() -> Result<SignedInFile, Error> {
+    let Some(path) = signed_in::path() else { return Ok(SignedInFile::default()) };
+    SignedInFile::read(&path)
+        .map_err(|error| Error::Usage(format!("cannot read {}: {error}", path.display())))
+}
+
 fn read_local() -> Result<(PathBuf, Vec<LocalServer>), Error> {
     let Some(path) = local::path() else { return Ok(Default::default()) };
     match LocalFile::read(&path) {
@@ -203,7 +259,7 @@ fn token_for(url: Url, servers: &[LocalServer]) -> Result<Credentials, Error> {
     match servers.iter().find(is_its_own) {
         Some(server) => Ok(Credentials { proof: Proof::Token(server.token.clone()), url, named_in: None }),
         None => Err(Error::Usage(format!(
-            "no token for {url}: set WAYBILL_TOKEN, or WAYBILL_TOKEN_FILE to a file that holds it; in a job, WAYBILL_ID_TOKEN to its \
+            "no token for {url}: sign in with `waybill login`, or set WAYBILL_TOKEN, or WAYBILL_TOKEN_FILE to a file that holds one; in a job, WAYBILL_ID_TOKEN to its \
              ID token"
         ))),
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    access::{self, Access, Exchanged},
+    access::{self, Access, Exchanged, Proof},
     call::{Call, PAUSE_MAX},
     credentials::Credentials,
     error::{Error, NoAnswer},
@@ -65,6 +65,11 @@ impl Client {
         Ok(Self { http, base: credentials.url.clone(), at, access })
     }
 
+    /// The same, for a server alone.
+    pub fn of(url: &Url, proof: Proof) -> Result<Self, Error> {
+        Self::new(&Credentials { url: url.clone(), proof, named_in: None })
+    }
+
     /// Makes the call, again and again while its patience lasts and the fault is transient.
     pub async fn send(&self, call: &Call) -> Result<Value, NoAnswer> {
         let deadline = Instant::now() + call.patience;
@@ -98,18 +103,19 @@ impl Client {
     async fn attempt(&self, call: &Call, left: Duration) -> Result<Value, NoAnswer> {
         let timeout = left.max(Duration::from_secs(1)).min(call.attempt);
         let bearer = self.bearer(timeout).await?;
-        self.ask(call, timeout, Some(bearer)).await
+        self.ask(call, timeout, bearer).await
     }
 
     /// What the request is let in by. The job's ID token is exchanged once, when it is first needed: what the command started
     /// may only be seen through by the very same credential once its time is over.
-    async fn bearer(&self, timeout: Duration) -> Result<HeaderValue, NoAnswer> {
+    async fn bearer(&self, timeout: Duration) -> Result<Option<HeaderValue>, NoAnswer> {
         let (id_token, header) = match &self.access {
-            Access::Known(header) => return Ok(header.clone()),
+            Access::Open => return Ok(None),
+            Access::Known(header) => return Ok(Some(header.clone())),
             Access::Exchanged { id_token, header } => (id_token, header),
         };
         let mut header = header.lock().await;
-        if let Some(header) = &*header {
+        if header.is_some() {
             return Ok(header.clone());
         }
         let body = json!({ "id_token": id_token.expose_secret().trim() }).to_string();
@@ -122,7 +128,7 @@ impl Client {
             retry_after: None,
         })?;
         *header = Some(found.clone());
-        Ok(found)
+        Ok(Some(found))
     }
 
     async fn ask(

@@ -19,6 +19,7 @@ mod gate;
 mod history;
 mod http;
 mod lockdown;
+pub mod login;
 mod moment;
 mod named;
 mod place;
@@ -45,6 +46,14 @@ use super::{exit::Exit, output::Format};
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
+    /// Sign in on the server's page, and keep the session for the commands that follow.
+    #[command(after_help = login::EXAMPLES)]
+    Login(login::LoginArgs),
+    /// Sign out: end the session that `waybill login` has begun.
+    Logout,
+    /// See where you have signed in, and end a session.
+    #[command(subcommand)]
+    Sessions(login::SessionsCommand),
     /// Ask the gate, run the command that deploys, and put its result on record.
     #[command(after_help = deploy::EXAMPLES)]
     Deploy(Box<deploy::DeployArgs>),
@@ -133,8 +142,17 @@ pub fn connect(connection: &ConnectionArgs, format: Format) -> Result<Session, E
 }
 
 pub async fn run(command: ClientCommand, connection: &ConnectionArgs, format: Format) -> Result<Exit, Error> {
+    // Whoever signs in or out is nobody yet, or nobody any more.
+    if let ClientCommand::Login(args) = &command {
+        return login::login(args, connection, format).await;
+    }
+    if matches!(command, ClientCommand::Logout) {
+        return login::logout(connection).await;
+    }
     let session = connect(connection, format)?;
     match command {
+        ClientCommand::Login(_) | ClientCommand::Logout => Ok(Exit::DONE),
+        ClientCommand::Sessions(command) => login::sessions(&session, command).await,
         ClientCommand::Deploy(args) => deploy::run(&session, *args).await,
         ClientCommand::Rollback(args) => rollback::run(&session, *args).await,
         ClientCommand::Remove(args) => remove::run(&session, *args).await,

@@ -119,7 +119,7 @@ async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
         name: args.name.into(),
         subject: args.subject.map(Into::into),
         scopes: Many(args.scopes),
-        groups: many(args.groups),
+        groups: Many(args.groups.into_iter().map(Into::into).collect()),
         services: some(args.services),
         environments: some(args.environments),
         expires_at: args.expires_at.map(Time),

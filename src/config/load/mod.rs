@@ -18,12 +18,14 @@ use super::{
     issuer::IssuerConfig,
     layer::{Layers, Leaves},
     list,
+    people::RoleConfig,
     sources::Sources,
     validate::validate,
 };
 
 /// Keys whose value must not be repeated in a message.
-const SECRETS: [&str; 3] = ["auth.bootstrap_token", "database.password", "database.url"];
+const SECRETS: [&str; 4] =
+    ["auth.bootstrap_token", "auth.oidc.client_secret", "database.password", "database.url"];
 
 /// A valid configuration, and who set what.
 #[derive(Debug, Clone)]
@@ -155,8 +157,12 @@ fn leaves(config: &Config) -> Leaves {
 /// Every leaf that there can be, with its default; those of lists as of any of their sections.
 fn known_leaves() -> Leaves {
     let mut known = leaves(&Config::default());
-    let section = Value::serialize(IssuerConfig::default()).ok().and_then(Value::into_dict);
-    flatten(&format!("auth.issuer.{}", list::ANY), section.unwrap_or_default(), &mut known);
+    let issuer = Value::serialize(IssuerConfig::default());
+    let role = Value::serialize(RoleConfig::default());
+    for (key, section) in [("auth.issuer", issuer), ("auth.role", role)] {
+        let section = section.ok().and_then(Value::into_dict).unwrap_or_default();
+        flatten(&format!("{key}.{}", list::ANY), section, &mut known);
+    }
     known
 }
 

@@ -1,6 +1,7 @@
 //! What makes a tree valid beyond the types of its fields. Every fault is found, not just the first.
 
 mod issuer;
+mod people;
 
 pub(crate) use issuer::is_local;
 
@@ -79,6 +80,7 @@ pub(super) fn validate(config: &Config) -> Vec<Unusable> {
         fault("log.filter", format!("is not a log filter ({error}): write it like `info,waybill=debug`"));
     }
     faults.extend(issuer::faults(config));
+    faults.extend(people::faults(config));
     faults
 }
 

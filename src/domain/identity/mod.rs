@@ -45,8 +45,8 @@ pub struct Session {
     pub sign_in: SignIn,
     /// When it ends unless it is used again.
     pub idle_until: DateTime<Utc>,
-    /// The SHA-256 of what comes with each request that changes anything.
-    pub csrf_hash: Vec<u8>,
+    /// Where it was begun: a browser, or the machine of a command line.
+    pub place: Option<String>,
 }
 
 /// How a person signed in.

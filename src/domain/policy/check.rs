@@ -12,7 +12,7 @@ use crate::domain::{
         },
     },
     repository::{REPOSITORY_MAX, parse},
-    text::Name,
+    text::{self, Name},
     vocabulary::{Mode, Severity},
 };
 
@@ -67,14 +67,18 @@ fn names(faults: &mut Faults, pointer: &str, names: &[String]) {
     each(faults, pointer, NAMES_MAX, names, |name| Name::parse(name).map(drop));
 }
 
+fn groups(faults: &mut Faults, pointer: &str, groups: &[String]) {
+    each(faults, pointer, NAMES_MAX, groups, text::group);
+}
+
 fn check_approval(faults: &mut Faults, rule: &ApprovalRule) {
     within(faults, "/approval/required", REQUIRED, rule.required);
     within(faults, "/approval/expires_after_seconds", APPROVAL, rule.expires_after_seconds);
-    names(faults, "/approval/groups", &rule.groups);
+    groups(faults, "/approval/groups", &rule.groups);
     at_most(faults, "/approval/rules", RULES_MAX, rule.rules.len());
     for (index, rule) in rule.rules.iter().enumerate() {
         within(faults, &format!("/approval/rules/{index}/required"), REQUIRED, rule.required);
-        names(faults, &format!("/approval/rules/{index}/groups"), &rule.groups);
+        groups(faults, &format!("/approval/rules/{index}/groups"), &rule.groups);
     }
 }
 
@@ -206,9 +210,9 @@ pub(super) mod tests {
         policy.freeze.exempt_kinds = vec![Kind::Rollback, Kind::Hotfix, Kind::Rollback];
         policy.promotion.mode = Mode::Report;
         policy.promotion.from = names(&["dev", "old", "prod", "nowhere", "staging", "staging", "A", "A"]);
-        policy.approval.groups = names(&["managers", "Managers", "managers"]);
+        policy.approval.groups = names(&["acme/managers", " managers", "acme/managers"]);
         let rule = |groups: &[&str]| GroupRule { groups: names(groups), required: 1 };
-        policy.approval.rules = vec![rule(&["security"]), rule(&["leads", "Leads", "leads"])];
+        policy.approval.rules = vec![rule(&["security"]), rule(&["leads", "", "leads"])];
         policy.vulnerabilities.mode = Mode::Enforce;
         policy.vulnerabilities.scanners = names(&["trivy", "Trivy", "", "a\u{0}", "trivy"]);
         policy.image.mode = Mode::Report;
@@ -222,9 +226,9 @@ pub(super) mod tests {
             ("/promotion/from/5", "duplicate"),
             ("/promotion/from/6", "invalid-name"),
             ("/promotion/from/7", "invalid-name"),
-            ("/approval/groups/1", "invalid-name"),
+            ("/approval/groups/1", "invalid-group"),
             ("/approval/groups/2", "duplicate"),
-            ("/approval/rules/1/groups/1", "invalid-name"),
+            ("/approval/rules/1/groups/1", "invalid-group"),
             ("/approval/rules/1/groups/2", "duplicate"),
             ("/vulnerabilities/max", "required"),
             ("/vulnerabilities/scanners/1", "invalid-name"),

@@ -9,7 +9,13 @@ pub mod shares;
 use std::sync::Arc;
 
 pub use self::{feed::Feed, freeze_memo::FreezeMemo, head_watch::HeadWatch, kept_matrix::KeptMatrix};
-use crate::{config::Config, issuer::Issuers, metrics::Metrics, store::db::Db};
+use crate::{
+    config::{Config, people::RoleConfig},
+    domain::{role::Role, sign_in::site::Site},
+    issuer::Issuers,
+    metrics::Metrics,
+    store::db::Db,
+};
 
 /// The configuration, the database, the metrics and what requests tell each other; cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +28,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Whose word is taken for who somebody is.
     pub issuers: Issuers,
+    /// Where people find the server, and what they may do.
+    pub people: Arc<People>,
     /// What wakes those who wait.
     pub feed: Feed,
     /// What freeze windows come to.
@@ -32,13 +40,27 @@ pub struct App {
     pub matrix: Arc<KeptMatrix>,
 }
 
+/// What the configuration says of people.
+#[derive(Debug)]
+pub struct People {
+    /// Where browsers find the server.
+    pub site: Site,
+    /// What the groups may do that they come with.
+    pub roles: Vec<Role>,
+}
+
 impl App {
     /// Of a server that starts.
     pub fn new(config: impl Into<Arc<Config>>, db: Db, metrics: impl Into<Arc<Metrics>>) -> Self {
         let (config, metrics) = (config.into(), metrics.into());
         let feed = Feed::new(config.limits.waits, config.limits.streams);
         let issuers = Issuers::new(&config);
+        let people = Arc::new(People {
+            site: Site::of(config.server.public_url.as_ref()),
+            roles: config.auth.role.iter().map(RoleConfig::role).collect(),
+        });
         Self {
+            people,
             config,
             db,
             issuers,

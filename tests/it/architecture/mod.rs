@@ -26,7 +26,7 @@ struct Rule {
     identifiers: &'static [&'static str],
 }
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule {
         module: "domain",
         modules: &["api", "cli", "clock", "config", "http", "issuer", "serve", "store", "usecase", "worker"],
@@ -54,13 +54,18 @@ const RULES: [Rule; 8] = [
     },
     Rule {
         module: "api",
-        modules: &["cli", "issuer", "serve", "store", "worker"],
+        modules: &["cli", "issuer", "serve", "store", "web", "worker"],
         identifiers: &["sea_orm"],
     },
     Rule {
         module: "http",
         modules: &["api", "cli", "issuer", "serve", "store", "worker"],
         identifiers: &["sea_orm"],
+    },
+    Rule {
+        module: "web",
+        modules: &["cli", "issuer", "serve", "store", "worker"],
+        identifiers: &["poem_openapi", "sea_orm"],
     },
     Rule { module: "cli", modules: &[], identifiers: &["sea_orm"] },
 ];

@@ -8,6 +8,7 @@ mod freeze;
 mod gate;
 mod identity;
 mod log;
+mod login;
 mod pages;
 mod people;
 mod report;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use waybill::{
     domain::vocabulary::Scope,
-    store::entity::{column::Json, deployment, token, trust},
+    store::entity::{column::Json, deployment, person, sign_in_code, token, trust},
     usecase::upkeep,
 };
 
@@ -205,10 +205,9 @@ async fn fill_identities(api: &Api) {
         proof_use: None,
         proof_expires_at: None,
         idle_until: Some(now),
-        csrf_hash: Some(vec![3; 32]),
         refresh_sealed: Some(vec![4; 99]),
         refreshed_at: Some(now),
-        user_agent: Some("browser".to_owned()),
+        place: Some("browser".to_owned()),
         seen_at: Some(now),
         ..pipeline.clone()
     };
@@ -218,6 +217,19 @@ async fn fill_identities(api: &Api) {
         .filter(deployment::Column::ActorToken.is_not_null());
     credential.exec(&sql).await.unwrap();
     trust::Entity::insert(trust.into_active_model()).exec_without_returning(&sql).await.unwrap();
+    let code = sign_in_code::Model {
+        id: waybill::clock::new_id(),
+        code_hash: vec![5; 32],
+        user_code: Some("BCDF-GHJK".to_owned()),
+        challenge: "challenge".to_owned(),
+        client: TEXT.to_owned(),
+        session_id: Some(session.id),
+        created_at: now,
+        expires_at: now,
+    };
+    let known = person::Model { subject: "gitlab:42".to_owned(), name: "Zo\u{eb}".to_owned(), seen_at: now };
+    sign_in_code::Entity::insert(code.into_active_model()).exec_without_returning(&sql).await.unwrap();
+    person::Entity::insert(known.into_active_model()).exec_without_returning(&sql).await.unwrap();
     for credential in [pipeline, session] {
         token::Entity::insert(credential.into_active_model()).exec_without_returning(&sql).await.unwrap();
     }
@@ -247,10 +259,9 @@ fn pipeline(trust: Uuid) -> token::Model {
         commit_sha: Some(commit("1")),
         initiator: Some("gitlab:42".to_owned()),
         idle_until: None,
-        csrf_hash: None,
         refresh_sealed: None,
         refreshed_at: None,
-        user_agent: None,
+        place: None,
         seen_at: None,
         created_at: now,
         expires_at: Some(now),

@@ -114,5 +114,5 @@ pub fn shell(ready: bool) -> Shell {
 /// The toy API in this shell.
 #[expect(clippy::needless_pass_by_value, reason = "a test that needs the shell again clones it")]
 pub fn app(shell: Shell) -> impl Endpoint<Output = Response> + 'static {
-    routes(|| OpenApiService::new(Api, "Toy", "1").server("/api/v1"), &shell).unwrap()
+    routes(|| OpenApiService::new(Api, "Toy", "1").server("/api/v1"), |routes, _| routes, &shell).unwrap()
 }

@@ -274,6 +274,13 @@ impl Answer {
         body
     }
 
+    /// Fails unless this is a page.
+    #[track_caller]
+    pub fn ok_page(&self) {
+        assert_eq!(self.status, 200, "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"));
+    }
+
     /// Fails unless this is a refusal that a client can read, whatever was sent.
     #[track_caller]
     pub fn assert_refused(&self, what: &str) {

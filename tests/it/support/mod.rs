@@ -15,6 +15,7 @@ pub mod manifests;
 pub mod postgres;
 pub mod process;
 pub mod promql;
+pub mod provider;
 pub mod random;
 pub mod shell;
 pub mod sqlite;

@@ -1,12 +1,14 @@
-//! Who calls: every operation takes an [`Auth`] first, so that nothing of a request is looked at before its token is.
+//! Who calls: every operation takes an [`Auth`] first, so that nothing of a request is looked at before its sender is known.
+
+mod needs;
+mod shown;
 
 use std::sync::Arc;
 
-use poem::{Request, http::StatusCode};
+use poem::{Request, RequestBody, http::StatusCode};
 use poem_openapi::{
-    SecurityScheme,
-    auth::Bearer,
-    registry::{MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef},
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef, MetaSecurityScheme, Registry},
     types::ToJSON,
 };
 use sha2::{Digest as _, Sha256};
@@ -25,9 +27,13 @@ use crate::{
         app::App,
         context::{Ctx, Seen},
         error::Error,
+        sessions,
         tokens::{self, Known},
     },
 };
+
+use self::needs::needs;
+pub use self::shown::{Shown, is_from_own_page, named_cookie, session_cookie};
 
 /// The longest idempotency key, in characters.
 const KEY_MAX: usize = 255;
@@ -35,12 +41,14 @@ const KEY_MAX: usize = 255;
 /// The operation whose answer is kept as long as the ledger stays where it is.
 const MARKED: &str = "get_matrix";
 
-/// A token: `Authorization: Bearer wb_…`. `waybill token create` and `POST /tokens` make them.
-#[derive(SecurityScheme)]
-#[oai(rename = "token", ty = "bearer", checker = "check")]
+/// Who sends a request: by a token, or by the session of somebody who signed in.
 pub struct Auth(Caller);
 
-/// A caller whose token is good.
+/// The names of the two ways in, as the document has them.
+const TOKEN: &str = "token";
+const SESSION: &str = "session";
+
+/// A caller whom the server knows.
 pub struct Caller {
     ctx: Ctx,
     /// The request's method and concrete path.
@@ -49,13 +57,65 @@ pub struct Caller {
     kept: Option<Kept>,
 }
 
-async fn check(request: &Request, bearer: Bearer) -> poem::Result<Caller> {
-    let app = request.data::<App>().ok_or_else(Problem::internal)?;
+/// By hand, because each operation takes either, and the token counts where a request has both.
+impl<'a> ApiExtractor<'a> for Auth {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        let scheme = |ty, description| MetaSecurityScheme {
+            ty,
+            description: Some(description),
+            name: None,
+            key_in: None,
+            scheme: None,
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        let token =
+            "A token: `Authorization: Bearer wb_…`. `waybill token create` and `POST /tokens` make them.";
+        registry.create_security_scheme(
+            TOKEN,
+            MetaSecurityScheme { scheme: Some("bearer"), ..scheme("http", token) },
+        );
+        let session = "The cookie of somebody who signed in at `/login` (`waybill` on plain HTTP to localhost). What changes \
+                       anything needs the server's own `Origin` beside it, and the session's token in `X-CSRF-Token`.";
+        let cookie = MetaSecurityScheme {
+            name: Some("__Host-waybill"),
+            key_in: Some("cookie"),
+            ..scheme("apiKey", session)
+        };
+        registry.create_security_scheme(SESSION, cookie);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![TOKEN, SESSION]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let app = request.data::<App>().ok_or_else(Problem::internal)?;
+        let shown = Shown::of(request, &app.people.site)?;
+        let caller = recognise(app, request, &shown).await?;
+        shown.prove(request, &app.people.site, None)?;
+        Ok(Self(caller))
+    }
+}
+
+/// Recognises who sent a request by what it shows.
+async fn recognise(app: &App, request: &Request, shown: &Shown) -> Result<Caller, Problem> {
     let key = idempotency_key(request)?;
-    let marked = Matched::id(request) == Some(MARKED);
+    let operation = Matched::id(request).unwrap_or_default();
     let readings = app.matrix.readings();
-    let found = tokens::authenticate(&app.db, &bearer.token, key.as_deref(), marked).await;
-    let Known { principal, kept, mark, now } = found.map_err(Problem::from)?;
+    let found = tokens::authenticate(&app.db, shown.secret(), key.as_deref(), operation == MARKED).await?;
+    let Known { principal, kept, mark, now } = found;
+    let principal = sessions::in_use(app, principal, needs(operation), now).await;
     ActorName::set(request, &principal.actor.token);
     limit(request, app, principal.token_id)?;
     let request_id = RequestId::of(request).unwrap_or_default();
@@ -63,6 +123,18 @@ async fn check(request: &Request, bearer: Bearer) -> poem::Result<Caller> {
     let seen = mark.map(|mark| Seen { mark, at: now, readings });
     let ctx = Ctx { app: app.clone(), principal, request_id, key: None, seen };
     Ok(Caller { ctx, operation, key, kept })
+}
+
+/// Who looks at a page: whoever has signed in, and the secret that their pages' tokens are derived from. A token in the head
+/// is not looked at, because no browser sends one by itself.
+pub async fn visitor(app: &App, request: &Request) -> Result<Option<(Ctx, Shown)>, Problem> {
+    let Some(secret) = session_cookie(request, &app.people.site) else { return Ok(None) };
+    let shown = Shown::Cookie(secret);
+    match recognise(app, request, &shown).await {
+        Ok(caller) => Ok(Some((caller.ctx, shown))),
+        Err(problem) if problem.code() == Code::Unauthenticated => Ok(None),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Counts a request of whoever this tells from others, and fails when they send too many.

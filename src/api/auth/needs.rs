@@ -1,0 +1,45 @@
+//! Which scope an operation needs, so that a person whose roles reach differently far makes each request with the reach of
+//! the right one. It lets nobody do anything: the use case decides whether the scope is held, and an operation that is not
+//! here is done with the reach of `read`.
+
+use crate::domain::vocabulary::Scope;
+
+/// The scopes that the operation asks for, the likelier first.
+pub fn needs(operation: &str) -> &'static [Scope] {
+    match operation {
+        "start_deployment" | "heartbeat_deployment" | "finish_deployment" | "create_release" => {
+            &[Scope::Deploy]
+        }
+        "record_deployment" => &[Scope::Record, Scope::Deploy],
+        "create_approval" | "withdraw_approval" => &[Scope::Approve],
+        "upload_scan" => &[Scope::Attest],
+        "create_waiver" | "withdraw_waiver" => &[Scope::Override],
+        "place_lockdown" | "lift_lockdown" => &[Scope::Override, Scope::Freeze],
+        "create_freeze_window" | "update_freeze_window" | "delete_freeze_window" => &[Scope::Freeze],
+        "set_policy" => &[Scope::Policy],
+        "list_events" | "stream_events" | "list_event_seals" | "get_chain_head" => {
+            &[Scope::Audit, Scope::Read]
+        }
+        "create_service"
+        | "update_service"
+        | "archive_service"
+        | "create_environment"
+        | "update_environment"
+        | "archive_environment"
+        | "create_token"
+        | "list_tokens"
+        | "revoke_token"
+        | "list_sessions"
+        | "end_session"
+        | "create_trust"
+        | "update_trust"
+        | "replace_trust"
+        | "delete_trust"
+        | "list_trusts"
+        | "get_trust"
+        | "check_trust"
+        | "get_access"
+        | "list_access" => &[Scope::Admin],
+        _ => &[Scope::Read],
+    }
+}

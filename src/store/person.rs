@@ -1,0 +1,33 @@
+//! The names that subjects go by, as they were last seen.
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::OnConflict;
+
+use crate::{
+    domain::{page::PageRequest, people::Named},
+    store::{
+        entity::person::{ActiveModel, Column, Entity, Model},
+        prelude::*,
+    },
+};
+
+/// Keeps the name that a subject was seen with.
+pub async fn seen(
+    conn: &impl ConnectionTrait,
+    subject: &str,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let person =
+        ActiveModel { subject: Set(subject.to_owned()), name: Set(name.to_owned()), seen_at: Set(now) };
+    let again = OnConflict::column(Column::Subject).update_columns([Column::Name, Column::SeenAt]).to_owned();
+    Entity::insert(person).on_conflict(again).exec_without_returning(conn).await?;
+    Ok(())
+}
+
+/// Lists those whose name is known, by subject.
+pub async fn list(conn: &impl ConnectionTrait, page: &PageRequest<String>) -> Result<Vec<Named>, StoreError> {
+    let rows = Entity::find().by_name(Column::Subject, page).all(conn).await?;
+    let named = |Model { subject, name, seen_at }| Named { subject, name, seen_at };
+    Ok(rows.into_iter().map(named).collect())
+}

@@ -1,0 +1,69 @@
+//! The pages: what a browser is shown. Each asks who looks at it, calls a use case and fills a template; what they may do is
+//! decided where it is for the API, in `api/auth` and in the use cases.
+//!
+//! A page stands in `templates/layout.html`, is styled by `assets/style.css` alone, runs without script, and is sent with the
+//! headers that `page.rs` gives it.
+
+mod account;
+mod assets;
+mod command_line;
+mod form;
+mod login;
+mod page;
+mod returned;
+
+use poem::{Endpoint, Request, Response, Route, endpoint::make, http::Method};
+
+use crate::http::spec::Spec;
+
+/// The endpoints, for the routes, and what they are called in logs and metrics, for `spec`.
+pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
+    let get = [Method::GET].as_slice();
+    let post = [Method::POST].as_slice();
+    let both = [Method::GET, Method::POST].as_slice();
+    for (path, operation, methods) in [
+        ("/login", "page_login", both),
+        ("/login/start", "page_login_start", get),
+        ("/login/callback", "page_login_callback", get),
+        ("/login/device", "page_login_device", both),
+        ("/login/cli", "page_login_cli", both),
+        ("/logout", "page_logout", post),
+        ("/account", "page_account", get),
+        ("/account/sessions/{id}/end", "page_end_session", post),
+        ("/assets/{name}", "asset", get),
+    ] {
+        spec.add_page(path, operation, methods);
+    }
+    routes
+        .at("/login", by_method(login::show, login::with_token))
+        .at("/login/start", getting(returned::start))
+        .at("/login/callback", getting(returned::callback))
+        .at("/login/device", by_method(command_line::show_device, command_line::let_device_in))
+        .at("/login/cli", by_method(command_line::show, command_line::let_in))
+        .at("/logout", getting(account::sign_out))
+        .at("/account", getting(account::show))
+        .at("/account/sessions/:id/end", getting(account::end_session))
+        .at("/assets/:name", getting(assets::serve))
+}
+
+/// An endpoint of a page. Which methods there are is judged before, by the spec.
+fn getting<F, R>(page: F) -> impl Endpoint<Output = Response> + 'static
+where
+    F: Fn(Request) -> R + Send + Sync + 'static,
+    R: Future<Output = poem::Result<Response>> + Send + 'static,
+{
+    make(page)
+}
+
+/// An endpoint of a page that is read and sent.
+fn by_method<F, G, R, S>(read: F, sent: G) -> impl Endpoint<Output = Response> + 'static
+where
+    F: Fn(Request) -> R + Send + Sync + Copy + 'static,
+    G: Fn(Request) -> S + Send + Sync + Copy + 'static,
+    R: Future<Output = poem::Result<Response>> + Send + 'static,
+    S: Future<Output = poem::Result<Response>> + Send + 'static,
+{
+    make(move |request: Request| async move {
+        if request.method() == Method::POST { sent(request).await } else { read(request).await }
+    })
+}

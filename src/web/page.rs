@@ -1,0 +1,160 @@
+//! What all pages have in common: who looks at them, the frame that they stand in, and the headers that they are sent with.
+
+use askama::Template;
+use poem::{
+    Request, Response, Result,
+    http::{StatusCode, header},
+};
+
+use super::assets;
+use crate::{
+    api::auth::{self, Shown},
+    domain::{identity::Identity, session::csrf_token},
+    http::{middleware::request_id::RequestId, ops::VERSION, problem::Problem},
+    usecase::{app::App, context::Ctx},
+};
+
+/// Nothing but our own, and nothing inline. A form is sent to this site alone; `elsewhere` is where its answer may lead.
+fn policy(elsewhere: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{elsewhere}; base-uri 'none'; \
+         frame-ancestors 'none'"
+    )
+}
+
+/// Somebody who has signed in and looks at a page.
+pub struct Visitor {
+    /// Who, and what they may do.
+    pub ctx: Ctx,
+    /// By what they were recognised.
+    pub shown: Shown,
+}
+
+/// What a page shows of whoever looks at it.
+pub struct Framed {
+    /// What they are called.
+    pub name: String,
+    /// What their forms are sent with.
+    pub csrf: String,
+}
+
+/// What stands around a page.
+pub struct Frame {
+    /// What the paths of this site begin with.
+    pub base: String,
+    /// Where the style is.
+    pub style: &'static str,
+    /// The version that is served.
+    pub version: &'static str,
+    /// Who looks at it.
+    pub visitor: Option<Framed>,
+}
+
+impl Frame {
+    /// The frame for whoever looks.
+    pub fn of(app: &App, visitor: Option<&Visitor>) -> Self {
+        let visitor = visitor.map(Framed::of);
+        Self {
+            base: app.people.site.base().to_owned(),
+            style: assets::style_path(),
+            version: VERSION,
+            visitor,
+        }
+    }
+}
+
+impl Framed {
+    fn of(visitor: &Visitor) -> Self {
+        Self { name: visitor.name(), csrf: visitor.csrf() }
+    }
+}
+
+impl Visitor {
+    /// Whoever looks at a page, if they have signed in.
+    pub async fn of(app: &App, request: &Request) -> Result<Option<Self>, Problem> {
+        Ok(auth::visitor(app, request).await?.map(|(ctx, shown)| Self { ctx, shown }))
+    }
+
+    /// What they are called.
+    pub fn name(&self) -> String {
+        let shown = match &self.ctx.principal.identity {
+            Identity::Session(session) => session.shown_name.clone(),
+            Identity::Token | Identity::Pipeline(_) => None,
+        };
+        shown.unwrap_or_else(|| self.ctx.actor().subject.clone())
+    }
+
+    /// What their forms are sent with.
+    pub fn csrf(&self) -> String {
+        csrf_token(self.shown.secret())
+    }
+}
+
+/// The server that a request is for.
+pub fn app(request: &Request) -> Result<&App, Problem> {
+    request.data::<App>().ok_or_else(Problem::internal)
+}
+
+/// The id of a request.
+pub fn request_id(request: &Request) -> String {
+    RequestId::of(request).unwrap_or_default()
+}
+
+/// A page with its headers.
+pub fn page(status: StatusCode, template: &impl Template) -> Result<Response> {
+    leading(status, template, "")
+}
+
+/// A page whose form may be answered with a way to another origin.
+pub fn leading(status: StatusCode, template: &impl Template, elsewhere: &str) -> Result<Response> {
+    let html = template.render().map_err(|error| {
+        tracing::error!(%error, "a page could not be rendered");
+        Problem::internal()
+    })?;
+    Ok(Response::builder()
+        .status(status)
+        .content_type("text/html; charset=utf-8")
+        .header(header::CONTENT_SECURITY_POLICY, policy(elsewhere))
+        // So that forms say in `Origin` where they come from, and nobody else learns of it.
+        .header(header::REFERRER_POLICY, "same-origin")
+        .header(header::CACHE_CONTROL, "no-store")
+        .body(html))
+}
+
+/// A page that says something.
+#[derive(Template)]
+#[template(path = "message.html")]
+pub struct Message<'a> {
+    /// What stands around it.
+    pub frame: Frame,
+    /// What it is about.
+    pub title: &'a str,
+    /// What it says, in paragraphs.
+    pub text: Vec<String>,
+    /// What to do about it: an address, and in words.
+    pub link: Option<(String, &'a str)>,
+}
+
+/// Leads a browser on with a GET.
+pub fn see(location: &str) -> Response {
+    Response::builder()
+        .status(StatusCode::SEE_OTHER)
+        .header(header::LOCATION, location)
+        .header(header::REFERRER_POLICY, "same-origin")
+        .finish()
+}
+
+/// Leads somebody who has not signed in to where they can, and back here afterwards.
+pub fn to_login(app: &App, request: &Request) -> Response {
+    let here = request.uri().path_and_query().map_or("/", |here| here.as_str());
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("to", here).finish();
+    see(&format!("{}/login?{query}", app.people.site.base()))
+}
+
+/// Adds a cookie to an answer.
+pub fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    if let Ok(value) = cookie.parse() {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+    response
+}

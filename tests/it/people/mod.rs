@@ -1,0 +1,7 @@
+//! People: how they sign in, what their sessions may do, and what nobody else may do with them.
+
+mod browser;
+mod command_line;
+mod issuer;
+mod sessions;
+mod visitor;
