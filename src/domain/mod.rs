@@ -38,6 +38,7 @@ pub mod scope;
 pub mod service;
 pub mod session;
 pub mod sign_in;
+pub mod span;
 pub mod target;
 pub mod text;
 pub mod vocabulary;

@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use poem::{
     EndpointExt as _, Error, Request, Response, Route,
-    endpoint::{BoxEndpoint, make, make_sync},
-    http::{HeaderValue, StatusCode, header},
+    endpoint::{BoxEndpoint, make},
 };
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 
@@ -69,7 +68,6 @@ where
     let mut spec = Spec::parse(API_PREFIX, api().spec().as_bytes())?;
     shell.required.iter().for_each(|unless| spec.require(*unless));
     for (path, operation) in [
-        ("/", "root"),
         ("/favicon.ico", "icon"),
         ("/api/v1/openapi.json", "openapi"),
         ("/docs", "docs"),
@@ -78,7 +76,6 @@ where
         spec.add_get(path, operation);
     }
     let routes = Route::new()
-        .at("/", make_sync(|_| to_docs()))
         .at("/favicon.ico", icon::endpoint())
         .at("/problems/:slug", page::endpoint())
         .nest(API_PREFIX, api())
@@ -125,12 +122,6 @@ pub fn metrics_routes(shell: &Shell) -> BoxEndpoint<'static, Response> {
     let mut spec = Spec::default();
     spec.add_get("/metrics", "metrics");
     wrap(Route::new().at("/metrics", ops::metrics(Arc::clone(&shell.metrics))), spec, shell)
-}
-
-fn to_docs() -> Response {
-    let mut response = Response::from(StatusCode::FOUND);
-    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/docs"));
-    response
 }
 
 fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {

@@ -6,11 +6,14 @@
 
 mod account;
 mod assets;
+mod board;
 mod command_line;
 mod form;
 mod login;
 mod page;
 mod returned;
+mod target;
+mod when;
 
 use poem::{Endpoint, Request, Response, Route, endpoint::make, http::Method};
 
@@ -22,6 +25,8 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
     let post = [Method::POST].as_slice();
     let both = [Method::GET, Method::POST].as_slice();
     for (path, operation, methods) in [
+        ("/", "page_board", get),
+        ("/services/{service}/environments/{environment}", "page_target", get),
         ("/login", "page_login", both),
         ("/login/start", "page_login_start", get),
         ("/login/callback", "page_login_callback", get),
@@ -35,6 +40,8 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
         spec.add_page(path, operation, methods);
     }
     routes
+        .at("/", getting(board::show))
+        .at("/services/:service/environments/:environment", getting(target::show))
         .at("/login", by_method(login::show, login::with_token))
         .at("/login/start", getting(returned::start))
         .at("/login/callback", getting(returned::callback))

@@ -14,10 +14,14 @@ use crate::{
     usecase::{app::App, context::Ctx},
 };
 
-/// Nothing but our own, and nothing inline. A form is sent to this site alone; `elsewhere` is where its answer may lead.
-fn policy(elsewhere: &str) -> String {
+/// Lets the script of a page that is kept up to date run, and ask this site.
+const LIVE: &str = "script-src 'self'; connect-src 'self'; ";
+
+/// Nothing but our own, and nothing inline; no script but by `scripts`. A form is sent to this site alone; `elsewhere` is where
+/// its answer may lead.
+fn policy(scripts: &str, elsewhere: &str) -> String {
     format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{elsewhere}; base-uri 'none'; \
+        "default-src 'none'; style-src 'self'; img-src 'self'; {scripts}form-action 'self'{elsewhere}; base-uri 'none'; \
          frame-ancestors 'none'"
     )
 }
@@ -56,7 +60,7 @@ impl Frame {
         let visitor = visitor.map(Framed::of);
         Self {
             base: app.people.site.base().to_owned(),
-            style: assets::style_path(),
+            style: assets::STYLE.path(),
             version: VERSION,
             visitor,
         }
@@ -102,11 +106,20 @@ pub fn request_id(request: &Request) -> String {
 
 /// A page with its headers.
 pub fn page(status: StatusCode, template: &impl Template) -> Result<Response> {
-    leading(status, template, "")
+    with_policy(status, template, &policy("", ""))
+}
+
+/// A page that is kept up to date while it is looked at.
+pub fn live(template: &impl Template) -> Result<Response> {
+    with_policy(StatusCode::OK, template, &policy(LIVE, ""))
 }
 
 /// A page whose form may be answered with a way to another origin.
 pub fn leading(status: StatusCode, template: &impl Template, elsewhere: &str) -> Result<Response> {
+    with_policy(status, template, &policy("", elsewhere))
+}
+
+fn with_policy(status: StatusCode, template: &impl Template, policy: &str) -> Result<Response> {
     let html = template.render().map_err(|error| {
         tracing::error!(%error, "a page could not be rendered");
         Problem::internal()
@@ -114,7 +127,7 @@ pub fn leading(status: StatusCode, template: &impl Template, elsewhere: &str) ->
     Ok(Response::builder()
         .status(status)
         .content_type("text/html; charset=utf-8")
-        .header(header::CONTENT_SECURITY_POLICY, policy(elsewhere))
+        .header(header::CONTENT_SECURITY_POLICY, policy)
         // So that forms say in `Origin` where they come from, and nobody else learns of it.
         .header(header::REFERRER_POLICY, "same-origin")
         .header(header::CACHE_CONTROL, "no-store")

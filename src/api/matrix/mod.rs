@@ -30,7 +30,7 @@ use crate::{
     usecase::matrix::{self, Ask, TargetState},
 };
 
-use self::write::WRITER;
+pub use self::write::WRITER;
 
 /// The operations.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How the API writes a matrix.
-pub(super) const WRITER: Writer = Writer { target, sheet };
+pub const WRITER: Writer = Writer { target, sheet };
 
 /// What a row takes besides its targets, or an environment.
 const ROW_BYTES: usize = 160;

@@ -1,0 +1,134 @@
+//! The board and the page of a target: they show what the API tells the same reader, and nothing that anybody wrote does
+//! anything there.
+
+use serde_json::{Value, json};
+use waybill::domain::vocabulary::Scope;
+
+use super::visitor::{Visitor, location, site};
+use crate::{
+    db_test,
+    support::api::{Api, start_body},
+};
+
+async fn looking(api: &Api, reader: &Api) -> Visitor {
+    let mut visitor = Visitor::of(api);
+    visitor.paste(reader.secret()).await;
+    visitor
+}
+
+/// Looks at a page that there is.
+async fn text(visitor: &mut Visitor, path: &str) -> String {
+    let page = visitor.page(path).await;
+    assert_eq!(page.status, 200, "{path}: {}", page.text);
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    page.text
+}
+
+db_test!(
+    async fn the_board_shows_what_runs_where_to_whoever_has_signed_in(db: TestDb) {
+        let api = site(&db).await;
+        let mut visitor = Visitor::of(&api);
+        assert_eq!(location(&visitor.page("/").await), "/login?to=%2F");
+        visitor.paste(api.secret()).await;
+        let empty = text(&mut visitor, "/").await;
+        assert!(empty.contains("export WAYBILL_URL=https://waybill.test"), "{empty}");
+
+        let first = api.deployed("shop/dev", "1.0").await;
+        api.deployed("shop/prod", "1.0").await;
+        api.deployed("shop/dev", "1.1").await;
+        api.started("pay/dev", "7").await;
+        api.put("/environments/prod/lockdown", json!({ "reason": "an incident" })).await.ok(200);
+        let board = text(&mut visitor, "/").await;
+        for part in [
+            ">1.1</a>",
+            ">1.0</a>",
+            "1 behind",
+            ">7</a> on its way",
+            "locked",
+            "/services/shop/environments/prod",
+        ] {
+            assert!(board.contains(part), "{part}: {board}");
+        }
+        let then = first["finished_at"].as_str().unwrap();
+        let past = text(&mut visitor, &format!("/?as_of={then}")).await;
+        assert!(past.contains("as of") && past.contains(">1.0</a>") && !past.contains(">1.1</a>"), "{past}");
+        assert!(!past.contains("<script"), "the past does not change");
+        let shop = text(&mut visitor, "/?service=shop&tier=production").await;
+        assert!(
+            shop.contains(">1.0</a>") && !shop.contains(">1.1</a>") && !shop.contains(">7</a>"),
+            "{shop}"
+        );
+        assert!(text(&mut visitor, "/?owner=nobody").await.contains("Nothing is on record that fits"));
+        for query in ["as_of=yesterday", "tier=moon", "cursor=x"] {
+            visitor.page(&format!("/?{query}")).await.problem(400, "invalid-request");
+        }
+        visitor.page("/?service=shpo").await.problem(404, "not-found");
+    }
+);
+
+db_test!(
+    async fn nobody_sees_more_on_a_page_than_by_the_api(db: TestDb) {
+        let api = site(&db).await;
+        for target in ["shop/dev", "pay/dev", "shop/prod"] {
+            api.deployed(target, "1").await;
+        }
+        let reader = api.token(&[Scope::Read], Some(&["shop"]), Some(&["dev"])).await;
+        let mut visitor = looking(&api, &reader).await;
+        let board = text(&mut visitor, "/").await;
+        assert!(board.contains("shop") && !board.contains("pay") && !board.contains(">prod <"), "{board}");
+        text(&mut visitor, "/services/shop/environments/dev").await;
+        for path in [
+            "/services/pay/environments/dev",
+            "/services/shop/environments/prod",
+            "/services/no/environments/dev",
+        ] {
+            visitor.page(path).await.problem(404, "not-found");
+        }
+        let blind = api.token(&[Scope::Deploy], None, None).await;
+        looking(&api, &blind).await.page("/").await.problem(403, "forbidden");
+    }
+);
+
+db_test!(
+    async fn a_target_shows_every_reason_and_the_way_back(db: TestDb) {
+        let api = site(&db).await;
+        for version in ["1.0", "1.1"] {
+            api.deployed("shop/prod", version).await;
+        }
+        let mut visitor = looking(&api, &api).await;
+        let page = text(&mut visitor, "/services/shop/environments/prod").await;
+        assert!(page.contains("waybill rollback --service shop --environment prod --to 1.0 "), "{page}");
+        assert!(page.contains("succeeded") && page.contains("<span class=\"yes\">yes</span>"), "{page}");
+        api.put("/environments/prod/policy", json!({ "approval": { "required": 2 } })).await.ok(200);
+        let hostile = "<script>alert(1)</script> & \"more\"";
+        api.put("/environments/prod/lockdown", json!({ "reason": hostile })).await.ok(200);
+        let page = text(&mut visitor, "/services/shop/environments/prod").await;
+        for part in ["<strong>lockdown</strong>", "<strong>approval</strong>", "<span class=\"no\">no</span>"]
+        {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(!page.contains("<script>alert") && page.contains("&#60;script&#62;alert(1)"), "{page}");
+    }
+);
+
+db_test!(
+    async fn more_services_than_a_page_shows_are_on_the_next(db: TestDb) {
+        let api = site(&db).await;
+        for number in 0..101 {
+            let mut body = start_body(&format!("s-{number:03}/dev"), "1");
+            body["initiated_by"] = Value::from("ada");
+            api.post("/deployments", body).await.ok(201);
+        }
+        let mut visitor = looking(&api, &api).await;
+        let board = text(&mut visitor, "/?tier=development").await;
+        assert!(board.contains("s-099") && !board.contains("s-100"));
+        let (_, rest) = board.split_once("<p class=\"next\"><a class=\"button plain\" href=\"").unwrap();
+        let next = rest.split_once('"').unwrap().0.replace("&#38;", "&");
+        let more = text(&mut visitor, &next).await;
+        assert!(
+            more.contains("s-100") && !more.contains("s-099") && !more.contains("class=\"next\""),
+            "{more}"
+        );
+    }
+);
