@@ -98,7 +98,7 @@ check-nix:
 
 # What a server does per second, beside what the machine could do at best.
 [group('measure')]
-bench *SECONDS:
+bench *ARGUMENTS:
     scripts/bench "$@"
 
 # What a server costs that only stands by: time to readiness, memory, size.

@@ -18,7 +18,9 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    load::{CLIENTS, ENVIRONMENTS, Figures, SERVICES},
+    ledger::Ledger,
+    load::{self, CLIENTS, ENVIRONMENTS, SERVICES},
+    measure::Figures,
     support::{postgres, process::TOKEN},
 };
 
@@ -39,8 +41,12 @@ struct Values {
     number: i64,
 }
 
-/// Runs the statements on the file of a server that has stopped.
-pub async fn sqlite(url: &str, time: Duration) -> anyhow::Result<Figures> {
+/// Runs the statements on the ledger of a server that has stopped.
+pub async fn measure(ledger: &Ledger, time: Duration) -> anyhow::Result<Figures> {
+    if ledger.is_postgres() { postgres(&ledger.url, time) } else { sqlite(&ledger.url, time).await }
+}
+
+async fn sqlite(url: &str, time: Duration) -> anyhow::Result<Figures> {
     let statements: Vec<&str> =
         SQLITE.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).collect();
     let mut connection = SqliteConnectOptions::from_str(url)?
@@ -55,15 +61,15 @@ pub async fn sqlite(url: &str, time: Duration) -> anyhow::Result<Figures> {
     while begin.elapsed() < time {
         let nth = took.len();
         let mut values = Values {
-            service: format!("service-{}", nth % SERVICES + 1),
-            environment: format!("environment-{}", nth / SERVICES % ENVIRONMENTS + 1),
+            service: load::service_name(nth % SERVICES + 1),
+            environment: load::environment_name(nth / SERVICES % ENVIRONMENTS + 1),
             token_hash: token_hash.clone(),
             service_id: Vec::new(),
             environment_id: Vec::new(),
             current_deployment_id: Vec::new(),
             current_release_id: Vec::new(),
             ids: [(); 6].map(|()| waybill::clock::new_id()),
-            version: format!("2.0.{nth}"),
+            version: format!("2.0.{}", load::next_version()),
             number: 0,
         };
         let start = Instant::now();
@@ -72,11 +78,11 @@ pub async fn sqlite(url: &str, time: Duration) -> anyhow::Result<Figures> {
         }
         took.push(start.elapsed());
     }
-    Figures::of(took, begin.elapsed())
+    Ok(Figures::of(took, begin.elapsed()))
 }
 
 /// Lets pgbench run the statements.
-pub fn postgres(url: &str, time: Duration) -> anyhow::Result<Figures> {
+fn postgres(url: &str, time: Duration) -> anyhow::Result<Figures> {
     let logs = tempfile::tempdir()?;
     // Some distributions have it with the clients and not with the server.
     let beside = postgres::programs().context("PostgreSQL is gone")?.join("pgbench");
@@ -98,7 +104,7 @@ pub fn postgres(url: &str, time: Duration) -> anyhow::Result<Figures> {
             took.push(Duration::from_micros(micros.parse()?));
         }
     }
-    Figures::of(took, time)
+    Ok(Figures::of(took, time))
 }
 
 /// Runs one statement. What it returns under the name of a value is that value from then on.

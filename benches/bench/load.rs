@@ -1,29 +1,39 @@
-//! Clients that send one request after the other, and how long the answers took.
+//! Clients of a server, and what they send.
 
 use std::{
-    fmt,
-    io::Write as _,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use futures_util::future::try_join_all;
-use reqwest::{Method, RequestBuilder};
+use futures_util::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
+use reqwest::{
+    Method, RequestBuilder, StatusCode,
+    header::{ETAG, IF_NONE_MATCH},
+};
 use serde_json::{Value, json};
 
-use crate::support::process::ServerProcess;
+use crate::{
+    measure::{self, Figures},
+    support::process::ServerProcess,
+};
 
 /// How many of the seed's deployments are under way at once.
 const SEEDERS: usize = 8;
 /// How many send requests while something is measured.
 pub const CLIENTS: usize = 16;
-/// The seed makes a target of each service in each environment.
+/// What is measured is a target of each service in each environment.
 pub const SERVICES: usize = 200;
 pub const ENVIRONMENTS: usize = 5;
+/// How many deployments a second [`beside_writes`] begins.
+const WRITES: u64 = 100;
+
+/// The version of the next release.
+static VERSION: AtomicUsize = AtomicUsize::new(0);
 
 /// One way to one server.
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: String,
@@ -58,56 +68,108 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let answer = self.request(method, &format!("/api/v1{path}"), body).send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        ensure!(status.is_success(), "{path}: {status} {text}");
-        Ok(serde_json::from_str(&text)?)
+        Ok(serde_json::from_slice(&self.read(method, path, body).await?)?)
     }
 
     fn request(&self, method: Method, path: &str, body: Option<&Value>) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = self.http.request(method, format!("{}/api/v1{path}", self.base));
         body.into_iter().fold(request, RequestBuilder::json)
     }
 
-    /// Asks, and looks at nothing of what the answer says.
+    /// Asks, and looks at nothing of what the answer says unless it is a refusal.
     pub async fn read(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Bytes> {
         let answer = self.request(method, path, body).send().await?;
-        ensure!(answer.status().is_success(), "{path}: {}", answer.status());
-        Ok(answer.bytes().await?)
+        let (status, bytes) = (answer.status(), answer.bytes().await?);
+        ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&bytes));
+        Ok(bytes)
     }
 
-    /// Starts and finishes a deployment of a new release.
-    pub async fn deploy(&self, service: &str, environment: &str, version: usize) -> anyhow::Result<()> {
-        let started = self
-            .post(
-                "/deployments",
-                &json!({
-                    "service": service,
-                    "environment": environment,
-                    "version": format!("1.0.{version}"),
-                    "release": {"commit_sha": format!("{version:040x}")},
-                }),
-            )
-            .await?;
-        let id = started.pointer("/deployment/id").and_then(Value::as_str).context("an id")?;
-        self.post(&format!("/deployments/{id}/finish"), &json!({"status": "succeeded"})).await?;
+    /// The tag of what a path shows.
+    pub async fn tag(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self.request(Method::GET, path, None).send().await?;
+        Ok(answer.headers().get(ETAG).context("no ETag")?.to_str()?.to_owned())
+    }
+
+    /// Asks for what bears this tag already.
+    pub async fn read_known(&self, path: &str, tag: &str) -> anyhow::Result<()> {
+        let answer = self.request(Method::GET, path, None).header(IF_NONE_MATCH, tag).send().await?;
+        ensure!(answer.status() == StatusCode::NOT_MODIFIED, "{path}: {}", answer.status());
         Ok(())
+    }
+
+    /// Starts a deployment of a release, which is registered with it, and gives its id.
+    pub async fn start(&self, service: &str, environment: &str, version: usize) -> anyhow::Result<String> {
+        let body = json!({
+            "service": service,
+            "environment": environment,
+            "version": version_name(version),
+            "release": {"commit_sha": commit(version)},
+        });
+        let started = self.post("/deployments", &body).await?;
+        Ok(started.pointer("/deployment/id").and_then(Value::as_str).context("an id")?.to_owned())
+    }
+
+    pub async fn finish(&self, id: &str) -> anyhow::Result<()> {
+        let body = json!({"status": "succeeded"});
+        self.post(&format!("/deployments/{id}/finish"), &body).await.map(drop)
+    }
+
+    /// Starts and finishes a deployment.
+    pub async fn deploy(&self, service: &str, environment: &str, version: usize) -> anyhow::Result<()> {
+        let id = self.start(service, environment, version).await?;
+        self.finish(&id).await
+    }
+
+    /// Starts and finishes a deployment of a new release. A service belongs to one client only, as it does to one team, so
+    /// that none is refused.
+    pub async fn deploy_next(&self, own: usize) -> anyhow::Result<()> {
+        let version = next_version();
+        let service = own + version % (SERVICES / CLIENTS) * CLIENTS + 1;
+        let environment = version % ENVIRONMENTS + 1;
+        self.deploy(&service_name(service), &environment_name(environment), version).await
     }
 }
 
-/// Deploys a release of every service to every environment.
-pub async fn seed(client: &Client) -> anyhow::Result<()> {
+/// A version that no release has.
+pub fn next_version() -> usize {
+    VERSION.fetch_add(1, Ordering::Relaxed) + 1_000_000
+}
+
+/// The version of a release by its number, and its commit, which is not all zeros.
+pub fn version_name(number: usize) -> String {
+    format!("1.0.{number}")
+}
+
+pub fn commit(number: usize) -> String {
+    format!("{:040x}", number + 1)
+}
+
+pub fn service_name(number: usize) -> String {
+    format!("service-{number}")
+}
+
+pub fn environment_name(number: usize) -> String {
+    format!("environment-{number}")
+}
+
+/// Deploys releases of every service to every environment, one after the other.
+pub async fn seed(
+    client: &Client,
+    services: usize,
+    environments: usize,
+    releases: usize,
+) -> anyhow::Result<()> {
     // The names are registered one by one first, so that the seeders do not wait for each other.
-    for environment in 1..=ENVIRONMENTS {
-        let body = json!({"name": format!("environment-{environment}"), "rank": environment});
+    for environment in 1..=environments {
+        let body = json!({"name": environment_name(environment), "rank": environment});
         client.post("/environments", &body).await?;
     }
     let seeders = (0..SEEDERS).map(|seeder| async move {
-        for service in (1..=SERVICES).skip(seeder).step_by(SEEDERS) {
-            for environment in 1..=ENVIRONMENTS {
-                client
-                    .deploy(&format!("service-{service}"), &format!("environment-{environment}"), 0)
-                    .await?;
+        for service in (1..=services).skip(seeder).step_by(SEEDERS) {
+            for release in 0..releases {
+                for environment in 1..=environments {
+                    client.deploy(&service_name(service), &environment_name(environment), release).await?;
+                }
             }
         }
         anyhow::Ok(())
@@ -117,62 +179,35 @@ pub async fn seed(client: &Client) -> anyhow::Result<()> {
 
 /// Reads a path.
 pub async fn read(client: &Client, path: &str, time: Duration) -> anyhow::Result<Figures> {
-    run(time, async |_| client.read(Method::GET, path, None).await.map(drop)).await
+    measure::run(CLIENTS, time, async |_| client.read(Method::GET, path, None).await.map(drop)).await
 }
 
-/// Starts and finishes deployments. A service belongs to one client only, as it does to one team, so that none is
-/// refused.
-pub async fn write(client: &Client, time: Duration) -> anyhow::Result<Figures> {
-    let versions = AtomicUsize::new(1);
-    let versions = &versions;
-    run(time, async |own: usize| {
-        let version = versions.fetch_add(1, Ordering::Relaxed);
-        let service = own + version % (SERVICES / CLIENTS) * CLIENTS + 1;
-        let environment = version % ENVIRONMENTS + 1;
-        client.deploy(&format!("service-{service}"), &format!("environment-{environment}"), version).await
-    })
-    .await
-}
-
-/// Lets every client work until the time is over.
-pub async fn run(time: Duration, work: impl AsyncFn(usize) -> anyhow::Result<()>) -> anyhow::Result<Figures> {
-    let begin = Instant::now();
-    let work = &work;
-    let each = (0..CLIENTS).map(|own| async move {
-        let mut took = Vec::new();
-        while begin.elapsed() < time {
-            let start = Instant::now();
-            work(own).await?;
-            took.push(start.elapsed());
+/// Does something while deployments are started and finished, [`WRITES`] of them a second or as many as the server can take;
+/// gives how many it were.
+pub async fn beside_writes<T>(
+    client: &Client,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<(T, f64)> {
+    let mut work = std::pin::pin!(work);
+    let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / WRITES));
+    let mut running = FuturesUnordered::new();
+    let (begin, mut done) = (Instant::now(), 0_u32);
+    let mut free: Vec<usize> = (0..CLIENTS).collect();
+    let out = loop {
+        tokio::select! {
+            out = &mut work => break out?,
+            _ = ticks.tick(), if !free.is_empty() => {
+                running.extend(free.pop().map(|own| async move { client.deploy_next(own).await.map(|()| own) }));
+            }
+            Some(own) = running.next() => {
+                free.push(own?);
+                done += 1;
+            }
         }
-        anyhow::Ok(took)
-    });
-    let took = try_join_all(each).await?.into_iter().flatten().collect();
-    Figures::of(took, begin.elapsed())
-}
-
-/// Throughput and latencies.
-pub struct Figures {
-    pub count: f64,
-    pub per_second: f64,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-}
-
-impl Figures {
-    /// Of operations that took so long each, and all of them together.
-    pub fn of(mut took: Vec<Duration>, time: Duration) -> anyhow::Result<Self> {
-        took.sort_unstable();
-        let at = |per_mille: usize| {
-            let place = took.len() * per_mille / 1000;
-            took.get(place).context("nothing was done in the time").map(|took| took.as_secs_f64() * 1000.0)
-        };
-        let count = u32::try_from(took.len())?.into();
-        Ok(Self { count, per_second: count / time.as_secs_f64(), p50_ms: at(500)?, p99_ms: at(990)? })
+    };
+    let per_second = f64::from(done) / begin.elapsed().as_secs_f64();
+    while let Some(own) = running.next().await {
+        own?;
     }
-}
-
-/// Prints a line.
-pub fn say(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
-    Ok(writeln!(anstream::stdout(), "{line}")?)
+    Ok((out, per_second))
 }

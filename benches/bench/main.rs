@@ -1,10 +1,15 @@
-//! Drives the release build on SQLite and on PostgreSQL, and prints what it does per second beside what the machine could
-//! do at best, measured in the same run: for reads a bare server that returns the same bytes, for writes the same
-//! statements on a bare connection, for the gate `GET /deployments/{id}`. Beside that it prints what the server used.
+//! Measures the release build on SQLite and on PostgreSQL: what it does per second beside what the machine could do at
+//! best, what a great matrix costs, and whether a long history makes anything slower. `docs/performance.md` says what is
+//! measured and how.
 
+mod fill;
 mod floor;
 mod gate;
+mod history;
+mod ledger;
 mod load;
+mod measure;
+mod rates;
 #[path = "../../tests/it/support/mod.rs"]
 #[expect(
     dead_code,
@@ -18,117 +23,71 @@ mod load;
 mod support;
 mod used;
 mod verify;
+mod wide;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Parser;
-use migration::Migrator;
-use poem::{
-    Response, Server,
-    endpoint::make_sync,
-    listener::{Acceptor as _, Listener as _, TcpListener},
-};
-use reqwest::Method;
-use sea_orm_migration::MigratorTrait as _;
-use tokio::{runtime::Runtime, task::spawn_blocking};
 
-use crate::{
-    load::{Client, Figures},
-    support::{db::TestDb, postgres::Server as PostgresServer, process::ServerProcess},
-    used::Used,
-};
+use crate::ledger::Ledger;
 
-const MATRIX: &str = "/api/v1/matrix";
-
+/// Measures Waybill beside what the machine could do at best: 1,000 targets, unless an option says otherwise.
 #[derive(Parser)]
 struct Cli {
-    /// How long each figure is measured.
+    /// How many seconds each figure is measured.
     #[arg(default_value_t = 5)]
     seconds: u64,
+    /// Measures a matrix of 20,000 targets instead: processor time and memory.
+    #[arg(long, conflicts_with = "history")]
+    wide: bool,
+    /// Compares a ledger of this many deployments with one of 10,000 instead.
+    #[arg(long, value_name = "DEPLOYMENTS", num_args = 0..=1, default_missing_value = "1000000")]
+    history: Option<usize>,
+    /// Fills the empty ledger at this URL with deployments, as many as `--history` says, and measures nothing.
+    #[arg(long, value_name = "URL", requires = "history")]
+    fill: Option<String>,
+    /// On this database alone.
+    #[arg(long, value_name = "DATABASE", value_parser = ["sqlite", "postgresql"])]
+    only: Option<String>,
     /// `cargo bench` says so.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What the server did, and what it used for that.
-type Measured = (Figures, Used);
+impl Cli {
+    fn is_on(&self, database: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == database)
+    }
+}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let time = Duration::from_secs(Cli::parse().seconds);
-    load::say(format_args!(
-        "{:<28} {:>9} {:>7} {:>7} {:>7} {:>6}   {:>9} {:>7} {:>7}  {:>5}",
-        "", "waybill", "p50 ms", "p99 ms", "CPU ms", "MiB", "limit", "p50 ms", "p99 ms", "ratio"
-    ))?;
-    verify::drive(time).await?;
-    let db = TestDb::sqlite().await;
-    let written = drive("SQLite", &db, &[], time).await?;
-    row("SQLite: start + finish", &written, &floor::sqlite(&db.url, time).await?)?;
-
-    // A server of its own that forgets no more than an installation's; the file goes unused.
-    let postgres = spawn_blocking(|| PostgresServer::start_with(&[])).await??;
-    let url = postgres.url.as_str();
-    let connection = sea_orm::Database::connect(url).await?;
-    Migrator::up(&connection, None).await?;
-    connection.close().await?;
-    let more = [("WAYBILL__DATABASE__URL", url), ("WAYBILL__DATABASE__MAX_CONNECTIONS", "16")];
-    let written = drive("PostgreSQL", &db, &more, time).await?;
-    row("PostgreSQL: start + finish", &written, &floor::postgres(url, time)?)
+    let cli = Cli::parse();
+    let time = Duration::from_secs(cli.seconds);
+    if let Some(url) = cli.fill {
+        return fill::fill(&Ledger::at(url).await?, cli.history.unwrap_or_default()).await;
+    }
+    if cli.is_on("sqlite") {
+        measure(&cli, time, async |_| Ok(Ledger::sqlite().await)).await?;
+    }
+    if cli.is_on("postgresql") {
+        let server = ledger::Postgres::start().await?;
+        measure(&cli, time, async |name| Ledger::postgres(&server, name).await).await?;
+    }
+    if cli.wide || cli.history.is_some() { Ok(()) } else { verify::measure(time).await }
 }
 
-/// Prints the figures of reads and of the gate, and returns those of writes, whose limit is measured once the server has
-/// stopped.
-async fn drive(name: &str, db: &TestDb, more: &[(&str, &str)], time: Duration) -> anyhow::Result<Measured> {
-    let mut env =
-        vec![("WAYBILL__LIMITS__REQUESTS_PER_SECOND", "1000000"), ("WAYBILL__LIMITS__BURST", "1000000")];
-    env.extend(more);
-    let mut server = ServerProcess::start_with(db, &env).await;
-    let client = Client::of(&server);
-    load::seed(&client).await?;
-
-    let read = Used::by(server.pid(), load::read(&client, MATRIX, time)).await?;
-    row(&format!("{name}: GET /matrix"), &read, &bare(&client, time).await?)?;
-
-    gate::seed(&client).await?;
-    let limit = gate::deployment(&client, time).await?;
-    let checked = Used::by(server.pid(), gate::check(&client, time)).await?;
-    row(&format!("{name}: POST /gate/check"), &checked, &limit)?;
-
-    let written = Used::by(server.pid(), load::write(&client, time)).await?;
-    server.terminate().await;
-    Ok(written)
-}
-
-/// How often the bytes of the matrix are read from a server that does nothing else than return them. It has threads of
-/// its own, as Waybill has.
-async fn bare(client: &Client, time: Duration) -> anyhow::Result<Figures> {
-    let body = client.read(Method::GET, MATRIX, None).await?;
-    let endpoint = make_sync(move |_| {
-        Response::builder().content_type("application/json; charset=utf-8").body(body.clone())
-    });
-    let runtime = Runtime::new()?;
-    let acceptor = runtime.spawn(TcpListener::bind("127.0.0.1:0").into_acceptor()).await??;
-    let address = acceptor.local_addr().first().and_then(|local| local.as_socket_addr().copied());
-    let url = format!("http://{}", address.context("no address")?);
-    drop(runtime.spawn(Server::new_with_acceptor(acceptor).run(endpoint)));
-    let figures = load::read(&client.at(&url), MATRIX, time).await;
-    // A runtime cannot be waited for within another.
-    runtime.shutdown_background();
-    figures
-}
-
-fn row(name: &str, (ours, used): &Measured, limit: &Figures) -> anyhow::Result<()> {
-    load::say(format_args!(
-        "{name:<28} {:>7.0}/s {:>7.2} {:>7.2} {:>7.2} {:>6.1}   {:>7.0}/s {:>7.2} {:>7.2}  {:>5.2}",
-        ours.per_second,
-        ours.p50_ms,
-        ours.p99_ms,
-        used.cpu_ms,
-        used.peak_mib,
-        limit.per_second,
-        limit.p50_ms,
-        limit.p99_ms,
-        ours.per_second / limit.per_second,
-    ))
+/// Measures what was asked for on one kind of database, on which `make` makes ledgers.
+async fn measure(
+    cli: &Cli,
+    time: Duration,
+    make: impl AsyncFn(&str) -> anyhow::Result<Ledger>,
+) -> anyhow::Result<()> {
+    if let Some(deployments) = cli.history {
+        history::measure(&make("short").await?, &make("long").await?, deployments, time).await
+    } else if cli.wide {
+        wide::measure(&make("wide").await?, time).await
+    } else {
+        rates::measure(&make("rates").await?, time).await
+    }
 }
