@@ -288,8 +288,18 @@ pub async fn list(
     page: &PageRequest<TimeKey>,
 ) -> Result<Vec<NamedDeployment>, StoreError> {
     let query = named()
-        .only(service::Column::Name, filter.service.as_deref())
-        .only(environment::Column::Name, filter.environment.as_deref())
+        .only_of::<service::Entity>(
+            Column::ServiceId,
+            service::Column::Id,
+            service::Column::Name,
+            filter.service.as_deref(),
+        )
+        .only_of::<environment::Entity>(
+            Column::EnvironmentId,
+            environment::Column::Id,
+            environment::Column::Name,
+            filter.environment.as_deref(),
+        )
         .only(Column::Status, filter.status)
         .only(Column::Kind, filter.kind)
         .apply_if(filter.actor.as_deref(), |query, actor| {

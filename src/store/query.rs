@@ -54,6 +54,16 @@ pub(super) trait Query<E: EntityTrait>: Sized {
     /// Confines the rows to one value of a column, when there is one.
     fn only(self, column: impl ColumnTrait, value: Option<impl Into<Value>>) -> Self;
 
+    /// Confines the rows to those whose column holds the id of the row with this name, when there is one. A database that
+    /// knows the id before it reads goes through the index of the history; a name that is joined comes too late for that.
+    fn only_of<R: EntityTrait>(
+        self,
+        column: E::Column,
+        id: R::Column,
+        name: R::Column,
+        is: Option<&str>,
+    ) -> Self;
+
     /// Confines the rows, which have a service, to what the narrowing allows.
     fn within_services(self, narrowing: &Narrowing) -> Self;
 
@@ -80,6 +90,19 @@ impl<E: EntityTrait> Query<E> for Select<E> {
 
     fn only(self, column: impl ColumnTrait, value: Option<impl Into<Value>>) -> Self {
         self.apply_if(value, |query, value| query.filter(column.eq(value)))
+    }
+
+    fn only_of<R: EntityTrait>(
+        self,
+        column: E::Column,
+        id: R::Column,
+        name: R::Column,
+        is: Option<&str>,
+    ) -> Self {
+        self.apply_if(is, |query, is| {
+            let row = R::find().select_only().column(id).filter(name.eq(is)).into_query();
+            query.filter(column.into_expr().eq(Expr::SubQuery(None, Box::new(row.into()))))
+        })
     }
 
     fn within_services(self, narrowing: &Narrowing) -> Self {

@@ -1,4 +1,4 @@
-//! The matrix and the gate read what they need, and not the history behind it: PostgreSQL's own plans for the very
+//! The matrix, the gate and the history read what they need, and not the history behind it: PostgreSQL's own plans for the very
 //! statements that the server sends.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
@@ -118,4 +118,32 @@ async fn the_gate_finds_the_artefacts_deployments_by_index() {
     // The stays, the reverts, and those of the release alone.
     let by_artefact = |line: &&str| line.contains("Index Cond") && line.contains("(artefact)::text = ");
     assert_eq!(plan.lines().filter(by_artefact).count(), 3, "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_a_services_history_reads_no_others() {
+    let db = TestDb::postgres().await;
+    let wire = Wire::tap(&db.url).await;
+    let api = Api::with(&db, |config| config.database.url = wire.url.parse().unwrap()).await;
+    let direct = api.sql().await;
+    direct.execute_unprepared(FILL).await.unwrap();
+    for (query, index, names) in [
+        ("service=service-1", "deployment_service_idx", "'service-1'"),
+        (
+            "service=service-1&environment=environment-2",
+            "deployment_target_idx",
+            "'service-1', 'environment-2'",
+        ),
+        ("environment=environment-2", "deployment_environment_idx", "'environment-2'"),
+    ] {
+        wire.statements();
+        let page = api.get(&format!("/deployments?{query}")).await.ok(200);
+        assert_eq!(page["items"].as_array().unwrap().len(), 50, "{page}");
+        let statements = wire.statements();
+        let history: Vec<_> = statements.iter().filter(|text| text.contains("FROM \"deployment\"")).collect();
+        assert_eq!(history.len(), 1, "{statements:?}");
+        let plan = plan(&direct, history[0], ("", &format!("({names}, 51)")), "force_generic_plan").await;
+        println!("{plan}");
+        assert!(plan.contains(&format!("Scan Backward using {index} ")), "{plan}");
+    }
 }
