@@ -54,29 +54,22 @@ fn occupied(row: &QueryResult) -> Result<Occupied, StoreError> {
     })
 }
 
-/// What follows the two deployments in both queries: the releases, in the places that [`occupied`] reads, with where they
-/// are in the order of releases. After them comes what is running for.
-fn releases(place: impl Fn(&str) -> String) -> String {
-    let release = |r| format!("{r}.version, {r}.commit_sha, {r}.image, {}", place(r));
-    format!("{}, {}", release("rc"), release("rr"))
-}
-
 /// The targets of these services as they are now, also in environments that are archived; or in one environment.
 pub async fn now(
     conn: &impl ConnectionTrait,
     services: &[&str],
     environment: Option<&str>,
 ) -> Result<Vec<Occupied>, StoreError> {
-    let mut sql = Sql::new(format!(
+    let mut sql = Sql::new(
         "SELECT s.name, e.name, t.current_deployment_id, t.current_since, \
          t.current_token, t.current_subject, t.running_deployment_id, t.running_since, t.running_token, \
-         t.running_subject, {}, (SELECT d.kind FROM deployment d WHERE d.id = t.running_deployment_id) \
+         t.running_subject, rc.version, rc.commit_sha, rc.image, rc.place, rr.version, rr.commit_sha, rr.image, \
+         rr.place, (SELECT d.kind FROM deployment d WHERE d.id = t.running_deployment_id) \
          FROM target t JOIN service s ON s.id = t.service_id \
          JOIN environment e ON e.id = t.environment_id LEFT JOIN release rc ON rc.id = t.current_release_id \
          LEFT JOIN release rr ON rr.id = t.running_release_id \
          WHERE s.name",
-        releases(|r| format!("{r}.place"))
-    ));
+    );
     sql.among(few_lengths(services)).and_equals("e.name", environment);
     sql.all(conn).await?.iter().map(occupied).collect()
 }
@@ -108,8 +101,15 @@ fn latest(conn: &impl ConnectionTrait, alias: &str, condition: &str, order: &str
     }
 }
 
+/// Of the releases up to the current one of a target that were registered by the moment, those after the oldest one that is
+/// current in the service: how far one target is behind another needs no more, and the history before it may be long.
+/// What was registered later took no place then, unless all of it was put on record later.
+const PLACE_THEN: &str = "(SELECT COUNT(*) FROM release n WHERE n.service_id = x.service_id \
+     AND n.ordered_at >= x.oldest_at AND n.ordered_at <= x.ordered_at AND n.place > x.oldest AND n.place <= x.place \
+     AND (n.created_at <= $1 OR n.created_at <= x.created_at))";
+
 /// The targets of these services as they were at a moment: a start counts from its moment on, an end ends right before its
-/// own.
+/// own. The places of what is current are those among its service's.
 pub async fn as_of(
     conn: &impl ConnectionTrait,
     services: &[&str],
@@ -120,26 +120,24 @@ pub async fn as_of(
     let started = "NOT d.recorded AND d.started_at <= $1";
     let goes_on = "(r.finished_at IS NULL OR COALESCE(r.expired_at, r.finished_at) > $1)";
     let running = latest(conn, "r", started, "d.started_at DESC, d.id DESC", goes_on);
-    // What was registered later took no place then, unless all of it was put on record later.
-    let releases = releases(|r| {
-        format!(
-            "(SELECT COUNT(*) FROM release n WHERE n.service_id = {r}.service_id AND n.place <= {r}.place \
-             AND (n.created_at <= $1 OR n.created_at <= {r}.created_at))"
-        )
-    });
     let text = format!(
-        "SELECT s.name, e.name, \
-         c.id, c.stay_started_at, c.actor_token, \
-         c.actor_subject, r.id, r.started_at, \
-         r.actor_token, r.actor_subject, {releases}, r.kind \
+        "SELECT x.service, x.environment, x.current_id, x.current_since, x.current_token, x.current_subject, \
+         x.running_id, x.running_since, x.running_token, x.running_subject, x.version, x.commit_sha, x.image, \
+         {PLACE_THEN}, x.running_version, x.running_commit_sha, x.running_image, x.running_place, x.running_kind \
+         FROM (SELECT s.name AS service, e.name AS environment, c.id AS current_id, \
+         c.stay_started_at AS current_since, c.actor_token AS current_token, c.actor_subject AS current_subject, \
+         r.id AS running_id, r.started_at AS running_since, r.actor_token AS running_token, \
+         r.actor_subject AS running_subject, r.kind AS running_kind, rc.version, rc.commit_sha, rc.image, \
+         rc.service_id, rc.place, rc.ordered_at, rc.created_at, rr.version AS running_version, \
+         rr.commit_sha AS running_commit_sha, rr.image AS running_image, rr.place AS running_place, \
+         MIN(rc.place) OVER of_service AS oldest, MIN(rc.ordered_at) OVER of_service AS oldest_at \
          FROM target t JOIN service s ON s.id = t.service_id JOIN environment e ON e.id = t.environment_id \
          {current} {running} \
          LEFT JOIN release rc ON rc.id = c.release_id LEFT JOIN release rr ON rr.id = r.release_id \
-         WHERE (c.id IS NOT NULL OR r.id IS NOT NULL) \
-         AND s.name"
+         WHERE (c.id IS NOT NULL OR r.id IS NOT NULL) AND s.name"
     );
     let mut sql = Sql::with(text, [at.into()]);
-    sql.among(few_lengths(services));
+    sql.among(few_lengths(services)).push(" WINDOW of_service AS (PARTITION BY t.service_id)) AS x");
     sql.all(conn).await?.iter().map(occupied).collect()
 }
 
