@@ -8,6 +8,7 @@ use poem_openapi::{
     payload::Json,
     types::{Example, MaybeUndefined},
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
 pub struct ApprovalsApi;
 
 /// What somebody says to a release going to an environment.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Approval")]
 pub struct ApprovalView {
     /// Identity.
@@ -132,7 +133,7 @@ impl Listed for ApprovalView {
 }
 
 /// An approval that does not count.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 pub struct NotCounted {
     /// Whose it is.
     pub subject: String,
@@ -141,7 +142,7 @@ pub struct NotCounted {
 }
 
 /// A rejection.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 pub struct RejectionView {
     /// Whose it is.
     pub subject: String,
@@ -150,7 +151,7 @@ pub struct RejectionView {
 }
 
 /// How far one rule about approvals is.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "ApprovalStanding")]
 pub struct StandingView {
     /// The groups whose members' approvals count; anybody's when empty.
@@ -170,7 +171,7 @@ impl From<Standing> for StandingView {
 }
 
 /// A release that waits for approvals.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "PendingApproval")]
 pub struct PendingView {
     /// The service.
@@ -304,7 +305,7 @@ impl ApprovalsApi {
         let environment = environment.0;
         let page =
             approvals::list(&auth.ctx(), &service.0, &version.0, environment.as_deref(), &asked).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 
     /// Withdraw what you have said
@@ -357,6 +358,6 @@ impl ApprovalsApi {
         let only =
             Waiting { group: group.0, service: service.0, environment: environment.0, deployer: deployer.0 };
         let page = approvals::waiting(&auth.ctx(), &only, &asked).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 }

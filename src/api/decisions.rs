@@ -8,6 +8,7 @@ use poem_openapi::{
     param::{Path, Query},
     payload::Json,
 };
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -35,11 +36,12 @@ use crate::{
 pub struct DecisionsApi;
 
 /// A decision on record.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "StoredDecision")]
 pub struct StoredView {
     /// What the gate said; where it said the same several times in a row, what it said last.
     #[oai(flatten)]
+    #[serde(flatten)]
     pub decision: DecisionView,
     /// The service.
     pub service: String,
@@ -127,7 +129,7 @@ impl DecisionsApi {
         };
         let page = decisions::list(&auth.ctx(), &filter, &asked).await?;
         let with_inputs = inputs.0.unwrap_or(false);
-        Ok(List::of(page, request, |stored| view(stored, with_inputs)))
+        List::of(page, request, |stored| view(stored, with_inputs))
     }
 
     /// Read a decision with all it was decided by

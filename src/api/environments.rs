@@ -7,6 +7,7 @@ use poem_openapi::{
     payload::Json,
     types::{Example, MaybeUndefined},
 };
+use serde::Serialize;
 
 use crate::{
     api::{
@@ -40,7 +41,7 @@ use crate::{
 pub struct EnvironmentsApi;
 
 /// An environment.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Environment")]
 pub struct EnvironmentView {
     /// Its name; never changes and is never reused.
@@ -189,7 +190,7 @@ impl EnvironmentsApi {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let archived = archived.0.unwrap_or(false);
         let page = environments::list(&auth.ctx(), archived, &asked).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 
     /// Read an environment

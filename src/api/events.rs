@@ -2,6 +2,7 @@
 
 use poem::Request;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
         Tags,
         auth::Auth,
         page::{List, Listed, Page, Words, page_request},
-        types::{Nullable, Time},
+        types::{Kept, Nullable, Time},
         view::{ActorView, bad_query},
     },
     domain::{
@@ -25,7 +26,7 @@ use crate::{
 pub struct EventsApi;
 
 /// An event: one entry of the audit log.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Event")]
 pub struct EventView {
     /// Its number, from 1 without gaps.
@@ -49,7 +50,7 @@ pub struct EventView {
     /// The request that did it.
     pub request_id: Nullable<String>,
     /// What changed.
-    pub data: serde_json::Value,
+    pub data: Kept,
     /// The hash of the event before it.
     pub prev_hash: String,
     /// Its own hash.
@@ -69,14 +70,14 @@ fn view(event: Event) -> Option<EventView> {
         version: event.version.into(),
         deployment_id: event.deployment_id.into(),
         request_id: event.request_id.into(),
-        data: serde_json::from_str(&event.data).unwrap_or_default(),
+        data: event.data.into(),
         prev_hash,
         hash,
     })
 }
 
 /// An event's place in the hash chain.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "EventSeal")]
 pub struct SealView {
     /// Its number.
@@ -99,7 +100,7 @@ impl Listed for SealView {
 }
 
 /// A part of the audit log.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 pub struct EventPage {
     /// The events, in the order of the log, or against it with `newest-first`.
     pub items: Vec<EventView>,
@@ -163,7 +164,7 @@ impl EventsApi {
         let next = log.next.map(|seq| seq.to_string());
         let items = log.events.into_iter().filter_map(view).collect();
         let page = EventPage { items, next_cursor: next.clone().into(), sealed_through: log.sealed_through };
-        Ok(List::new(page, next.as_deref(), request))
+        List::new(&page, next.as_deref(), request)
     }
 
     /// Read the seals of all events in order
@@ -184,7 +185,7 @@ impl EventsApi {
         let asked = page_request::<i64>(limit.0, cursor.0.as_deref())?;
         let after = asked.after.or(after_seq.0).unwrap_or(0);
         let page = events::seals(&auth.ctx(), after, asked.limit).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 
     /// The head of the hash chain

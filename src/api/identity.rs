@@ -3,6 +3,7 @@
 use poem::Request;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
 use secrecy::ExposeSecret as _;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -130,7 +131,7 @@ fn kind(principal: &Principal) -> CredentialKind {
 }
 
 /// Something that lets somebody in.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Access")]
 pub struct AccessView {
     /// What it is: `token` or `trust`.
@@ -271,6 +272,6 @@ impl IdentityApi {
     ) -> Result<List<Page<AccessView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let page = access::list(&auth.ctx(), &asked).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 }

@@ -1,6 +1,7 @@
 //! `/environments/{environment}/lockdown`: the emergency stop.
 
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
 pub struct LockdownApi;
 
 /// An emergency stop.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Lockdown")]
 pub struct LockdownView {
     /// Why.

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use poem::{Request, http::Uri};
 use poem_openapi::{
     ApiResponse,
-    payload::Json,
     registry::{MetaSchema, MetaSchemaRef, Registry},
     types::{ToJSON, Type},
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{types::Nullable, view::bad_query},
+    api::{reply::Written, types::Nullable, view::bad_query},
     domain::{
         fault::Malformed,
         page::{self, PageRequest},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What a list holds.
-pub trait Listed: ToJSON {
+pub trait Listed: ToJSON + Serialize {
     /// How the document calls a page of it.
     const PAGE: Words;
 }
@@ -37,6 +37,7 @@ pub struct Words {
 }
 
 /// A page of a list.
+#[derive(Serialize)]
 pub struct Page<T> {
     items: Vec<T>,
     next_cursor: Option<String>,
@@ -97,7 +98,7 @@ pub enum List<P: ToJSON> {
     /// A page.
     #[oai(status = 200)]
     Page(
-        Json<P>,
+        Written<P>,
         /// Where the next page is.
         #[oai(header = "Link")]
         Option<String>,
@@ -106,17 +107,20 @@ pub enum List<P: ToJSON> {
 
 impl<T: Listed> List<Page<T>> {
     /// The page that this request asked for.
-    pub fn of<U>(page: page::Page<U>, request: &Request, view: impl FnMut(U) -> T) -> Self {
+    pub fn of<U>(page: page::Page<U>, request: &Request, view: impl FnMut(U) -> T) -> Result<Self, Problem> {
         let page::Page { items, next } = page;
         let items = items.into_iter().map(view).collect();
-        Self::new(Page { items, next_cursor: next.clone() }, next.as_deref(), request)
+        Self::new(&Page { items, next_cursor: next.clone() }, next.as_deref(), request)
     }
 }
 
-impl<P: ToJSON> List<P> {
-    /// A page that holds more than its items.
-    pub fn new(page: P, next: Option<&str>, request: &Request) -> Self {
-        Self::Page(Json(page), next.map(|next| next_link(request.original_uri(), next)))
+impl<P: ToJSON + Serialize> List<P> {
+    /// A page that holds more than its items. It is written as it is: the framework would make a tree of it first.
+    pub fn new(page: &P, next: Option<&str>, request: &Request) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(page).map_err(|_unwritable| Problem::internal())?;
+        debug_assert_eq!(serde_json::from_slice(&body).ok(), page.to_json(), "the document says otherwise");
+        let next = next.map(|next| next_link(request.original_uri(), next));
+        Ok(Self::Page(body.into(), next))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use poem::Request;
 use poem_openapi::{Object, OpenApi, param::Query};
+use serde::Serialize;
 
 use crate::{
     api::{
@@ -20,7 +21,7 @@ use crate::{
 pub struct PeopleApi;
 
 /// A person who has signed in at an issuer.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Serialize, Object)]
 #[oai(rename = "Person")]
 pub struct PersonView {
     /// Whom the ledger names; it never changes.
@@ -59,6 +60,6 @@ impl PeopleApi {
     ) -> Result<List<Page<PersonView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let page = people::list(&auth.ctx(), &asked).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 }

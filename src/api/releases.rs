@@ -7,6 +7,7 @@ use poem_openapi::{
     payload::Json,
     types::Example,
 };
+use serde::Serialize;
 
 use crate::{
     api::{
@@ -38,7 +39,7 @@ use crate::{
 pub struct ReleasesApi;
 
 /// One commit that a release brings.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Change", deny_unknown_fields)]
 pub struct ChangeBody {
     /// The commit: 7 to 64 hexadecimal digits.
@@ -47,6 +48,7 @@ pub struct ChangeBody {
     pub committed_at: Time,
     /// Its first line; what is longer than 2000 characters is cut.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<Text<Long>>,
 }
 
@@ -61,7 +63,7 @@ impl From<Change> for ChangeBody {
 }
 
 /// A platform of a release's image.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Platform", deny_unknown_fields)]
 pub struct PlatformBody {
     /// The operating system, such as `linux`.
@@ -70,6 +72,7 @@ pub struct PlatformBody {
     pub architecture: Text<PlatformWord>,
     /// The variant, where it tells two apart, such as `v7`.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub variant: Option<Text<PlatformWord>>,
     /// The digest of its manifest, `sha256:…`.
     pub digest: Text<Digest>,
@@ -99,7 +102,7 @@ impl From<&PlatformBody> for platform::Given {
 }
 
 /// A release.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Release")]
 pub struct ReleaseView {
     /// The service it is a version of.
@@ -138,9 +141,11 @@ pub struct ReleaseView {
     /// The fields of this request that are not kept as they were sent: because others are on record, or because they are
     /// odd and only descriptive. Absent where it is only read.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<Vec<String>>,
     /// How many of the request's changes were left out, the oldest. Absent where it is only read.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub changes_left_out: Option<u64>,
 }
 
@@ -348,7 +353,7 @@ impl ReleasesApi {
         let digest = digest.map_err(|Malformed { code, detail }| bad_query("digest", code, &detail))?;
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let page = releases::list(&auth.ctx(), &service.0, digest.as_deref(), &asked).await?;
-        Ok(List::of(page, request, |release| view(&service.0, release, None)))
+        List::of(page, request, |release| view(&service.0, release, None))
     }
 
     /// Read a release

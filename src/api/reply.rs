@@ -95,6 +95,13 @@ impl<T> Written<T> {
     }
 }
 
+impl<T> From<Vec<u8>> for Written<T> {
+    /// What was written for this answer alone.
+    fn from(body: Vec<u8>) -> Self {
+        Self::new(body.into(), Packed::default())
+    }
+}
+
 impl<T: Type> Payload for Written<T> {
     const CONTENT_TYPE: &'static str = CONTENT_TYPE;
 

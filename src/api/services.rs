@@ -7,6 +7,7 @@ use poem_openapi::{
     payload::Json,
     types::MaybeUndefined,
 };
+use serde::Serialize;
 
 use crate::{
     api::{
@@ -37,7 +38,7 @@ use crate::{
 pub struct ServicesApi;
 
 /// A service.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Service")]
 pub struct ServiceView {
     /// Its name; never changes and is never reused.
@@ -217,7 +218,7 @@ impl ServicesApi {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let archived = archived.0.unwrap_or(false);
         let page = services::list(&auth.ctx(), archived, &asked).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 
     /// Read a service

@@ -8,6 +8,7 @@ use poem_openapi::{
     types::Example,
 };
 use secrecy::ExposeSecret as _;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
 pub struct SessionsApi;
 
 /// A session: somebody who has signed in, in a browser or at a command line.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Session")]
 pub struct SessionView {
     /// Identity.
@@ -194,7 +195,7 @@ impl SessionsApi {
         let ctx = auth.ctx();
         let page = sessions::list(&ctx, &asked).await?;
         let current = ctx.principal.token_id;
-        Ok(List::of(page, request, move |session| view(session, current)))
+        List::of(page, request, move |session| view(session, current))
     }
 
     /// End a session

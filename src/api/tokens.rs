@@ -10,6 +10,7 @@ use poem_openapi::{
     types::Example,
 };
 use secrecy::ExposeSecret as _;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -46,7 +47,7 @@ const NAMES_MAX: usize = 200;
 pub struct TokensApi;
 
 /// A token.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Token")]
 pub struct TokenView {
     /// Identity.
@@ -71,6 +72,7 @@ pub struct TokenView {
     pub revoked_at: Nullable<Time>,
     /// The secret; shown once, to whoever made it, and to nobody else ever.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
 }
 
@@ -235,7 +237,7 @@ impl TokensApi {
     ) -> Result<List<Page<TokenView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let page = tokens::list(&auth.ctx(), &asked).await?;
-        Ok(List::of(page, request, |token| view(token, None)))
+        List::of(page, request, |token| view(token, None))
     }
 
     /// Revoke a token

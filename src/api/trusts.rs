@@ -9,6 +9,7 @@ use poem_openapi::{
     payload::Json,
     types::{Example, MaybeUndefined},
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -42,7 +43,7 @@ const NAMES_MAX: usize = 200;
 pub struct TrustsApi;
 
 /// A trust: which pipelines of an issuer may do what.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Trust")]
 pub struct TrustView {
     /// Identity.
@@ -370,7 +371,7 @@ impl TrustsApi {
     ) -> Result<List<Page<TrustView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let page = trusts::list(&auth.ctx(), &asked).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 
     /// Explain what the trusts make of an ID token

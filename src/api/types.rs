@@ -9,7 +9,7 @@ use poem_openapi::{
     types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
 };
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::domain::form::{Form, Formed};
 
@@ -44,6 +44,12 @@ pub fn form_schema(Form { pattern, min, max }: Form) -> MetaSchema {
         min_length: (min > 0).then_some(min),
         max_length: Some(max),
         ..MetaSchema::new("string")
+    }
+}
+
+impl<K> Serialize for Text<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -312,6 +318,51 @@ impl<T: ParseFromJSON> ParseFromJSON for Nullable<T> {
 impl<T: ToJSON> ToJSON for Nullable<T> {
     fn to_json(&self) -> Option<Value> {
         Some(self.0.as_ref().and_then(ToJSON::to_json).unwrap_or(Value::Null))
+    }
+}
+
+/// JSON that goes out as it was kept, and is not taken apart for that.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kept(Box<RawValue>);
+
+impl From<String> for Kept {
+    /// What is no JSON becomes null.
+    fn from(text: String) -> Self {
+        Self(RawValue::from_string(text).unwrap_or_else(|_not_json| RawValue::NULL.to_owned()))
+    }
+}
+
+impl Type for Kept {
+    const IS_REQUIRED: bool = Value::IS_REQUIRED;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        Value::name()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        Value::schema_ref()
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+impl ParseFromJSON for Kept {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        Ok(value.unwrap_or_default().to_string().into())
+    }
+}
+
+impl ToJSON for Kept {
+    fn to_json(&self) -> Option<Value> {
+        serde_json::from_str(self.0.get()).ok()
     }
 }
 

@@ -39,7 +39,7 @@ impl From<Actor> for ActorView {
 }
 
 /// What one rule of the gate found.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Check")]
 pub struct CheckView {
     /// The rule.
@@ -73,7 +73,7 @@ impl From<Check> for CheckView {
 }
 
 /// Why the gate's rules were lifted.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Override")]
 pub struct OverrideView {
     /// The reason that was given.
@@ -81,7 +81,7 @@ pub struct OverrideView {
 }
 
 /// The gate's answer to a start.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Decision")]
 pub struct DecisionView {
     /// Identity.

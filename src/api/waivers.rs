@@ -7,6 +7,7 @@ use poem_openapi::{
     payload::Json,
     types::Example,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -35,7 +36,7 @@ use crate::{
 pub struct WaiversApi;
 
 /// A waiver.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Waiver")]
 pub struct WaiverView {
     /// Identity.
@@ -180,7 +181,7 @@ impl WaiversApi {
             at: None,
         };
         let page = waivers::list(&auth.ctx(), &filter, all.0.unwrap_or_default(), &asked).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 
     /// Read a waiver

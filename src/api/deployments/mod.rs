@@ -153,7 +153,7 @@ impl DeploymentsApi {
             until: until.0.map(|time| time.0),
         };
         let page = read::list(&auth.ctx(), &filter, &asked).await?;
-        Ok(List::of(page, request, view))
+        List::of(page, request, view)
     }
 
     /// Read a deployment with its timeline

@@ -1,6 +1,7 @@
 //! Deployments as they are seen.
 
 use poem_openapi::Object;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 
 /// A deployment.
 #[expect(clippy::struct_excessive_bools, reason = "six independent facts of the record")]
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Deployment")]
 pub struct DeploymentView {
     /// Identity.

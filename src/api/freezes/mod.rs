@@ -101,7 +101,7 @@ impl FreezesApi {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let only = Only { service: service.0.as_deref(), environment: environment.0.as_deref() };
         let page = freezes::list(&auth.ctx(), only, &asked).await?;
-        Ok(List::of(page, request, Into::into))
+        List::of(page, request, Into::into)
     }
 
     /// When environments are frozen

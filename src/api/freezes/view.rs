@@ -4,6 +4,7 @@ use poem_openapi::{
     Object,
     types::{Example, MaybeUndefined},
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// A freeze window.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "FreezeWindow")]
 pub struct FreezeWindowView {
     /// Identity.

@@ -7,6 +7,7 @@ use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use self::report::ReportBody;
@@ -37,7 +38,7 @@ use crate::{
 pub struct ScansApi;
 
 /// How many vulnerabilities of each severity, each counted once for each version of each package.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Counts")]
 pub struct CountsView {
     /// Critical ones.
@@ -59,7 +60,7 @@ impl From<Counts> for CountsView {
 }
 
 /// A part of a scan.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "ScanPart")]
 pub struct PartView {
     /// The packages that it is of: those of the operating system (`os`), those of languages (`language`), or `all`; `any`
@@ -84,7 +85,7 @@ impl From<&Part> for PartView {
 }
 
 /// A waiver that takes findings of a scan out of the budget.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "ScanWaiver")]
 pub struct WaivedView {
     /// The waiver.
@@ -116,7 +117,7 @@ impl From<(Waiver, u32)> for WaivedView {
 }
 
 /// A scan.
-#[derive(Clone, Debug, Object)]
+#[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Scan")]
 pub struct ScanView {
     /// Identity.
@@ -250,6 +251,6 @@ impl ScansApi {
     ) -> Result<List<Page<ScanView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let page = scans::list(&auth.ctx(), &service.0, &version.0, &asked).await?;
-        Ok(List::of(page, request, |seen| view(&service.0, seen)))
+        List::of(page, request, |seen| view(&service.0, seen))
     }
 }
