@@ -101,8 +101,9 @@ pub(super) fn before(
         }
     }
     sql.push(" AS names FROM release n WHERE n.service_id = ").bind(service_id);
-    sql.push(" AND NOT EXISTS (SELECT 1 FROM release k WHERE k.service_id = n.service_id AND k.version = ");
-    sql.bind(version.as_str()).push(") ORDER BY n.ordered_at DESC, n.number DESC");
+    // Of the service itself and not of `n`, whose index is then read in its order, up to the limit.
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM release k WHERE k.service_id = ").bind(service_id);
+    sql.push(" AND k.version = ").bind(version.as_str()).push(") ORDER BY n.ordered_at DESC, n.number DESC");
     sql.push(&format!(" LIMIT {NEIGHBOURS_MAX}) AS o) AS neighbours"));
 }
 
