@@ -88,6 +88,6 @@ async fn measure(
     } else if cli.wide {
         wide::measure(&make("wide").await?, time).await
     } else {
-        rates::measure(&make("rates").await?, time).await
+        rates::measure(&make("rates").await?, &make("bare").await?, time).await
     }
 }

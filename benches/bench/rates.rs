@@ -23,10 +23,11 @@ use crate::{
 };
 
 const MATRIX: &str = "/matrix";
-/// How often server and bare statements are measured in turn: neither can be while the other is there.
+/// How often server and bare statements are measured in turn.
 const TURNS: u64 = 3;
 
-pub async fn measure(ledger: &Ledger, time: Duration) -> anyhow::Result<()> {
+/// Measures a server on one ledger, and bare statements on another.
+pub async fn measure(ledger: &Ledger, bare: &Ledger, time: Duration) -> anyhow::Result<()> {
     say(format_args!(
         "{:<44} {:>5}   {:>9} {:>7} {:>7} {:>7} {:>7} {:>6}   {:>9} {:>7} {:>7}",
         ledger.name,
@@ -41,12 +42,16 @@ pub async fn measure(ledger: &Ledger, time: Duration) -> anyhow::Result<()> {
         "p50 ms",
         "p99 ms"
     ))?;
+    let server = bare.serve().await;
+    load::seed(&server.client, SERVICES, ENVIRONMENTS, 1).await?;
+    server.stop().await;
     let server = ledger.serve().await;
     load::seed(&server.client, SERVICES, ENVIRONMENTS, 1).await?;
     matrix(&server, time).await?;
     gate(&server, time).await?;
+    writes(&server, bare, time).await?;
     server.stop().await;
-    writes(ledger, time).await
+    Ok(())
 }
 
 async fn matrix(server: &Server, time: Duration) -> anyhow::Result<()> {
@@ -81,21 +86,18 @@ async fn gate(server: &Server, time: Duration) -> anyhow::Result<()> {
     row("POST /gate/check", peak(server)?, &both)
 }
 
-async fn writes(ledger: &Ledger, time: Duration) -> anyhow::Result<()> {
+/// Starts and finishes deployments on the server, and runs the same statements on the ledger that has none.
+async fn writes(server: &Server, bare: &Ledger, time: Duration) -> anyhow::Result<()> {
     let (mut ours, mut limit) = (Figures::default(), Figures::default());
-    let mut most = 0.0_f64;
     // pgbench counts in seconds.
     let turn = Duration::from_secs(time.as_secs().div_ceil(TURNS));
+    forget_peak(server.processes.server)?;
     for _ in 0..TURNS {
-        let server = ledger.serve().await;
-        let client = &server.client;
-        let work = measure::run(CLIENTS, turn, async |own| client.deploy_next(own).await);
-        ours.add(used(&server, work).await?);
-        most = most.max(peak(&server)?);
-        server.stop().await;
-        limit.add(floor::measure(ledger, turn).await?);
+        let work = measure::run(CLIENTS, turn, async |own| server.client.deploy_next(own).await);
+        ours.add(used(server, work).await?);
+        limit.add(floor::measure(bare, turn).await?);
     }
-    row("start + finish", most, &(ours, limit))
+    row("start + finish", peak(server)?, &(ours, limit))
 }
 
 /// The server's memory at most, in MiB.
