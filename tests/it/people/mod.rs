@@ -4,5 +4,6 @@ mod board;
 mod browser;
 mod command_line;
 mod issuer;
+mod pages;
 mod sessions;
 mod visitor;
