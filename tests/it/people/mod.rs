@@ -5,5 +5,6 @@ mod browser;
 mod command_line;
 mod issuer;
 mod names;
+mod pages;
 mod sessions;
 mod visitor;
