@@ -5,5 +5,6 @@ mod browser;
 mod command_line;
 mod issuer;
 mod pages;
+mod pages_browser;
 mod sessions;
 mod visitor;
