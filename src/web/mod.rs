@@ -5,13 +5,18 @@
 //! headers that `page.rs` gives it.
 
 mod account;
+mod approvals;
 mod assets;
+mod audit;
 mod board;
 mod command_line;
+mod environments;
 mod form;
 mod login;
 mod page;
 mod returned;
+mod routes;
+mod settings;
 mod target;
 mod when;
 
@@ -39,6 +44,8 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
     ] {
         spec.add_page(path, operation, methods);
     }
+    let parts = [approvals::add_to, environments::add_to, audit::add_to, settings::add_to];
+    let routes = parts.into_iter().fold(routes, |routes, add_to| add_to(routes, spec));
     routes
         .at("/", getting(board::show))
         .at("/services/:service/environments/:environment", getting(target::show))

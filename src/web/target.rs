@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
 
 use super::{
+    approvals::offered,
     assets,
+    form::blank::Blank,
     page::{Frame, Visitor, app, live, to_login},
     when::{When, stamp, whole},
 };
@@ -18,9 +20,11 @@ use crate::{
         span::duration,
         target::Occupant,
         text::Name,
+        vocabulary::Rule,
     },
     http::problem::Problem,
     usecase::{
+        approvals::About,
         context::Ctx,
         deployments::read,
         error::Error,
@@ -71,6 +75,8 @@ struct Judged {
     allowed: bool,
     /// Every rule that stands in the way, and whether it only reports.
     reasons: Vec<(String, String, bool)>,
+    /// Where it is approved or rejected, for those who may.
+    say: Option<Blank>,
 }
 
 /// A deployment of the past.
@@ -90,12 +96,18 @@ pub async fn show(request: Request) -> Result<Response> {
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     let (service, environment) = request.path_params::<(String, String)>()?;
     let frame = Frame::of(app, Some(&visitor));
-    let shown = Page::read(&visitor.ctx, frame, service, environment).await.map_err(Problem::from)?;
+    let shown = Page::read(&visitor, frame, service, environment).await.map_err(Problem::from)?;
     live(&shown)
 }
 
 impl Page {
-    async fn read(ctx: &Ctx, frame: Frame, service: String, environment: String) -> Result<Self, Error> {
+    async fn read(
+        visitor: &Visitor,
+        frame: Frame,
+        service: String,
+        environment: String,
+    ) -> Result<Self, Error> {
+        let ctx = &visitor.ctx;
         let TargetState { occupied, rollback_to } = matrix::target(ctx, &service, &environment).await?;
         let now = clock::now();
         let newest = PageRequest { after: None, limit: RELEASES };
@@ -104,7 +116,14 @@ impl Page {
         let mut judged = Vec::new();
         for release in newest {
             let is_current = current.as_ref() == Some(&release.identity.version);
-            judged.push(judge(ctx, (&service, &environment), release, is_current, now).await?);
+            let image = release.identity.image.as_ref().map(ToString::to_string);
+            let mut said = judge(ctx, (&service, &environment), release, is_current, now).await?;
+            if said.reasons.iter().any(|(rule, _, _)| rule == Rule::Approval.as_str()) {
+                let about = About { service: &service, version: &said.version, environment: &environment };
+                let back = format!("/services/{service}/environments/{environment}");
+                said.say = offered(visitor, &frame.base, about, image.as_deref(), &back);
+            }
+            judged.push(said);
         }
         let only = Filter {
             service: Some(service.clone()),
@@ -155,6 +174,7 @@ async fn judge(
         is_current,
         allowed,
         reasons,
+        say: None,
     };
     match check::check(ctx, &question).await {
         Ok(answer) => {

@@ -17,9 +17,17 @@ function say(text) {
   said.textContent = text;
 }
 
+// Nobody loses what they are writing.
+const filling = () => document.querySelector("#board details.act[open], #board form:focus-within");
+
 async function refresh() {
   if (asking) {
     again = true;
+    return;
+  }
+  if (filling()) {
+    say(", held while a form is open");
+    soon(2000);
     return;
   }
   asking = true;
