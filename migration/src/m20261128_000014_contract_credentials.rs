@@ -33,12 +33,8 @@ const INDEXES: [&str; 3] = [
     "CREATE INDEX token_kind_idx ON token (kind, subject) WHERE kind <> 'token'",
 ];
 
-fn bytes_null(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).binary().null().take()
-}
-
 /// What pipelines and sessions have beyond what a token has.
-fn columns() -> [ColumnDef; 14] {
+fn columns() -> [ColumnDef; 11] {
     [
         // The name that the issuer gave for a person, as people are shown it.
         text_null("shown_name", 200),
@@ -49,7 +45,7 @@ fn columns() -> [ColumnDef; 14] {
         // Until when a pipeline's may still heartbeat, finish and read what it started.
         time_null("lingers_until"),
         // The ID token that it was given for, the how-maniest exchange of it this was, and until when it may be shown again.
-        bytes_null("proof_hash"),
+        ColumnDef::new("proof_hash").binary().null().take(),
         int_null("proof_use"),
         time_null("proof_expires_at"),
         // The commit that an ID token vouches for: no other is registered by it.
@@ -58,12 +54,8 @@ fn columns() -> [ColumnDef; 14] {
         text_null("initiator", 200),
         // Until when a session may be idle.
         time_null("idle_until"),
-        // The issuer's refresh token, encrypted by a key that only the cookie gives.
-        bytes_null("refresh_sealed"),
-        time_null("refreshed_at"),
         // Where a session was begun, for whoever looks through theirs.
         text_null("place", 250),
-        time_null("seen_at"),
     ]
 }
 

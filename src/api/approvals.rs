@@ -1,6 +1,8 @@
 //! `/services/{service}/releases/{version}/approvals` and `/approvals/pending`: what people say to a release going to an
 //! environment, and who is waited for.
 
+use std::collections::BTreeMap;
+
 use poem::{Request, http::StatusCode};
 use poem_openapi::{
     Object, OpenApi,
@@ -19,6 +21,7 @@ use crate::{
         reply::{Done, MadeOrThere, Reply, answer},
         types::{Nullable, Text, Time},
         view::{ActorView, refuse},
+        who::{See, Who, aside},
     },
     domain::{
         approval::{NamedApproval, Pending, Said, Saw},
@@ -80,6 +83,12 @@ impl From<NamedApproval> for ApprovalView {
             withdrawn_at: approval.withdrawn_at.map(Time).into(),
             image: approval.image.map(|image| image.to_string()).into(),
         }
+    }
+}
+
+impl Who for ApprovalView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
     }
 }
 
@@ -203,6 +212,16 @@ pub struct PendingView {
     pub asked_by: ActorView,
     /// What the gate said to that.
     pub decision_id: Uuid,
+    /// What people call these subjects, as the issuer last said; nobody is among them who has not signed in.
+    pub names: BTreeMap<String, String>,
+}
+
+impl Who for PendingView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.asked_by.who(see);
+        let said = self.not_counted.iter().map(|one| &one.subject);
+        aside(self.approved_by.iter().chain(&self.rejected_by).chain(said), &mut self.names, see);
+    }
 }
 
 impl From<Pending> for PendingView {
@@ -231,6 +250,7 @@ impl From<Pending> for PendingView {
             waiting_since: Time(asked.since),
             asked_by: asked.actor.into(),
             decision_id: asked.decision_id,
+            names: BTreeMap::new(),
         }
     }
 }
@@ -304,9 +324,9 @@ impl ApprovalsApi {
     ) -> Result<List<Page<ApprovalView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let environment = environment.0;
-        let page =
-            approvals::list(&auth.ctx(), &service.0, &version.0, environment.as_deref(), &asked).await?;
-        List::of(page, request, Into::into)
+        let ctx = auth.ctx();
+        let page = approvals::list(&ctx, &service.0, &version.0, environment.as_deref(), &asked).await?;
+        List::named(&ctx, page, request, Into::into).await
     }
 
     /// Withdraw what you have said
@@ -358,7 +378,8 @@ impl ApprovalsApi {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let only =
             Waiting { group: group.0, service: service.0, environment: environment.0, deployer: deployer.0 };
-        let page = approvals::waiting(&auth.ctx(), &only, &asked).await?;
-        List::of(page, request, Into::into)
+        let ctx = auth.ctx();
+        let page = approvals::waiting(&ctx, &only, &asked).await?;
+        List::named(&ctx, page, request, Into::into).await
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         page::{List, Listed, Page, Words, page_request},
         types::{Nullable, Time},
         view::{ActorView, DecisionView},
+        who::{See, Who, named},
     },
     domain::{
         gate::{
@@ -63,6 +64,12 @@ pub struct StoredView {
     /// All that it was decided by, the facts and the policy, so that it can be evaluated again. Null in lists that do not
     /// ask for it, and where the facts tell of environments that the token does not see.
     pub inputs: Nullable<BTreeMap<String, Value>>,
+}
+
+impl Who for StoredView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
+    }
 }
 
 fn view(stored: Stored, with_inputs: bool) -> StoredView {
@@ -127,9 +134,10 @@ impl DecisionsApi {
             since: since.0.map(|time| time.0),
             until: until.0.map(|time| time.0),
         };
-        let page = decisions::list(&auth.ctx(), &filter, &asked).await?;
+        let ctx = auth.ctx();
+        let page = decisions::list(&ctx, &filter, &asked).await?;
         let with_inputs = inputs.0.unwrap_or(false);
-        List::of(page, request, |stored| view(stored, with_inputs))
+        List::named(&ctx, page, request, |stored| view(stored, with_inputs)).await
     }
 
     /// Read a decision with all it was decided by
@@ -140,6 +148,7 @@ impl DecisionsApi {
         /// Its id.
         id: Path<Uuid>,
     ) -> Result<Json<StoredView>, Problem> {
-        Ok(Json(view(decisions::get(&auth.ctx(), id.0).await?, true)))
+        let ctx = auth.ctx();
+        Ok(Json(named(&ctx, view(decisions::get(&ctx, id.0).await?, true)).await?))
     }
 }

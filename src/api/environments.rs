@@ -1,6 +1,6 @@
 //! `/environments`: where services run.
 
-use poem::{Request, http::StatusCode};
+use poem::Request;
 use poem_openapi::{
     Object, OpenApi,
     param::{Header, Path, Query},
@@ -16,10 +16,11 @@ use crate::{
         etag,
         lockdown::LockdownView,
         page::{List, Listed, Page, Words, page_request},
-        reply::{Changed, Made, Reply, tagged},
+        reply::{Changed, Made, Reply, made},
         services::changed,
         types::{Nullable, Text, Time, Whole},
         view::refuse,
+        who::{See, Who},
     },
     domain::{
         environment::{Environment, EnvironmentSettings, RANK_MAX, RANK_MIN, rank},
@@ -153,20 +154,19 @@ impl UpdateEnvironment {
     }
 }
 
+impl Who for EnvironmentView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.lockdown.who(see);
+    }
+}
+
 impl Listed for EnvironmentView {
     const PAGE: Words =
         Words { name: "EnvironmentPage", is: "A page of environments.", items: "The environments, by name." };
 }
 
-fn render(status: StatusCode) -> impl Fn(&Environment) -> Answer {
-    move |environment| {
-        let location =
-            (status == StatusCode::CREATED).then(|| format!("/api/v1/environments/{}", environment.name));
-        Answer {
-            location,
-            ..tagged(status, environment.revision, &EnvironmentView::from(environment.clone()))
-        }
-    }
+fn render(new: &Environment) -> Answer {
+    made(format!("/api/v1/environments/{}", new.name), new.revision, &EnvironmentView::from(new.clone()))
 }
 
 #[OpenApi(tag = "Tags::Registry")]
@@ -187,7 +187,6 @@ impl EnvironmentsApi {
         let rank = faults.take_optional("/rank", given.rank.map(|given| rank(given.0)));
         let name = faults.finish(name).map_err(refuse)?;
         let settings = EnvironmentSettings::of(&name, given.tier, rank, url);
-        let render = render(StatusCode::CREATED);
         auth.once(&body.0, |ctx| async move { environments::create(&ctx, &name, &settings, &render).await })
             .await
     }
@@ -207,8 +206,9 @@ impl EnvironmentsApi {
     ) -> Result<List<Page<EnvironmentView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let archived = archived.0.unwrap_or(false);
-        let page = environments::list(&auth.ctx(), archived, &asked).await?;
-        List::of(page, request, Into::into)
+        let ctx = auth.ctx();
+        let page = environments::list(&ctx, archived, &asked).await?;
+        List::named(&ctx, page, request, Into::into).await
     }
 
     /// Read an environment
@@ -219,8 +219,9 @@ impl EnvironmentsApi {
         /// Its name.
         environment: Path<String>,
     ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
-        let environment = environments::get(&auth.ctx(), &environment.0).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&environment)))
+        let ctx = auth.ctx();
+        let environment = environments::get(&ctx, &environment.0).await?;
+        Reply::read(&ctx, environment.revision, environment.into()).await
     }
 
     /// Edit, confirm, archive or revive an environment
@@ -241,7 +242,7 @@ impl EnvironmentsApi {
         let given = body.0;
         let change = move |before: &Environment| given.edit(before);
         let environment = environments::update(&auth.ctx(), &environment.0, &expected, &change).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&environment)))
+        Ok(Reply::at(environment.revision, &environment.into()))
     }
 
     /// Archive an environment
@@ -260,6 +261,6 @@ impl EnvironmentsApi {
         let expected = etag::if_match(if_match.0.as_deref());
         let change = |_: &Environment| Ok(Edit { settings: None, archived: Some(true) });
         let environment = environments::update(&auth.ctx(), &environment.0, &expected, &change).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&environment)))
+        Ok(Reply::at(environment.revision, &environment.into()))
     }
 }

@@ -1,5 +1,7 @@
 //! `/events`: the audit log.
 
+use std::collections::BTreeMap;
+
 use poem::Request;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use serde::Serialize;
@@ -12,6 +14,7 @@ use crate::{
         page::{List, Listed, Page, Words, page_request},
         types::{Kept, Nullable, Time},
         view::{ActorView, bad_query},
+        who::{See, Who, aside, named},
     },
     domain::{
         event::{Event, Filter, Seal, Stretch},
@@ -108,6 +111,15 @@ pub struct EventPage {
     pub next_cursor: Nullable<String>,
     /// The number of the last event that is sealed; younger ones follow within a second.
     pub sealed_through: i64,
+    /// What people call the subjects of these events, as the issuer last said. They stand beside the events, because the hash of an
+    /// event is over all that it shows.
+    pub names: BTreeMap<String, String>,
+}
+
+impl Who for EventPage {
+    fn who(&mut self, see: &mut See<'_>) {
+        aside(self.items.iter().map(|event| &event.actor.subject), &mut self.names, see);
+    }
 }
 
 /// The head of the chain.
@@ -160,10 +172,16 @@ impl EventsApi {
         let stretch = Stretch { order, from: cursor.or(after_seq.0), limit: asked.limit };
         let filter =
             Filter { kind: kind.0, service: service.0, environment: environment.0, ..Filter::default() };
-        let log = events::list(&auth.ctx(), filter, stretch).await?;
+        let ctx = auth.ctx();
+        let log = events::list(&ctx, filter, stretch).await?;
         let next = log.next.map(|seq| seq.to_string());
-        let items = log.events.into_iter().filter_map(view).collect();
-        let page = EventPage { items, next_cursor: next.clone().into(), sealed_through: log.sealed_through };
+        let page = EventPage {
+            items: log.events.into_iter().filter_map(view).collect(),
+            next_cursor: next.clone().into(),
+            sealed_through: log.sealed_through,
+            names: BTreeMap::new(),
+        };
+        let page = named(&ctx, page).await?;
         List::new(&page, next.as_deref(), request)
     }
 

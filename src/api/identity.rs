@@ -1,5 +1,7 @@
 //! `/auth` and `/access`: who asks, how a pipeline is let in, and who may do what at all.
 
+use std::collections::BTreeSet;
+
 use poem::Request;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json, types::Example};
 use secrecy::ExposeSecret as _;
@@ -18,7 +20,12 @@ use crate::{
         actor::Principal,
         credential::Credential,
         form::Jwt,
-        identity::Identity,
+        identity::{
+            Identity,
+            trust::{Definition, Trust},
+        },
+        people::shown,
+        role::Role,
         scope::Narrowing,
         vocabulary::{CredentialKind, Scope},
     },
@@ -130,19 +137,20 @@ fn kind(principal: &Principal) -> CredentialKind {
     }
 }
 
-/// Something that lets somebody in.
+/// Something that lets somebody in, or says what they may do.
 #[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Access")]
 pub struct AccessView {
-    /// What it is: `token` or `trust`.
+    /// What it is: `role`, `token`, `trust` or `session`.
     pub kind: String,
-    /// Identity.
-    pub id: Uuid,
-    /// Its name.
+    /// Identity; null for a role, which is in the configuration.
+    pub id: Nullable<Uuid>,
+    /// Its name: of a role the group, of a session what its person signed in by.
     pub name: String,
-    /// Whom it lets in: a token's subject; of a trust, the issuer with the claims that it wants.
+    /// Whom it is about: a token's or a session's subject; of a trust, the issuer with the claims that it wants; of a role,
+    /// the issuer whose group it is.
     pub who: String,
-    /// What it lets them do.
+    /// What it lets them do. Nothing of a session at an issuer: the roles of its groups say that.
     pub scopes: Vec<Scope>,
     /// The groups that they approve for.
     pub groups: Vec<String>,
@@ -150,8 +158,8 @@ pub struct AccessView {
     pub services: Nullable<Vec<String>>,
     /// The environments that they are narrowed to; null for all.
     pub environments: Nullable<Vec<String>>,
-    /// When it was made.
-    pub created_at: Time,
+    /// When it was made; null for a role.
+    pub created_at: Nullable<Time>,
     /// When it ends; null where it does not.
     pub expires_at: Nullable<Time>,
 }
@@ -160,50 +168,60 @@ impl Listed for AccessView {
     const PAGE: Words = Words {
         name: "AccessPage",
         is: "A page of what lets people and pipelines in.",
-        items: "Tokens and trusts, oldest first.",
+        items: "The roles, in the order of the configuration; then tokens, trusts and sessions, oldest first.",
     };
 }
 
-impl From<Access> for AccessView {
-    fn from(access: Access) -> Self {
-        let (kind, id, name, who, scopes, groups, places, created_at, expires_at) = match access {
-            Access::Token(token) => {
-                let Principal { token_id, actor, scopes, groups, narrowing, .. } = token.principal;
-                let (made, ends) = (token.created_at, token.expires_at);
-                ("token", token_id, actor.token, actor.subject, scopes, groups, narrowing, made, ends)
-            }
-            Access::Trust(trust) => {
-                let made = trust.created_at;
-                let definition = trust.definition;
-                let claims = definition.claims.iter().map(|(claim, wanted)| format!("{claim}={wanted}"));
-                let who = format!("{}: {}", definition.issuer, claims.collect::<Vec<_>>().join(", "));
-                let places = definition.places;
-                (
-                    "trust",
-                    trust.id,
-                    definition.name,
-                    who,
-                    definition.scopes,
-                    definition.groups,
-                    places,
-                    made,
-                    None,
-                )
-            }
-        };
-        let Narrowing { services, environments } = places;
-        Self {
-            kind: kind.to_owned(),
-            id,
-            name,
-            who,
-            scopes: scopes.into_iter().collect(),
-            groups: groups.into_iter().collect(),
-            services: listed(services),
-            environments: listed(environments),
-            created_at: Time(created_at),
-            expires_at: Nullable(expires_at.map(Time)),
-        }
+/// What may be done, by whom, and where.
+fn rights(
+    scopes: BTreeSet<Scope>,
+    groups: BTreeSet<String>,
+    Narrowing { services, environments }: Narrowing,
+) -> AccessView {
+    AccessView {
+        kind: String::new(),
+        id: Nullable(None),
+        name: String::new(),
+        who: String::new(),
+        scopes: scopes.into_iter().collect(),
+        groups: groups.into_iter().collect(),
+        services: listed(services),
+        environments: listed(environments),
+        created_at: Nullable(None),
+        expires_at: Nullable(None),
+    }
+}
+
+fn of_role(role: Role, issuer: &str) -> AccessView {
+    let who = format!("{issuer}: group {}", role.group);
+    let rights = rights(role.scopes, [role.group.clone()].into(), role.narrowing);
+    AccessView { kind: "role".to_owned(), name: role.group, who, ..rights }
+}
+
+fn of_trust(trust: Trust) -> AccessView {
+    let Definition { name, issuer, claims, scopes, groups, places, .. } = trust.definition;
+    let claims: Vec<_> = claims.iter().map(|(claim, wanted)| format!("{claim}={wanted}")).collect();
+    AccessView {
+        kind: "trust".to_owned(),
+        id: Nullable(Some(trust.id)),
+        name,
+        who: format!("{issuer}: {}", claims.join(", ")),
+        created_at: Nullable(Some(Time(trust.created_at))),
+        ..rights(scopes, groups, places)
+    }
+}
+
+fn of_credential(credential: Credential) -> AccessView {
+    let Credential { principal, created_at, expires_at, .. } = credential;
+    let name = principal.session().and_then(|session| session.shown_name.as_deref());
+    AccessView {
+        kind: kind(&principal).as_str().to_owned(),
+        id: Nullable(Some(principal.token_id)),
+        who: shown(name, &principal.actor.subject),
+        name: principal.actor.token,
+        created_at: Nullable(Some(Time(created_at))),
+        expires_at: Nullable(expires_at.map(Time)),
+        ..rights(principal.scopes, principal.groups, principal.narrowing)
     }
 }
 
@@ -236,10 +254,7 @@ impl IdentityApi {
         let ctx = auth.ctx();
         let expires_at = access::expires_at(&ctx).await?;
         let principal = ctx.principal;
-        let name = match &principal.identity {
-            Identity::Session(session) => session.shown_name.clone(),
-            Identity::Token | Identity::Pipeline(_) => None,
-        };
+        let name = principal.session().and_then(|session| session.shown_name.clone());
         let initiator = principal.pipeline().and_then(|pipeline| pipeline.initiator.clone());
         Ok(Json(MeView {
             kind: kind(&principal),
@@ -258,8 +273,8 @@ impl IdentityApi {
 
     /// List who may do what
     ///
-    /// Every token that is good and every trust, for whoever reviews them; it needs the scope `audit`. What reaches further
-    /// than whoever asks is left out.
+    /// Every role of the configuration, every token that is good, every trust, and whoever is signed in, for whoever reviews
+    /// them; it needs the scope `audit`. What reaches further than whoever asks is left out.
     #[oai(path = "/access", method = "get", operation_id = "list_access")]
     async fn list_access(
         &self,
@@ -271,7 +286,13 @@ impl IdentityApi {
         cursor: Query<Option<String>>,
     ) -> Result<List<Page<AccessView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
-        let page = access::list(&auth.ctx(), &asked).await?;
-        List::of(page, request, Into::into)
+        let ctx = auth.ctx();
+        let page = access::list(&ctx, &asked).await?;
+        let issuer = ctx.app.config.auth.oidc.issuer.as_deref().unwrap_or_default();
+        List::of(page, request, |access| match access {
+            Access::Role(_, role) => of_role(role, issuer),
+            Access::Trust(trust) => of_trust(trust),
+            Access::Token(credential) | Access::Session(credential) => of_credential(credential),
+        })
     }
 }

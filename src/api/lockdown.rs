@@ -11,6 +11,7 @@ use crate::{
         reply::Done,
         types::{Text, Time},
         view::{ActorView, refuse},
+        who::{See, Who},
     },
     domain::{
         deployment::NamedDeployment,
@@ -42,6 +43,12 @@ pub struct LockdownView {
 impl From<Lockdown> for LockdownView {
     fn from(Lockdown { reason, actor, since }: Lockdown) -> Self {
         Self { reason, actor: actor.into(), since: Time(since) }
+    }
+}
+
+impl Who for LockdownView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
     }
 }
 

@@ -34,6 +34,7 @@ pub mod types;
 pub mod view;
 pub mod vulnerabilities;
 pub mod waivers;
+mod who;
 
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 

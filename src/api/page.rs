@@ -12,12 +12,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{reply::Written, types::Nullable, view::bad_query},
+    api::{
+        reply::Written,
+        types::Nullable,
+        view::bad_query,
+        who::{self, Who},
+    },
     domain::{
         fault::Malformed,
         page::{self, PageRequest},
     },
     http::problem::Problem,
+    usecase::context::Ctx,
 };
 
 /// What a list holds.
@@ -108,9 +114,26 @@ pub enum List<P: ToJSON> {
 impl<T: Listed> List<Page<T>> {
     /// The page that this request asked for.
     pub fn of<U>(page: page::Page<U>, request: &Request, view: impl FnMut(U) -> T) -> Result<Self, Problem> {
-        let page::Page { items, next } = page;
-        let items = items.into_iter().map(view).collect();
-        Self::new(&Page { items, next_cursor: next.clone() }, next.as_deref(), request)
+        Self::holding(page.items.into_iter().map(view).collect(), page.next, request)
+    }
+
+    /// The same, with the names of people.
+    pub async fn named<U>(
+        ctx: &Ctx,
+        page: page::Page<U>,
+        request: &Request,
+        view: impl FnMut(U) -> T,
+    ) -> Result<Self, Problem>
+    where
+        T: Who,
+    {
+        let items = page.items.into_iter().map(view).collect();
+        Self::holding(who::named(ctx, items).await?, page.next, request)
+    }
+
+    fn holding(items: Vec<T>, next_cursor: Option<String>, request: &Request) -> Result<Self, Problem> {
+        let page = Page { items, next_cursor };
+        Self::new(&page, page.next_cursor.as_deref(), request)
     }
 }
 

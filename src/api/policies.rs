@@ -1,6 +1,5 @@
 //! `/environments/{environment}/policy`: the rules of an environment's gate.
 
-use poem::http::StatusCode;
 use poem_openapi::{
     Object, OpenApi,
     param::{Header, Path, Query},
@@ -12,7 +11,7 @@ use crate::{
         Tags,
         auth::Auth,
         etag,
-        reply::{Changed, Reply, tagged},
+        reply::{Changed, Reply},
     },
     domain::{environment::Environment, policy::Policy, vocabulary::Preset},
     http::problem::Problem,
@@ -39,7 +38,7 @@ fn reply(environment: Environment) -> Reply<PolicyView, Changed> {
     let version = environment.policy.version;
     let view =
         PolicyView { environment: environment.name.to_string(), version, policy: environment.policy.policy };
-    Reply::new(tagged(StatusCode::OK, version, &view))
+    Reply::at(version, &view)
 }
 
 #[OpenApi(tag = "Tags::Gate")]

@@ -17,6 +17,7 @@ use crate::{
         reply::{MadeOrThere, Reply, answer},
         types::{Many, Nullable, Text, Time, owned},
         view::{ActorView, LabelsView, bad_query, refuse},
+        who::{See, Who, named},
     },
     domain::{
         descriptive::Ignored,
@@ -132,6 +133,10 @@ pub struct ReleaseView {
     pub pipeline_url: Nullable<String>,
     /// The person who set that off.
     pub initiated_by: Nullable<String>,
+    /// What people call them, as an actor's name.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiator_name: Option<String>,
     /// Anything else, by name.
     pub labels: LabelsView,
     /// Who registered it.
@@ -147,6 +152,15 @@ pub struct ReleaseView {
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes_left_out: Option<u64>,
+}
+
+impl Who for ReleaseView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
+        if let Some(initiator) = &self.initiated_by.0 {
+            see(initiator, &mut self.initiator_name);
+        }
+    }
 }
 
 /// A release as it is seen.
@@ -167,6 +181,7 @@ fn view(service: &str, release: Release, ignored: Option<Ignored>) -> ReleaseVie
         changes: changes.into_iter().map(Into::into).collect(),
         pipeline_url: pipeline_url.into(),
         initiated_by: initiated_by.into(),
+        initiator_name: None,
         labels,
         actor: release.actor.into(),
         created_at: Time(release.created_at),
@@ -352,8 +367,9 @@ impl ReleasesApi {
         let digest = digest.0.as_deref().map(platform::digest).transpose();
         let digest = digest.map_err(|Malformed { code, detail }| bad_query("digest", code, &detail))?;
         let asked = page_request(limit.0, cursor.0.as_deref())?;
-        let page = releases::list(&auth.ctx(), &service.0, digest.as_deref(), &asked).await?;
-        List::of(page, request, |release| view(&service.0, release, None))
+        let ctx = auth.ctx();
+        let page = releases::list(&ctx, &service.0, digest.as_deref(), &asked).await?;
+        List::named(&ctx, page, request, |release| view(&service.0, release, None)).await
     }
 
     /// Read a release
@@ -366,7 +382,8 @@ impl ReleasesApi {
         /// The version.
         version: Path<String>,
     ) -> Result<Json<ReleaseView>, Problem> {
-        let release = releases::get(&auth.ctx(), &service.0, &version.0).await?;
-        Ok(Json(view(&service.0, release, None)))
+        let ctx = auth.ctx();
+        let release = releases::get(&ctx, &service.0, &version.0).await?;
+        Ok(Json(named(&ctx, view(&service.0, release, None)).await?))
     }
 }

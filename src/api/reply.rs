@@ -11,7 +11,12 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 
-use crate::{domain::idempotency::Answer, usecase::matrix::Packed};
+use crate::{
+    api::who::{Who, named},
+    domain::idempotency::Answer,
+    http::problem::Problem,
+    usecase::{context::Ctx, matrix::Packed},
+};
 
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
@@ -70,14 +75,34 @@ impl<T, S> Reply<T, S> {
     }
 }
 
+impl<T: ToJSON> Reply<T, Changed> {
+    /// Something that can be edited, at this revision.
+    pub fn at(revision: i64, view: &T) -> Self {
+        Self::new(tagged(StatusCode::OK, revision, view))
+    }
+
+    /// The same as it is read: with the names of people.
+    pub async fn read(ctx: &Ctx, revision: i64, view: T) -> Result<Self, Problem>
+    where
+        T: Who,
+    {
+        Ok(Self::at(revision, &named(ctx, view).await?))
+    }
+}
+
 /// An answer about to be sent or kept.
 pub fn answer(status: StatusCode, body: &impl ToJSON) -> Answer {
     Answer { status: status.as_u16(), location: None, etag: None, body: body.to_json_string() }
 }
 
 /// As [`answer`], for something that can be edited.
-pub fn tagged(status: StatusCode, revision: i64, body: &impl ToJSON) -> Answer {
+fn tagged(status: StatusCode, revision: i64, body: &impl ToJSON) -> Answer {
     Answer { etag: Some(crate::api::etag::of(revision)), ..answer(status, body) }
+}
+
+/// As [`answer`], for something new that can be edited, and where it is.
+pub fn made(location: String, revision: i64, body: &impl ToJSON) -> Answer {
+    Answer { location: Some(location), ..tagged(StatusCode::CREATED, revision, body) }
 }
 
 /// A body of type `T` that is written already, and kept with its compressed forms.

@@ -1,6 +1,6 @@
 //! `/services`: what is deployed on its own.
 
-use poem::{Request, http::StatusCode};
+use poem::Request;
 use poem_openapi::{
     Object, OpenApi,
     param::{Header, Path, Query},
@@ -15,9 +15,9 @@ use crate::{
         auth::Auth,
         etag,
         page::{List, Listed, Page, Words, page_request},
-        reply::{Changed, Made, Reply, tagged},
+        reply::{Changed, Made, Reply, made},
         types::{Nullable, Text, Time, owned},
-        view::{LabelsView, refuse},
+        view::{LabelsView, edited, refuse},
     },
     domain::{
         fault::Faults,
@@ -160,18 +160,11 @@ impl Listed for ServiceView {
 
 /// The field after the change.
 pub(super) fn changed<K>(field: MaybeUndefined<Text<K>>, before: Option<String>) -> Option<String> {
-    match field {
-        MaybeUndefined::Undefined => before,
-        MaybeUndefined::Null => None,
-        MaybeUndefined::Value(value) => Some(value.0),
-    }
+    edited(field, |value| value.0, before)
 }
 
-fn render(status: StatusCode) -> impl Fn(&Service) -> Answer {
-    move |service| {
-        let location = (status == StatusCode::CREATED).then(|| format!("/api/v1/services/{}", service.name));
-        Answer { location, ..tagged(status, service.revision, &ServiceView::from(service.clone())) }
-    }
+fn render(new: &Service) -> Answer {
+    made(format!("/api/v1/services/{}", new.name), new.revision, &ServiceView::from(new.clone()))
 }
 
 #[OpenApi(tag = "Tags::Registry")]
@@ -197,7 +190,6 @@ impl ServicesApi {
         let name = faults.take("/name", Name::of_service(&given.name));
         description.validate(auth.labels_max(), &mut faults);
         let name = faults.finish(name).map_err(refuse)?;
-        let render = render(StatusCode::CREATED);
         auth.once(&body.0, |ctx| async move { services::create(&ctx, &name, &description, &render).await })
             .await
     }
@@ -230,7 +222,7 @@ impl ServicesApi {
         service: Path<String>,
     ) -> Result<Reply<ServiceView, Changed>, Problem> {
         let service = services::get(&auth.ctx(), &service.0).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&service)))
+        Ok(Reply::at(service.revision, &service.into()))
     }
 
     /// Edit, archive or revive a service
@@ -265,7 +257,7 @@ impl ServicesApi {
             Ok(Edit { description: Some(description), archived: given.archived })
         };
         let service = services::update(&auth.ctx(), &service.0, &expected, &change).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&service)))
+        Ok(Reply::at(service.revision, &service.into()))
     }
 
     /// Archive a service
@@ -284,6 +276,6 @@ impl ServicesApi {
         let expected = etag::if_match(if_match.0.as_deref());
         let change = |_: &Service| Ok(Edit { description: None, archived: Some(true) });
         let service = services::update(&auth.ctx(), &service.0, &expected, &change).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&service)))
+        Ok(Reply::at(service.revision, &service.into()))
     }
 }

@@ -20,12 +20,7 @@ use crate::{
         types::{Nullable, Text, Time},
         view::refuse,
     },
-    domain::{
-        credential::Credential,
-        form::TellingShort,
-        identity::{Identity, SignIn},
-        sign_in::code::INTERVAL,
-    },
+    domain::{credential::Credential, form::TellingShort, identity::Identity, sign_in::code::INTERVAL},
     http::{middleware::request_id::RequestId, problem::Problem},
     usecase::{
         app::App,
@@ -68,10 +63,7 @@ fn view(session: Credential, current: Uuid) -> SessionView {
     let principal = session.principal;
     let (name, issuer, place, idle_until) = match principal.identity {
         Identity::Session(own) => {
-            let issuer = match own.sign_in {
-                SignIn::Issuer { name, .. } => Some(name),
-                SignIn::Token(_) => None,
-            };
+            let issuer = own.issuer().map(str::to_owned);
             (own.shown_name, issuer, own.place, own.idle_until)
         }
         Identity::Token | Identity::Pipeline(_) => (None, None, None, session.created_at),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use poem::{Request, http::StatusCode};
+use poem::Request;
 use poem_openapi::{
     Object, OpenApi,
     param::{Header, Path, Query},
@@ -19,9 +19,10 @@ use crate::{
         etag,
         identity::IdToken,
         page::{List, Listed, Page, Words, page_request},
-        reply::{Changed, Done, Made, Reply, tagged},
+        reply::{Changed, Done, Made, Reply, made},
         types::{Many, Nullable, Text, Time},
-        view::{ActorView, refuse},
+        view::{ActorView, edited, refuse},
+        who::{See, Who},
     },
     domain::{
         fault::Faults,
@@ -222,15 +223,6 @@ impl CreateTrust {
     }
 }
 
-/// What an edit leaves of a field.
-fn edited<T, U>(given: &MaybeUndefined<T>, read: impl FnOnce(&T) -> U, before: Option<U>) -> Option<U> {
-    match given {
-        MaybeUndefined::Undefined => before,
-        MaybeUndefined::Null => None,
-        MaybeUndefined::Value(value) => Some(read(value)),
-    }
-}
-
 impl UpdateTrust {
     fn check(&self) -> Result<(), Faults> {
         let mut faults = Faults::default();
@@ -249,14 +241,20 @@ impl UpdateTrust {
             name: self.name.as_ref().map_or(before.name, |name| name.0.clone()),
             issuer: before.issuer,
             claims: self.claims.clone().unwrap_or(before.claims),
-            environment_map: edited(&self.environment_map, Clone::clone, before.environment_map),
+            environment_map: edited(self.environment_map.as_ref(), Clone::clone, before.environment_map),
             scopes: self.scopes.as_ref().map_or(before.scopes, |scopes| scopes.0.iter().copied().collect()),
             groups: self.groups.as_ref().map_or(before.groups, set),
             places: Narrowing {
-                services: edited(&self.services, set, places.services),
-                environments: edited(&self.environments, set, places.environments),
+                services: edited(self.services.as_ref(), set, places.services),
+                environments: edited(self.environments.as_ref(), set, places.environments),
             },
         }
+    }
+}
+
+impl Who for TrustView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
     }
 }
 
@@ -333,12 +331,8 @@ impl From<Explained> for Explanation {
     }
 }
 
-fn render(status: StatusCode) -> impl Fn(&Trust) -> Answer {
-    move |trust| {
-        let location =
-            (status == StatusCode::CREATED).then(|| format!("/api/v1/trusts/{}", trust.definition.name));
-        Answer { location, ..tagged(status, trust.revision, &TrustView::from(trust.clone())) }
-    }
+fn render(new: &Trust) -> Answer {
+    made(format!("/api/v1/trusts/{}", new.definition.name), new.revision, &TrustView::from(new.clone()))
 }
 
 #[OpenApi(tag = "Tags::Tokens")]
@@ -354,7 +348,6 @@ impl TrustsApi {
         body: Json<CreateTrust>,
     ) -> Result<Reply<TrustView, Made>, Problem> {
         let definition = body.0.parse().map_err(refuse)?;
-        let render = render(StatusCode::CREATED);
         auth.once(&body.0, |ctx| async move { trusts::create(&ctx, &definition, &render).await }).await
     }
 
@@ -370,8 +363,9 @@ impl TrustsApi {
         cursor: Query<Option<String>>,
     ) -> Result<List<Page<TrustView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
-        let page = trusts::list(&auth.ctx(), &asked).await?;
-        List::of(page, request, Into::into)
+        let ctx = auth.ctx();
+        let page = trusts::list(&ctx, &asked).await?;
+        List::named(&ctx, page, request, Into::into).await
     }
 
     /// Explain what the trusts make of an ID token
@@ -390,8 +384,9 @@ impl TrustsApi {
         /// Its name.
         trust: Path<String>,
     ) -> Result<Reply<TrustView, Changed>, Problem> {
-        let found = trusts::get(&auth.ctx(), &trust.0).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&found)))
+        let ctx = auth.ctx();
+        let found = trusts::get(&ctx, &trust.0).await?;
+        Reply::read(&ctx, found.revision, found.into()).await
     }
 
     /// Edit a trust
@@ -413,7 +408,7 @@ impl TrustsApi {
         given.check().map_err(refuse)?;
         let edit = move |before: Definition| given.edit(before);
         let edited = trusts::update(&auth.ctx(), &trust.0, &expected, &edit).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&edited)))
+        Ok(Reply::at(edited.revision, &edited.into()))
     }
 
     /// Delete a trust

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use poem_openapi::Object;
+use poem_openapi::{Object, types::MaybeUndefined};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -30,11 +30,16 @@ pub struct ActorView {
     pub token: String,
     /// The person or pipeline behind it.
     pub subject: String,
+    /// What people call the subject, as the issuer last said. Absent where nobody has signed in as it; in the matrix; in events,
+    /// whose hash is over all that they show; and in answers to what changes something.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 impl From<Actor> for ActorView {
     fn from(Actor { token, subject }: Actor) -> Self {
-        Self { token, subject }
+        Self { token, subject, name: None }
     }
 }
 
@@ -114,6 +119,15 @@ impl From<Decision> for DecisionView {
             retry_at: decision.verdict.retry_at.map(Time).into(),
             r#override: decision.override_reason.map(|reason| OverrideView { reason }).into(),
         }
+    }
+}
+
+/// What an edit leaves of a field.
+pub fn edited<T, U>(given: MaybeUndefined<T>, read: impl FnOnce(T) -> U, before: Option<U>) -> Option<U> {
+    match given {
+        MaybeUndefined::Undefined => before,
+        MaybeUndefined::Null => None,
+        MaybeUndefined::Value(value) => Some(read(value)),
     }
 }
 

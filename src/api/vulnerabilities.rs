@@ -9,6 +9,7 @@ use crate::{
         auth::Auth,
         types::{Nullable, Time},
         view::ActorView,
+        who::{See, Who, named},
     },
     domain::{
         scan::{ExposedPackage, ExposedRelease, ExposedTarget, UnscannedTarget},
@@ -73,6 +74,12 @@ impl From<Waiver> for TargetWaiver {
     }
 }
 
+impl Who for TargetWaiver {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
+    }
+}
+
 /// A target whose release has the vulnerability.
 #[derive(Clone, Debug, Object)]
 #[oai(rename = "VulnerableTarget")]
@@ -99,6 +106,12 @@ pub struct TargetView {
     pub scanners: Vec<String>,
     /// The waivers that hold there now and take it out of the budget of one of these scans.
     pub waivers: Vec<TargetWaiver>,
+}
+
+impl Who for TargetView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.waivers.who(see);
+    }
 }
 
 impl From<ExposedTarget> for TargetView {
@@ -214,10 +227,11 @@ impl VulnerabilitiesApi {
         /// Its id, such as `CVE-2021-44228`.
         id: Path<String>,
     ) -> Result<Json<VulnerabilityView>, Problem> {
-        let (id, exposure) = scans::exposure(&auth.ctx(), &id.0).await?;
+        let ctx = auth.ctx();
+        let (id, exposure) = scans::exposure(&ctx, &id.0).await?;
         Ok(Json(VulnerabilityView {
             id,
-            targets: exposure.targets.into_iter().map(Into::into).collect(),
+            targets: named(&ctx, exposure.targets.into_iter().map(Into::into).collect()).await?,
             releases: exposure.releases.into_iter().map(Into::into).collect(),
             more_releases: exposure.more_releases,
             unscanned: exposure.unscanned.into_iter().map(Into::into).collect(),

@@ -18,6 +18,7 @@ use crate::{
         reply::{Done, Made, Reply, answer},
         types::{Many, Nullable, Text, Time},
         view::ActorView,
+        who::{See, Who, named},
     },
     domain::{
         form::{OverrideReason, VulnerabilityId},
@@ -77,6 +78,12 @@ impl From<Seen> for WaiverView {
             created_at: Time(waiver.created_at),
             withdrawn_at: waiver.withdrawn_at.map(Time).into(),
         }
+    }
+}
+
+impl Who for WaiverView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
     }
 }
 
@@ -181,8 +188,9 @@ impl WaiversApi {
             vulnerability: vulnerability.0.map(|id| spelled(id.trim())),
             at: None,
         };
-        let page = waivers::list(&auth.ctx(), &filter, all.0.unwrap_or_default(), &asked).await?;
-        List::of(page, request, Into::into)
+        let ctx = auth.ctx();
+        let page = waivers::list(&ctx, &filter, all.0.unwrap_or_default(), &asked).await?;
+        List::named(&ctx, page, request, Into::into).await
     }
 
     /// Read a waiver
@@ -193,7 +201,8 @@ impl WaiversApi {
         /// Its id.
         id: Path<Uuid>,
     ) -> Result<Json<WaiverView>, Problem> {
-        Ok(Json(waivers::get(&auth.ctx(), id.0).await?.into()))
+        let ctx = auth.ctx();
+        Ok(Json(named(&ctx, waivers::get(&ctx, id.0).await?.into()).await?))
     }
 
     /// Withdraw a waiver

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    identity::{Identity, Pipeline},
+    identity::{Identity, Pipeline, Session},
     scope::Narrowing,
     vocabulary::Scope,
 };
@@ -55,6 +55,14 @@ impl Principal {
         match &self.identity {
             Identity::Pipeline(pipeline) => Some(pipeline),
             Identity::Token | Identity::Session(_) => None,
+        }
+    }
+
+    /// What is known of a session, if it is one.
+    pub fn session(&self) -> Option<&Session> {
+        match &self.identity {
+            Identity::Session(session) => Some(session),
+            Identity::Token | Identity::Pipeline(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@ pub mod approval;
 pub mod audit;
 pub mod chain;
 pub mod credential;
+pub mod declared;
 pub mod deployment;
 pub mod descriptive;
 pub mod environment;

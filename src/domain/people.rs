@@ -1,5 +1,7 @@
 //! The names that subjects go by: apart from the subjects, which never change, and as they were last seen.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 /// A subject with the name that an issuer last gave it.
@@ -11,4 +13,46 @@ pub struct Named {
     pub name: String,
     /// When the issuer said so last.
     pub seen_at: DateTime<Utc>,
+}
+
+/// Names by subject, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// The name of a subject.
+    pub fn of(&self, subject: &str) -> Option<&str> {
+        self.0.get(subject).map(String::as_str)
+    }
+
+    /// A subject as people are shown it.
+    pub fn shown(&self, subject: &str) -> String {
+        shown(self.of(subject), subject)
+    }
+}
+
+impl FromIterator<(String, String)> for Names {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(names: I) -> Self {
+        Self(names.into_iter().collect())
+    }
+}
+
+/// A subject as people are shown it: behind the name, never without the subject, because anybody may choose a name.
+pub fn shown(name: Option<&str>, subject: &str) -> String {
+    match name {
+        Some(name) => format!("{name} ({subject})"),
+        None => subject.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subject_is_shown_with_every_name() {
+        let names: Names = [("gitlab:42".to_owned(), "Ada".to_owned())].into_iter().collect();
+        assert_eq!(names.shown("gitlab:42"), "Ada (gitlab:42)");
+        assert_eq!(names.shown("gitlab:43"), "gitlab:43");
+    }
 }

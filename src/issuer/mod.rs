@@ -95,11 +95,21 @@ pub struct Issuer {
     memory: std::sync::Mutex<Memory>,
     /// Held while it is asked, so that only one request asks.
     asking: Mutex<()>,
+    /// What tells how old that is which is remembered.
+    ticks: Ticks,
 }
+
+/// A clock that only goes forward.
+pub type Ticks = fn() -> Instant;
 
 impl Issuers {
     /// Those of the configuration. Nobody is asked anything yet.
     pub fn new(config: &Config) -> Self {
+        Self::by_clock(config, Instant::now)
+    }
+
+    /// The same, by another clock.
+    pub fn by_clock(config: &Config, ticks: Ticks) -> Self {
         let known = config.auth.issuer.iter().map(|issuer| {
             let audience = issuer.audience.clone().unwrap_or_else(|| config.server.base_url());
             let issuer = Issuer {
@@ -108,6 +118,7 @@ impl Issuers {
                 audience,
                 memory: std::sync::Mutex::default(),
                 asking: Mutex::default(),
+                ticks,
             };
             (issuer.config.name.clone(), issuer)
         });
@@ -220,7 +231,7 @@ impl Issuer {
 
     fn recall(&self, has: &impl Fn(&KeySet) -> bool) -> Result<Option<Found>, Refused> {
         let memory = self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match memory.recall(has, Instant::now()) {
+        match memory.recall(has, (self.ticks)()) {
             Asked::Known(found) => Ok(Some(found)),
             Asked::Again => Ok(None),
             Asked::NoKey => Err(Invalid::new(
@@ -235,7 +246,7 @@ impl Issuer {
 
     fn remember(&self, asked: Result<Found, String>) {
         let mut memory = self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        memory.take(asked, Instant::now());
+        memory.take(asked, (self.ticks)());
     }
 
     /// Asks for what it says of itself, and for its keys.

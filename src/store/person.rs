@@ -31,3 +31,20 @@ pub async fn list(conn: &impl ConnectionTrait, page: &PageRequest<String>) -> Re
     let named = |Model { subject, name, seen_at }| Named { subject, name, seen_at };
     Ok(rows.into_iter().map(named).collect())
 }
+
+/// How many names are asked for at once: databases take so many parameters and no more.
+const AT_ONCE: usize = 500;
+
+/// The names of these subjects, as far as they are known.
+pub async fn names(
+    conn: &impl ConnectionTrait,
+    subjects: &[String],
+) -> Result<Vec<(String, String)>, StoreError> {
+    let mut names = Vec::new();
+    for subjects in subjects.chunks(AT_ONCE) {
+        let query = Entity::find().select_only().columns([Column::Subject, Column::Name]);
+        let query = query.filter(Column::Subject.is_in(subjects));
+        names.extend(query.into_tuple::<(String, String)>().all(conn).await?);
+    }
+    Ok(names)
+}

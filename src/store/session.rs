@@ -13,8 +13,7 @@ use crate::{
 
 /// Those that are still good.
 fn living(now: DateTime<Utc>) -> Select<Entity> {
-    Entity::find()
-        .filter(Column::Kind.eq(super::token::SESSION))
+    super::token::of_kind(super::token::SESSION)
         .filter(Column::RevokedAt.is_null())
         .filter(Column::IdleUntil.gt(now))
         .filter(Column::ExpiresAt.gt(now))
@@ -49,8 +48,7 @@ pub async fn put_off(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let later =
-        ActiveModel { idle_until: Set(Some(until)), seen_at: Set(Some(now)), ..ActiveModel::default() };
+    let later = ActiveModel { idle_until: Set(Some(until)), ..ActiveModel::default() };
     let session = Entity::update_many().filter(Column::Id.eq(id)).filter(Column::RevokedAt.is_null());
     let session = session.filter(Column::IdleUntil.gt(now)).filter(Column::IdleUntil.lt(until));
     session.set(later).exec(conn).await?;

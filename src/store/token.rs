@@ -29,7 +29,7 @@ use crate::{
 
 /// The kinds of credentials.
 const TOKEN: &str = "token";
-const PIPELINE: &str = "pipeline";
+pub(super) const PIPELINE: &str = "pipeline";
 pub(super) const SESSION: &str = "session";
 
 impl TryFrom<Model> for Credential {
@@ -71,7 +71,7 @@ fn identity(model: &Model) -> Option<Identity> {
         SESSION => Identity::Session(Session {
             shown_name: model.shown_name.clone(),
             sign_in: match (model.issuer.clone(), model.parent_id) {
-                (Some(name), None) => SignIn::Issuer { name, refreshed_at: model.refreshed_at },
+                (Some(name), None) => SignIn::Issuer(name),
                 (None, Some(token)) => SignIn::Token(token),
                 (Some(_), Some(_)) | (None, None) => return None,
             },
@@ -138,10 +138,7 @@ fn model(credential: Credential, secret_hash: &[u8], proof: Option<Proof>) -> Mo
         commit_sha: None,
         initiator: None,
         idle_until: None,
-        refresh_sealed: None,
-        refreshed_at: None,
         place: None,
-        seen_at: None,
         created_at: credential.created_at,
         expires_at: credential.expires_at,
         revoked_at: credential.revoked_at,
@@ -158,16 +155,15 @@ fn model(credential: Credential, secret_hash: &[u8], proof: Option<Proof>) -> Mo
             ..plain
         },
         Identity::Session(session) => {
-            let (issuer, parent_id, refreshed_at) = match session.sign_in {
-                SignIn::Token(token) => (None, Some(token), None),
-                SignIn::Issuer { name, refreshed_at } => (Some(name), None, refreshed_at),
+            let (issuer, parent_id) = match session.sign_in {
+                SignIn::Token(token) => (None, Some(token)),
+                SignIn::Issuer(name) => (Some(name), None),
             };
             Model {
                 kind: SESSION.to_owned(),
                 shown_name: session.shown_name,
                 issuer,
                 parent_id,
-                refreshed_at,
                 idle_until: Some(session.idle_until),
                 place: session.place,
                 ..plain
@@ -221,7 +217,12 @@ pub async fn authenticate(
 
 /// Tokens alone.
 pub(super) fn tokens() -> Select<Entity> {
-    Entity::find().filter(Column::Kind.eq(TOKEN))
+    of_kind(TOKEN)
+}
+
+/// Credentials of this kind alone.
+pub(super) fn of_kind(kind: &str) -> Select<Entity> {
+    Entity::find().filter(Column::Kind.eq(kind))
 }
 
 /// Whether any token was ever made.

@@ -16,7 +16,7 @@ use crate::{
             Identity, Pipeline,
             claims::{Claims, Invalid, LEEWAY},
             subject,
-            trust::{Outside, TRUSTS_MAX, Trust, choose},
+            trust::{Outside, TRUST, TRUSTS_MAX, Trust, choose},
         },
     },
     issuer::Issuer,
@@ -120,11 +120,13 @@ async fn exchange_in(
     // Another request has exchanged it at the same moment: then it is counted anew.
     inserted
         .map_err(|error| if matches!(error, StoreError::Unique(_)) { Error::Raced } else { error.into() })?;
-    let Principal { actor, token_id, narrowing, .. } = &credential.principal;
+    let Principal { actor, token_id, scopes, groups, narrowing, .. } = &credential.principal;
+    let pipeline = credential.principal.pipeline();
     let data = json!({
         "id": chosen.id, "trust": chosen.definition.name, "credential": token_id, "subject": actor.subject,
-        "initiator": claims_initiator(issuer, claims), "services": narrowing.services,
-        "environments": narrowing.environments, "expires_at": credential.expires_at,
+        "initiator": pipeline.map(|pipeline| &pipeline.initiator), "commit": pipeline.map(|pipeline| &pipeline.commit),
+        "scopes": scopes, "groups": groups, "services": narrowing.services, "environments": narrowing.environments,
+        "expires_at": credential.expires_at, "lingers_until": pipeline.map(|pipeline| pipeline.lingers_until),
     });
     work.tell_as(actor.clone(), EventKind::TrustExchanged, data);
     let trust = chosen.definition.name.clone();
@@ -159,7 +161,7 @@ fn credential(app: &App, issuer: &Issuer, claims: &Claims, trust: &Trust, now: D
                 is_lingering: false,
             }),
             actor: Actor {
-                token: format!("trust:{}", definition.name),
+                token: format!("{TRUST}{}", definition.name),
                 subject: subject(&issuer.config.name, claims.subject(), sha256),
             },
             scopes: definition.scopes.clone(),

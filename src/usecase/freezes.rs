@@ -78,14 +78,7 @@ async fn create_in(
         );
         return Err(Error::Conflict(detail));
     }
-    let made = FreezeWindow {
-        id: clock::new_id(),
-        definition,
-        revision: 1,
-        actor: ctx.actor().clone(),
-        created_at: now,
-        updated_at: now,
-    };
+    let made = FreezeWindow::new(clock::new_id(), definition, ctx.actor().clone(), now);
     freeze::insert(work.conn(), &made).await?;
     let data = json!({ "id": made.id, "window": made.definition });
     tell(&mut work, EventKind::FreezeCreated, data, [&made.definition]);
@@ -170,9 +163,7 @@ async fn update_in(
     if definition == freeze.definition {
         return Ok(seen(ctx, freeze, now));
     }
-    let before = std::mem::replace(&mut freeze.definition, definition);
-    freeze.revision += 1;
-    freeze.updated_at = now;
+    let before = freeze.edit(definition, now);
     freeze::update(work.conn(), &freeze).await?;
     let data = json!({ "id": id, "before": before, "after": freeze.definition });
     tell(&mut work, EventKind::FreezeUpdated, data, [&before, &freeze.definition]);

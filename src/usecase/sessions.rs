@@ -82,7 +82,7 @@ pub async fn begin_with_token(app: &App, secret: &str, from: &From) -> Result<Be
 
 /// Begins a session for a person for whom the issuer has vouched.
 pub async fn begin_vouched(app: &App, person: Vouched, from: &From) -> Result<Begun, Error> {
-    let sign_in = SignIn::Issuer { name: person.issuer, refreshed_at: None };
+    let sign_in = SignIn::Issuer(person.issuer);
     let principal = Principal {
         token_id: Uuid::nil(),
         identity: Identity::Session(Session {
@@ -142,13 +142,10 @@ async fn insert(
             let token = store::lock_token(work.conn(), token, now).await?;
             token.ok_or(Error::Unauthenticated("the token is revoked; ask for another"))?.expires_at
         }
-        SignIn::Issuer { .. } => None,
+        SignIn::Issuer(_) => None,
     };
     let life = Life::begin(now, limit);
-    let shown_name = match principal.identity {
-        Identity::Session(session) => session.shown_name,
-        Identity::Token | Identity::Pipeline(_) => None,
-    };
+    let shown_name = principal.session().and_then(|session| session.shown_name.clone());
     if let Some(name) = &shown_name {
         person::seen(work.conn(), &principal.actor.subject, name, now).await?;
     }
@@ -159,8 +156,12 @@ async fn insert(
         "id": id,
         "subject": principal.actor.subject,
         "name": identity.shown_name,
-        "issuer": issuer(&identity),
+        "issuer": identity.issuer(),
+        "token": identity.token(),
+        "scopes": principal.scopes,
         "groups": principal.groups,
+        "services": principal.narrowing.services,
+        "environments": principal.narrowing.environments,
         "place": identity.place,
         "expires_at": life.expires_at,
     });
@@ -170,14 +171,6 @@ async fn insert(
     token::insert(work.conn(), &session, &tokens::hash(secret.expose_secret()), None).await?;
     work.tell(EventKind::SessionCreated, data);
     Ok(Begun { session, secret })
-}
-
-/// The issuer that vouched for a person, if one did.
-pub fn issuer(session: &Session) -> Option<&str> {
-    match &session.sign_in {
-        SignIn::Issuer { name, .. } => Some(name),
-        SignIn::Token(_) => None,
-    }
 }
 
 /// Puts off the end of a session that is in use, and gives a person the rights that their roles have now for a request that
@@ -195,7 +188,7 @@ pub async fn in_use(app: &App, mut principal: Principal, needs: &[Scope], now: D
             tracing::warn!(error = chain(&error), "the end of a session could not be put off");
         }
     }
-    if issuer(session).is_some() {
+    if session.issuer().is_some() {
         let Rights { scopes, narrowing } = role::rights(&roles_of(app, session), &principal.groups, needs);
         (principal.scopes, principal.narrowing) = (scopes, narrowing);
     }
@@ -204,7 +197,7 @@ pub async fn in_use(app: &App, mut principal: Principal, needs: &[Scope], now: D
 
 /// The roles that a person may have: none any more where people no longer sign in at their issuer.
 fn roles_of(app: &App, session: &Session) -> Vec<Role> {
-    let is_theirs = issuer(session) == app.config.auth.oidc.issuer.as_deref();
+    let is_theirs = session.issuer() == app.config.auth.oidc.issuer.as_deref();
     if is_theirs { app.people.roles.clone() } else { Vec::new() }
 }
 

@@ -130,7 +130,7 @@ pub async fn create(ctx: &Ctx, new: &NewToken, render: Render<'_, Made>) -> Resu
 async fn maker_expires_at(ctx: &Ctx) -> Result<Option<DateTime<Utc>>, Error> {
     // A session ends long before what its person may do.
     let id = match &ctx.principal.identity {
-        Identity::Session(Session { sign_in: SignIn::Issuer { .. }, .. }) => return Ok(None),
+        Identity::Session(Session { sign_in: SignIn::Issuer(_), .. }) => return Ok(None),
         Identity::Session(Session { sign_in: SignIn::Token(token), .. }) => *token,
         Identity::Token | Identity::Pipeline(_) => ctx.principal.token_id,
     };

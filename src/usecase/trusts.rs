@@ -47,14 +47,7 @@ async fn create_in(
         let detail = format!("{} has {TRUSTS_MAX} trusts, the most there can be", definition.issuer);
         return Err(Error::Conflict(detail));
     }
-    let made = Trust {
-        id: clock::new_id(),
-        definition: definition.clone(),
-        revision: 1,
-        actor: ctx.actor().clone(),
-        created_at: now,
-        updated_at: now,
-    };
+    let made = Trust::new(clock::new_id(), definition.clone(), ctx.actor().clone(), now);
     trust::insert(work.conn(), &made).await.map_err(|error| taken(error, &made))?;
     work.tell(EventKind::TrustCreated, json!({ "id": made.id, "trust": made.definition }));
     work.answer(now, &made, render).await
@@ -118,9 +111,7 @@ async fn update_in(
         return Ok(found);
     }
     let now = work.now().await?;
-    let before = std::mem::replace(&mut found.definition, after);
-    found.revision += 1;
-    found.updated_at = now;
+    let before = found.edit(after, now);
     trust::update(work.conn(), &found).await.map_err(|error| taken(error, &found))?;
     let data = json!({ "id": found.id, "before": before, "after": found.definition });
     work.tell(EventKind::TrustUpdated, data);

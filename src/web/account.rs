@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         credential::Credential,
-        identity::{Identity, SignIn},
+        identity::Identity,
         page::{LIMIT_MAX, PageRequest},
         role::Role,
         scope::Narrowing,
@@ -85,10 +85,7 @@ pub async fn show(request: Request) -> Result<Response> {
 fn rights(app: &App, visitor: &Visitor) -> (String, &'static str, Vec<Grant>) {
     let principal = &visitor.ctx.principal;
     let issuer = match &principal.identity {
-        Identity::Session(session) => match &session.sign_in {
-            SignIn::Issuer { name, .. } => Some(name.clone()),
-            SignIn::Token(_) => None,
-        },
+        Identity::Session(session) => session.issuer().map(str::to_owned),
         Identity::Token | Identity::Pipeline(_) => None,
     };
     if let Some(issuer) = issuer {

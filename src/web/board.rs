@@ -1,5 +1,7 @@
 //! `/`: the board, which shows what runs where, now or at any moment of the past.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use poem::{Request, Response, Result};
@@ -16,10 +18,14 @@ use crate::{
     api::{matrix::WRITER, page::page_request},
     domain::{
         matrix::{Filter, Label},
+        people::Names,
         vocabulary::Tier,
     },
     http::problem::{Code, FieldError, Problem},
-    usecase::matrix::{self, Ask},
+    usecase::{
+        matrix::{self, Ask},
+        people,
+    },
 };
 
 /// How many services one page shows.
@@ -70,6 +76,15 @@ struct Occupant {
 #[derive(Deserialize)]
 struct Actor {
     subject: String,
+}
+
+impl Matrix {
+    /// Whom it names.
+    fn subjects(&self) -> BTreeSet<String> {
+        let targets = self.services.iter().flat_map(|service| &service.targets);
+        let occupants = targets.flat_map(|target| target.current.iter().chain(&target.running));
+        occupants.map(|occupant| occupant.actor.subject.clone()).collect()
+    }
 }
 
 #[derive(Template)]
@@ -214,9 +229,11 @@ pub async fn show(request: Request) -> Result<Response> {
         Problem::internal()
     })?;
     let frame = Frame::of(app, Some(&visitor));
+    let names = people::names(&visitor.ctx, matrix.subjects()).await.map_err(Problem::from)?;
     live(&Board::new(
         frame,
         matrix,
+        &names,
         asked,
         as_of.is_some(),
         sheet.next.as_deref(),
@@ -228,6 +245,7 @@ impl Board {
     fn new(
         frame: Frame,
         matrix: Matrix,
+        names: &Names,
         asked: Asked,
         is_past: bool,
         next: Option<&str>,
@@ -247,7 +265,7 @@ impl Board {
         Self {
             next: next.map(|next| asked.address(&frame.base, &asked.as_of, Some(next))),
             moments,
-            rows: matrix.services.into_iter().map(|service| row(service, at)).collect(),
+            rows: matrix.services.into_iter().map(|service| row(service, names, at)).collect(),
             environments: matrix.environments,
             at: whole(at),
             stamp: stamp(at),
@@ -264,24 +282,24 @@ impl Board {
     }
 }
 
-fn row(service: Service, at: DateTime<Utc>) -> Row {
+fn row(service: Service, names: &Names, at: DateTime<Utc>) -> Row {
     let cell = |target: Target| Cell {
         environment: target.environment,
-        current: target.current.map(|current| shown(current, at)),
+        current: target.current.map(|current| shown(current, names, at)),
         running: target.running.map(|running| {
             let removal = running.removal;
-            (shown(running, at), removal)
+            (shown(running, names, at), removal)
         }),
         behind: target.behind.filter(|behind| *behind > 0),
     };
     Row { name: service.name, cells: service.targets.into_iter().map(cell).collect() }
 }
 
-fn shown(occupant: Occupant, at: DateTime<Utc>) -> Shown {
+fn shown(occupant: Occupant, names: &Names, at: DateTime<Utc>) -> Shown {
     Shown {
         version: occupant.version,
         commit: occupant.commit_sha.map(|commit| commit.chars().take(8).collect()),
         since: When::of(occupant.since, at),
-        by: occupant.actor.subject,
+        by: names.shown(&occupant.actor.subject),
     }
 }

@@ -1,5 +1,7 @@
 //! `/services/{service}/environments/{environment}`: one target, with what may go there, its history and the way back.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
@@ -16,6 +18,7 @@ use crate::{
     domain::{
         deployment::{Filter, NamedDeployment},
         page::PageRequest,
+        people::Names,
         release::Release,
         span::duration,
         target::Occupant,
@@ -30,7 +33,7 @@ use crate::{
         error::Error,
         gate::check::{self, Deployer, Question},
         matrix::{self, TargetState},
-        releases,
+        people, releases,
     },
 };
 
@@ -132,7 +135,11 @@ impl Page {
         };
         let last = PageRequest { after: None, limit: DEPLOYMENTS };
         let history = read::list(ctx, &only, &last).await?.items;
-        let shown = |occupant: Option<Occupant>| occupant.map(|occupant| Shown::of(occupant, now));
+        let there = [&occupied.current, &occupied.running, &rollback_to].into_iter().flatten();
+        let mut subjects: BTreeSet<_> = there.map(|occupant| occupant.actor.subject.clone()).collect();
+        subjects.extend(history.iter().map(|past| whose(past).to_owned()));
+        let names = people::names(ctx, subjects).await?;
+        let shown = |occupant: Option<Occupant>| occupant.map(|occupant| Shown::of(occupant, &names, now));
         Ok(Self {
             frame,
             script: assets::LIVE.path(),
@@ -144,7 +151,7 @@ impl Page {
             running: shown(occupied.running),
             back: shown(rollback_to),
             judged,
-            history: history.into_iter().map(|named| entry(named, now)).collect(),
+            history: history.into_iter().map(|past| entry(past, &names, now)).collect(),
         })
     }
 }
@@ -193,23 +200,28 @@ async fn judge(
 }
 
 impl Shown {
-    fn of(occupant: Occupant, now: DateTime<Utc>) -> Self {
+    fn of(occupant: Occupant, names: &Names, now: DateTime<Utc>) -> Self {
         let Occupant { release, since, actor, removal, .. } = occupant;
         Self {
             version: release.version.to_string(),
             image: release.image.map(|image| image.to_string()),
             commit: release.commit_sha.map(|commit| commit.to_string()),
             since: When::of(since, now),
-            by: actor.subject,
+            by: names.shown(&actor.subject),
             removal,
         }
     }
 }
 
-fn entry(named: NamedDeployment, now: DateTime<Utc>) -> Entry {
-    let NamedDeployment { deployment, release, .. } = named;
+/// Who is behind a deployment: whoever set it off, or else who started it.
+fn whose(NamedDeployment { deployment, .. }: &NamedDeployment) -> &str {
+    deployment.plan.initiated_by.as_ref().unwrap_or(&deployment.actor.subject)
+}
+
+fn entry(past: NamedDeployment, names: &Names, now: DateTime<Utc>) -> Entry {
+    let by = names.shown(whose(&past));
+    let NamedDeployment { deployment, release, .. } = past;
     let (times, plan) = (&deployment.times, &deployment.plan);
-    let by = plan.initiated_by.clone().unwrap_or_else(|| deployment.actor.subject.clone());
     let took = times.finished_at.map(|end| duration(end - times.started_at));
     Entry {
         version: release.version.to_string(),

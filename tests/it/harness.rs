@@ -3,10 +3,18 @@
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database};
+use serde_json::json;
 
 use crate::{
     db_test,
-    support::{db::TestDb, eventually},
+    support::{
+        api::Api,
+        db::TestDb,
+        eventually,
+        issuer::{Issuer, Key},
+        process::TOKEN,
+        secrets,
+    },
 };
 
 const CREATE: &str = "CREATE TABLE only_here (id integer PRIMARY KEY)";
@@ -62,4 +70,27 @@ async fn eventually_asks_until_there_is_an_answer() {
         (asked == 3).then_some(asked)
     });
     assert_eq!(answer.await, 3);
+}
+
+#[tokio::test]
+async fn a_secret_is_known_by_its_shape_wherever_it_leaks() {
+    let db = TestDb::sqlite().await;
+    let api = Api::new(&db).await;
+    let gitlab = Issuer::start("gitlab", Key::ec()).await;
+    let id_token = gitlab.sign(&gitlab.gitlab(&json!({})));
+    let code = "Xk2mJ0c0Tq5v3m1p8Yz4bW7nR9sL6dF2hG0jK1aQeUo";
+    for line in [
+        api.secret().to_owned(),
+        id_token,
+        TOKEN.to_owned(),
+        format!("__Host-waybill={}", api.secret()),
+        format!("waybill-flow={code}.1767225600.L2FjY291bnQ"),
+        format!("GET /login/callback?code={code}&state=x"),
+    ] {
+        assert!(secrets::is_in(format!("{{\"detail\":\"{line}\"}}").as_bytes()), "{line}");
+    }
+    for line in ["wb_", "Bearer …", "waybill=trace", "the code= is missing", "eyJ", "{\"token\":\"session\"}"]
+    {
+        assert!(!secrets::is_in(line.as_bytes()), "{line}");
+    }
 }

@@ -23,6 +23,7 @@ use crate::{
         reply::{Changed, Made, MadeOrThere, Reply, answer},
         types::Time,
         view::{bad_query, refuse},
+        who::named,
     },
     domain::{
         deployment::{Filter, NamedDeployment},
@@ -152,8 +153,9 @@ impl DeploymentsApi {
             since: since.0.map(|time| time.0),
             until: until.0.map(|time| time.0),
         };
-        let page = read::list(&auth.ctx(), &filter, &asked).await?;
-        List::of(page, request, view)
+        let ctx = auth.ctx();
+        let page = read::list(&ctx, &filter, &asked).await?;
+        List::named(&ctx, page, request, view).await
     }
 
     /// Read a deployment with its timeline
@@ -164,11 +166,10 @@ impl DeploymentsApi {
         /// Its id.
         id: Path<Uuid>,
     ) -> Result<Json<DeploymentDetail>, Problem> {
-        let (named, events) = read::get(&auth.ctx(), id.0).await?;
-        Ok(Json(DeploymentDetail {
-            deployment: view(named),
-            timeline: events.into_iter().map(Into::into).collect(),
-        }))
+        let ctx = auth.ctx();
+        let (deployment, events) = read::get(&ctx, id.0).await?;
+        let timeline = events.into_iter().map(Into::into).collect();
+        Ok(Json(named(&ctx, DeploymentDetail { deployment: view(deployment), timeline }).await?))
     }
 
     /// Heartbeat

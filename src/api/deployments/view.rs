@@ -9,6 +9,7 @@ use crate::{
         page::{Listed, Words},
         types::{Nullable, Time},
         view::{ActorView, DecisionView, OverrideView},
+        who::{See, Who},
     },
     domain::{
         deployment::{Entry, NamedDeployment},
@@ -52,6 +53,10 @@ pub struct DeploymentView {
     pub pipeline_url: Nullable<String>,
     /// The person who set it off.
     pub initiated_by: Nullable<String>,
+    /// What people call them, as an actor's name.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiator_name: Option<String>,
     /// The deployment whose damage it repairs.
     pub remediates: Nullable<Uuid>,
     /// Who started it.
@@ -94,6 +99,15 @@ pub struct DeploymentView {
     pub r#override: Nullable<OverrideView>,
 }
 
+impl Who for DeploymentView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
+        if let Some(initiator) = &self.initiated_by.0 {
+            see(initiator, &mut self.initiator_name);
+        }
+    }
+}
+
 /// A deployment as it is seen.
 pub fn view(named: NamedDeployment) -> DeploymentView {
     let NamedDeployment { deployment, service, environment, release } = named;
@@ -116,6 +130,7 @@ pub fn view(named: NamedDeployment) -> DeploymentView {
         reason: plan.reason.into(),
         pipeline_url: plan.pipeline_url.into(),
         initiated_by: plan.initiated_by.into(),
+        initiator_name: None,
         remediates: plan.remediates.into(),
         actor: deployment.actor.into(),
         started_at: Time(times.started_at),
@@ -196,6 +211,12 @@ impl From<Event> for TimelineEntry {
     }
 }
 
+impl Who for TimelineEntry {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
+    }
+}
+
 /// A deployment with its timeline.
 #[derive(Clone, Debug, Object)]
 pub struct DeploymentDetail {
@@ -204,6 +225,13 @@ pub struct DeploymentDetail {
     pub deployment: DeploymentView,
     /// What happened to it, in order.
     pub timeline: Vec<TimelineEntry>,
+}
+
+impl Who for DeploymentDetail {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.deployment.who(see);
+        self.timeline.who(see);
+    }
 }
 
 impl Listed for DeploymentView {

@@ -2,12 +2,11 @@
 
 mod view;
 
-use poem::{Request, http::StatusCode};
+use poem::Request;
 use poem_openapi::{
     OpenApi,
     param::{Header, Path, Query},
     payload::Json,
-    types::MaybeUndefined,
 };
 use uuid::Uuid;
 
@@ -19,9 +18,9 @@ use crate::{
         auth::Auth,
         etag,
         page::{List, Page, page_request},
-        reply::{Changed, Done, Made, Reply, tagged},
+        reply::{Changed, Done, Made, Reply, made},
         types::Time,
-        view::bad_query,
+        view::{bad_query, edited},
     },
     domain::{fault::Malformed, freeze::draft::Draft, idempotency::Answer},
     http::problem::Problem,
@@ -32,21 +31,9 @@ use crate::{
 #[derive(Debug)]
 pub struct FreezesApi;
 
-fn render(status: StatusCode) -> impl Fn(&Seen) -> Answer {
-    move |seen| {
-        let location =
-            (status == StatusCode::CREATED).then(|| format!("/api/v1/freeze-windows/{}", seen.freeze.id));
-        Answer { location, ..tagged(status, seen.freeze.revision, &FreezeWindowView::from(seen.clone())) }
-    }
-}
-
-/// What an edit leaves of a field.
-fn edited<T, U>(given: MaybeUndefined<T>, read: impl FnOnce(T) -> U, before: Option<U>) -> Option<U> {
-    match given {
-        MaybeUndefined::Undefined => before,
-        MaybeUndefined::Null => None,
-        MaybeUndefined::Value(value) => Some(read(value)),
-    }
+fn render(new: &Seen) -> Answer {
+    let location = format!("/api/v1/freeze-windows/{}", new.freeze.id);
+    made(location, new.freeze.revision, &FreezeWindowView::from(new.clone()))
 }
 
 fn edit(given: UpdateFreezeWindow, before: Draft) -> Draft {
@@ -80,7 +67,6 @@ impl FreezesApi {
         body: Json<CreateFreezeWindow>,
     ) -> Result<Reply<FreezeWindowView, Made>, Problem> {
         let draft = body.0.draft();
-        let render = render(StatusCode::CREATED);
         auth.once(&body.0, |ctx| async move { freezes::create(&ctx, &draft, &render).await }).await
     }
 
@@ -101,8 +87,9 @@ impl FreezesApi {
     ) -> Result<List<Page<FreezeWindowView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
         let only = Only { service: service.0.as_deref(), environment: environment.0.as_deref() };
-        let page = freezes::list(&auth.ctx(), only, &asked).await?;
-        List::of(page, request, Into::into)
+        let ctx = auth.ctx();
+        let page = freezes::list(&ctx, only, &asked).await?;
+        List::named(&ctx, page, request, Into::into).await
     }
 
     /// When environments are frozen
@@ -140,8 +127,9 @@ impl FreezesApi {
         /// Its id.
         id: Path<Uuid>,
     ) -> Result<Reply<FreezeWindowView, Changed>, Problem> {
-        let seen = freezes::get(&auth.ctx(), id.0).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&seen)))
+        let ctx = auth.ctx();
+        let seen = freezes::get(&ctx, id.0).await?;
+        Reply::read(&ctx, seen.freeze.revision, seen.into()).await
     }
 
     /// Edit a freeze window
@@ -163,7 +151,7 @@ impl FreezesApi {
         let given = body.0;
         let change = move |before: Draft| edit(given.clone(), before);
         let seen = freezes::update(&auth.ctx(), id.0, &expected, &change).await?;
-        Ok(Reply::new(render(StatusCode::OK)(&seen)))
+        Ok(Reply::at(seen.freeze.revision, &seen.into()))
     }
 
     /// Take a freeze window back

@@ -12,6 +12,7 @@ use crate::{
         page::{Listed, Words},
         types::{Many, Nullable, Text, Time, owned},
         view::ActorView,
+        who::{See, Who},
     },
     domain::{
         form::{Cron, TellingLong, TellingShort, Zone},
@@ -85,6 +86,12 @@ impl From<Seen> for FreezeWindowView {
             created_at: Time(freeze.created_at),
             updated_at: Time(freeze.updated_at),
         }
+    }
+}
+
+impl Who for FreezeWindowView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
     }
 }
 

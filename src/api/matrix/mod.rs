@@ -20,6 +20,7 @@ use crate::{
         reply::Written,
         types::{Nullable, Time},
         view::ActorView,
+        who::{See, Who, named},
     },
     domain::{
         matrix::{Column, Filter, Label},
@@ -162,6 +163,20 @@ impl From<TargetState> for TargetView {
     }
 }
 
+impl Who for OccupantView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
+    }
+}
+
+impl Who for TargetView {
+    fn who(&mut self, see: &mut See<'_>) {
+        for occupant in [&mut self.current, &mut self.running, &mut self.rollback_to] {
+            occupant.who(see);
+        }
+    }
+}
+
 /// What a matrix is answered with.
 #[derive(ApiResponse)]
 enum MatrixReply {
@@ -253,6 +268,8 @@ impl MatrixApi {
         /// The environment's name.
         environment: Path<String>,
     ) -> Result<Json<TargetView>, Problem> {
-        Ok(Json(matrix::target(&auth.ctx(), &service.0, &environment.0).await?.into()))
+        let ctx = auth.ctx();
+        let target = matrix::target(&ctx, &service.0, &environment.0).await?;
+        Ok(Json(named(&ctx, target.into()).await?))
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         reply::{MadeOrThere, Reply, answer},
         types::{Nullable, Time},
         view::{ActorView, refuse},
+        who::{See, Who},
     },
     domain::{
         fault::Faults,
@@ -179,6 +180,12 @@ fn view(service: &str, Seen { scan, waived }: Seen) -> ScanView {
     }
 }
 
+impl Who for ScanView {
+    fn who(&mut self, see: &mut See<'_>) {
+        self.actor.who(see);
+    }
+}
+
 impl Listed for ScanView {
     const PAGE: Words = Words {
         name: "ScanPage",
@@ -250,7 +257,8 @@ impl ScansApi {
         cursor: Query<Option<String>>,
     ) -> Result<List<Page<ScanView>>, Problem> {
         let asked = page_request(limit.0, cursor.0.as_deref())?;
-        let page = scans::list(&auth.ctx(), &service.0, &version.0, &asked).await?;
-        List::of(page, request, |seen| view(&service.0, seen))
+        let ctx = auth.ctx();
+        let page = scans::list(&ctx, &service.0, &version.0, &asked).await?;
+        List::named(&ctx, page, request, |seen| view(&service.0, seen)).await
     }
 }

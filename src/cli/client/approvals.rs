@@ -1,5 +1,7 @@
 //! `waybill approvals`: what waits for whom, and what people said.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,6 +19,7 @@ use crate::{
         output::{age, plain, print},
     },
     clock,
+    domain::people::shown,
 };
 
 /// Also those of `approve` and `reject`.
@@ -123,6 +126,9 @@ pub struct Pending {
     waiting_since: DateTime<Utc>,
     #[serde(default)]
     asked_by: Actor,
+    /// What people call these subjects.
+    #[serde(default)]
+    names: BTreeMap<String, String>,
 }
 
 /// An approval that does not count.
@@ -150,44 +156,48 @@ struct Standing {
     approved_by: Vec<String>,
 }
 
-/// As `1 of 2 (ada)`.
-fn count(approved_by: &[String], required: u32) -> String {
-    let names = if approved_by.is_empty() { String::new() } else { format!(" ({})", approved_by.join(", ")) };
-    format!("{} of {required}{names}", approved_by.len())
-}
-
-impl Standing {
-    /// As `leads or managers: 1 of 2 (ada)`.
-    fn in_words(&self) -> String {
-        let who = if self.groups.is_empty() { "anybody".to_owned() } else { self.groups.join(" or ") };
-        format!("{who}: {}", count(&self.approved_by, self.required))
-    }
-}
-
-impl Rejection {
-    fn in_words(&self) -> String {
-        match &self.comment {
-            Some(comment) => format!("{}: {comment}", self.subject),
-            None => self.subject.clone(),
-        }
-    }
-}
-
 impl Pending {
+    fn who(&self, subject: &str) -> String {
+        shown(self.names.get(subject).map(String::as_str), subject)
+    }
+
+    /// As `1 of 2 (ada)`.
+    fn count(&self, approved_by: &[String], required: u32) -> String {
+        let names: Vec<_> = approved_by.iter().map(|subject| self.who(subject)).collect();
+        let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        format!("{} of {required}{names}", approved_by.len())
+    }
+
+    /// As `leads or managers: 1 of 2 (ada)`.
+    fn of_rule(&self, rule: &Standing) -> String {
+        let who = if rule.groups.is_empty() { "anybody".to_owned() } else { rule.groups.join(" or ") };
+        format!("{who}: {}", self.count(&rule.approved_by, rule.required))
+    }
+
+    fn rejection(&self, Rejection { subject, comment }: &Rejection) -> String {
+        let who = self.who(subject);
+        comment.as_ref().map_or(who.clone(), |comment| format!("{who}: {comment}"))
+    }
+
     /// Where it stands: `1 of 2 (ada); not counted: bob: expired`.
     pub fn standing(&self) -> String {
         let mut text = match self.rules.as_slice() {
-            [] | [_] => count(&self.approved_by, self.required),
-            several => several.iter().map(Standing::in_words).collect::<Vec<_>>().join("; "),
+            [] | [_] => self.count(&self.approved_by, self.required),
+            several => several.iter().map(|rule| self.of_rule(rule)).collect::<Vec<_>>().join("; "),
         };
-        let rejections: Vec<_> = self.rejections.iter().map(Rejection::in_words).collect();
-        let rejections = if rejections.is_empty() { &self.rejected_by } else { &rejections };
+        let mut rejections: Vec<_> = self.rejections.iter().map(|one| self.rejection(one)).collect();
+        if rejections.is_empty() {
+            rejections = self.rejected_by.iter().map(|subject| self.who(subject)).collect();
+        }
         if !rejections.is_empty() {
             text = format!("rejected by {}; {text}", rejections.join(", "));
         }
         if !self.not_counted.is_empty() {
-            let why: Vec<_> =
-                self.not_counted.iter().map(|one| format!("{}: {}", one.subject, one.why)).collect();
+            let why: Vec<_> = self
+                .not_counted
+                .iter()
+                .map(|one| format!("{}: {}", self.who(&one.subject), one.why))
+                .collect();
             text = format!("{text}; not counted: {}", why.join(", "));
         }
         plain(&text).into_owned()
@@ -211,7 +221,7 @@ async fn pending(session: &Session, args: &PendingArgs) -> Result<Exit, Error> {
     let header = ["SERVICE", "VERSION", "ENVIRONMENT", "SINCE", "ASKED BY", "APPROVALS", "GROUPS"];
     let now = clock::now();
     let row = |it: Pending| {
-        let (standing, asked_by) = (it.standing(), it.asked_by.name().to_owned());
+        let (standing, asked_by) = (it.standing(), it.asked_by.shown());
         let since = age(now - it.waiting_since);
         [it.service, it.version, it.environment, since, asked_by, standing, it.groups.join(", ")]
     };
@@ -225,7 +235,7 @@ async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
     let header = ["WHEN (UTC)", "ENVIRONMENT", "DECISION", "BY", "COMMENT", "ID"];
     let row = |said: Approval| {
         let mark = if said.withdrawn_at.is_some() { " (withdrawn)" } else { "" };
-        let (by, decision) = (said.actor.name().to_owned(), format!("{}{mark}", said.decision));
+        let (by, decision) = (said.actor.shown(), format!("{}{mark}", said.decision));
         let when = moment::second(said.created_at);
         [when, said.environment, decision, by, said.comment.unwrap_or_default(), said.id]
     };
@@ -260,5 +270,10 @@ mod tests {
             standing,
             "rejected by eve: the checkout\\u{202e} breaks; leads or managers: 1 of 2 (ada); anybody: 0 of 1"
         );
+        let value = json!({"service": "shop", "environment": "prod", "version": "1", "required": 2,
+            "approved_by": ["gitlab:42"], "names": {"gitlab:42": "Ada"},
+            "waiting_since": "2026-03-04T12:00:00.000000Z"});
+        let standing = Pending::deserialize(&value).map(|pending| pending.standing()).unwrap_or_default();
+        assert_eq!(standing, "1 of 2 (Ada (gitlab:42))");
     }
 }

@@ -105,7 +105,7 @@ async fn put_on_record(
             plain(&said.version),
             plain(&said.decision),
             plain(&said.environment),
-            plain(said.actor.name()),
+            plain(&said.actor.shown()),
             plain(&said.id)
         ))
     };

@@ -3,10 +3,17 @@
 use std::io;
 
 use chrono::DateTime;
+use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::moment;
-use crate::cli::output::{plain, print};
+use super::{moment, view::Actor};
+use crate::{
+    cli::output::{plain, print},
+    domain::people::shown,
+};
+
+/// Where whoever set something off is; their name, where it is known, is beside it.
+const INITIATOR: &str = "/initiated_by";
 
 /// Prints a heading and below it the members of `thing` that have a value, each at its JSON pointer and with a label.
 pub fn print_card(heading: &str, thing: &Value, members: &[(&str, &str)]) -> io::Result<()> {
@@ -20,7 +27,12 @@ pub fn print_lines(heading: &str, labelled: &[(&str, String)]) -> io::Result<()>
 }
 
 fn told<'a>(thing: &Value, members: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
-    members.iter().filter_map(|(label, pointer)| Some((*label, words(thing.pointer(pointer)?)?))).collect()
+    let said = |pointer: &str| {
+        let words = words(thing.pointer(pointer)?)?;
+        let name = thing.get("initiator_name").filter(|_| pointer == INITIATOR).and_then(Value::as_str);
+        Some(shown(name.map(plain).as_deref(), &words))
+    };
+    members.iter().filter_map(|(label, pointer)| Some((*label, said(pointer)?))).collect()
 }
 
 fn lines(labelled: &[(&str, String)]) -> Vec<String> {
@@ -42,6 +54,10 @@ fn words(value: &Value) -> Option<String> {
         }
         Value::Number(number) => number.to_string(),
         Value::Array(items) => items.iter().filter_map(words).collect::<Vec<_>>().join(", "),
+        // Somebody, with the token that they had: a card names them, and the token where that matters.
+        Value::Object(members) if members.contains_key("subject") && members.contains_key("token") => {
+            plain(&Actor::deserialize(value).ok()?.shown()).into_owned()
+        }
         Value::Object(members) => {
             let told =
                 members.iter().filter_map(|(name, value)| Some(format!("{}={}", plain(name), words(value)?)));
@@ -56,6 +72,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn people_are_shown_with_their_names() {
+        let thing = json!({"actor": {"token": "session", "subject": "gitlab:42", "name": "Ada"},
+            "initiated_by": "gitlab:43", "initiator_name": "Bob"});
+        let members = [("by", "/actor"), ("for", "/initiated_by")];
+        assert_eq!(lines(&told(&thing, &members)), ["  by   Ada (gitlab:42)", "  for  Bob (gitlab:43)"]);
+        let plain = json!({"actor": {"token": "ci", "subject": "mira"}, "initiated_by": "ada"});
+        assert_eq!(lines(&told(&plain, &members)), ["  by   mira", "  for  ada"]);
+    }
 
     #[test]
     fn what_says_nothing_is_left_out() {

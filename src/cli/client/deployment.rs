@@ -37,7 +37,7 @@ const MEMBERS: [(&str, &str); 24] = [
     ("phase", "/phase"),
     ("reason", "/reason"),
     ("set off by", "/initiated_by"),
-    ("started by", "/actor/subject"),
+    ("started by", "/actor"),
     ("with token", "/actor/token"),
     ("pipeline", "/pipeline_url"),
     ("override", "/override/reason"),
@@ -66,5 +66,5 @@ fn told(id: &str, deployment: &Value) -> io::Result<()> {
 }
 
 fn row(event: Event) -> [String; 3] {
-    [moment::second(event.at), event.kind, event.actor.name().to_owned()]
+    [moment::second(event.at), event.kind, event.actor.shown()]
 }

@@ -89,7 +89,7 @@ const MEMBERS: [(&str, &str); 9] = [
     ("archived", "/archived"),
     ("locked down", "/lockdown/reason"),
     ("since", "/lockdown/since"),
-    ("by", "/lockdown/actor/subject"),
+    ("by", "/lockdown/actor"),
     ("registered", "/created_at"),
 ];
 

@@ -91,18 +91,17 @@ async fn list(session: &Session, args: &ListArgs) -> Result<Exit, Error> {
     // Asked before the list, so that nothing falls between the two.
     let head = if args.follow { head(session).await? } else { START };
     let newest_first = call.clone().query("order", Some(Order::NewestFirst));
-    let mut last = session.pages(&newest_first, args.page.limit).await?.items;
-    last.reverse();
+    let mut last = session.pages(&newest_first, args.page.limit).await?;
+    last.items.reverse();
+    last.next_cursor = None;
     if args.follow {
-        last.iter().try_for_each(|event| tell(session, event))?;
-        return follow(session, &call, last.last().map_or(head, seq)).await;
+        tell(session, &last)?;
+        return follow(session, &call, last.items.last().map_or(head, seq)).await;
     }
     match session.format {
-        Format::Json => output::print_json(&Page { items: last, next_cursor: None })?,
+        Format::Json => output::print_json(&last)?,
         Format::Table => {
-            let header = ["SEQ", "AT (UTC)", "EVENT", "ABOUT", "BY"];
-            let events: Vec<Event> = Page { items: last, next_cursor: None }.read()?;
-            output::list("No events.", header, &events.iter().map(row).collect::<Vec<_>>())?;
+            output::list("No events.", ["SEQ", "AT (UTC)", "EVENT", "ABOUT", "BY"], &rows(&last)?)?;
         }
     }
     Ok(Exit::DONE)
@@ -124,7 +123,7 @@ fn seq(event: &Value) -> i64 {
 async fn follow(session: &Session, call: &Call, mut after: i64) -> Result<Exit, Error> {
     loop {
         let page = after_seq(session, call, after).await?;
-        page.items.iter().try_for_each(|event| tell(session, event))?;
+        tell(session, &page)?;
         after = page.items.last().map_or(after, seq);
         if page.next_cursor.is_none() {
             tokio::time::sleep(INTERVAL).await;
@@ -132,13 +131,23 @@ async fn follow(session: &Session, call: &Call, mut after: i64) -> Result<Exit, 
     }
 }
 
-fn tell(session: &Session, event: &Value) -> io::Result<()> {
+/// Prints each event on a line.
+fn tell(session: &Session, page: &Page) -> io::Result<()> {
     match session.format {
-        Format::Json => output::print_line(event),
-        Format::Table => {
-            print(row(&Event::deserialize(event)?).map(|cell| plain(&cell).into_owned()).join("  "))
-        }
+        Format::Json => page.items.iter().try_for_each(output::print_line),
+        Format::Table => rows(page)?
+            .into_iter()
+            .try_for_each(|row| print(row.map(|cell| plain(&cell).into_owned()).join("  "))),
     }
+}
+
+fn rows(page: &Page) -> serde_json::Result<Vec<[String; 5]>> {
+    let read = |event: &Value| {
+        let mut event = Event::deserialize(event)?;
+        event.actor.name = page.names.get(&event.actor.subject).cloned();
+        Ok(row(&event))
+    };
+    page.items.iter().map(read).collect()
 }
 
 fn row(event: &Event) -> [String; 5] {
@@ -149,7 +158,7 @@ fn row(event: &Event) -> [String; 5] {
         moment::second(event.at),
         event.kind.clone(),
         about.join(" "),
-        event.actor.name().to_owned(),
+        event.actor.shown(),
     ]
 }
 

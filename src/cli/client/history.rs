@@ -77,7 +77,7 @@ pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<Exit, E
 }
 
 fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 10] {
-    let marks = deployment.marks().join(", ");
+    let (who, marks) = (deployment.who(), deployment.marks().join(", "));
     let marks = if marks.is_empty() { marks } else { format!(" ({marks})") };
     let overridden = deployment.override_.map(|lifted| lifted.reason);
     let took = deployment.finished_at.unwrap_or(now) - deployment.started_at;
@@ -87,7 +87,7 @@ fn row(deployment: Deployment, now: DateTime<Utc>) -> [String; 10] {
         deployment.environment,
         deployment.version,
         format!("{}{marks}", deployment.status),
-        deployment.initiated_by.unwrap_or_else(|| deployment.actor.name().to_owned()),
+        who,
         deployment.kind,
         duration(took),
         deployment.message.or(overridden).or(deployment.reason).unwrap_or_default(),

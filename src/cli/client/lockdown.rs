@@ -104,9 +104,7 @@ fn told(Placed { environment, running }: Placed) -> io::Result<()> {
         "still being deployed there, and going on; `waybill deploy finish ID --status canceled` ends one:",
     )?;
     let now = clock::now();
-    let row = |it: Running| {
-        [it.service, it.version, it.actor.name().to_owned(), age(now - it.since), it.deployment_id]
-    };
+    let row = |it: Running| [it.service, it.version, it.actor.shown(), age(now - it.since), it.deployment_id];
     let rows: Vec<_> = running.into_iter().map(row).collect();
     output::list("", ["SERVICE", "VERSION", "BY", "FOR", "ID"], &rows)
 }
@@ -122,7 +120,7 @@ async fn status(session: &Session) -> Result<Exit, Error> {
     items.retain(|item| item.get("lockdown").is_some_and(Value::is_object));
     session.show(&json!({ "items": items }), |LockedDown { items }| {
         let row = |Environment { name, lockdown: Lockdown { reason, actor, since } }| {
-            [name, moment::second(since), actor.name().to_owned(), reason]
+            [name, moment::second(since), actor.shown(), reason]
         };
         let rows: Vec<_> = items.into_iter().map(row).collect();
         output::list("No environment is locked down.", ["ENVIRONMENT", "SINCE (UTC)", "BY", "REASON"], &rows)

@@ -98,7 +98,7 @@ pub enum ClientCommand {
     Trust(trust::TrustCommand),
     /// Show who you are here, and what you may do.
     Whoami,
-    /// List who may do what: every token that is good, and every trust.
+    /// List who may do what: every role, every token that is good, every trust, and whoever is signed in.
     Access,
     /// Say yes to a release going to an environment.
     #[command(after_help = approvals::EXAMPLES)]

@@ -101,7 +101,7 @@ impl Placed {
             What::Environment => service,
         };
         let since = current.as_ref().map(|current| age(clock::now() - current.since));
-        let by = current.as_ref().map(|current| current.actor.name().to_owned());
+        let by = current.as_ref().map(|current| current.actor.shown());
         let coming = running.map(|running| {
             if running.removal { format!("removal of {}", running.version) } else { running.version }
         });

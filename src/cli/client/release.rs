@@ -250,12 +250,13 @@ fn cut(text: &str) -> String {
 }
 
 fn row(release: Release) -> [String; 5] {
+    let who = release.who();
     [
         release.version,
         release.created_at.map(moment::second).unwrap_or_default(),
         release.commit_sha.map(|sha| sha.chars().take(SHORT).collect()).unwrap_or_default(),
         cut(&release.git_ref.unwrap_or_default()),
-        release.initiated_by.unwrap_or_else(|| release.actor.name().to_owned()),
+        who,
     ]
 }
 
@@ -268,7 +269,7 @@ const MEMBERS: [(&str, &str); 12] = [
     ("number", "/number"),
     ("in order at", "/ordered_at"),
     ("set off by", "/initiated_by"),
-    ("recorded by", "/actor/subject"),
+    ("recorded by", "/actor"),
     ("registered", "/created_at"),
     ("pipeline", "/pipeline_url"),
     ("labels", "/labels"),

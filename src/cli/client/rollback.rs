@@ -190,7 +190,8 @@ fn lines(args: &RollbackArgs, Prospect { target, to, reverts, gate }: &Prospect)
     let mut lines = vec![format!("{} in {}: {current} → {}", args.service, args.environment, plain(to))];
     lines.extend(reverts.iter().map(|gone| {
         let at = moment::second(gone.finished_at.unwrap_or(gone.started_at));
-        let actor = plain(gone.actor.name());
+        let actor = gone.actor.shown();
+        let actor = plain(&actor);
         format!(
             "  reverts {} ({}), current from {at} UTC, by {actor}",
             plain(&gone.version),
@@ -201,7 +202,8 @@ fn lines(args: &RollbackArgs, Prospect { target, to, reverts, gate }: &Prospect)
         lines.push("  nothing is known to have become current after it".into());
     }
     if let Some(running) = &target.running {
-        let (version, actor) = (plain(&running.version), plain(running.actor.name()));
+        let actor = running.actor.shown();
+        let (version, actor) = (plain(&running.version), plain(&actor));
         let done = if running.removal { "removed" } else { "deployed" };
         let outlook =
             if args.preempt { "it will be canceled" } else { "--preempt cancels it, --wait waits for it" };

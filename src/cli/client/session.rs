@@ -1,6 +1,8 @@
 //! What every command goes through: asking the server, following the pages of a list, and printing the answer, as the
 //! server's JSON for scripts or in words for people.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -35,6 +37,9 @@ pub struct Session {
 pub struct Page {
     pub items: Vec<Value>,
     pub next_cursor: Option<String>,
+    /// What people call subjects that the items name, where these cannot say it themselves.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
 }
 
 impl Page {
@@ -93,6 +98,7 @@ impl Session {
             left = left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
             let is_last = left == 0 || page.items.is_empty() || page.next_cursor.is_none();
             all.items.extend(page.items);
+            all.names.extend(page.names);
             all.next_cursor = page.next_cursor;
             if is_last {
                 return Ok(all);

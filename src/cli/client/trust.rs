@@ -255,7 +255,7 @@ fn told(trust: &Value, did: &str) -> io::Result<()> {
         ("groups", "/groups"),
         ("services", "/services"),
         ("environments", "/environments"),
-        ("made by", "/actor/subject"),
+        ("made by", "/actor"),
         ("changed at", "/updated_at"),
     ];
     print_card(&format!("{did}{name}"), trust, &members)

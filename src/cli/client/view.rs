@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{cli::output::plain, domain::vocabulary::Kind};
+use crate::{
+    cli::output::plain,
+    domain::{people::shown, vocabulary::Kind},
+};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -15,12 +18,19 @@ pub struct Actor {
     pub token: String,
     /// The person or pipeline behind the token.
     pub subject: String,
+    /// What people call them, where that is known.
+    pub name: Option<String>,
 }
 
 impl Actor {
-    /// The name people know: the subject, or the token's name where there is none.
-    pub fn name(&self) -> &str {
-        if self.subject.is_empty() { &self.token } else { &self.subject }
+    /// Who it is, for people: the subject behind its name, or the token's name where there is none.
+    pub fn shown(&self) -> String {
+        if self.subject.is_empty() { self.token.clone() } else { shown(self.name.as_deref(), &self.subject) }
+    }
+
+    /// The same, unless somebody is known who set it off.
+    fn unless(&self, initiator: Option<&str>, name: Option<&str>) -> String {
+        initiator.map_or_else(|| self.shown(), |subject| shown(name, subject))
     }
 }
 
@@ -44,6 +54,9 @@ pub struct Deployment {
     /// The person who set it off.
     #[serde(default)]
     pub initiated_by: Option<String>,
+    /// What people call them.
+    #[serde(default)]
+    pub initiator_name: Option<String>,
     /// Why.
     #[serde(default)]
     pub reason: Option<String>,
@@ -68,6 +81,11 @@ impl Deployment {
     /// Whether it takes the service out of the environment.
     pub fn is_removal(&self) -> bool {
         self.kind == Kind::Remove.as_str()
+    }
+
+    /// Who is behind it, for people: whoever set it off, or else who started it.
+    pub fn who(&self) -> String {
+        self.actor.unless(self.initiated_by.as_deref(), self.initiator_name.as_deref())
     }
 
     /// What it is about, for people.
@@ -228,10 +246,20 @@ pub struct Release {
     /// The person who set its build off.
     #[serde(default)]
     pub initiated_by: Option<String>,
+    /// What people call them.
+    #[serde(default)]
+    pub initiator_name: Option<String>,
     #[serde(default)]
     pub actor: Actor,
     #[serde(default)]
     pub created_at: Option<DateTime<Utc>>,
+}
+
+impl Release {
+    /// Who is behind it, for people: whoever set its build off, or else who registered it.
+    pub fn who(&self) -> String {
+        self.actor.unless(self.initiated_by.as_deref(), self.initiator_name.as_deref())
+    }
 }
 
 /// An entry of the audit log, or of a deployment's timeline.

@@ -11,7 +11,7 @@ use super::{
     error::Error,
     session::{ALL, Session},
 };
-use crate::cli::exit::Exit;
+use crate::{cli::exit::Exit, domain::people::shown};
 
 /// Shows who asks.
 pub(super) async fn whoami(session: &Session) -> Result<Exit, Error> {
@@ -21,7 +21,7 @@ pub(super) async fn whoami(session: &Session) -> Result<Exit, Error> {
 fn told(me: &Value) -> io::Result<()> {
     let text = |name: &str| me.get(name).and_then(Value::as_str);
     let subject = text("subject").unwrap_or_default();
-    let heading = text("name").map_or_else(|| subject.to_owned(), |name| format!("{name} ({subject})"));
+    let heading = shown(text("name"), subject);
     let members = [
         ("by", "/token"),
         ("scopes", "/scopes"),
@@ -49,7 +49,10 @@ pub(super) async fn access(session: &Session) -> Result<Exit, Error> {
     let names = |names: Option<Vec<String>>| names.map_or_else(|| "all".to_owned(), |names| names.join(", "));
     let row = |access: Access| {
         let Access { kind, name, who, scopes, groups, services, environments } = access;
-        [kind, name, who, scopes.join(", "), groups.join(", "), names(services), names(environments)]
+        // What somebody may do whom an issuer vouched for, the roles say, which come first.
+        let by_roles = kind == "session" && scopes.is_empty();
+        let scopes = if by_roles { "by its groups".to_owned() } else { scopes.join(", ") };
+        [kind, name, who, scopes, groups.join(", "), names(services), names(environments)]
     };
     let rows = |all: Vec<_>| all.into_iter().map(row).collect();
     let header = ["KIND", "NAME", "WHO", "SCOPES", "GROUPS", "SERVICES", "ENVIRONMENTS"];

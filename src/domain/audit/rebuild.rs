@@ -45,9 +45,12 @@ impl Told {
             "release" => self.release(event, what, data),
             "deployment" => self.deployment(event, what, data),
             "approval" => self.approval(event, what, data),
-            "freeze" => self.freeze(event, what, data),
+            "freeze" => self.edited("window", event, what, data),
             "waiver" => self.waiver(event, what, data),
             "token" => self.token(event, what, data),
+            "session" => self.session(event, what, data),
+            "trust" if what == "exchanged" => self.pipeline(event, data),
+            "trust" => self.edited("trust", event, what, data),
             "scan" => self.scan(event, data),
             _ => {}
         }
@@ -250,14 +253,15 @@ impl Told {
         self.set("withdrawn_at", Value::Null);
     }
 
-    fn freeze(&mut self, event: &Event, what: &str, data: &Value) {
+    /// What is edited as a whole, the `member`, and deleted in the end: a freeze window or a trust.
+    fn edited(&mut self, member: &str, event: &Event, what: &str, data: &Value) {
         match what {
             "created" => {
                 self.made_by(event);
-                self.copy(data, &["window"]);
+                self.copy(data, &[member]);
                 self.set("created_at", json!(event.at));
             }
-            "updated" => self.carry("window", data.get("after")),
+            "updated" => self.carry(member, data.get("after")),
             _ => self.gone = true,
         }
         self.set("updated_at", json!(event.at));
@@ -277,11 +281,32 @@ impl Told {
         if what == "revoked" {
             return self.set("revoked_at", json!(event.at));
         }
-        self.made = true;
-        let carried = ["name", "subject", "scopes", "groups", "services", "environments", "expires_at"];
-        self.copy(data, &carried);
-        self.set("created_at", json!(event.at));
+        self.copy(data, &["name"]);
+        self.credential(event, data);
         self.set("revoked_at", Value::Null);
+    }
+
+    /// One that ends with its token has no event of its own for that.
+    fn session(&mut self, event: &Event, what: &str, data: &Value) {
+        if what == "ended" {
+            return self.set("revoked_at", json!(event.at));
+        }
+        self.copy(data, &["name", "issuer", "token", "place"]);
+        self.credential(event, data);
+    }
+
+    /// It ends with its trust, and has no event of its own for that.
+    fn pipeline(&mut self, event: &Event, data: &Value) {
+        self.carry("trust_id", data.get("id"));
+        self.copy(data, &["trust", "initiator", "commit", "lingers_until"]);
+        self.credential(event, data);
+    }
+
+    /// What every credential has.
+    fn credential(&mut self, event: &Event, data: &Value) {
+        self.made = true;
+        self.copy(data, &["subject", "scopes", "groups", "services", "environments", "expires_at"]);
+        self.set("created_at", json!(event.at));
     }
 
     fn scan(&mut self, event: &Event, data: &Value) {

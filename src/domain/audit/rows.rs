@@ -4,12 +4,26 @@
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::domain::{
-    approval::NamedApproval, credential::Credential, deployment::NamedDeployment, environment::Environment,
-    event::Event, freeze::FreezeWindow, json::merged, release::Release, scan::Scan, service::Service,
+    approval::NamedApproval,
+    credential::Credential,
+    declared::Declared,
+    deployment::NamedDeployment,
+    environment::Environment,
+    event::{Event, EventKind},
+    freeze::FreezeWindow,
+    identity::{
+        Identity,
+        trust::{TRUST, Trust},
+    },
+    json::merged,
+    release::Release,
+    scan::Scan,
+    service::Service,
     waiver::Waiver,
 };
 
@@ -35,6 +49,12 @@ pub enum Key {
     Waiver(Uuid),
     /// A token.
     Token(Uuid),
+    /// A trust.
+    Trust(Uuid),
+    /// A session.
+    Session(Uuid),
+    /// What a trust gave a pipeline.
+    Pipeline(Uuid),
     /// A scan, by service, version, scanner, and the moment at which it came on record.
     Scan(String, String, String, DateTime<Utc>),
 }
@@ -42,8 +62,12 @@ pub enum Key {
 impl Key {
     /// The row that an event tells of, given what its data says; none when it tells of none that is compared.
     pub fn of(event: &Event, data: &Value) -> Option<Self> {
-        let id = || data.get("id")?.as_str()?.parse().ok();
+        let id_in = |member| data.get(member)?.as_str()?.parse().ok();
+        let id = || id_in("id");
         let release = || event.service.clone().zip(event.version.clone());
+        if event.kind == EventKind::TrustExchanged.as_str() {
+            return id_in("credential").map(Self::Pipeline);
+        }
         match event.kind.split_once('.')?.0 {
             "service" => event.service.clone().map(Self::Service),
             "environment" | "policy" | "lockdown" => event.environment.clone().map(Self::Environment),
@@ -53,12 +77,36 @@ impl Key {
             "freeze" => id().map(Self::Freeze),
             "waiver" => id().map(Self::Waiver),
             "token" => id().map(Self::Token),
+            "trust" => id().map(Self::Trust),
+            "session" => id().map(Self::Session),
             "scan" => {
                 let scanner = data.get("scanner")?.as_str()?.to_owned();
                 release().map(|(service, version)| Self::Scan(service, version, scanner, event.at))
             }
             _ => None,
         }
+    }
+}
+
+impl Key {
+    /// Its id, where it is known by one.
+    pub fn id(&self) -> Option<Uuid> {
+        match self {
+            Self::Service(_) | Self::Environment(_) | Self::Release(..) | Self::Scan(..) => None,
+            Self::Deployment(id)
+            | Self::Approval(id)
+            | Self::Freeze(id)
+            | Self::Waiver(id)
+            | Self::Token(id)
+            | Self::Trust(id)
+            | Self::Session(id)
+            | Self::Pipeline(id) => Some(*id),
+        }
+    }
+
+    /// Whether it is there for good. Freeze windows and trusts are deleted, sessions and what trusts gave are purged.
+    pub fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Freeze(_) | Self::Trust(_) | Self::Session(_) | Self::Pipeline(_))
     }
 }
 
@@ -73,6 +121,9 @@ impl fmt::Display for Key {
             Self::Freeze(id) => write!(f, "freeze window {id}"),
             Self::Waiver(id) => write!(f, "waiver {id}"),
             Self::Token(id) => write!(f, "token {id}"),
+            Self::Trust(id) => write!(f, "trust {id}"),
+            Self::Session(id) => write!(f, "session {id}"),
+            Self::Pipeline(id) => write!(f, "pipeline's credential {id}"),
             Self::Scan(service, version, scanner, at) => {
                 let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
                 write!(f, "scan of {version} of {service} by {scanner} at {at}")
@@ -165,12 +216,21 @@ impl From<&NamedApproval> for Row {
 
 impl From<&FreezeWindow> for Row {
     fn from(row: &FreezeWindow) -> Self {
-        let members = json!({
-            "window": row.definition, "actor": row.actor, "created_at": row.created_at,
-            "updated_at": row.updated_at,
-        });
-        Self::new(Key::Freeze(row.id), members)
+        declared(Key::Freeze(row.id), "window", row)
     }
+}
+
+impl From<&Trust> for Row {
+    fn from(row: &Trust) -> Self {
+        declared(Key::Trust(row.id), "trust", row)
+    }
+}
+
+fn declared<D: Serialize>(key: Key, member: &str, row: &Declared<D>) -> Row {
+    let members = json!({
+        (member): row.definition, "actor": row.actor, "created_at": row.created_at, "updated_at": row.updated_at,
+    });
+    Row::new(key, members)
 }
 
 impl From<&Waiver> for Row {
@@ -183,17 +243,35 @@ impl From<&Waiver> for Row {
     }
 }
 
-/// A token.
+/// A token, a session or what a trust gave a pipeline.
 impl From<&Credential> for Row {
     fn from(row: &Credential) -> Self {
         let principal = &row.principal;
-        let members = json!({
-            "name": principal.actor.token, "subject": principal.actor.subject, "scopes": principal.scopes,
-            "groups": principal.groups, "services": principal.narrowing.services,
-            "environments": principal.narrowing.environments, "expires_at": row.expires_at,
-            "created_at": row.created_at, "revoked_at": row.revoked_at,
+        let id = principal.token_id;
+        let (key, own) = match &principal.identity {
+            Identity::Token => (Key::Token(id), json!({ "name": principal.actor.token })),
+            Identity::Session(session) => {
+                let own = json!({
+                    "name": session.shown_name, "issuer": session.issuer(), "token": session.token(),
+                    "place": session.place,
+                });
+                (Key::Session(id), own)
+            }
+            Identity::Pipeline(pipeline) => {
+                let own = json!({
+                    "trust": principal.actor.token.strip_prefix(TRUST), "trust_id": pipeline.trust,
+                    "initiator": pipeline.initiator, "commit": pipeline.commit,
+                    "lingers_until": pipeline.lingers_until,
+                });
+                (Key::Pipeline(id), own)
+            }
+        };
+        let all = json!({
+            "subject": principal.actor.subject, "scopes": principal.scopes, "groups": principal.groups,
+            "services": principal.narrowing.services, "environments": principal.narrowing.environments,
+            "expires_at": row.expires_at, "created_at": row.created_at, "revoked_at": row.revoked_at,
         });
-        Self::new(Key::Token(principal.token_id), members)
+        Self::new(key, merged(all, &own))
     }
 }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use self::schedule::CRON_MAX;
 use self::schedule::{Schedule, State};
-use crate::domain::{actor::Actor, gate::facts::Period, scope::Narrowing, vocabulary::Tier};
+use crate::domain::{declared::Declared, gate::facts::Period, scope::Narrowing, vocabulary::Tier};
 
 /// The most freeze windows that a ledger has.
 pub const WINDOWS_MAX: i64 = 1000;
@@ -30,20 +30,7 @@ const CHAIN_MAX: usize = 100;
 const TRIES_MAX: usize = 5;
 
 /// A freeze window as it is on record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FreezeWindow {
-    pub id: Uuid,
-    /// What people say about it.
-    pub definition: Definition,
-    /// Counts the edits; the entity tag.
-    pub revision: i64,
-    /// Who declared it.
-    pub actor: Actor,
-    /// When it was declared.
-    pub created_at: DateTime<Utc>,
-    /// When it was last edited.
-    pub updated_at: DateTime<Utc>,
-}
+pub type FreezeWindow = Declared<Definition>;
 
 /// What people say about a freeze window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -54,13 +54,26 @@ pub struct Session {
 pub enum SignIn {
     /// By pasting a token: this one, without which the session is nothing.
     Token(Uuid),
-    /// At an issuer.
-    Issuer {
-        /// Its name in the configuration.
-        name: String,
-        /// When the groups were last read anew, where the issuer lets that be done.
-        refreshed_at: Option<DateTime<Utc>>,
-    },
+    /// At an issuer, by its name in the configuration.
+    Issuer(String),
+}
+
+impl Session {
+    /// The issuer that vouched for the person, if one did.
+    pub fn issuer(&self) -> Option<&str> {
+        match &self.sign_in {
+            SignIn::Issuer(name) => Some(name),
+            SignIn::Token(_) => None,
+        }
+    }
+
+    /// The token that the person signed in with, if they did.
+    pub fn token(&self) -> Option<Uuid> {
+        match self.sign_in {
+            SignIn::Token(token) => Some(token),
+            SignIn::Issuer(_) => None,
+        }
+    }
 }
 
 /// What is kept of a subject that is longer than a subject may be; its hash follows.

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::domain::{
-    actor::Actor,
+    declared::Declared,
     fault::{Faults, Malformed},
     identity::claims::{Claims, shown},
     scope::Narrowing,
@@ -24,21 +22,14 @@ pub const MAPPED_MAX: usize = 100;
 /// The longest name of a claim, and the longest value that is wanted of one, in characters.
 pub const CLAIM_MAX: usize = 500;
 
+/// What the ledger puts before a trust's name, where it names what let a pipeline in.
+pub const TRUST: &str = "trust:";
+
 /// The claim by which an issuer says for which environment a job runs.
 const ENVIRONMENT: &str = "environment";
 
-/// A trust.
-#[derive(Clone, Debug)]
-pub struct Trust {
-    pub id: Uuid,
-    pub definition: Definition,
-    /// Goes up with each edit.
-    pub revision: i64,
-    /// Who made it.
-    pub actor: Actor,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
-}
+/// A trust as it is on record.
+pub type Trust = Declared<Definition>;
 
 /// What a trust says. Its members go into events as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -244,10 +235,12 @@ pub fn choose<'a>(trusts: &'a [Trust], claims: &Claims) -> Result<&'a Trust, Out
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
     use serde_json::{Value, json};
+    use uuid::Uuid;
 
     use super::*;
-    use crate::domain::identity::claims::Expected;
+    use crate::domain::{actor::Actor, identity::claims::Expected};
 
     const NOW: i64 = 1_800_000_000;
 
@@ -261,22 +254,16 @@ mod tests {
 
     fn trust(name: &str, wanted: &[(&str, &str)]) -> Trust {
         let text = |(claim, wanted): &(&str, &str)| ((*claim).to_owned(), (*wanted).to_owned());
-        Trust {
-            id: Uuid::nil(),
-            definition: Definition {
-                name: name.to_owned(),
-                issuer: "gitlab".to_owned(),
-                claims: wanted.iter().map(text).collect(),
-                environment_map: None,
-                scopes: [Scope::Deploy].into(),
-                groups: [].into(),
-                places: Narrowing::default(),
-            },
-            revision: 1,
-            actor: Actor::server(),
-            created_at: DateTime::UNIX_EPOCH,
-            updated_at: DateTime::UNIX_EPOCH,
-        }
+        let definition = Definition {
+            name: name.to_owned(),
+            issuer: "gitlab".to_owned(),
+            claims: wanted.iter().map(text).collect(),
+            environment_map: None,
+            scopes: [Scope::Deploy].into(),
+            groups: [].into(),
+            places: Narrowing::default(),
+        };
+        Trust::new(Uuid::nil(), definition, Actor::server(), DateTime::UNIX_EPOCH)
     }
 
     fn faults(trust: &Trust, known: Known<'_>) -> Vec<(String, &'static str)> {

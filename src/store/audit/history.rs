@@ -66,6 +66,11 @@ const OF_SCAN: &str = "SELECT p.scan_id AS id FROM scan_part p JOIN scan c ON c.
 /// A release is scanned as what it is: its image cannot change afterwards.
 const SCANNED: &str = "SELECT c.id FROM scan c JOIN release r ON r.id = c.release_id WHERE c.artefact IS DISTINCT FROM r.artefact";
 
+/// What ends with the token that a person signed in with, or with the trust that let a pipeline in.
+const OUTLIVED: &str = "SELECT c.id FROM token c LEFT JOIN token p ON p.id = c.parent_id AND p.revoked_at IS NULL \
+     LEFT JOIN trust t ON t.id = c.parent_id WHERE c.parent_id IS NOT NULL AND c.revoked_at IS NULL \
+     AND p.id IS NULL AND t.id IS NULL";
+
 /// Finds the rows that others contradict, at most `limit` of each kind.
 pub async fn contradicted(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec<Contradicted>, StoreError> {
     let mut found = Vec::new();
@@ -116,6 +121,8 @@ pub async fn contradicted(conn: &impl ConnectionTrait, limit: i64) -> Result<Vec
         by_id(conn, OF_SCAN, ("scan", "a part of it says that it is of something else"), limit).await?,
     );
     found.extend(by_id(conn, SCANNED, ("scan", "its artefact is not that of its release"), limit).await?);
+    let wrong = "it is not revoked, although what it stands on is gone";
+    found.extend(by_id(conn, OUTLIVED, ("credential", wrong), limit).await?);
     found.extend(targets(conn, limit).await?);
     Ok(found)
 }

@@ -19,7 +19,9 @@ use crate::{
         credential::Credential,
         deployment::NamedDeployment,
         environment::Environment,
+        event::EventKind,
         freeze::FreezeWindow,
+        identity::trust::Trust,
         release::Release,
         scan::Scan,
         service::Service,
@@ -27,7 +29,9 @@ use crate::{
     },
     store::{
         self,
-        entity::{approval, deployment, environment, freeze_window, release, scan, service, token, waiver},
+        entity::{
+            approval, deployment, environment, freeze_window, release, scan, service, token, trust, waiver,
+        },
         prelude::*,
     },
 };
@@ -51,6 +55,12 @@ pub enum Table {
     Waiver,
     /// Tokens.
     Token,
+    /// Sessions.
+    Session,
+    /// What trusts gave pipelines.
+    Pipeline,
+    /// Trusts.
+    Trust,
     /// Scans.
     Scan,
 }
@@ -68,6 +78,12 @@ impl Table {
         Self::Scan,
     ];
 
+    /// Those whose rows are deleted when they are taken back; there are few at a time.
+    pub const EDITED: [Self; 2] = [Self::Freeze, Self::Trust];
+
+    /// Those whose rows are purged when they are over.
+    pub const PASSING: [Self; 2] = [Self::Session, Self::Pipeline];
+
     /// What people call one of its rows.
     pub fn row(self) -> &'static str {
         match self {
@@ -79,6 +95,9 @@ impl Table {
             Self::Freeze => "freeze window",
             Self::Waiver => "waiver",
             Self::Token => "token",
+            Self::Session => "session",
+            Self::Pipeline => "pipeline's credential",
+            Self::Trust => "trust",
             Self::Scan => "scan",
         }
     }
@@ -94,6 +113,12 @@ impl Table {
             Self::Freeze => vec!["freeze."],
             Self::Waiver => vec!["waiver."],
             Self::Token => vec!["token."],
+            Self::Session => vec!["session."],
+            Self::Pipeline => vec![EventKind::TrustExchanged.as_str()],
+            Self::Trust => {
+                let kinds = [EventKind::TrustCreated, EventKind::TrustUpdated, EventKind::TrustDeleted];
+                kinds.map(EventKind::as_str).to_vec()
+            }
             Self::Scan => vec!["scan."],
         };
         let mut only = Only { kinds, ..Only::default() };
@@ -106,7 +131,13 @@ impl Table {
                     only.versions.push(version.clone());
                 }
                 Key::Deployment(id) => only.deployments.push(*id),
-                Key::Approval(_) | Key::Freeze(_) | Key::Waiver(_) | Key::Token(_) => {}
+                Key::Approval(_)
+                | Key::Freeze(_)
+                | Key::Waiver(_)
+                | Key::Token(_)
+                | Key::Session(_)
+                | Key::Pipeline(_)
+                | Key::Trust(_) => {}
             }
         }
         only.services.dedup();
@@ -129,6 +160,9 @@ impl Table {
             Self::Freeze => of(freeze_window::Entity::find(), freeze_window::Column::Id),
             Self::Waiver => of(waiver::Entity::find(), waiver::Column::Id),
             Self::Token => of(store::token::tokens(), token::Column::Id),
+            Self::Session => of(store::token::of_kind(store::token::SESSION), token::Column::Id),
+            Self::Pipeline => of(store::token::of_kind(store::token::PIPELINE), token::Column::Id),
+            Self::Trust => of(trust::Entity::find(), trust::Column::Id),
             Self::Scan => {
                 of(with_service(store::scan::select(conn), scan::Relation::Service), scan::Column::Id)
             }
@@ -147,7 +181,10 @@ impl Table {
             Self::Approval => Row::from(&NamedApproval::from_query_result(row, "")?),
             Self::Freeze => Row::from(&FreezeWindow::from_query_result(row, "")?),
             Self::Waiver => Row::from(&Waiver::from_query_result(row, "")?),
-            Self::Token => Row::from(&Credential::from_query_result(row, "")?),
+            Self::Token | Self::Session | Self::Pipeline => {
+                Row::from(&Credential::from_query_result(row, "")?)
+            }
+            Self::Trust => Row::from(&Trust::from_query_result(row, "")?),
             Self::Scan => Row::from(&(service()?, Scan::from_query_result(row, "")?)),
         })
     }
@@ -218,7 +255,8 @@ impl Wanted {
             Key::Approval(id) => self.approvals.push(*id),
             Key::Waiver(id) => self.waivers.push(*id),
             Key::Token(id) => self.tokens.push(*id),
-            Key::Freeze(_) => {}
+            // They are not looked for here: see `Table::EDITED` and `Table::PASSING`.
+            Key::Freeze(_) | Key::Trust(_) | Key::Session(_) | Key::Pipeline(_) => {}
         }
     }
 }

@@ -26,13 +26,17 @@ use crate::{
 /// How many rows of a table are compared at once. Their events are read together.
 const ROWS: i64 = 200;
 
+/// The same of what passes: there are few at a time, and all that were ever there have left events.
+const PASSING_ROWS: i64 = 5_000;
+
 /// Compares every row that events tell of with them, and the rows with each other. Tells how many there were.
 pub async fn compare(conn: &impl ConnectionTrait, findings: &mut Findings) -> Result<u64, StoreError> {
     let mut compared = 0;
-    for table in Table::LASTING {
+    let lasting = Table::LASTING.map(|table| (table, ROWS)).into_iter();
+    for (table, limit) in lasting.chain(Table::PASSING.map(|table| (table, PASSING_ROWS))) {
         let mut place = Cursor::default();
         loop {
-            let page = rows::page(conn, table, &mut place, ROWS).await?;
+            let page = rows::page(conn, table, &mut place, limit).await?;
             if page.is_empty() {
                 break;
             }
@@ -47,7 +51,9 @@ pub async fn compare(conn: &impl ConnectionTrait, findings: &mut Findings) -> Re
             compare_page(conn, table, &read, findings).await?;
         }
     }
-    compared += compare_freezes(conn, findings).await?;
+    for table in Table::EDITED {
+        compared += compare_edited(conn, table, findings).await?;
+    }
     let limit = i64::try_from(LISTED_MAX).unwrap_or(i64::MAX);
     for contradicted in history::contradicted(conn, limit).await? {
         findings.add(Finding::about(contradicted.row, contradicted.wrong));
@@ -108,13 +114,17 @@ fn data_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or(Value::Null)
 }
 
-/// Freeze windows are deleted, and there are few at a time: all of them are compared at once.
-async fn compare_freezes(conn: &impl ConnectionTrait, findings: &mut Findings) -> Result<u64, StoreError> {
-    let mut told = told(conn, &Table::Freeze.events(&BTreeSet::new()), |_| true).await?;
+/// Compares all rows of a table at once, so that one that is missing is found although rows of it are deleted.
+async fn compare_edited(
+    conn: &impl ConnectionTrait,
+    table: Table,
+    findings: &mut Findings,
+) -> Result<u64, StoreError> {
+    let mut told = told(conn, &table.events(&BTreeSet::new()), |_| true).await?;
     let mut compared = 0;
     let mut place = Cursor::default();
     loop {
-        let page = rows::page(conn, Table::Freeze, &mut place, ROWS).await?;
+        let page = rows::page(conn, table, &mut place, ROWS).await?;
         if page.is_empty() {
             break;
         }
@@ -123,8 +133,8 @@ async fn compare_freezes(conn: &impl ConnectionTrait, findings: &mut Findings) -
             match row {
                 Ok(row) => findings.extend(told.remove(&row.key).unwrap_or_default().compare(&row)),
                 Err(unread) => {
-                    unread.id.and_then(|id| told.remove(&Key::Freeze(id)));
-                    findings.add(unreadable(Table::Freeze, &unread));
+                    told.retain(|key, _| key.id().is_none_or(|id| Some(id) != unread.id));
+                    findings.add(unreadable(table, &unread));
                 }
             }
         }
@@ -145,7 +155,7 @@ pub async fn check_rows_of(
 ) -> Result<(), StoreError> {
     let events = read.iter().filter_map(|logged| logged.event.as_ref().ok());
     let keys = events.filter_map(|event| Key::of(event, &data_of(&event.data)));
-    let keys: BTreeSet<Key> = keys.filter(|key| !matches!(key, Key::Freeze(_))).collect();
+    let keys: BTreeSet<Key> = keys.filter(Key::is_lasting).collect();
     let present = rows::present(conn, &keys).await?;
     findings.extend(keys.difference(&present).map(missing));
     Ok(())

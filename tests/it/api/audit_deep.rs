@@ -258,22 +258,25 @@ db_test!(
             (4, 0),
             "the tail waits, and is compared all the same"
         );
-        let sql = api.sql().await;
-        let asked = Asked { deep: true, ..Asked::default() };
-        for (statement, finding) in TAMPERED {
-            sql.execute_unprepared("BEGIN").await.unwrap();
-            let done = sql
-                .execute_unprepared(statement)
-                .await
-                .unwrap_or_else(|error| panic!("{statement}: {error}"));
-            assert!(done.rows_affected() > 0, "{statement}");
-            let found = lines(&audit::verify_on(&sql, &asked).await.unwrap());
-            assert!(found.iter().any(|line| line.contains(finding)), "{statement}: {found:#?}");
-            sql.execute_unprepared("ROLLBACK").await.unwrap();
-        }
+        each_is_named(&api, TAMPERED).await;
         db.assert_sound().await;
     }
 );
+
+/// Does each of these things to a ledger, expects what is found then, and takes it back.
+pub async fn each_is_named(api: &Api, tampered: &[(&str, &str)]) {
+    let sql = api.sql().await;
+    let asked = Asked { deep: true, ..Asked::default() };
+    for (statement, finding) in tampered {
+        sql.execute_unprepared("BEGIN").await.unwrap();
+        let done =
+            sql.execute_unprepared(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        assert!(done.rows_affected() > 0, "{statement}");
+        let found = lines(&audit::verify_on(&sql, &asked).await.unwrap());
+        assert!(found.iter().any(|line| line.contains(finding)), "{statement}: {found:#?}");
+        sql.execute_unprepared("ROLLBACK").await.unwrap();
+    }
+}
 
 /// Cells that SQLite keeps and nobody can read, and what is found then: a part of one of the lines.
 const UNREADABLE: &[(&str, &str)] = &[

@@ -3,7 +3,7 @@
 mod approvals;
 mod approved_image;
 pub mod audit;
-mod audit_deep;
+pub mod audit_deep;
 mod clock;
 mod descriptive;
 mod duties;

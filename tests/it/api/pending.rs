@@ -64,7 +64,7 @@ db_test!(
             "service": "shop", "environment": "prod", "version": "1", "required": 2, "approved_by": [],
             "missing": 2, "rejected_by": [], "rejections": [], "not_counted": [], "groups": ["managers"],
             "rules": [{ "groups": ["managers"], "required": 2, "approved_by": [], "missing": 2 }],
-            "waiting_since": since, "asked_by": waits[0]["asked_by"], "decision_id": first["id"],
+            "waiting_since": since, "asked_by": waits[0]["asked_by"], "decision_id": first["id"], "names": {},
         });
         assert_eq!(waits, std::slice::from_ref(&expected));
         assert_eq!((&since, &waits[0]["asked_by"]["subject"]), (&first["evaluated_at"], &json!("ci")));

@@ -32,6 +32,10 @@ fn job(admin: &Shell, id_token: &str, line: &[&str]) -> std::process::Output {
     command.output().unwrap()
 }
 
+fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -41,18 +45,7 @@ db_test!(
         let gitlab = Issuer::start("gitlab", Key::rsa(0)).await;
         let server = server(&db, &gitlab).await;
         let admin = Shell::at(&server);
-        let create = [
-            "trust",
-            "create",
-            "--name",
-            "shop-prod",
-            "--issuer",
-            "gitlab",
-            "--gitlab",
-            "4711",
-            "--scope",
-            "read,deploy",
-        ];
+        let create = words("trust create --name shop-prod --issuer gitlab --gitlab 4711 --scope read,deploy");
         let made = admin.ok(&[&create[..], &TARGET].concat());
         assert!(made.contains("project_id=4711, ref_protected=true"), "{made}");
         let id_token = gitlab.sign(&gitlab.gitlab(&json!({ "sha": COMMIT })));
@@ -83,16 +76,8 @@ db_test!(
         for part in id_token.split('.').chain(fork.split('.')) {
             assert!(!log.contains(part), "the log holds a part of an ID token");
         }
-        let mut posing = admin.command(&[
-            "token",
-            "create",
-            "--name",
-            "ada",
-            "--subject",
-            "GitLab:42",
-            "--scope",
-            "approve",
-        ]);
+        let posing = words("token create --name ada --subject GitLab:42 --scope approve");
+        let mut posing = admin.command(&posing);
         posing.args(["--database-url", &db.url]).env("WAYBILL__AUTH__ISSUER__0__NAME", "gitlab");
         posing.env("WAYBILL__AUTH__ISSUER__0__URL", &gitlab.url).env("WAYBILL__SERVER__PUBLIC_URL", AUDIENCE);
         let posing = posing.output().unwrap();
@@ -111,22 +96,9 @@ db_test!(
         let gitlab = Issuer::start("gitlab", Key::ec()).await;
         let server = server(&db, &gitlab).await;
         let admin = Shell::at(&server);
-        let create = [
-            "trust",
-            "create",
-            "--name",
-            "shop",
-            "--issuer",
-            "gitlab",
-            "--gitlab",
-            "4711",
-            "--scope",
-            "deploy",
-            "--claim",
-            "ref=v*",
-            "--map",
-            "production=prod",
-        ];
+        let create = words(
+            "trust create --name shop --issuer gitlab --gitlab 4711 --scope deploy --claim ref=v* --map production=prod",
+        );
         admin.ok(&create);
         let list = admin.ok(&["trust", "list"]);
         assert!(list.contains("project_id=4711, ref=v*, ref_protected=true"), "{list}");

@@ -2,21 +2,21 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    Statement, sea_query::Expr,
-};
+use sea_orm::{ConnectionTrait as _, EntityTrait as _, IntoActiveModel as _, Statement};
 use serde_json::{Value, json};
-use uuid::Uuid;
 use waybill::{
     domain::vocabulary::Scope,
-    store::entity::{column::Json, deployment, person, sign_in_code, token, trust},
-    usecase::upkeep,
+    store::entity::sign_in_code,
+    usecase::{
+        sessions::{self, From, Vouched},
+        upkeep,
+    },
 };
 
 use crate::support::{
     api::{Api, commit, id_of, image, start_body},
     db::TestDb,
+    issuer::{Issuer, Key},
 };
 
 const TEXT: &str = "it's \"quoted\" \\ back\\slash\ttab\nline; DROP TABLE event; -- \u{1f680} \u{e9}\u{301} \u{4e2d}\u{6587} %s $1";
@@ -37,10 +37,14 @@ pub fn kept() -> [(&'static str, &'static str, Value); 2] {
 
 /// Fills the source, closes it, and tells what it answers.
 pub async fn filled(db: &TestDb) -> (Callers, Answers) {
-    let api = Api::new(db).await;
+    let gitlab = Issuer::start("gitlab", Key::ec()).await;
+    let api = Api::with(db, |config| gitlab.configure(config)).await;
     fill_registry(&api).await;
     fill_history(&api).await;
-    fill_identities(&api).await;
+    fill_identities(&api, &gitlab).await;
+    api.app.db.clone().close().await;
+    // As the copy, whose server knows no issuer.
+    let api = Api::without_token(db, |_| {}).await.bearing(api.secret());
     let narrowed = api.token(&[Scope::Read], Some(&["shop"]), Some(&["dev", "prod"])).await;
     while upkeep::seal_events(&api.app).await.unwrap() > 0 {}
     // These wait for the relay.
@@ -172,101 +176,41 @@ async fn fill_waivers(api: &Api) {
     api.delete(&format!("/waivers/{gone}")).await.ok(204);
 }
 
-/// A trust, a pipeline that it let in, and a session: as the columns hold them, since no issuer is there to vouch for any.
-async fn fill_identities(api: &Api) {
-    let now = waybill::clock::now();
-    let trust = trust::Model {
-        id: waybill::clock::new_id(),
-        name: "shop".to_owned(),
+/// A trust, a pipeline that it let in and that deploys, somebody who has signed in, and a code that waits.
+async fn fill_identities(api: &Api, gitlab: &Issuer) {
+    let trust = json!({
+        "name": "robot", "issuer": "gitlab", "claims": { "project_id": "4711", "/a\u{e9}~1b": "**" },
+        "environment_map": { "d\u{e9}v": "dev" }, "scopes": ["read", "deploy"], "groups": ["release-managers"],
+        "services": ["robot"], "environments": ["dev"],
+    });
+    api.post("/trusts", trust).await.ok(201);
+    let claims = gitlab.gitlab(&json!({ "environment": "d\u{e9}v", "a\u{e9}/b": TEXT }));
+    let id_token = gitlab.sign(&claims);
+    let given = api.anonymous().post("/auth/exchange", json!({ "id_token": id_token })).await.ok(200);
+    let mut body = start_body("robot/dev", "1");
+    body["release"]["commit_sha"] = claims["sha"].clone();
+    api.bearing(given["token"].as_str().unwrap()).post("/deployments", body).await.ok(201);
+    let zoe = Vouched {
         issuer: "gitlab".to_owned(),
-        claims: Json(
-            [("project_id".to_owned(), "4711".to_owned()), (TEXT.to_owned(), TEXT.to_owned())].into(),
-        ),
-        environment_map: Some(Json([("production".to_owned(), "prod".to_owned())].into())),
-        scopes: Json([Scope::Deploy].into()),
-        groups: Json(["release-managers".to_owned()].into()),
-        services: Some(Json(["shop".to_owned()].into())),
-        environments: Some(Json(["prod".to_owned()].into())),
-        revision: 3,
-        actor_token: "admin".to_owned(),
-        actor_subject: TEXT.to_owned(),
-        created_at: now,
-        updated_at: now,
+        subject: "gitlab:42".to_owned(),
+        name: Some("Zo\u{eb}".to_owned()),
+        groups: ["release-managers".to_owned()].into(),
     };
-    let pipeline = pipeline(trust.id);
-    let session = token::Model {
-        id: waybill::clock::new_id(),
-        kind: "session".to_owned(),
-        shown_name: Some("Zo\u{eb}".to_owned()),
-        secret_hash: vec![2; 32],
-        parent_id: None,
-        lingers_until: None,
-        proof_hash: None,
-        proof_use: None,
-        proof_expires_at: None,
-        idle_until: Some(now),
-        refresh_sealed: Some(vec![4; 99]),
-        refreshed_at: Some(now),
-        place: Some("browser".to_owned()),
-        seen_at: Some(now),
-        ..pipeline.clone()
-    };
-    let sql = api.sql().await;
-    let credential = deployment::Entity::update_many()
-        .col_expr(deployment::Column::CredentialId, Expr::value(pipeline.id))
-        .filter(deployment::Column::ActorToken.is_not_null());
-    credential.exec(&sql).await.unwrap();
-    trust::Entity::insert(trust.into_active_model()).exec_without_returning(&sql).await.unwrap();
+    let from = From { place: Some(TEXT.to_owned()), ..From::default() };
+    let session = sessions::begin_vouched(&api.app, zoe, &from).await.unwrap().session;
     let code = sign_in_code::Model {
         id: waybill::clock::new_id(),
         code_hash: vec![5; 32],
         user_code: Some("BCDF-GHJK".to_owned()),
         challenge: "challenge".to_owned(),
         client: TEXT.to_owned(),
-        session_id: Some(session.id),
-        created_at: now,
-        expires_at: now,
+        session_id: Some(session.principal.token_id),
+        created_at: session.created_at,
+        expires_at: session.created_at,
     };
-    let known = person::Model { subject: "gitlab:42".to_owned(), name: "Zo\u{eb}".to_owned(), seen_at: now };
+    let sql = api.sql().await;
     sign_in_code::Entity::insert(code.into_active_model()).exec_without_returning(&sql).await.unwrap();
-    person::Entity::insert(known.into_active_model()).exec_without_returning(&sql).await.unwrap();
-    for credential in [pipeline, session] {
-        token::Entity::insert(credential.into_active_model()).exec_without_returning(&sql).await.unwrap();
-    }
     sql.close().await.unwrap();
-}
-
-/// What a trust gave a pipeline.
-fn pipeline(trust: Uuid) -> token::Model {
-    let now = waybill::clock::now();
-    token::Model {
-        id: waybill::clock::new_id(),
-        kind: "pipeline".to_owned(),
-        name: "trust:shop".to_owned(),
-        subject: format!("gitlab:{TEXT}"),
-        shown_name: None,
-        scopes: Json([Scope::Deploy].into()),
-        groups: Json([].into()),
-        services: None,
-        environments: None,
-        secret_hash: vec![1; 32],
-        issuer: Some("gitlab".to_owned()),
-        parent_id: Some(trust),
-        lingers_until: Some(now),
-        proof_hash: Some(vec![0, 255, 7]),
-        proof_use: Some(2),
-        proof_expires_at: Some(now),
-        commit_sha: Some(commit("1")),
-        initiator: Some("gitlab:42".to_owned()),
-        idle_until: None,
-        refresh_sealed: None,
-        refreshed_at: None,
-        place: None,
-        seen_at: None,
-        created_at: now,
-        expires_at: Some(now),
-        revoked_at: None,
-    }
 }
 
 async fn expire_and_finish_late(api: &Api) {

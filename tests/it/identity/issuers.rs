@@ -1,15 +1,22 @@
 //! Issuers that are away, slow, or not what they should be, and whose keys change.
 
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
+use waybill::{
+    config::Config,
+    issuer::{Issuers, Refused},
+};
 
 use super::{Trusting, show};
 use crate::{
     db_test,
     support::{
         db::TestDb,
-        issuer::{Key, Mode},
+        issuer::{AUDIENCE, CA, Issuer, Key, Mode, OTHER_CA},
     },
 };
 
@@ -91,4 +98,52 @@ async fn many_at_once_ask_it_once() {
         answer.ok(200);
     }
     assert_eq!(trusting.gitlab.asked(), 2, "once what it says of itself, and once its keys");
+}
+
+/// By how many minutes the clock of [`stale_keys_serve_for_a_day_while_it_is_down`] has gone forward.
+static MINUTES: AtomicU64 = AtomicU64::new(0);
+
+#[tokio::test]
+async fn stale_keys_serve_for_a_day_while_it_is_down() {
+    let gitlab = Issuer::start("gitlab", Key::ec()).await;
+    let mut config = Config::default();
+    gitlab.configure(&mut config);
+    let issuers =
+        Issuers::by_clock(&config, || Instant::now() + Duration::from_mins(MINUTES.load(Ordering::Relaxed)));
+    let verify = async || {
+        let id_token = gitlab.sign(&gitlab.gitlab(&json!({})));
+        issuers.verify("gitlab", &id_token, AUDIENCE, waybill::clock::now()).await.map(drop)
+    };
+    verify().await.unwrap();
+    gitlab.be(Mode::Down);
+    for (minutes, asks) in [(59, false), (61, true), (24 * 60 - 1, true)] {
+        let asked = gitlab.asked();
+        MINUTES.store(minutes, Ordering::Relaxed);
+        verify().await.unwrap_or_else(|error| panic!("after {minutes} minutes: {error}"));
+        assert_eq!(gitlab.asked() > asked, asks, "after {minutes} minutes");
+    }
+    MINUTES.store(24 * 60 + 1, Ordering::Relaxed);
+    assert!(matches!(verify().await, Err(Refused::Unreachable { .. })));
+    gitlab.be(Mode::Good);
+    MINUTES.store(24 * 60 + 2, Ordering::Relaxed);
+    verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_issuer_of_a_private_authority_is_known_by_its_file_alone() {
+    let gitlab = Issuer::start_with_tls("gitlab", Key::ec()).await;
+    let id_token = gitlab.sign(&gitlab.gitlab(&json!({})));
+    let verify = async |ca: Option<&str>| {
+        let mut config = Config::default();
+        gitlab.configure(&mut config);
+        config.auth.issuer[0].ca_file = ca.map(Into::into);
+        let issuers = Issuers::new(&config);
+        issuers.verify("gitlab", &id_token, AUDIENCE, waybill::clock::now()).await.map(drop)
+    };
+    verify(Some(CA)).await.unwrap();
+    for ca in [Some(OTHER_CA), None] {
+        let refused = verify(ca).await.unwrap_err().to_string();
+        assert!(refused.contains("is not reached") && refused.contains("certificate"), "{refused}");
+    }
+    assert_eq!(gitlab.asked(), 2, "whoever does not trust it asks nothing");
 }

@@ -3,6 +3,7 @@
 mod attacks;
 mod exchange;
 mod issuers;
+mod tampered;
 mod trusts;
 
 use serde_json::{Value, json};

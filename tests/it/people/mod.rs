@@ -5,5 +5,6 @@ mod board;
 mod browser;
 mod command_line;
 mod issuer;
+mod names;
 mod sessions;
 mod visitor;

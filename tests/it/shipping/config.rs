@@ -12,12 +12,12 @@ use tempfile::TempDir;
 
 use crate::support::{
     ignored::is_ignored,
-    manifests::{ENVIRONMENTS, Kustomize, Manifests, combinations, items, repository, text},
+    manifests::{BY_HAND, ENVIRONMENTS, Kustomize, Manifests, combinations, items, repository, text},
     process::command,
 };
 
 /// Where each container finds its secrets.
-const SECRETS: &str = "/run/secrets/waybill";
+const SECRETS: &str = "/run/secrets";
 
 fn check(env: &[(String, String)]) -> Output {
     let folder = TempDir::new().unwrap();
@@ -39,12 +39,15 @@ fn environment(manifests: &Manifests, container: &Value) -> Vec<(String, String)
 
 /// The secrets that the container's volumes bring, as files below `folder`.
 fn mount_secrets(pod: &Value, container: &Value, manifests: &Manifests, folder: &Path) {
-    let mounts = items(&container["volumeMounts"]).iter().filter(|mount| mount["mountPath"] == SECRETS);
-    for mount in mounts {
+    for mount in items(&container["volumeMounts"]) {
+        let Some(below) = text(&mount["mountPath"]).strip_prefix(SECRETS) else { continue };
+        let folder = folder.join(below.trim_start_matches('/'));
+        fs::create_dir_all(&folder).unwrap();
         let volume = items(&pod["volumes"]).iter().find(|volume| volume["name"] == mount["name"]).unwrap();
-        let secret = manifests.get("Secret", text(&volume["secret"]["secretName"]));
+        let name = text(&volume["secret"]["secretName"]);
         for item in items(&volume["secret"]["items"]) {
-            assert!(secret["data"].get(text(&item["key"])).is_some(), "{item} is not in the Secret");
+            let is_there = || manifests.get("Secret", name)["data"].get(text(&item["key"])).is_some();
+            assert!(BY_HAND.contains(&name) || is_there(), "{item} is not in the Secret");
             fs::write(folder.join(text(&item["path"])), "0123456789abcdef0123456789abcdef").unwrap();
         }
     }
@@ -86,6 +89,35 @@ fn every_container_of_an_environment_has_a_configuration_that_is_valid() {
     for components in combinations() {
         assert!(check_all(&kustomize.combination(&components)) >= 1, "{components:?}");
     }
+}
+
+/// The first block of YAML below a heading of a page.
+fn shown(page: &str, heading: &str) -> String {
+    let page = fs::read_to_string(repository(page)).unwrap();
+    let (_, below) = page.split_once(&format!("\n{heading}\n")).unwrap();
+    let (_, block) = below.split_once("```yaml\n").unwrap();
+    block.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_overlay_of_the_page_about_identity_says_whose_word_is_taken() {
+    let kustomize = Kustomize::new();
+    let overlay = kustomize.path("overlays/dev/kustomization.yaml");
+    let mut own: Value = serde_saphyr::from_str(&fs::read_to_string(&overlay).unwrap()).unwrap();
+    let more: Value = serde_saphyr::from_str(&shown("docs/identity.md", "## In Kubernetes")).unwrap();
+    for (key, more) in more.as_object().unwrap() {
+        let all = [items(&own[key]), items(more)].concat();
+        own[key] = all.into();
+    }
+    fs::write(&overlay, own.to_string()).unwrap();
+    let manifests = kustomize.overlay("dev");
+    assert!(check_all(&manifests) >= 2);
+    let settings = manifests.get("ConfigMap", "waybill-config")["data"].as_object().unwrap();
+    let auth = settings.iter().filter(|(key, _)| key.starts_with("WAYBILL__AUTH__"));
+    let examples: Vec<_> = auth.filter(|(_, value)| text(value).contains("example.com")).collect();
+    assert!(examples.is_empty(), "the component's own values count: {examples:?}");
+    let policy = manifests.get("NetworkPolicy", "waybill-to-issuer").to_string();
+    assert!(policy.contains("203.0.113.7/32") && !policy.contains("192.0.2.10"), "{policy}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ use waybill::{
     worker,
 };
 
-use super::db::TestDb;
+use super::{db::TestDb, secrets};
 
 /// A caller: the API with a token. Cheap to clone.
 #[derive(Clone)]
@@ -50,6 +50,17 @@ pub struct Api {
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     token: Option<String>,
     url: String,
+    _watched: Arc<Watched>,
+}
+
+/// Looks at the metrics when nobody asks the server any more.
+struct Watched(Arc<Metrics>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        secrets::look_at("the metrics", self.0.render().unwrap().as_bytes());
+        secrets::assert_none();
+    }
 }
 
 /// An answer, read whole.
@@ -73,6 +84,7 @@ impl Api {
 
     /// As somebody without a token, in whose database nobody has made one.
     pub async fn without_token(db: &TestDb, set_up: impl FnOnce(&mut Config)) -> Self {
+        secrets::watch_log();
         let mut config = Config::default();
         config.database.url = db.url.parse().unwrap();
         config.limits.requests_per_second = 1_000_000;
@@ -83,7 +95,8 @@ impl Api {
         let shutdown = Shutdown::new();
         let shell = serve::shell(&app, &shutdown);
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());
-        Self { app, shutdown, endpoint, token: None, url: db.url.clone() }
+        let watched = Arc::new(Watched(Arc::clone(&app.metrics)));
+        Self { app, shutdown, endpoint, token: None, url: db.url.clone(), _watched: watched }
     }
 
     /// The same, with the server's work in the background, as long as the test runs.
@@ -180,6 +193,9 @@ impl Api {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         assert_documented(&method, &uri, status);
         let text = response.into_body().into_string().await.unwrap();
+        if status >= 400 {
+            secrets::look_at("an error", text.as_bytes());
+        }
         Answer { status, headers, text }
     }
 

@@ -5,7 +5,7 @@ use waybill::usecase::audit::{self, Asked};
 
 use super::{
     postgres::{self, Database},
-    sqlite,
+    secrets, sqlite,
 };
 
 /// A migrated and empty database; it is deleted when this is dropped.
@@ -19,7 +19,7 @@ pub struct TestDb {
 /// Deletes the database when it is dropped.
 #[derive(Debug)]
 enum Keeper {
-    Sqlite { _directory: TempDir },
+    Sqlite { directory: TempDir },
     Postgres { _database: Database },
 }
 
@@ -27,7 +27,7 @@ impl TestDb {
     /// A SQLite file.
     pub async fn sqlite() -> Self {
         let (url, directory) = sqlite::create().await;
-        Self { url, keeper: Keeper::Sqlite { _directory: directory } }
+        Self { url, keeper: Keeper::Sqlite { directory } }
     }
 
     /// A database on the PostgreSQL server of this test run.
@@ -57,6 +57,16 @@ impl TestDb {
     /// Whether it is on PostgreSQL, for the few tests that have to know.
     pub fn is_postgres(&self) -> bool {
         matches!(self.keeper, Keeper::Postgres { .. })
+    }
+}
+
+impl Drop for TestDb {
+    /// What tests do they do on both databases: it is enough to look for secrets in one of them.
+    fn drop(&mut self) {
+        if let Keeper::Sqlite { directory } = &self.keeper {
+            secrets::look_at_file(&directory.path().join(sqlite::FILE));
+        }
+        secrets::assert_none();
     }
 }
 

@@ -13,17 +13,27 @@ use ring::{
     rand::SystemRandom,
     signature::{self, EcdsaKeyPair, KeyPair as _, RsaKeyPair, RsaPublicKeyComponents},
 };
+use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 use waybill::config::{Config, issuer::IssuerConfig};
 
 /// Keys of tests, which open nothing.
 const RSA: [&[u8]; 2] =
     [include_bytes!("../../data/issuer-rsa-1.der"), include_bytes!("../../data/issuer-rsa-2.der")];
+
+/// What an issuer shows that answers over TLS on this machine, and the private authority that vouches for it: made with
+/// `openssl`, for a hundred years.
+const TLS: [&[u8]; 2] =
+    [include_bytes!("../../data/issuer-tls.der"), include_bytes!("../../data/issuer-tls-key.der")];
+pub const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/issuer-ca.pem");
+/// Another authority.
+pub const OTHER_CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/issuer-other-ca.pem");
 
 /// Whom its tokens are meant for.
 pub const AUDIENCE: &str = "https://waybill.example.com";
@@ -136,10 +146,20 @@ impl Drop for Issuer {
 
 impl Issuer {
     /// An issuer of this name with this key.
-    #[expect(clippy::disallowed_methods, reason = "the server ends with the test that holds it")]
     pub async fn start(name: &'static str, key: Key) -> Self {
+        Self::serve(name, key, None).await
+    }
+
+    /// The same over TLS: [`CA`] vouches for it.
+    pub async fn start_with_tls(name: &'static str, key: Key) -> Self {
+        Self::serve(name, key, Some(acceptor())).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the server ends with the test that holds it")]
+    async fn serve(name: &'static str, key: Key, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let state = State { mode: Mode::Good, key: Arc::new(key), kid: "first".to_owned() };
         let (state, asked) = (Arc::new(Mutex::new(state)), Arc::new(AtomicUsize::new(0)));
         let (shared, counter, base) = (Arc::clone(&state), Arc::clone(&asked), url.clone());
@@ -147,7 +167,14 @@ impl Issuer {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (shared, counter, base) = (Arc::clone(&shared), Arc::clone(&counter), base.clone());
-                tokio::spawn(async move { answer(stream, &shared, &counter, &base).await });
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let Some(tls) = tls else { return answer(stream, &shared, &counter, &base).await };
+                    // Whoever does not trust it hangs up.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        answer(stream, &shared, &counter, &base).await;
+                    }
+                });
             }
         });
         Self { name, url, state, asked, server }
@@ -243,7 +270,21 @@ fn changed(mut claims: Value, change: &Value) -> Value {
     claims
 }
 
-async fn answer(mut stream: TcpStream, state: &Mutex<State>, asked: &AtomicUsize, base: &str) {
+fn acceptor() -> TlsAcceptor {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let [certificate, key] = TLS;
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config =
+        config.with_single_cert(vec![certificate.into()], PrivatePkcs8KeyDer::from(key).into()).unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A connection, in the clear or not.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+async fn answer(mut stream: impl Stream, state: &Mutex<State>, asked: &AtomicUsize, base: &str) {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut part = [0; 1024];
@@ -290,7 +331,7 @@ async fn answer(mut stream: TcpStream, state: &Mutex<State>, asked: &AtomicUsize
 }
 
 /// A gibibyte of keys, as long as anybody reads it.
-async fn endless(mut stream: TcpStream) {
+async fn endless(mut stream: impl Stream) {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"keys\":[\"";
     if stream.write_all(head.as_bytes()).await.is_err() {
         return;

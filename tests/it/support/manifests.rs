@@ -44,6 +44,9 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// The Secrets that no manifest has: whoever runs the cluster makes them.
+pub const BY_HAND: [&str; 1] = ["waybill-oidc"];
+
 /// The lines of `kustomize/combinations.txt`: lists of components.
 pub fn combinations() -> Vec<Vec<String>> {
     let text = fs::read_to_string(repository("kustomize/combinations.txt")).unwrap();
@@ -93,6 +96,8 @@ impl Kustomize {
             "components": components,
             "images": images,
             "secretGenerator": [{"name": "waybill-secrets", "envs": ["secret.env"]}],
+            "configMapGenerator": [{"name": "waybill-config", "behavior": "merge",
+                "literals": ["WAYBILL__SERVER__PUBLIC_URL=https://waybill.example.com"]}],
         });
         fs::write(self.path(&folder).join("kustomization.yaml"), kustomization.to_string()).unwrap();
         let labels = ["name", "part-of"].map(|key| (format!("app.kubernetes.io/{key}"), "waybill"));

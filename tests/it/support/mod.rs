@@ -17,6 +17,7 @@ pub mod process;
 pub mod promql;
 pub mod provider;
 pub mod random;
+pub mod secrets;
 pub mod shell;
 pub mod sqlite;
 pub mod wire;

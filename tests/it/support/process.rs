@@ -2,8 +2,10 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use reqwest::{
@@ -13,7 +15,7 @@ use reqwest::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{db::TestDb, eventually};
+use super::{db::TestDb, eventually, secrets};
 
 /// The admin token of every server here.
 pub const TOKEN: &str = "test-bootstrap-token-0123456789abcdef";
@@ -99,6 +101,17 @@ impl ServerProcess {
         fs::read_to_string(self.directory.path().join("stderr")).unwrap()
     }
 
+    /// What it counts, by hand: nothing can be awaited at its end. Nothing where it does not answer.
+    fn metrics(&self) -> Vec<u8> {
+        let mut told = Vec::new();
+        if let Ok(mut stream) = TcpStream::connect(self.url.trim_start_matches("http://")) {
+            stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok();
+            stream.read_to_end(&mut told).ok();
+        }
+        told
+    }
+
     /// Which process it is.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
@@ -142,12 +155,17 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            secrets::look_at("the metrics", &self.metrics());
+        }
         // It may have ended already, and then there is nothing to do.
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
             eprintln!("--- standard error of {}\n{}", self.url, self.stderr());
         }
+        self.stderr().lines().for_each(|line| secrets::look_at("the log", line.as_bytes()));
+        secrets::assert_none();
     }
 }
 

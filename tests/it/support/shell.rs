@@ -5,7 +5,10 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{ServerProcess, command};
+use super::{
+    process::{ServerProcess, command},
+    secrets,
+};
 
 /// A commit that releases are built from.
 pub const COMMIT: &str = "8f3c0ab1d2e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8";
@@ -36,7 +39,9 @@ impl Shell {
 
     /// Runs a command.
     pub fn run(&self, line: &[&str]) -> Output {
-        self.command(line).output().unwrap()
+        let output = self.command(line).output().unwrap();
+        secrets::look_at("what a command says", &output.stderr);
+        output
     }
 
     /// Runs a command that must work, and gives its output.

@@ -8,6 +8,9 @@ use sea_orm_migration::MigratorTrait;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+/// The name of each database's file, in a directory of its own.
+pub const FILE: &str = "waybill.db";
+
 /// The bytes of a migrated file. They are kept in memory, because nobody would delete a file at the end of the run.
 static TEMPLATE: OnceCell<Vec<u8>> = OnceCell::const_new();
 
@@ -15,7 +18,7 @@ static TEMPLATE: OnceCell<Vec<u8>> = OnceCell::const_new();
 pub async fn create() -> (String, TempDir) {
     let template = TEMPLATE.get_or_init(template).await;
     let directory = TempDir::new().unwrap();
-    let file = directory.path().join("waybill.db");
+    let file = directory.path().join(FILE);
     tokio::fs::write(&file, template).await.unwrap();
     (format!("sqlite://{}", file.display()), directory)
 }

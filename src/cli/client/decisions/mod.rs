@@ -161,7 +161,7 @@ fn row(stored: &Stored) -> [String; 9] {
         stored.kind.clone(),
         stored.verdict(),
         failed.join(", "),
-        stored.actor.name().to_owned(),
+        stored.actor.shown(),
         stored.id().to_owned(),
     ]
 }

@@ -46,15 +46,16 @@ fn told(stored: &Stored) -> io::Result<()> {
 
 fn head(stored: &Stored) -> Vec<String> {
     let Stored { service, environment, version, kind, actor, .. } = stored;
-    let (token, subject) = (plain(&actor.token), plain(&actor.subject));
+    let (token, who) = (plain(&actor.token), actor.shown());
     let mut lines = vec![
         format!("decision {}: {}", plain(stored.id()), stored.verdict()),
         format!(
-            "{} {} to {} ({}), asked by {subject} with token {token}",
+            "{} {} to {} ({}), asked by {} with token {token}",
             plain(service),
             plain(version),
             plain(environment),
-            plain(kind)
+            plain(kind),
+            plain(&who)
         ),
     ];
     lines.push(if stored.count > 1 {

@@ -80,7 +80,7 @@ fn lines(intent: &Intent, version: &str, target: Option<&Target>, lockdown: Opti
     };
     let since = |occupant: &Occupant| {
         let at = moment::second(occupant.since);
-        format!("{} since {at} UTC, by {}", plain(&occupant.version), plain(occupant.actor.name()))
+        format!("{} since {at} UTC, by {}", plain(&occupant.version), plain(&occupant.actor.shown()))
     };
     let current = target.current.as_ref().map_or_else(|| "nothing yet".into(), since);
     lines.insert(0, format!("{service} in {environment}: {current}"));
