@@ -212,7 +212,7 @@ pub fn held_roles(app: &App, principal: &Principal) -> Vec<Role> {
 pub fn reach(ctx: &Ctx, scope: Scope) -> Option<Narrowing> {
     let principal = &ctx.principal;
     match &principal.identity {
-        Identity::Session(session) if issuer(session).is_some() => {
+        Identity::Session(session) if session.issuer().is_some() => {
             let rights = role::rights(&roles_of(&ctx.app, session), &principal.groups, &[scope]);
             rights.scopes.contains(&scope).then_some(rights.narrowing)
         }

@@ -24,13 +24,14 @@ use crate::{
     domain::{
         approval::Pending,
         gate::rules::Standing,
+        people::Names,
         sign_in::back::Back,
         vocabulary::{Scope, Voice},
     },
     http::{problem::Problem, spec::Spec},
     usecase::{
         approvals::{self, About, Waiting},
-        releases,
+        people, releases,
         sessions::reach,
     },
 };
@@ -90,13 +91,15 @@ async fn show(request: Request) -> Result<Response> {
         query.append_pair("service", &service).append_pair("environment", &environment);
         format!("{}/approvals?{}", frame.base, query.append_pair("cursor", &cursor).finish())
     });
+    let named = waiting.items.iter().flat_map(subjects).cloned().collect();
+    let names = people::names(&visitor.ctx, named).await.map_err(Problem::from)?;
     let principal = &visitor.ctx.principal;
     let (mine, others): (Vec<_>, Vec<_>) = waiting.items.into_iter().partition(|pending| {
         may_say(&visitor, &pending.asked.service, &pending.asked.environment)
             && pending.waits_for(&principal.actor.subject, &principal.groups)
     });
     let items = |list: Vec<Pending>| -> Vec<Item> {
-        list.into_iter().map(|pending| item(&visitor, &frame.base, pending, now)).collect()
+        list.into_iter().map(|pending| item(&visitor, &frame.base, pending, &names, now)).collect()
     };
     let (mine, others) = (items(mine), items(others));
     live(&Page {
@@ -118,19 +121,29 @@ fn may_say(visitor: &Visitor, service: &str, environment: &str) -> bool {
     reach.is_some_and(|reach| reach.allows_service(service) && reach.allows_environment(environment))
 }
 
-fn item(visitor: &Visitor, base: &str, pending: Pending, now: DateTime<Utc>) -> Item {
+/// Whom an item names.
+fn subjects(pending: &Pending) -> impl Iterator<Item = &String> {
+    let said = pending.rejections.iter().map(|(who, _)| who).chain(&pending.approved_by);
+    let not_counted = pending.not_counted.iter().map(|(who, _)| who);
+    said.chain(not_counted).chain([&pending.asked.actor.subject])
+}
+
+fn item(visitor: &Visitor, base: &str, pending: Pending, names: &Names, now: DateTime<Utc>) -> Item {
     let Pending { asked, standings, rejections, not_counted, .. } = pending;
+    let shown = |who: &String| names.shown(who);
+    let rejections = rejections.iter().map(|(who, why)| (shown(who), why.clone().unwrap_or_default()));
+    let not_counted = not_counted.iter().map(|(who, why)| (shown(who), *why));
     let image = asked.image.as_ref().map(ToString::to_string);
     let about = About { service: &asked.service, version: &asked.version, environment: &asked.environment };
     Item {
         form: offered(visitor, base, about, image.as_deref(), "/approvals"),
         since: When::of(asked.since, now),
-        asked_by: asked.actor.subject,
+        asked_by: shown(&asked.actor.subject),
         image,
         decision: asked.decision_id.to_string(),
-        rules: standings.into_iter().map(rule).collect(),
-        rejections: rejections.into_iter().map(|(who, why)| (who, why.unwrap_or_default())).collect(),
-        not_counted,
+        rules: standings.into_iter().map(|standing| rule(standing, names)).collect(),
+        rejections: rejections.collect(),
+        not_counted: not_counted.collect(),
         service: asked.service,
         environment: asked.environment,
         version: asked.version,
@@ -138,7 +151,7 @@ fn item(visitor: &Visitor, base: &str, pending: Pending, now: DateTime<Utc>) -> 
 }
 
 /// What a rule wants, who gave it, and whether that is enough.
-fn rule(Standing { rule, approved_by, missing }: Standing) -> (String, String, bool) {
+fn rule(Standing { rule, approved_by, missing }: Standing, names: &Names) -> (String, String, bool) {
     let whom = match rule.groups.as_slice() {
         [] => "anybody".to_owned(),
         [one] => format!("the group {one}"),
@@ -146,7 +159,10 @@ fn rule(Standing { rule, approved_by, missing }: Standing) -> (String, String, b
     };
     let given = match approved_by.is_empty() {
         true => String::new(),
-        false => format!("given by {}", approved_by.join(", ")),
+        false => {
+            let people: Vec<_> = approved_by.iter().map(|who| names.shown(who)).collect();
+            format!("given by {}", people.join(", "))
+        }
     };
     let wanted = match (rule.required, missing) {
         (1, 0) => format!("one approval of {whom}"),

@@ -17,10 +17,11 @@ use crate::{
     domain::{
         event::{Event, EventKind, Filter, Stretch},
         page::LIMIT_DEFAULT,
+        people::Names,
         vocabulary::Order,
     },
     http::{problem::Problem, spec::Spec},
-    usecase::events,
+    usecase::{events, people},
 };
 
 /// The page of this file.
@@ -122,7 +123,9 @@ async fn show(request: Request) -> Result<Response> {
     let (head, sealed_at) = events::head(&visitor.ctx).await.map_err(Problem::from)?;
     let frame = Frame::of(app, Some(&visitor));
     let now = clock::now();
-    let row = |event: Event| row(event, now);
+    let subjects = log.events.iter().map(|event| event.actor.subject.clone()).collect();
+    let names = people::names(&visitor.ctx, subjects).await.map_err(Problem::from)?;
+    let row = |event: Event| row(event, &names, now);
     page(
         StatusCode::OK,
         &Page {
@@ -138,7 +141,7 @@ async fn show(request: Request) -> Result<Response> {
     )
 }
 
-fn row(event: Event, now: chrono::DateTime<chrono::Utc>) -> Option<Row> {
+fn row(event: Event, names: &Names, now: chrono::DateTime<chrono::Utc>) -> Option<Row> {
     let seal = event.seal?;
     let data = serde_json::from_str::<Value>(&event.data);
     let data = data.and_then(|data| serde_json::to_string_pretty(&data)).unwrap_or(event.data);
@@ -149,7 +152,7 @@ fn row(event: Event, now: chrono::DateTime<chrono::Utc>) -> Option<Row> {
         when: When::of(event.at, now),
         kind: event.kind,
         token: (actor.token != actor.subject).then_some(actor.token),
-        by: actor.subject,
+        by: names.shown(&actor.subject),
         service: event.service,
         environment: event.environment,
         version: event.version,

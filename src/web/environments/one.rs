@@ -27,6 +27,7 @@ use crate::{
         events,
         freezes::{self as windows, NoCalendar, Only},
         lockdown::{self, Saw},
+        people,
     },
     web::{
         form::{
@@ -135,6 +136,8 @@ impl Page {
             Err(NoCalendar::To(_)) => None,
             Err(NoCalendar::Error(error)) => return Err(error.into()),
         };
+        let locker = environment.lockdown.iter().map(|lockdown| lockdown.actor.subject.clone());
+        let names = people::names(ctx, locker.collect()).await?;
         Ok(Self {
             forms: Forms::of(&frame.base, visitor, &environment, sent),
             edits_policy: may(visitor, Scope::Policy, name) && environment.archived_at.is_none(),
@@ -147,7 +150,7 @@ impl Page {
             version: environment.policy.version,
             locked: environment.lockdown.map(|lockdown| Locked {
                 reason: lockdown.reason,
-                by: lockdown.actor.subject,
+                by: names.shown(&lockdown.actor.subject),
                 since: When::of(lockdown.since, now),
             }),
             name: environment.name.to_string(),
@@ -167,12 +170,14 @@ async fn changes(visitor: &Visitor, name: &str, now: DateTime<Utc>) -> Result<Ve
     let filter = Filter { kind, environment: Some(name.to_owned()), ..Filter::default() };
     let last = Stretch { order: Order::NewestFirst, from: None, limit: CHANGES };
     let log = events::list(&visitor.ctx, filter, last).await?;
+    let subjects = log.events.iter().map(|event| event.actor.subject.clone()).collect();
+    let names = people::names(&visitor.ctx, subjects).await?;
     let change = |event: Event| {
         let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
         Change {
             version: data["version"].to_string(),
             when: When::of(event.at, now),
-            by: event.actor.subject,
+            by: names.shown(&event.actor.subject),
             settings: words::changes(&data),
         }
     };

@@ -1,11 +1,14 @@
 //! `/settings/access`: everything that lets somebody in, for whoever reviews it.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use poem::{Request, Response, Result, http::StatusCode};
 
 use super::{Tab, listed, next, places, scopes, tabs};
 use crate::{
     api::page::page_request,
+    domain::{credential::Credential, people::shown, scope::Narrowing, vocabulary::Scope},
     http::problem::Problem,
     usecase::access::{self, Access},
     web::{
@@ -32,7 +35,7 @@ struct Row {
     scopes: String,
     groups: String,
     places: String,
-    since: When,
+    since: Option<When>,
     until: Option<When>,
 }
 
@@ -43,40 +46,59 @@ pub(super) async fn show(request: Request) -> Result<Response> {
     let frame = Frame::of(app, Some(&visitor));
     let asked = page_request(None, Form::of_query(&request).given("cursor").as_deref())?;
     let found = access::list(&visitor.ctx, &asked).await.map_err(Problem::from)?;
+    let issuer = app.config.auth.oidc.issuer.as_deref().unwrap_or_default();
     let page_of = Page {
         tabs: tabs(&visitor, "access"),
-        rows: found.items.into_iter().map(row).collect(),
+        rows: found.items.into_iter().map(|access| row(access, issuer)).collect(),
         next: found.next.map(|cursor| next(&frame.base, "access", &cursor)),
         frame,
     };
     page(StatusCode::OK, &page_of)
 }
 
-fn row(access: Access) -> Row {
+fn row(access: Access, issuer: &str) -> Row {
     match access {
-        Access::Token(token) => Row {
-            kind: "token",
-            scopes: scopes(&token.principal.scopes),
-            groups: listed(token.principal.groups.iter().map(String::as_str)),
-            places: places(&token.principal.narrowing),
-            since: When::at(token.created_at),
-            until: token.expires_at.map(When::at),
-            name: token.principal.actor.token,
-            who: token.principal.actor.subject,
+        Access::Role(_, role) => Row {
+            who: format!("{issuer}: group {}", role.group),
+            ..rights("role", role.group, &role.scopes, &role.narrowing)
         },
         Access::Trust(trust) => {
             let definition = trust.definition;
             let claims = definition.claims.iter().map(|(claim, wanted)| format!("{claim}={wanted}"));
             Row {
-                kind: "trust",
                 who: format!("{}: {}", definition.issuer, claims.collect::<Vec<_>>().join(", ")),
-                scopes: scopes(&definition.scopes),
                 groups: listed(definition.groups.iter().map(String::as_str)),
-                places: places(&definition.places),
-                since: When::at(trust.created_at),
-                until: None,
-                name: definition.name,
+                since: Some(When::at(trust.created_at)),
+                ..rights("trust", definition.name, &definition.scopes, &definition.places)
             }
         }
+        Access::Token(known) => of_credential("token", known),
+        Access::Session(known) => of_credential("session", known),
+    }
+}
+
+fn of_credential(kind: &'static str, credential: Credential) -> Row {
+    let Credential { principal, created_at, expires_at, .. } = credential;
+    let name = principal.session().and_then(|session| session.shown_name.as_deref());
+    Row {
+        who: shown(name, &principal.actor.subject),
+        groups: listed(principal.groups.iter().map(String::as_str)),
+        since: Some(When::at(created_at)),
+        until: expires_at.map(When::at),
+        ..rights(kind, principal.actor.token, &principal.scopes, &principal.narrowing)
+    }
+}
+
+/// What may be done, and where.
+fn rights(kind: &'static str, name: String, may: &BTreeSet<Scope>, within: &Narrowing) -> Row {
+    Row {
+        kind,
+        name,
+        who: String::new(),
+        scopes: scopes(may),
+        groups: String::new(),
+        places: places(within),
+        since: None,
+        until: None,
     }
 }

@@ -59,7 +59,7 @@ fn row(base: &str, visitor: &Visitor, session: Credential) -> Row {
         Identity::Session(own) => Some(own),
         Identity::Token | Identity::Pipeline(_) => None,
     };
-    let by = own.as_ref().and_then(sessions::issuer).unwrap_or("a token").to_owned();
+    let by = own.as_ref().and_then(|own| own.issuer()).unwrap_or("a token").to_owned();
     let id = principal.token_id;
     let end = Blank::new(&format!("end-{id}"), format!("{base}{HERE}/{id}/end"), &visitor.csrf());
     Row {
