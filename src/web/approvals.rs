@@ -91,8 +91,8 @@ async fn show(request: Request) -> Result<Response> {
         query.append_pair("service", &service).append_pair("environment", &environment);
         format!("{}/approvals?{}", frame.base, query.append_pair("cursor", &cursor).finish())
     });
-    let named = waiting.items.iter().flat_map(subjects).cloned().collect();
-    let names = people::names(&visitor.ctx, named).await.map_err(Problem::from)?;
+    let mentioned = waiting.items.iter().flat_map(subjects).cloned().collect();
+    let names = people::names(&visitor.ctx, mentioned).await.map_err(Problem::from)?;
     let principal = &visitor.ctx.principal;
     let (mine, others): (Vec<_>, Vec<_>) = waiting.items.into_iter().partition(|pending| {
         may_say(&visitor, &pending.asked.service, &pending.asked.environment)

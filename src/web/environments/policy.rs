@@ -112,11 +112,12 @@ fn form(base: &str, csrf: &str, environment: &Environment, policy: &Policy) -> B
         .field(
             Field::number("promotion/soak_seconds", "For how long, in seconds")
                 .hint("Without a break. 3600 is an hour, 86400 a day.")
-                .value(promotion.soak_seconds),
+                .value(promotion.soak_seconds)
+                .required(),
         )
         .group("Approval", "Whether people must have said yes.")
         .field(mode("approval", approval.mode))
-        .field(Field::number("approval/required", "How many").value(approval.required))
+        .field(Field::number("approval/required", "How many").value(approval.required).required())
         .field(
             Field::lines("approval/groups", "Of the groups")
                 .hint("One on each line; anybody who may approve where there is none.")
@@ -130,7 +131,8 @@ fn form(base: &str, csrf: &str, environment: &Environment, policy: &Policy) -> B
         .field(
             Field::number("approval/expires_after_seconds", "An approval counts for, in seconds")
                 .hint("604800 is a week.")
-                .value(approval.expires_after_seconds),
+                .value(approval.expires_after_seconds)
+                .required(),
         )
         .field(Field::tick("approval/allow_self", "Who made or deploys it may approve it").ticked(approval.allow_self))
         .field(

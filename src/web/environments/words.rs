@@ -139,9 +139,9 @@ fn listed(list: &[impl AsRef<str>], word: &str) -> String {
     match list {
         [] => String::new(),
         [one] => one.as_ref().to_owned(),
-        [before @ .., last] => {
+        [before @ .., end] => {
             let before: Vec<_> = before.iter().map(AsRef::as_ref).collect();
-            format!("{} {word} {}", before.join(", "), last.as_ref())
+            format!("{} {word} {}", before.join(", "), end.as_ref())
         }
     }
 }
@@ -159,17 +159,28 @@ fn span(seconds: i64) -> String {
 
 /// What a change of a policy changed: each setting, what it was, and what it is.
 pub fn changes(event: &Value) -> Vec<(String, String, String)> {
-    let said = |side: &str, pointer: &str| match event[side].pointer(pointer) {
-        None | Some(Value::Null) => "not set".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
-    };
+    let at = |side: &str, pointer: &str| event[side].pointer(pointer).map_or("not set".to_owned(), said);
     let changed = event["changed"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let change = |pointer: &str| {
         let name = pointer.trim_start_matches('/').replace('/', ".");
-        (name, said("before", pointer), said("after", pointer))
+        (name, at("before", pointer), at("after", pointer))
     };
     changed.map(change).collect()
+}
+
+/// A setting in words.
+fn said(setting: &Value) -> String {
+    match setting {
+        Value::Null => "not set".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) if list.is_empty() => "none".to_owned(),
+        Value::Array(list) => list.iter().map(said).collect::<Vec<_>>().join(", "),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, member)| format!("{name} {}", said(member)));
+            members.collect::<Vec<_>>().join(" ")
+        }
+        Value::Bool(_) | Value::Number(_) => setting.to_string(),
+    }
 }
 
 #[cfg(test)]

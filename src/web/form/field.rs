@@ -251,6 +251,11 @@ impl Field {
         self.values.iter().any(|value| value == word)
     }
 
+    /// Whether its words stand for themselves, so that they fit beside each other.
+    fn is_short(&self) -> bool {
+        matches!(&self.kind, Kind::Boxes(words) if words.iter().all(|(_, meaning)| meaning.is_empty()))
+    }
+
     /// The ids of what describes it.
     fn described_by(&self) -> String {
         let parts = [("hint", !self.hint.is_empty()), ("fault", self.fault.is_some())];
