@@ -58,7 +58,7 @@ CMD ["bacon", "--headless", "serve"]
 
 
 FROM gcr.io/distroless/cc-debian13:nonroot AS runtime
-COPY LICENSE /usr/share/doc/waybill/LICENSE
+COPY LICENSE NOTICE /usr/share/doc/waybill/
 # The SQLite database and the admin token that the first start makes. It is no VOLUME: with PostgreSQL nothing is
 # written, and an anonymous volume would be a writable place below a read-only root that nobody asked for.
 COPY --from=build --chown=65532:65532 /data/ /var/lib/

@@ -6,6 +6,7 @@ let
   package = [
     ../Cargo.lock
     ../Cargo.toml
+    ../NOTICE
     ../askama.toml
     ../migration
     ../src

@@ -300,6 +300,12 @@ pub async fn list(
             environment::Column::Name,
             filter.environment.as_deref(),
         )
+        .apply_if(filter.version.as_deref(), |query, version| {
+            let such = release::Entity::find().select_only().column(release::Column::Id);
+            query.filter(
+                Column::ReleaseId.in_subquery(such.filter(release::Column::Version.eq(version)).into_query()),
+            )
+        })
         .only(Column::Status, filter.status)
         .only(Column::Kind, filter.kind)
         .apply_if(filter.actor.as_deref(), |query, actor| {

@@ -5,11 +5,16 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        deployment::{Deployment, Neighbour},
+        deployment::{Deployment, NamedDeployment, Neighbour},
+        scope::Narrowing,
         vocabulary::{Kind, Status},
     },
     store::{
-        entity::deployment::{ActiveModel, Column, Entity},
+        deployment::named,
+        entity::{
+            deployment::{ActiveModel, Column, Entity},
+            target,
+        },
         prelude::*,
         query::is,
     },
@@ -141,4 +146,28 @@ pub async fn revert(
         .add(Column::FinishedAt.lt(until));
     Entity::update_many().set(reverted).filter(between).exec(conn).await?;
     Ok(())
+}
+
+/// The successes of a service after one moment and up to another, newest first and no more than a limit: what has become
+/// current in which of its targets.
+pub async fn of_service(
+    conn: &impl ConnectionTrait,
+    within: &Narrowing,
+    service_id: Uuid,
+    (after, until): (DateTime<Utc>, DateTime<Utc>),
+    limit: u64,
+) -> Result<Vec<NamedDeployment>, StoreError> {
+    // By the service's targets, of each of which an index has the successes in their order.
+    let targets = target::Entity::find().select_only().column(target::Column::EnvironmentId);
+    let targets = targets.filter(target::Column::ServiceId.eq(service_id));
+    let query = named()
+        .filter(Column::ServiceId.eq(service_id))
+        .filter(Column::EnvironmentId.in_subquery(targets.into_query()))
+        .filter(is(Column::Status, Status::Succeeded.as_str()))
+        .filter(Column::FinishedAt.gt(after))
+        .filter(Column::FinishedAt.lte(until))
+        .within_environments(within)
+        .order_by_desc(Column::FinishedAt)
+        .limit(limit);
+    Ok(query.into_model().all(conn).await?)
 }

@@ -25,6 +25,7 @@ mod query;
 pub mod release;
 pub mod scan;
 pub mod schema;
+pub mod search;
 pub mod service;
 pub mod session;
 pub mod sign_in;

@@ -4,6 +4,7 @@ use crate::{
     domain::{
         idempotency::Answer,
         page::{OrderKey, Page, PageRequest, page},
+        passage::{PASSAGE_MAX, Passage, Way},
         release::Release,
         text::{Name, Version},
         vocabulary::Scope,
@@ -82,4 +83,24 @@ pub async fn list(
     let service = named::service(ctx, service_name).await?;
     let rows = release::list(ctx.app.db.read(), service.id, digest, request).await?;
     Ok(page(rows, request.limit, |release| OrderKey { at: release.ordered_at, number: release.number }))
+}
+
+/// What goes along when a release takes the place of another, or of nothing.
+pub async fn passage(ctx: &Ctx, service_name: &str, from: Option<&str>, to: &str) -> Result<Passage, Error> {
+    ctx.require(Scope::Read)?;
+    let (service, to) = named::release(ctx, service_name, to).await?;
+    let from = match from {
+        Some(version) => Some(named::release(ctx, service_name, version).await?.1),
+        None => None,
+    };
+    let way = Way::between(from.as_ref(), &to);
+    let (older, newer) = match (way, from) {
+        (Way::Back, Some(from)) => (Some(to), from),
+        (Way::Same | Way::Forward | Way::Back, from) => (from, to),
+    };
+    // What follows the key directly is the newer one itself.
+    let after = Some(OrderKey { at: newer.ordered_at, number: newer.number + 1 });
+    let request = PageRequest { after, limit: PASSAGE_MAX };
+    let rows = release::list(ctx.app.db.read(), service.id, None, &request).await?;
+    Ok(Passage::of(way, older.as_ref(), rows))
 }

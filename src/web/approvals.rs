@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::{
-    assets,
     form::{
         Form,
         blank::Blank,
@@ -16,7 +15,7 @@ use super::{
     },
     page::{Frame, Visitor, app, live, page, see, to_login, to_login_for},
     routes::Pages,
-    when::{When, stamp, whole},
+    when::{Shown, When},
 };
 use crate::{
     api::{approvals::CreateApproval, body, page::page_request, view::refuse},
@@ -48,9 +47,7 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
 #[template(path = "approvals.html")]
 struct Page {
     frame: Frame,
-    script: &'static str,
-    at: String,
-    stamp: String,
+    shown: Shown,
     mine: Vec<Item>,
     others: Vec<Item>,
     service: String,
@@ -85,7 +82,7 @@ async fn show(request: Request) -> Result<Response> {
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     let only = Waiting { service: some(&service), environment: some(&environment), ..Waiting::default() };
     let waiting = approvals::waiting(&visitor.ctx, &only, &asked).await.map_err(Problem::from)?;
-    let (frame, now) = (Frame::of(app, Some(&visitor)), clock::now());
+    let (frame, now) = (Frame::of(app, Some(&visitor)).at("approvals"), clock::now());
     let next = waiting.next.map(|cursor| {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("service", &service).append_pair("environment", &environment);
@@ -102,17 +99,7 @@ async fn show(request: Request) -> Result<Response> {
         list.into_iter().map(|pending| item(&visitor, &frame.base, pending, &names, now)).collect()
     };
     let (mine, others) = (items(mine), items(others));
-    live(&Page {
-        script: assets::LIVE.path(),
-        at: whole(now),
-        stamp: stamp(now),
-        mine,
-        others,
-        service,
-        environment,
-        next,
-        frame,
-    })
+    live(&Page { shown: Shown::of(None, now), mine, others, service, environment, next, frame })
 }
 
 /// Whether somebody may approve and reject there.
@@ -248,7 +235,7 @@ async fn again(sender: &Sender, about: About<'_>, problem: Problem) -> Result<Re
     let visitor = &sender.visitor;
     let release = releases::get(&visitor.ctx, about.service, about.version).await.map_err(Problem::from)?;
     let image = release.identity.image.map(|image| image.to_string());
-    let frame = Frame::of(&sender.app, Some(visitor));
+    let frame = Frame::of(&sender.app, Some(visitor)).at("approvals");
     let form = blank(&frame.base, &visitor.csrf(), about, image.as_deref(), sender.form.get("to"));
     page(
         status(Some(&sent)),

@@ -121,7 +121,7 @@ async fn show(request: Request) -> Result<Response> {
     let stretch = Stretch { order: asked.order, from, limit: LIMIT_DEFAULT };
     let log = events::list(&visitor.ctx, asked.filter(), stretch).await.map_err(Problem::from)?;
     let (head, sealed_at) = events::head(&visitor.ctx).await.map_err(Problem::from)?;
-    let frame = Frame::of(app, Some(&visitor));
+    let frame = Frame::of(app, Some(&visitor)).at("audit");
     let now = clock::now();
     let subjects = log.events.iter().map(|event| event.actor.subject.clone()).collect();
     let names = people::names(&visitor.ctx, subjects).await.map_err(Problem::from)?;

@@ -1,38 +1,30 @@
 //! `/`: the board, which shows what runs where, now or at any moment of the past.
 
-use std::collections::BTreeSet;
-
 use askama::Template;
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use poem::{Request, Response, Result};
 use serde::Deserialize;
-use url::form_urlencoded;
 
 use super::{
-    assets,
+    assets::Production,
     form::Form,
+    moment::{FIELD, address, as_of, exact, word},
+    named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
-    when::{When, stamp, whole},
+    when::{Shown, When},
 };
 use crate::{
     api::{matrix::WRITER, page::page_request},
     domain::{
         matrix::{Filter, Label},
-        people::Names,
         vocabulary::Tier,
     },
-    http::problem::{Code, FieldError, Problem},
-    usecase::{
-        matrix::{self, Ask},
-        people,
-    },
+    http::problem::Problem,
+    usecase::matrix::{self, Ask},
 };
 
 /// How many services one page shows.
 const SERVICES: usize = 100;
-
-/// How a moment is written into its field, in UTC.
-const FIELD: &str = "%Y-%m-%dT%H:%M";
 
 /// A matrix as it is answered.
 #[derive(Deserialize)]
@@ -40,6 +32,33 @@ struct Matrix {
     as_of: DateTime<Utc>,
     environments: Vec<Environment>,
     services: Vec<Service>,
+}
+
+impl Matrix {
+    /// How many deployments are under way.
+    fn moving(&self) -> usize {
+        self.services
+            .iter()
+            .flat_map(|service| &service.targets)
+            .filter(|target| target.running.is_some())
+            .count()
+    }
+
+    /// How production is, as far as it is shown.
+    fn production(&self) -> Production {
+        let of_tier = |environment: &&Environment| environment.tier == Tier::Production.as_str();
+        let production: Vec<_> = self.environments.iter().filter(of_tier).collect();
+        let is_there =
+            |target: &&Target| production.iter().any(|environment| environment.name == target.environment);
+        let mut targets = self.services.iter().flat_map(|service| &service.targets).filter(is_there);
+        if production.iter().any(|environment| environment.locked_down) {
+            Production::Troubled
+        } else if targets.any(|target| target.running.is_some()) {
+            Production::Moving
+        } else {
+            Production::Calm
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,28 +97,17 @@ struct Actor {
     subject: String,
 }
 
-impl Matrix {
-    /// Whom it names.
-    fn subjects(&self) -> BTreeSet<String> {
-        let targets = self.services.iter().flat_map(|service| &service.targets);
-        let occupants = targets.flat_map(|target| target.current.iter().chain(&target.running));
-        occupants.map(|occupant| occupant.actor.subject.clone()).collect()
-    }
-}
-
 #[derive(Template)]
 #[template(path = "board.html")]
 struct Board {
     frame: Frame,
-    /// What keeps it up to date.
-    script: &'static str,
+    shown: Shown,
+    /// How many deployments are under way.
+    moving: usize,
     environments: Vec<Environment>,
     rows: Vec<Row>,
-    /// The moment that it shows, for people and for programs.
+    /// What leads to the same moment on other pages.
     at: String,
-    stamp: String,
-    /// Whether that is over.
-    is_past: bool,
     /// What it is confined to, as it was asked for.
     asked: Asked,
     tiers: Vec<&'static str>,
@@ -118,13 +126,13 @@ struct Row {
 /// A target in words.
 struct Cell {
     environment: String,
-    current: Option<Shown>,
+    current: Option<Here>,
     /// What is on its way, and whether it is being taken away.
-    running: Option<(Shown, bool)>,
+    running: Option<(Here, bool)>,
     behind: Option<i64>,
 }
 
-struct Shown {
+struct Here {
     version: String,
     commit: Option<String>,
     since: When,
@@ -148,69 +156,34 @@ impl Asked {
         Self { service, owner, label, tier, as_of }
     }
 
-    fn filter(&self) -> Result<Filter, Problem> {
+    fn filter(&self, form: &Form) -> Result<Filter, Problem> {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
-        let tier = |text: String| {
-            let found = Tier::ALL.iter().find(|tier| tier.as_str() == text);
-            found.copied().ok_or_else(|| wrong("tier", "must be one of those that the page offers"))
-        };
-        let tier = some(&self.tier).map(tier).transpose()?;
         Ok(Filter {
             service: some(&self.service),
             owner: some(&self.owner),
             label: some(&self.label).as_deref().map(Label::parse),
-            tier,
+            tier: word(form, "tier", Tier::ALL, Tier::as_str)?,
             ..Filter::default()
         })
     }
 
-    /// The moment that is asked for; a field of a form has no zone, and means UTC.
-    fn moment(&self) -> Result<Option<DateTime<Utc>>, Problem> {
-        if self.as_of.is_empty() {
-            return Ok(None);
-        }
-        let whole = DateTime::parse_from_rfc3339(&self.as_of).map(|at| at.to_utc());
-        let field = || NaiveDateTime::parse_from_str(&self.as_of, FIELD).map(|at| at.and_utc());
-        let at = whole.or_else(|_other| field());
-        at.map(Some).map_err(|_unread| wrong("as_of", "must be a moment, such as 2026-03-04T12:00 (UTC)"))
-    }
-
     /// The address of the same board at another moment, or behind a service.
-    fn address(&self, base: &str, as_of: &str, cursor: Option<&str>) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
+    fn address(&self, base: &str, as_of: &str, cursor: &str) -> String {
+        let Self { service, owner, label, tier, .. } = self;
         let fields = [
-            ("service", &self.service),
-            ("owner", &self.owner),
-            ("label", &self.label),
-            ("tier", &self.tier),
+            ("service", service.as_str()),
+            ("owner", owner),
+            ("label", label),
+            ("tier", tier),
+            ("as_of", as_of),
+            ("cursor", cursor),
         ];
-        for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
-            query.append_pair(name, value);
-        }
-        if !as_of.is_empty() {
-            query.append_pair("as_of", as_of);
-        }
-        if let Some(cursor) = cursor {
-            query.append_pair("cursor", cursor);
-        }
-        match query.finish() {
-            query if query.is_empty() => format!("{base}/"),
-            query => format!("{base}/?{query}"),
-        }
+        address(&format!("{base}/"), fields)
     }
 
     fn is_confined(&self) -> bool {
         [&self.service, &self.owner, &self.label, &self.tier].iter().any(|field| !field.is_empty())
     }
-}
-
-fn wrong(field: &str, detail: &str) -> Problem {
-    let pointer = format!("/query/{field}");
-    Problem::new(Code::InvalidRequest, "The board cannot be shown so.").errors(vec![FieldError::new(
-        pointer,
-        "invalid",
-        detail.to_owned(),
-    )])
 }
 
 /// Shows the board to whoever has signed in.
@@ -220,86 +193,85 @@ pub async fn show(request: Request) -> Result<Response> {
     let form = Form::of_query(&request);
     let asked = Asked::of(&form);
     let after = page_request(None, form.given("cursor").as_deref())?.after;
-    let ask = Ask { filter: asked.filter()?, limit: Some(SERVICES), after };
-    let as_of = asked.moment()?;
+    let ask = Ask { filter: asked.filter(&form)?, limit: Some(SERVICES), after };
+    let as_of = as_of(&form)?;
     let sheet = matrix::get(&visitor.ctx, ask, as_of, WRITER, &|_| false).await.map_err(Problem::from)?;
     let written = sheet.written.ok_or_else(Problem::internal)?;
     let matrix: Matrix = serde_json::from_slice(&written.body).map_err(|error| {
         tracing::error!(%error, "a matrix could not be read back");
         Problem::internal()
     })?;
-    let frame = Frame::of(app, Some(&visitor));
-    let names = people::names(&visitor.ctx, matrix.subjects()).await.map_err(Problem::from)?;
-    live(&Board::new(
-        frame,
-        matrix,
-        &names,
-        asked,
-        as_of.is_some(),
-        sheet.next.as_deref(),
-        app.config.server.base_url(),
-    ))
+    let frame = Frame::of(app, Some(&visitor)).at("board").showing(matrix.production());
+    let server = app.config.server.base_url();
+    let board = Board::new(frame, matrix, asked, as_of.is_some(), sheet.next.as_deref(), server);
+    live(&named(&visitor.ctx, board).await?)
+}
+
+impl Peopled for Board {
+    fn people(&mut self) -> Vec<&mut String> {
+        let cells = self.rows.iter_mut().flat_map(|row| &mut row.cells);
+        let there = cells
+            .flat_map(|cell| cell.current.iter_mut().chain(cell.running.iter_mut().map(|(here, _)| here)));
+        there.map(|here| &mut here.by).collect()
+    }
 }
 
 impl Board {
     fn new(
         frame: Frame,
         matrix: Matrix,
-        names: &Names,
         asked: Asked,
         is_past: bool,
         next: Option<&str>,
         server: String,
     ) -> Self {
         let at = matrix.as_of;
-        let before =
-            |span: TimeDelta| asked.address(&frame.base, &(at - span).format(FIELD).to_string(), None);
+        let before = |span: TimeDelta| asked.address(&frame.base, &(at - span).format(FIELD).to_string(), "");
         let mut moments = vec![
             ("an hour before", before(TimeDelta::hours(1))),
             ("a day before", before(TimeDelta::days(1))),
             ("a week before", before(TimeDelta::weeks(1))),
         ];
         if is_past {
-            moments.push(("now", asked.address(&frame.base, "", None)));
+            moments.push(("now", asked.address(&frame.base, "", "")));
         }
         Self {
-            next: next.map(|next| asked.address(&frame.base, &asked.as_of, Some(next))),
+            next: next.map(|next| asked.address(&frame.base, &asked.as_of, next)),
             moments,
-            rows: matrix.services.into_iter().map(|service| row(service, names, at)).collect(),
+            moving: matrix.moving(),
+            rows: matrix.services.into_iter().map(|service| row(service, at)).collect(),
             environments: matrix.environments,
-            at: whole(at),
-            stamp: stamp(at),
-            is_past,
+            shown: Shown::of(is_past.then_some(at), at),
+            at: address("", [("as_of", exact(is_past.then_some(at)).as_str())]),
             asked: Asked {
                 as_of: if is_past { at.format(FIELD).to_string() } else { String::new() },
                 ..asked
             },
             tiers: Tier::ALL.iter().map(|tier| tier.as_str()).collect(),
             server,
-            script: assets::LIVE.path(),
             frame,
         }
     }
 }
 
-fn row(service: Service, names: &Names, at: DateTime<Utc>) -> Row {
+fn row(service: Service, at: DateTime<Utc>) -> Row {
     let cell = |target: Target| Cell {
         environment: target.environment,
-        current: target.current.map(|current| shown(current, names, at)),
+        current: target.current.map(|current| here(current, at)),
         running: target.running.map(|running| {
             let removal = running.removal;
-            (shown(running, names, at), removal)
+            (here(running, at), removal)
         }),
         behind: target.behind.filter(|behind| *behind > 0),
     };
     Row { name: service.name, cells: service.targets.into_iter().map(cell).collect() }
 }
 
-fn shown(occupant: Occupant, names: &Names, at: DateTime<Utc>) -> Shown {
-    Shown {
+fn here(occupant: Occupant, at: DateTime<Utc>) -> Here {
+    Here {
         version: occupant.version,
         commit: occupant.commit_sha.map(|commit| commit.chars().take(8).collect()),
         since: When::of(occupant.since, at),
-        by: names.shown(&occupant.actor.subject),
+        by: occupant.actor.subject,
     }
 }

@@ -10,18 +10,34 @@ mod assets;
 mod audit;
 mod board;
 mod command_line;
+mod decision;
+mod deployment;
+mod deployments;
 mod environments;
 mod form;
+mod lanes;
 mod login;
+mod moment;
+mod named;
 mod page;
+mod problem;
+mod promotion;
+mod release;
 mod returned;
 mod routes;
+mod rows;
+mod search;
+mod service;
+mod services;
 mod settings;
 mod target;
+mod vulnerability;
 mod when;
+mod words;
 
 use poem::{Endpoint, Request, Response, Route, endpoint::make, http::Method};
 
+use self::problem::Asker;
 use crate::http::spec::Spec;
 
 /// The endpoints, for the routes, and what they are called in logs and metrics, for `spec`.
@@ -31,7 +47,15 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
     let both = [Method::GET, Method::POST].as_slice();
     for (path, operation, methods) in [
         ("/", "page_board", get),
+        ("/services", "page_services", get),
+        ("/services/{service}", "page_service", get),
         ("/services/{service}/environments/{environment}", "page_target", get),
+        ("/services/{service}/releases/{version}", "page_release", get),
+        ("/deployments", "page_deployments", get),
+        ("/deployments/{id}", "page_deployment", get),
+        ("/decisions/{id}", "page_decision", get),
+        ("/vulnerabilities/{id}", "page_vulnerability", get),
+        ("/search", "page_search", get),
         ("/login", "page_login", both),
         ("/login/start", "page_login_start", get),
         ("/login/callback", "page_login_callback", get),
@@ -48,7 +72,15 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
     let routes = parts.into_iter().fold(routes, |routes, add_to| add_to(routes, spec));
     routes
         .at("/", getting(board::show))
+        .at("/services", getting(services::show))
+        .at("/services/:service", getting(service::show))
         .at("/services/:service/environments/:environment", getting(target::show))
+        .at("/services/:service/releases/:version", getting(release::show))
+        .at("/deployments", getting(deployments::show))
+        .at("/deployments/:id", getting(deployment::show))
+        .at("/decisions/:id", getting(decision::show))
+        .at("/vulnerabilities/:id", getting(vulnerability::show))
+        .at("/search", getting(search::show))
         .at("/login", by_method(login::show, login::with_token))
         .at("/login/start", getting(returned::start))
         .at("/login/callback", getting(returned::callback))
@@ -63,10 +95,10 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
 /// An endpoint of a page. Which methods there are is judged before, by the spec.
 fn getting<F, R>(page: F) -> impl Endpoint<Output = Response> + 'static
 where
-    F: Fn(Request) -> R + Send + Sync + 'static,
+    F: Fn(Request) -> R + Send + Sync + Copy + 'static,
     R: Future<Output = poem::Result<Response>> + Send + 'static,
 {
-    make(page)
+    by_method(page, page)
 }
 
 /// An endpoint of a page that is read and sent.
@@ -78,6 +110,8 @@ where
     S: Future<Output = poem::Result<Response>> + Send + 'static,
 {
     make(move |request: Request| async move {
-        if request.method() == Method::POST { sent(request).await } else { read(request).await }
+        let asker = Asker::of(&request);
+        let answer = if request.method() == Method::POST { sent(request).await } else { read(request).await };
+        answer.or_else(|error| asker.answer(error))
     })
 }

@@ -5,12 +5,17 @@ use poem::{
     Request, Response, Result,
     http::{StatusCode, header},
 };
+use uuid::Uuid;
 
-use super::assets;
+use super::assets::{self, Production};
 use crate::{
     api::auth::{self, Shown},
     domain::{identity::Identity, session::csrf_token},
-    http::{middleware::request_id::RequestId, ops::VERSION, problem::Problem},
+    http::{
+        middleware::request_id::RequestId,
+        ops::VERSION,
+        problem::{Code, Problem},
+    },
     usecase::{app::App, context::Ctx},
 };
 
@@ -42,14 +47,36 @@ pub struct Framed {
     pub csrf: String,
 }
 
+/// A section: by which name pages belong to it, where it begins, and what it is called.
+type Section = (&'static str, &'static str, &'static str);
+
+/// The sections that every page leads to.
+const SECTIONS: &[Section] = &[
+    ("board", "/", "Board"),
+    ("services", "/services", "Services"),
+    ("deployments", "/deployments", "Deployments"),
+    ("approvals", "/approvals", "Approvals"),
+    ("environments", "/environments", "Environments"),
+    ("audit", "/audit", "Audit"),
+    ("settings", "/settings", "Settings"),
+];
+
 /// What stands around a page.
 pub struct Frame {
     /// What the paths of this site begin with.
     pub base: String,
     /// Where the style is.
     pub style: &'static str,
+    /// What keeps a page up to date.
+    pub script: &'static str,
+    /// Where the icon is.
+    pub icon: &'static str,
     /// The version that is served.
     pub version: &'static str,
+    /// The sections.
+    pub sections: &'static [Section],
+    /// The one that the page belongs to; empty where it is in none.
+    pub here: &'static str,
     /// Who looks at it.
     pub visitor: Option<Framed>,
 }
@@ -61,9 +88,25 @@ impl Frame {
         Self {
             base: app.people.site.base().to_owned(),
             style: assets::STYLE.path(),
+            script: assets::LIVE.path(),
+            icon: assets::icon(Production::Calm).path(),
             version: VERSION,
+            sections: SECTIONS,
+            here: "",
             visitor,
         }
+    }
+
+    /// The same with the icon that shows how production is.
+    #[must_use]
+    pub fn showing(self, production: Production) -> Self {
+        Self { icon: assets::icon(production).path(), ..self }
+    }
+
+    /// The same for a page of this section.
+    #[must_use]
+    pub fn at(self, here: &'static str) -> Self {
+        Self { here, ..self }
     }
 }
 
@@ -97,6 +140,17 @@ impl Visitor {
 /// The server that a request is for.
 pub fn app(request: &Request) -> Result<&App, Problem> {
     request.data::<App>().ok_or_else(Problem::internal)
+}
+
+/// The id in the path of something of this kind.
+pub fn id(request: &Request, what: &str) -> Result<Uuid, Problem> {
+    let given = request.raw_path_param("id").unwrap_or_default();
+    given.parse().map_err(|_no_id| {
+        Problem::new(
+            Code::NotFound,
+            format!("There is no such {what}: its id is not one that Waybill gives."),
+        )
+    })
 }
 
 /// The id of a request.

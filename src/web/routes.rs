@@ -1,7 +1,8 @@
 //! Puts pages in their places: for the routes, and for what they are called in logs and metrics.
 
-use poem::{Endpoint, IntoEndpoint, Request, Response, Route, endpoint::make, http::Method};
+use poem::{Endpoint, IntoEndpoint, Request, Response, Route, http::Method};
 
+use super::{by_method, getting};
 use crate::http::spec::Spec;
 
 /// Pages that are put in their places one by one.
@@ -25,20 +26,20 @@ impl<'a> Pages<'a> {
     #[must_use]
     pub fn get<F, R>(self, path: &str, called: &str, page: F) -> Self
     where
-        F: Fn(Request) -> R + Send + Sync + 'static,
+        F: Fn(Request) -> R + Send + Sync + Copy + 'static,
         R: Future<Output = poem::Result<Response>> + Send + 'static,
     {
-        self.at(path, &[(Method::GET, called)], make(page))
+        self.at(path, &[(Method::GET, called)], getting(page))
     }
 
     /// Where a form is sent.
     #[must_use]
     pub fn post<F, R>(self, path: &str, called: &str, page: F) -> Self
     where
-        F: Fn(Request) -> R + Send + Sync + 'static,
+        F: Fn(Request) -> R + Send + Sync + Copy + 'static,
         R: Future<Output = poem::Result<Response>> + Send + 'static,
     {
-        self.at(path, &[(Method::POST, called)], make(page))
+        self.at(path, &[(Method::POST, called)], getting(page))
     }
 
     /// A page that is read, and to which its form is sent.
@@ -50,9 +51,7 @@ impl<'a> Pages<'a> {
         R: Future<Output = poem::Result<Response>> + Send + 'static,
         S: Future<Output = poem::Result<Response>> + Send + 'static,
     {
-        let page = make(move |request: Request| async move {
-            if request.method() == Method::POST { sent(request).await } else { read(request).await }
-        });
+        let page = by_method(read, sent);
         self.at(path, &[(Method::GET, reading), (Method::POST, sending)], page)
     }
 

@@ -1,27 +1,27 @@
 //! `/services/{service}/environments/{environment}`: one target, with what may go there, its history and the way back.
 
-use std::collections::BTreeSet;
-
 use askama::Template;
 use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
 
 use super::{
     approvals::offered,
-    assets,
-    form::blank::Blank,
+    form::{Form, blank::Blank},
+    moment::{FIELD, address, as_of, exact},
+    named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
-    when::{When, stamp, whole},
+    rows::{DecisionRow, DeploymentRow},
+    when::{Moment, Shown, When},
+    words::Words,
 };
 use crate::{
     clock,
     domain::{
-        deployment::{Filter, NamedDeployment},
+        deployment::Filter,
+        gate::{Check, remedy::remedy, stored},
         page::PageRequest,
-        people::Names,
         release::Release,
-        span::duration,
-        target::Occupant,
+        target::{Occupant, Occupied},
         text::Name,
         vocabulary::Rule,
     },
@@ -31,37 +31,48 @@ use crate::{
         context::Ctx,
         deployments::read,
         error::Error,
-        gate::check::{self, Deployer, Question},
-        matrix::{self, TargetState},
-        people, releases,
+        gate::{
+            check::{self, Deployer, Question},
+            decisions,
+        },
+        matrix, releases,
     },
 };
 
 /// So many of the newest releases are judged.
 const RELEASES: u64 = 5;
 
-/// So many deployments of the past are shown.
+/// So many deployments of the past are shown, and so many decisions.
 const DEPLOYMENTS: u64 = 20;
+const DECISIONS: u64 = 10;
 
 #[derive(Template)]
 #[template(path = "target.html")]
 struct Page {
     frame: Frame,
-    /// What keeps it up to date.
-    script: &'static str,
+    shown: Shown,
+    /// The moment as a field has it; empty for now.
+    as_of: String,
+    /// What leads to the same moment on other pages, and to now.
+    at: String,
+    now: String,
     service: String,
     environment: String,
-    at: String,
-    stamp: String,
-    current: Option<Shown>,
-    running: Option<Shown>,
-    back: Option<Shown>,
+    current: Option<Here>,
+    running: Option<Here>,
+    back: Option<Here>,
+    /// What the gate says now; nothing of the past.
     judged: Vec<Judged>,
-    history: Vec<Entry>,
+    /// What it said before.
+    decisions: Vec<DecisionRow>,
+    history: Vec<DeploymentRow>,
+    /// All of it.
+    all: String,
 }
 
 /// What occupies the target.
-struct Shown {
+struct Here {
+    deployment: String,
     version: String,
     image: Option<String>,
     commit: Option<String>,
@@ -76,21 +87,22 @@ struct Judged {
     when: When,
     is_current: bool,
     allowed: bool,
-    /// Every rule that stands in the way, and whether it only reports.
-    reasons: Vec<(String, String, bool)>,
+    reasons: Vec<Reason>,
+    /// The image that it has.
+    image: Option<String>,
     /// Where it is approved or rejected, for those who may.
     say: Option<Blank>,
 }
 
-/// A deployment of the past.
-struct Entry {
-    version: String,
-    kind: &'static str,
-    status: &'static str,
-    when: When,
-    took: String,
-    by: String,
-    reason: String,
+/// A rule that stands in the way.
+struct Reason {
+    rule: String,
+    message: Words,
+    /// Whether it only reports.
+    reports: bool,
+    /// What would make it a yes, and when it will by itself.
+    remedy: Option<Words>,
+    retry_at: Option<Moment>,
 }
 
 /// Shows a target to whoever has signed in.
@@ -98,65 +110,105 @@ pub async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     let (service, environment) = request.path_params::<(String, String)>()?;
-    let frame = Frame::of(app, Some(&visitor));
-    let shown = Page::read(&visitor, frame, service, environment).await.map_err(Problem::from)?;
-    live(&shown)
+    let as_of = as_of(&Form::of_query(&request))?;
+    let frame = Frame::of(app, Some(&visitor)).at("board");
+    let mut page =
+        Page::read(&visitor.ctx, frame, (service, environment), as_of).await.map_err(Problem::from)?;
+    page.offer(&visitor);
+    live(&named(&visitor.ctx, page).await?)
+}
+
+impl Peopled for Page {
+    fn people(&mut self) -> Vec<&mut String> {
+        let here = [&mut self.current, &mut self.running, &mut self.back].into_iter().flatten();
+        let decisions = self.decisions.iter_mut().map(|row| &mut row.by);
+        let history = self.history.iter_mut().map(|row| &mut row.by);
+        here.map(|here| &mut here.by).chain(decisions).chain(history).collect()
+    }
 }
 
 impl Page {
-    async fn read(
-        visitor: &Visitor,
-        frame: Frame,
-        service: String,
-        environment: String,
-    ) -> Result<Self, Error> {
-        let ctx = &visitor.ctx;
-        let TargetState { occupied, rollback_to } = matrix::target(ctx, &service, &environment).await?;
-        let now = clock::now();
-        let newest = PageRequest { after: None, limit: RELEASES };
-        let newest = releases::list(ctx, &service, None, &newest).await?.items;
-        let current = occupied.current.as_ref().map(|current| current.release.version.clone());
-        let mut judged = Vec::new();
-        for release in newest {
-            let is_current = current.as_ref() == Some(&release.identity.version);
-            let image = release.identity.image.as_ref().map(ToString::to_string);
-            let mut said = judge(ctx, (&service, &environment), release, is_current, now).await?;
-            if said.reasons.iter().any(|(rule, _, _)| rule == Rule::Approval.as_str()) {
-                let about = About { service: &service, version: &said.version, environment: &environment };
-                let back = format!("/services/{service}/environments/{environment}");
-                said.say = offered(visitor, &frame.base, about, image.as_deref(), &back);
+    /// Offers to approve and to reject what waits for approvals.
+    fn offer(&mut self, visitor: &Visitor) {
+        let back = format!("/services/{}/environments/{}", self.service, self.environment);
+        for release in &mut self.judged {
+            if release.reasons.iter().any(|reason| reason.rule == Rule::Approval.as_str()) {
+                let about = About {
+                    service: &self.service,
+                    version: &release.version,
+                    environment: &self.environment,
+                };
+                release.say = offered(visitor, &self.frame.base, about, release.image.as_deref(), &back);
             }
-            judged.push(said);
         }
-        let only = Filter {
-            service: Some(service.clone()),
-            environment: Some(environment.clone()),
-            ..Filter::default()
+    }
+
+    async fn read(
+        ctx: &Ctx,
+        frame: Frame,
+        (service, environment): (String, String),
+        as_of: Option<DateTime<Utc>>,
+    ) -> Result<Self, Error> {
+        let now = clock::now();
+        let at = as_of.unwrap_or(now);
+        let (Occupied { current, running, .. }, rollback_to) = match as_of {
+            None => {
+                let state = matrix::target(ctx, &service, &environment).await?;
+                (state.occupied, state.rollback_to)
+            }
+            Some(at) => (matrix::target_at(ctx, &service, &environment, at).await?, None),
         };
-        let last = PageRequest { after: None, limit: DEPLOYMENTS };
-        let history = read::list(ctx, &only, &last).await?.items;
-        let there = [&occupied.current, &occupied.running, &rollback_to].into_iter().flatten();
-        let mut subjects: BTreeSet<_> = there.map(|occupant| occupant.actor.subject.clone()).collect();
-        subjects.extend(history.iter().map(|past| whose(past).to_owned()));
-        let names = people::names(ctx, subjects).await?;
-        let shown = |occupant: Option<Occupant>| occupant.map(|occupant| Shown::of(occupant, &names, now));
+        let judged = match as_of {
+            None => judge_newest(ctx, (&service, &environment), current.as_ref(), now).await?,
+            Some(_) => Vec::new(),
+        };
+        let there = || (Some(service.clone()), Some(environment.clone()));
+        let ((of, into), (about, to)) = (there(), there());
+        let only = Filter { service: of, environment: into, until: as_of, ..Filter::default() };
+        let said =
+            stored::Filter { service: about, environment: to, until: as_of, ..stored::Filter::default() };
+        let last = |limit| PageRequest { after: None, limit };
+        let history = read::list(ctx, &only, &last(DEPLOYMENTS)).await?.items;
+        let decisions = decisions::list(ctx, &said, &last(DECISIONS)).await?.items;
+        let path = format!("{}/services/{service}/environments/{environment}", frame.base);
+        let fields = [("service", service.as_str()), ("environment", environment.as_str())];
+        let here = |occupant: Option<Occupant>| occupant.map(|occupant| Here::of(occupant, at));
         Ok(Self {
+            shown: Shown::of(as_of, now),
+            as_of: as_of.map(|at| at.format(FIELD).to_string()).unwrap_or_default(),
+            at: address("", [("as_of", exact(as_of).as_str())]),
+            current: here(current),
+            running: here(running),
+            back: here(rollback_to),
+            judged,
+            decisions: DecisionRow::all(decisions, at),
+            history: DeploymentRow::all(history, at),
+            all: address(&format!("{}/deployments", frame.base), fields),
+            now: path,
             frame,
-            script: assets::LIVE.path(),
             service,
             environment,
-            at: whole(now),
-            stamp: stamp(now),
-            current: shown(occupied.current),
-            running: shown(occupied.running),
-            back: shown(rollback_to),
-            judged,
-            history: history.into_iter().map(|past| entry(past, &names, now)).collect(),
         })
     }
 }
 
-/// What the gate would say of a release now, for nobody in particular.
+/// What the gate would say now of the newest releases, for nobody in particular.
+async fn judge_newest(
+    ctx: &Ctx,
+    (service, environment): (&str, &str),
+    current: Option<&Occupant>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Judged>, Error> {
+    let newest = PageRequest { after: None, limit: RELEASES };
+    let newest = releases::list(ctx, service, None, &newest).await?.items;
+    let mut judged = Vec::new();
+    for release in newest {
+        let is_current = current.is_some_and(|current| current.release.version == release.identity.version);
+        judged.push(judge(ctx, (service, environment), release, is_current, now).await?);
+    }
+    Ok(judged)
+}
+
 async fn judge(
     ctx: &Ctx,
     (service, environment): (&str, &str),
@@ -164,6 +216,7 @@ async fn judge(
     is_current: bool,
     now: DateTime<Utc>,
 ) -> Result<Judged, Error> {
+    let image = release.identity.image.as_ref().map(ToString::to_string);
     let version = release.identity.version;
     let question = Question {
         service: Name::trusted(service.to_owned()),
@@ -175,61 +228,43 @@ async fn judge(
         deployer: Deployer::Anybody,
         override_reason: None,
     };
-    let judged = |allowed, reasons| Judged {
-        version: version.to_string(),
-        when: When::of(release.ordered_at, now),
-        is_current,
-        allowed,
-        reasons,
-        say: None,
-    };
-    match check::check(ctx, &question).await {
+    let (allowed, reasons) = match check::check(ctx, &question).await {
         Ok(answer) => {
             let verdict = answer.decided.decision.verdict;
-            let reason = |check: &crate::domain::gate::Check| {
-                let denies = verdict.denying().any(|denying| denying.rule == check.rule);
-                (check.rule.as_str().to_owned(), check.message.clone(), !denies)
+            let reason = |check: &Check| Reason {
+                rule: check.rule.as_str().to_owned(),
+                message: check.message.clone().into(),
+                reports: !verdict.denying().any(|denying| denying.rule == check.rule),
+                remedy: remedy(check, environment).map(Into::into),
+                retry_at: check.retry_at.map(|at| Moment::of(at, now)),
             };
-            let reasons = verdict.failing().map(reason).collect();
-            Ok(judged(verdict.allowed, reasons))
+            (verdict.allowed, verdict.failing().map(reason).collect())
         }
         // What is archived, or only looks like production, takes nothing; that is an answer too.
-        Err(Error::Conflict(why)) => Ok(judged(false, vec![("closed".to_owned(), why, false)])),
-        Err(error) => Err(error),
-    }
+        Err(Error::Conflict(message)) => {
+            let rule = "closed".to_owned();
+            (
+                false,
+                vec![Reason { rule, message: message.into(), reports: false, remedy: None, retry_at: None }],
+            )
+        }
+        Err(error) => return Err(error),
+    };
+    let when = When::of(release.ordered_at, now);
+    Ok(Judged { version: version.to_string(), when, is_current, allowed, reasons, image, say: None })
 }
 
-impl Shown {
-    fn of(occupant: Occupant, names: &Names, now: DateTime<Utc>) -> Self {
-        let Occupant { release, since, actor, removal, .. } = occupant;
+impl Here {
+    fn of(occupant: Occupant, now: DateTime<Utc>) -> Self {
+        let Occupant { deployment_id, release, since, actor, removal, .. } = occupant;
         Self {
+            deployment: deployment_id.to_string(),
             version: release.version.to_string(),
             image: release.image.map(|image| image.to_string()),
             commit: release.commit_sha.map(|commit| commit.to_string()),
             since: When::of(since, now),
-            by: names.shown(&actor.subject),
+            by: actor.subject,
             removal,
         }
-    }
-}
-
-/// Who is behind a deployment: whoever set it off, or else who started it.
-fn whose(NamedDeployment { deployment, .. }: &NamedDeployment) -> &str {
-    deployment.plan.initiated_by.as_ref().unwrap_or(&deployment.actor.subject)
-}
-
-fn entry(past: NamedDeployment, names: &Names, now: DateTime<Utc>) -> Entry {
-    let by = names.shown(whose(&past));
-    let NamedDeployment { deployment, release, .. } = past;
-    let (times, plan) = (&deployment.times, &deployment.plan);
-    let took = times.finished_at.map(|end| duration(end - times.started_at));
-    Entry {
-        version: release.version.to_string(),
-        kind: deployment.kind.as_str(),
-        status: deployment.status.as_str(),
-        when: When::of(times.started_at, now),
-        took: took.unwrap_or_default(),
-        by,
-        reason: plan.reason.clone().or_else(|| deployment.override_reason.clone()).unwrap_or_default(),
     }
 }

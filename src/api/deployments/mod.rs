@@ -123,6 +123,8 @@ impl DeploymentsApi {
         service: Query<Option<String>>,
         /// Into this environment.
         environment: Query<Option<String>>,
+        /// Of this version.
+        version: Query<Option<String>>,
         /// With this status.
         status: Query<Option<Status>>,
         /// Of this kind.
@@ -147,6 +149,7 @@ impl DeploymentsApi {
         let filter = Filter {
             service: service.0,
             environment: environment.0,
+            version: version.0,
             status: status.0,
             kind: kind.0,
             actor: actor.0,

@@ -231,6 +231,8 @@ pub struct NamedDeployment {
 pub struct Filter {
     pub service: Option<String>,
     pub environment: Option<String>,
+    /// The release's version.
+    pub version: Option<String>,
     pub status: Option<Status>,
     pub kind: Option<Kind>,
     /// The subject or the token that started it, or the person who set that off.

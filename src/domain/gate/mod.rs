@@ -3,10 +3,13 @@
 //! [`evaluate`] is one pure function over facts that one transaction has loaded. It looks at every rule, never just
 //! the first that fails. Each rule is a function in [`rules`].
 
+pub mod differences;
 pub mod facts;
 pub mod redact;
+pub mod remedy;
 pub mod rules;
 pub mod stored;
+pub mod words;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

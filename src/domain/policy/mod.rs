@@ -6,6 +6,7 @@ mod check;
 mod difference;
 pub mod limits;
 mod preset;
+pub mod words;
 
 use poem_openapi::{Object, types::Example};
 use serde::{Deserialize, Serialize};

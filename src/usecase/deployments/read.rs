@@ -39,9 +39,10 @@ pub async fn list(
     ctx.require(Scope::Read)?;
     let rows = deployment::list(ctx.app.db.read(), ctx.within(), filter, request).await?;
     if rows.is_empty() {
-        let Filter { service, environment, .. } = filter;
+        let Filter { service, environment, version, .. } = filter;
         let (service, environment) = (service.as_deref(), environment.as_deref());
-        named::check(ctx, Confined { service, environment, ..Confined::default() }).await?;
+        let version = version.as_deref();
+        named::check(ctx, Confined { service, environment, version, ..Confined::default() }).await?;
     }
     Ok(page(rows, request.limit, |named| TimeKey {
         at: named.deployment.times.started_at,

@@ -99,19 +99,76 @@ pub struct TargetState {
     pub rollback_to: Option<Occupant>,
 }
 
+/// A service in an environment, with what occupies it there.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub environment: Column,
+    /// What it runs there.
+    pub current: Option<Occupant>,
+    /// What is under way there.
+    pub running: Option<Occupant>,
+}
+
+/// A service in every environment, in the order of promotion, now or as it was at a moment.
+pub async fn of_service(
+    ctx: &Ctx,
+    service_name: &str,
+    at: Option<DateTime<Utc>>,
+) -> Result<Vec<Place>, Error> {
+    ctx.require(Scope::Read)?;
+    let conn = ctx.app.db.read();
+    named::service(ctx, service_name).await?;
+    let columns = matrix::columns(conn, ctx.within(), at).await?;
+    let mut occupied = occupied(ctx, service_name, at).await?;
+    let place = |environment: Column| {
+        let found = occupied.iter().position(|target| target.environment == environment.name);
+        let found = found.map(|found| occupied.swap_remove(found));
+        let (current, running) = found.map_or((None, None), |target| (target.current, target.running));
+        Place { environment, current, running }
+    };
+    Ok(columns.into_iter().map(place).collect())
+}
+
+async fn occupied(ctx: &Ctx, service: &str, at: Option<DateTime<Utc>>) -> Result<Vec<Occupied>, Error> {
+    let conn = ctx.app.db.read();
+    Ok(match at {
+        None => matrix::now(conn, &[service], None).await?,
+        Some(at) => matrix::as_of(conn, &[service], at).await?,
+    })
+}
+
+/// One target as it was at a moment.
+pub async fn target_at(
+    ctx: &Ctx,
+    service_name: &str,
+    environment_name: &str,
+    at: DateTime<Utc>,
+) -> Result<Occupied, Error> {
+    ctx.require(Scope::Read)?;
+    named::service(ctx, service_name).await?;
+    named::environment(ctx, environment_name).await?;
+    let then = occupied(ctx, service_name, Some(at)).await?;
+    let found = then.into_iter().find(|target| target.environment == environment_name);
+    Ok(found.unwrap_or_else(|| vacant(service_name, environment_name)))
+}
+
+fn vacant(service: &str, environment: &str) -> Occupied {
+    Occupied {
+        service: service.to_owned(),
+        environment: environment.to_owned(),
+        current: None,
+        running: None,
+    }
+}
+
 /// One target. A service that was never deployed to an environment has an empty one there.
 pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Result<TargetState, Error> {
     ctx.require(Scope::Read)?;
     let (conn, within) = (ctx.app.db.read(), ctx.within());
     let service = named::service(ctx, service_name).await?;
     let environment = named::environment(ctx, environment_name).await?;
-    let occupied =
-        matrix::now(conn, &[service_name], Some(environment_name)).await?.pop().unwrap_or_else(|| Occupied {
-            service: service_name.to_owned(),
-            environment: environment_name.to_owned(),
-            current: None,
-            running: None,
-        });
+    let now = matrix::now(conn, &[service_name], Some(environment_name)).await?.pop();
+    let occupied = now.unwrap_or_else(|| vacant(service_name, environment_name));
     let history = deployment::successes(conn, (service.id, environment.id), None).await?;
     let current = occupied.current.as_ref().map(|current| current.deployment_id);
     let current = history.iter().find(|success| Some(success.deployment_id) == current);

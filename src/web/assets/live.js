@@ -1,33 +1,36 @@
-// Keeps a page up to date: whatever happens in the ledger, the page is asked for anew and its changing parts are put in. Without
-// it the page is the same, as of when it was loaded.
+// Keeps a page up to date: whatever happens in the ledger, the page is asked for anew and what has changed is put in. Without it
+// the page is the same, as of when it was loaded. Idiomorph, which this file is served behind, leaves alone what has not changed:
+// where one is, what one has selected and typed, and how far one has scrolled.
 
-const parts = ["board", "state"];
 const pause = 250;
 let timer;
 let asking = false;
 let again = false;
 
-const state = () => document.getElementById("state");
-
 function say(text) {
-  const place = state();
+  const place = document.getElementById("state");
+  if (!place) return;
   place.classList.toggle("stale", text !== "");
   const said = place.querySelector(".said") ?? place.appendChild(document.createElement("span"));
   said.className = "said";
   said.textContent = text;
 }
 
-// Nobody loses what they are writing.
-const filling = () => document.querySelector("#board details.act[open], #board form:focus-within");
+// What somebody types, and what they have unfolded, stays as it is.
+const isTouched = (node) =>
+  node instanceof HTMLFormElement && [...node.elements].some((field) => field === document.activeElement || isEdited(field));
+const isEdited = (field) =>
+  field instanceof HTMLSelectElement
+    ? [...field.options].some((option) => option.selected !== option.defaultSelected && option.defaultSelected)
+    : field.defaultValue !== undefined && field.value !== field.defaultValue;
+const callbacks = {
+  beforeNodeMorphed: (old) => !isTouched(old),
+  beforeAttributeUpdated: (name, node) => !(name === "open" && node instanceof HTMLDetailsElement),
+};
 
 async function refresh() {
   if (asking) {
     again = true;
-    return;
-  }
-  if (filling()) {
-    say(", held while a form is open");
-    soon(2000);
     return;
   }
   asking = true;
@@ -39,15 +42,12 @@ async function refresh() {
     }
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const id of parts) {
-      const [old, fresh] = [document.getElementById(id), page.getElementById(id)];
-      if (!old || !fresh || old.isEqualNode(fresh)) continue;
-      const [left, top] = [old.querySelector(".board")?.scrollLeft ?? 0, scrollY];
-      old.replaceWith(document.adoptNode(fresh));
-      fresh.querySelector(".board")?.scrollTo({ left, behavior: "instant" });
-      scrollTo({ top, behavior: "instant" });
-    }
+    Idiomorph.morph(document.getElementById("main"), page.getElementById("main"), { callbacks });
     document.title = page.title;
+    const icon = document.querySelector("link[rel=icon]");
+    const fresh = page.querySelector("link[rel=icon]");
+    if (icon && fresh && icon.getAttribute("href") !== fresh.getAttribute("href")) icon.replaceWith(document.adoptNode(fresh));
+    if (stream.readyState !== EventSource.OPEN) say(", reconnecting");
   } catch {
     say(", the server does not answer");
     again = true;

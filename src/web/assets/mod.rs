@@ -22,14 +22,46 @@ pub struct Asset {
 pub static STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", include_str!("style.css")));
 
-/// What keeps a page up to date while it is looked at.
-pub static LIVE: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("live", "js", "text/javascript; charset=utf-8", include_str!("live.js")));
+/// What keeps a page up to date while it is looked at, behind the library that it does that with.
+pub static LIVE: LazyLock<Asset> = LazyLock::new(|| {
+    let text = concat!(include_str!("vendor/idiomorph-0.8.0.min.js"), "\n", include_str!("live.js"));
+    Asset::new("live", "js", "text/javascript; charset=utf-8", text)
+});
+
+/// A waybill, in the colour of how production is.
+static CALM: LazyLock<Asset> = LazyLock::new(|| Asset::icon("calm", include_str!("icon-calm.svg")));
+static MOVING: LazyLock<Asset> = LazyLock::new(|| Asset::icon("moving", include_str!("icon-moving.svg")));
+static TROUBLED: LazyLock<Asset> =
+    LazyLock::new(|| Asset::icon("troubled", include_str!("icon-troubled.svg")));
+
+/// How production is, as far as a page shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Production {
+    /// Nothing happens there.
+    Calm,
+    /// Something is on its way there.
+    Moving,
+    /// It is locked down.
+    Troubled,
+}
+
+/// The icon that shows how production is.
+pub fn icon(production: Production) -> &'static Asset {
+    match production {
+        Production::Calm => &CALM,
+        Production::Moving => &MOVING,
+        Production::Troubled => &TROUBLED,
+    }
+}
 
 impl Asset {
     fn new(name: &str, extension: &str, content_type: &'static str, text: &'static str) -> Self {
         let hash: String = hex::encode(Sha256::digest(text)).chars().take(16).collect();
         Self { path: format!("/assets/{name}.{hash}.{extension}"), content_type, text }
+    }
+
+    fn icon(name: &str, text: &'static str) -> Self {
+        Self::new(name, "svg", "image/svg+xml", text)
     }
 
     /// Where it is.
@@ -41,7 +73,9 @@ impl Asset {
 /// The endpoint for them all.
 pub async fn serve(request: Request) -> Result<Response> {
     let path = request.uri().path();
-    let Some(asset) = [&*STYLE, &*LIVE].into_iter().find(|asset| asset.path == path) else {
+    let Some(asset) =
+        [&*STYLE, &*LIVE, &*CALM, &*MOVING, &*TROUBLED].into_iter().find(|asset| asset.path == path)
+    else {
         return Err(Problem::new(Code::NotFound, "There is no such asset; load the page again.").into());
     };
     Ok(Response::builder()
@@ -49,4 +83,21 @@ pub async fn serve(request: Request) -> Result<Response> {
         .content_type(asset.content_type)
         .header(header::CACHE_CONTROL, "public, max-age=31536000, immutable")
         .body(asset.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_is_as_they_published_it() {
+        let vendored = include_bytes!("vendor/idiomorph-0.8.0.min.js");
+        let notice = include_str!("../../../NOTICE");
+        assert!(notice.contains(&hex::encode(Sha256::digest(vendored))));
+    }
+
+    #[test]
+    fn our_own_script_stays_small() {
+        assert!(include_str!("live.js").len() < 20 * 1024);
+    }
 }

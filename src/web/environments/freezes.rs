@@ -105,7 +105,7 @@ pub(super) async fn show(request: Request) -> Result<Response> {
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     let query = Form::of_query(&request);
     let draft = Draft { environments: query.given("environment").map(|name| vec![name]), ..Draft::default() };
-    all(Frame::of(app, Some(&visitor)), &visitor, &query, &draft, None).await
+    all(Frame::of(app, Some(&visitor)).at("environments"), &visitor, &query, &draft, None).await
 }
 
 async fn all(
@@ -185,7 +185,7 @@ pub(super) async fn create(mut request: Request) -> Result<Response> {
     let Some(sender) = Sender::of(&mut request).await? else {
         return Ok(to_login_for(app(&request)?, "/freeze-windows"));
     };
-    let frame = Frame::of(&sender.app, Some(&sender.visitor));
+    let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let done = match read(&sender) {
         Ok(draft) => {
             freezes::create(&sender.visitor.ctx, &draft, &unseen).await.map(drop).map_err(Problem::from)
@@ -202,7 +202,7 @@ pub(super) async fn show_one(request: Request) -> Result<Response> {
     let app = app(&request)?;
     let id = id_of(&request)?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
-    one(Frame::of(app, Some(&visitor)), &visitor, id, None).await
+    one(Frame::of(app, Some(&visitor)).at("environments"), &visitor, id, None).await
 }
 
 fn id_of(request: &Request) -> Result<Uuid, Problem> {
@@ -248,7 +248,7 @@ pub(super) async fn edit(mut request: Request) -> Result<Response> {
     let Some(sender) = Sender::of(&mut request).await? else {
         return Ok(to_login_for(app(&request)?, &format!("/freeze-windows/{id}")));
     };
-    let frame = Frame::of(&sender.app, Some(&sender.visitor));
+    let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let done = match read(&sender) {
         Ok(draft) => {
             let edit = move |_before: Draft| draft.clone();
@@ -268,7 +268,7 @@ pub(super) async fn delete(mut request: Request) -> Result<Response> {
     let Some(sender) = Sender::of(&mut request).await? else {
         return Ok(to_login_for(app(&request)?, &format!("/freeze-windows/{id}")));
     };
-    let frame = Frame::of(&sender.app, Some(&sender.visitor));
+    let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let done = freezes::delete(&sender.visitor.ctx, id, &sender.expected()).await;
     let Err(error) = done else { return Ok(see(&format!("{}/freeze-windows", frame.base))) };
     let sent = Sent::of(sender.form.clone(), error.into())?;

@@ -21,7 +21,8 @@ use crate::{
     domain::{
         environment::Environment,
         page::{LIMIT_MAX, PageRequest},
-        vocabulary::Scope,
+        policy::words::in_words,
+        vocabulary::{Mode, Scope},
     },
     http::{problem::Problem, spec::Spec},
     usecase::{
@@ -96,7 +97,7 @@ async fn show(request: Request) -> Result<Response> {
     let frozen = frozen(&visitor, now).await?;
     let row = |environment| row(environment, &frozen);
     let rows = all.into_iter().map(row).collect();
-    page(StatusCode::OK, &Page { frame: Frame::of(app, Some(&visitor)), rows, archived })
+    page(StatusCode::OK, &Page { frame: Frame::of(app, Some(&visitor)).at("environments"), rows, archived })
 }
 
 async fn all(visitor: &Visitor, archived: bool) -> Result<Vec<Environment>, Problem> {
@@ -143,7 +144,8 @@ fn row(environment: Environment, frozen: &[(String, (bool, DateTime<Utc>, String
         at: When::at(*at),
         names: names.clone(),
     });
-    let rules = words::rules(&environment.policy.policy);
+    let rules = in_words(&environment.policy.policy);
+    let enforced = rules.iter().filter(|said| said.mode == Mode::Enforce);
     Row {
         frozen,
         tier: environment.settings.tier.as_str(),
@@ -152,7 +154,7 @@ fn row(environment: Environment, frozen: &[(String, (bool, DateTime<Utc>, String
         unconfirmed: environment.unconfirmed,
         locked: environment.lockdown.map(|lockdown| lockdown.reason),
         version: environment.policy.version,
-        enforced: rules.iter().filter(|rule| rule.is_enforced()).map(|rule| rule.name).collect(),
+        enforced: enforced.map(|said| said.rule.as_str()).collect(),
         name: environment.name.to_string(),
     }
 }

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use super::{
     calendar::{self, Month},
     freezes::{self, Row as Freeze},
-    may,
-    words::{self, Rule},
+    may, words,
 };
 use crate::{
     api::{body, environments::UpdateEnvironment, lockdown::PlaceLockdown, view::refuse},
@@ -18,7 +17,8 @@ use crate::{
         environment::Environment,
         event::{Event, EventKind, Filter, Stretch},
         page::{LIMIT_MAX, PageRequest},
-        vocabulary::{Order, Scope, Tier},
+        policy::words::{Said, in_words},
+        vocabulary::{Mode, Order, Scope, Tier},
     },
     http::problem::Problem,
     usecase::{
@@ -58,7 +58,7 @@ struct Page {
     /// What may be done here, of that which whoever looks may do.
     forms: Forms,
     version: i64,
-    rules: Vec<Rule>,
+    rules: Vec<Said>,
     /// Whether they may edit the policy, and the freezes.
     edits_policy: bool,
     edits_freezes: bool,
@@ -109,7 +109,8 @@ pub(super) async fn show(request: Request) -> Result<Response> {
     let name = request.path_params::<String>()?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     let year = Form::of_query(&request).get("year").parse().ok();
-    let shown = Page::read(Frame::of(app, Some(&visitor)), &visitor, &name, year, None).await?;
+    let shown =
+        Page::read(Frame::of(app, Some(&visitor)).at("environments"), &visitor, &name, year, None).await?;
     page(status(None), &shown)
 }
 
@@ -146,7 +147,7 @@ impl Page {
             freezes: freezes.into_iter().map(|seen| freezes::row(seen)).collect(),
             year,
             months,
-            rules: words::rules(&environment.policy.policy),
+            rules: in_words(&environment.policy.policy),
             version: environment.policy.version,
             locked: environment.lockdown.map(|lockdown| Locked {
                 reason: lockdown.reason,
@@ -337,7 +338,7 @@ fn login(request: &Request, name: &str) -> Result<Response> {
 
 /// Leads back to the environment, or shows it with what was refused.
 async fn finish(sender: &Sender, name: &str, which: Which, done: Result<(), Problem>) -> Result<Response> {
-    let frame = Frame::of(&sender.app, Some(&sender.visitor));
+    let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let Err(problem) = done else { return Ok(see(&format!("{}/environments/{name}", frame.base))) };
     let sent = Sent::of(sender.form.clone(), problem)?;
     let shown = Page::read(frame, &sender.visitor, name, None, Some((which, &sent))).await?;

@@ -57,7 +57,7 @@ pub(super) async fn show(request: Request) -> Result<Response> {
             Err(problem) => (None, Some(problem.detail().to_owned())),
         },
     };
-    let frame = Frame::of(app, Some(&visitor));
+    let frame = Frame::of(app, Some(&visitor)).at("environments");
     let policy = preset.as_ref().map_or(&in_force.policy.policy, |(_, policy)| policy);
     let form = form(&frame.base, &visitor.csrf(), &in_force, policy);
     let preset = preset.as_ref().map(|(preset, _)| preset.as_str());
@@ -206,7 +206,7 @@ pub(super) async fn set(mut request: Request) -> Result<Response> {
     let Some(sender) = Sender::of(&mut request).await? else {
         return Ok(to_login_for(app(&request)?, &format!("{here}/policy")));
     };
-    let frame = Frame::of(&sender.app, Some(&sender.visitor));
+    let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let Err(problem) = set_in(&sender, &name).await else { return Ok(see(&format!("{}{here}", frame.base))) };
     let sent = Sent::of(sender.form.clone(), problem)?;
     let environment = environments::get(&sender.visitor.ctx, &name).await.map_err(Problem::from)?;

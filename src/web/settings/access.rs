@@ -43,7 +43,7 @@ struct Row {
 pub(super) async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
-    let frame = Frame::of(app, Some(&visitor));
+    let frame = Frame::of(app, Some(&visitor)).at("settings");
     let asked = page_request(None, Form::of_query(&request).given("cursor").as_deref())?;
     let found = access::list(&visitor.ctx, &asked).await.map_err(Problem::from)?;
     let issuer = app.config.auth.oidc.issuer.as_deref().unwrap_or_default();

@@ -68,7 +68,7 @@ struct Secret {
 pub(super) async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
-    shown(Frame::of(app, Some(&visitor)), &visitor, &Form::of_query(&request), None).await
+    shown(Frame::of(app, Some(&visitor)).at("settings"), &visitor, &Form::of_query(&request), None).await
 }
 
 /// The form that was refused: the one in which a token is made, or the one that revokes this one.
@@ -143,7 +143,7 @@ pub(super) async fn create(mut request: Request) -> Result<Response> {
     };
     let principal = made.token.principal;
     let secret = Secret {
-        frame: Frame::of(&sender.app, Some(&sender.visitor)),
+        frame: Frame::of(&sender.app, Some(&sender.visitor)).at("settings"),
         name: principal.actor.token,
         subject: principal.actor.subject,
         scopes: scopes(&principal.scopes),
@@ -170,6 +170,6 @@ pub(super) async fn revoke(mut request: Request) -> Result<Response> {
 
 async fn refused(sender: &Sender, which: Option<Uuid>, problem: Problem) -> Result<Response> {
     let sent = Sent::of(sender.form.clone(), problem)?;
-    let frame = Frame::of(&sender.app, Some(&sender.visitor));
+    let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("settings");
     shown(frame, &sender.visitor, &Form::default(), Some((which, sent))).await
 }

@@ -48,7 +48,7 @@ struct Row {
 pub(super) async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
-    shown(Frame::of(app, Some(&visitor)), &visitor, &Form::of_query(&request), None).await
+    shown(Frame::of(app, Some(&visitor)).at("settings"), &visitor, &Form::of_query(&request), None).await
 }
 
 async fn shown(
@@ -96,7 +96,7 @@ fn row(base: &str, csrf: &str, trust: Trust, sent: Option<&Sent>) -> Row {
 pub(super) async fn delete(mut request: Request) -> Result<Response> {
     let name = request.path_params::<String>()?;
     let Some(sender) = Sender::of(&mut request).await? else { return Ok(to_login_for(app(&request)?, HERE)) };
-    let frame = Frame::of(&sender.app, Some(&sender.visitor));
+    let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("settings");
     let Err(error) = trusts::delete(&sender.visitor.ctx, &name, &sender.expected()).await else {
         return Ok(see(&format!("{}{HERE}", frame.base)));
     };

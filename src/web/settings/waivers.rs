@@ -91,7 +91,7 @@ impl Asked {
 pub(super) async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
-    shown(Frame::of(app, Some(&visitor)), &visitor, &Form::of_query(&request), None).await
+    shown(Frame::of(app, Some(&visitor)).at("settings"), &visitor, &Form::of_query(&request), None).await
 }
 
 /// The form that was refused: the one in which a waiver is made, or the one that withdraws this one.
@@ -177,7 +177,7 @@ pub(super) async fn withdraw(mut request: Request) -> Result<Response> {
 }
 
 async fn finish(sender: &Sender, which: Option<Uuid>, done: Result<(), Problem>) -> Result<Response> {
-    let frame = Frame::of(&sender.app, Some(&sender.visitor));
+    let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("settings");
     let Err(problem) = done else { return Ok(see(&format!("{}{HERE}", frame.base))) };
     let sent = Sent::of(sender.form.clone(), problem)?;
     shown(frame, &sender.visitor, &Form::default(), Some((which, sent))).await

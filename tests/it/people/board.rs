@@ -4,26 +4,8 @@
 use serde_json::{Value, json};
 use waybill::domain::vocabulary::Scope;
 
-use super::visitor::{Visitor, location, site};
-use crate::{
-    db_test,
-    support::api::{Api, start_body},
-};
-
-async fn looking(api: &Api, reader: &Api) -> Visitor {
-    let mut visitor = Visitor::of(api);
-    visitor.paste(reader.secret()).await;
-    visitor
-}
-
-/// Looks at a page that there is.
-async fn text(visitor: &mut Visitor, path: &str) -> String {
-    let page = visitor.page(path).await;
-    assert_eq!(page.status, 200, "{path}: {}", page.text);
-    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
-    assert_eq!(page.header("cache-control"), Some("no-store"));
-    page.text
-}
+use super::visitor::{Visitor, location, looking, site, text};
+use crate::{db_test, support::api::start_body};
 
 db_test!(
     async fn the_board_shows_what_runs_where_to_whoever_has_signed_in(db: TestDb) {
@@ -76,7 +58,7 @@ db_test!(
         let reader = api.token(&[Scope::Read], Some(&["shop"]), Some(&["dev"])).await;
         let mut visitor = looking(&api, &reader).await;
         let board = text(&mut visitor, "/").await;
-        assert!(board.contains("shop") && !board.contains("pay") && !board.contains(">prod <"), "{board}");
+        assert!(board.contains("shop") && !board.contains("pay") && !board.contains(">prod<"), "{board}");
         text(&mut visitor, "/services/shop/environments/dev").await;
         for path in [
             "/services/pay/environments/dev",

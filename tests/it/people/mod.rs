@@ -6,5 +6,7 @@ mod browser;
 mod command_line;
 mod issuer;
 mod names;
+mod pages;
+mod pages_browser;
 mod sessions;
 mod visitor;

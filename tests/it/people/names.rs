@@ -142,10 +142,18 @@ db_test!(
 db_test!(
     async fn pages_show_the_name_and_the_subject(db: TestDb) {
         let api = server(&db).await;
-        history(&api).await;
+        let id = history(&api).await;
         let mut visitor = Visitor::of(&api);
         visitor.paste(api.secret()).await;
-        for path in ["/", "/services/shop/environments/prod"] {
+        let deployment = format!("/deployments/{id}");
+        for path in [
+            "/",
+            "/services/shop",
+            "/services/shop/environments/prod",
+            "/services/shop/releases/2",
+            "/deployments",
+            &deployment,
+        ] {
             let page = visitor.page(path).await;
             assert!(page.text.contains("Ada (idp:42)"), "{path}: {}", page.text);
         }

@@ -114,3 +114,19 @@ pub fn location(answer: &Answer) -> &str {
     assert!((300..400).contains(&answer.status), "{} {}", answer.status, answer.text);
     answer.header("location").unwrap()
 }
+
+/// Somebody who has signed in with the token of a reader.
+pub async fn looking(api: &Api, reader: &Api) -> Visitor {
+    let mut visitor = Visitor::of(api);
+    visitor.paste(reader.secret()).await;
+    visitor
+}
+
+/// Looks at a page that there is.
+pub async fn text(visitor: &mut Visitor, path: &str) -> String {
+    let page = visitor.page(path).await;
+    assert_eq!(page.status, 200, "{path}: {}", page.text);
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    page.text
+}

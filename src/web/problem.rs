@@ -1,0 +1,49 @@
+//! What cannot be shown, as a page: for browsers, which say that they take one. Programs get the problem itself.
+
+use poem::{Error, Request, Response, Result, http::header};
+
+use super::page::{Frame, Message, page, request_id};
+use crate::{
+    http::problem::{Code, Context, Problem},
+    usecase::app::App,
+};
+
+/// Whoever asked, as far as the answer goes by it.
+pub struct Asker {
+    app: Option<App>,
+    takes_pages: bool,
+    request_id: String,
+}
+
+impl Asker {
+    /// Who sends a request.
+    pub fn of(request: &Request) -> Self {
+        let accept = request.header(header::ACCEPT).unwrap_or_default();
+        let takes_pages = accept.contains("text/html");
+        Self { app: request.data::<App>().cloned(), takes_pages, request_id: request_id(request) }
+    }
+
+    /// The answer to something that cannot be shown.
+    pub fn answer(&self, error: Error) -> Result<Response> {
+        let (Some(app), Some(problem), true) = (&self.app, error.downcast_ref::<Problem>(), self.takes_pages)
+        else {
+            return Err(error);
+        };
+        let code = problem.code();
+        let faults = problem.field_errors().iter().map(|fault| {
+            let field = fault.pointer.rsplit('/').next().unwrap_or_default();
+            format!("{field} {}.", fault.detail.trim_end_matches('.'))
+        });
+        let mut text: Vec<String> = std::iter::once(problem.detail().to_owned()).chain(faults).collect();
+        if code == Code::Internal {
+            text.push(format!("The request's id is {}.", self.request_id));
+        }
+        let frame = Frame::of(app, None);
+        let link = Some((format!("{}/", frame.base), "What runs where"));
+        let mut response = page(code.status(), &Message { frame, title: code.title(), text, link })?;
+        if let Some(wait) = problem.render(&Context::default()).headers().get(header::RETRY_AFTER) {
+            response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+        }
+        Ok(response)
+    }
+}

@@ -1,0 +1,273 @@
+//! `/services/{service}`: who owns it, what ran where over time, its releases, and what a promotion would bring.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use chrono::{DateTime, Utc};
+use poem::{Request, Response, Result};
+
+use super::{
+    form::Form,
+    lanes::{Picture, Zoom},
+    moment::{address, as_of, exact, word},
+    named::{Peopled, named},
+    page::{Frame, Visitor, app, live, to_login},
+    promotion::{Promotion, likely},
+    when::{Shown, When},
+};
+use crate::{
+    api::page::page_request,
+    clock,
+    domain::{
+        deployment::Filter,
+        page::{LIMIT_MAX, OrderKey, PageRequest},
+        passage::Way,
+        release::Release,
+        service::Service,
+        target::Occupant,
+    },
+    http::problem::{Code, Problem},
+    usecase::{
+        context::Ctx,
+        deployments::read,
+        error::Error,
+        lanes,
+        matrix::{self, Place},
+        releases, services,
+    },
+};
+
+/// So many of its releases are shown.
+const RELEASES: u64 = 25;
+
+#[derive(Template)]
+#[template(path = "service.html")]
+struct Page {
+    frame: Frame,
+    shown: Shown,
+    service: Service,
+    /// The board of its owner.
+    owned: String,
+    places: Vec<PlaceRow>,
+    picture: Picture,
+    zooms: Vec<(&'static str, String, bool)>,
+    earlier: String,
+    later: Option<String>,
+    /// What is asked for besides, for the form of the promotion.
+    zoom: &'static str,
+    as_of: String,
+    /// What leads to the same moment on other pages.
+    at: String,
+    promotion: Option<Promotion>,
+    releases: Vec<ReleaseRow>,
+    next: Option<String>,
+}
+
+/// What it runs in an environment.
+struct PlaceRow {
+    environment: String,
+    tier: &'static str,
+    locked_down: bool,
+    current: Option<Here>,
+    running: Option<(Here, bool)>,
+}
+
+/// Something that is there, or on its way.
+struct Here {
+    version: String,
+    since: When,
+    by: String,
+}
+
+/// One of its releases.
+struct ReleaseRow {
+    version: String,
+    registered: When,
+    commit: Option<String>,
+    changes: usize,
+    by: String,
+    /// The environments where it runs.
+    places: Vec<String>,
+}
+
+/// What the page is asked to show.
+struct Asked {
+    as_of: Option<DateTime<Utc>>,
+    zoom: Zoom,
+    from: String,
+    to: String,
+}
+
+impl Asked {
+    fn of(form: &Form) -> Result<Self, Problem> {
+        let field = |name| form.get(name).trim().to_owned();
+        let zoom = word(form, "zoom", Zoom::ALL, Zoom::as_str)?.unwrap_or_default();
+        Ok(Self { as_of: as_of(form)?, zoom, from: field("from"), to: field("to") })
+    }
+
+    fn address(&self, path: &str, zoom: Zoom, as_of: Option<DateTime<Utc>>) -> String {
+        let at = exact(as_of);
+        let fields = [("zoom", zoom.as_str()), ("as_of", &at), ("from", &self.from), ("to", &self.to)];
+        address(path, fields)
+    }
+}
+
+/// Shows a service to whoever has signed in.
+pub async fn show(request: Request) -> Result<Response> {
+    let app = app(&request)?;
+    let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
+    let name: String = request.path_params()?;
+    let form = Form::of_query(&request);
+    let asked = Asked::of(&form)?;
+    let cursor = form.given("cursor");
+    let list = page_request(Some(RELEASES), cursor.as_deref())?;
+    let list = PageRequest { after: list.after.or_else(|| newest(asked.as_of)), ..list };
+    let frame = Frame::of(app, Some(&visitor)).at("services");
+    let page = Page::read(&visitor.ctx, frame, &name, &asked, &list).await?;
+    live(&named(&visitor.ctx, page).await?)
+}
+
+/// Where the releases of a moment of the past begin: none that come later in their order were there.
+fn newest(as_of: Option<DateTime<Utc>>) -> Option<OrderKey> {
+    as_of.map(|at| OrderKey { at, number: i64::MAX })
+}
+
+impl Peopled for Page {
+    fn people(&mut self) -> Vec<&mut String> {
+        let places = self.places.iter_mut();
+        let here = places
+            .flat_map(|place| place.current.iter_mut().chain(place.running.iter_mut().map(|(here, _)| here)));
+        let releases = self.releases.iter_mut().map(|row| &mut row.by);
+        here.map(|here| &mut here.by).chain(releases).collect()
+    }
+}
+
+impl Page {
+    async fn read(
+        ctx: &Ctx,
+        frame: Frame,
+        name: &str,
+        asked: &Asked,
+        list: &PageRequest<OrderKey>,
+    ) -> Result<Self, Problem> {
+        let now = clock::now();
+        let at = asked.as_of.unwrap_or(now);
+        let service = services::get(ctx, name).await?;
+        let places = matrix::of_service(ctx, name, asked.as_of).await?;
+        let picture = picture(ctx, &frame.base, name, (asked.zoom, at)).await?;
+        let promotion = promotion(ctx, name, (asked, &places), at).await?;
+        let found = releases::list(ctx, name, None, list).await?;
+        let runs = where_they_run(&places);
+        let registered = |release: &Release| release.created_at <= at;
+        let releases =
+            found.items.into_iter().filter(registered).map(|release| release_row(release, &runs, at));
+        let path = format!("{}/services/{name}", frame.base);
+        let zoom =
+            |zoom: &Zoom| (zoom.as_str(), asked.address(&path, *zoom, asked.as_of), *zoom == asked.zoom);
+        let half = asked.zoom.span() / 2;
+        let later =
+            asked.as_of.map(|at| asked.address(&path, asked.zoom, Some(at + half).filter(|at| *at < now)));
+        let as_of = exact(asked.as_of);
+        let fields = |next: &str| {
+            address(&path, [("zoom", asked.zoom.as_str()), ("as_of", as_of.as_str()), ("cursor", next)])
+        };
+        Ok(Self {
+            shown: Shown::of(asked.as_of, now),
+            owned: address(
+                &format!("{}/", frame.base),
+                [("owner", service.description.owner.as_deref().unwrap_or_default())],
+            ),
+            service,
+            picture,
+            zooms: Zoom::ALL.iter().map(zoom).collect(),
+            earlier: asked.address(&path, asked.zoom, Some(at - half)),
+            later,
+            zoom: asked.zoom.as_str(),
+            promotion,
+            releases: releases.collect(),
+            next: found.next.as_deref().map(fields),
+            at: address("", [("as_of", as_of.as_str())]),
+            as_of,
+            places: places.into_iter().map(|place| place_row(place, at)).collect(),
+            frame,
+        })
+    }
+}
+
+async fn picture(
+    ctx: &Ctx,
+    base: &str,
+    name: &str,
+    (zoom, at): (Zoom, DateTime<Utc>),
+) -> Result<Picture, Error> {
+    let window = zoom.window(at);
+    let known = lanes::of_service(ctx, name, window).await?;
+    let ended = Filter {
+        service: Some(name.to_owned()),
+        since: Some(window.from),
+        until: Some(window.until),
+        ..Filter::default()
+    };
+    let last = PageRequest { after: None, limit: LIMIT_MAX };
+    let mut ended = read::list(ctx, &ended, &last).await?.items;
+    ended.retain(|named| named.deployment.times.finished_at.is_some_and(|end| end <= at));
+    Ok(Picture::of(base, (window, zoom), (known.lanes, known.since), &ended))
+}
+
+/// What the promotion that is asked for would bring, or the one that is likely meant.
+async fn promotion(
+    ctx: &Ctx,
+    name: &str,
+    (asked, places): (&Asked, &[Place]),
+    at: DateTime<Utc>,
+) -> Result<Option<Promotion>, Problem> {
+    let asked = (asked.from.as_str(), asked.to.as_str());
+    let wanted = if asked == ("", "") { likely(places) } else { Some(asked) };
+    let Some((from, to)) = wanted else { return Ok(None) };
+    let find = |name: &str| {
+        let found = places.iter().find(|place| place.environment.name == name);
+        found.ok_or_else(|| Problem::new(Code::NotFound, format!("There is no environment {name}.")))
+    };
+    Ok(Promotion::read(ctx, name, (find(from)?, find(to)?), at).await?)
+}
+
+/// The environments where each version runs.
+fn where_they_run(places: &[Place]) -> BTreeMap<String, Vec<String>> {
+    let mut runs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for Place { environment, current, .. } in places {
+        if let Some(current) = current {
+            runs.entry(current.release.version.to_string()).or_default().push(environment.name.clone());
+        }
+    }
+    runs
+}
+
+fn release_row(release: Release, runs: &BTreeMap<String, Vec<String>>, at: DateTime<Utc>) -> ReleaseRow {
+    let version = release.identity.version.to_string();
+    ReleaseRow {
+        registered: When::of(release.created_at, at),
+        commit: release.identity.commit_sha.map(|commit| commit.to_string().chars().take(8).collect()),
+        changes: release.description.changes.len(),
+        by: release.description.initiated_by.unwrap_or(release.actor.subject),
+        places: runs.get(&version).cloned().unwrap_or_default(),
+        version,
+    }
+}
+
+fn place_row(place: Place, at: DateTime<Utc>) -> PlaceRow {
+    let here = |occupant: Occupant| Here {
+        version: occupant.release.version.to_string(),
+        since: When::of(occupant.since, at),
+        by: occupant.actor.subject,
+    };
+    PlaceRow {
+        tier: place.environment.tier.as_str(),
+        locked_down: place.environment.locked_down,
+        current: place.current.map(here),
+        running: place.running.map(|running| {
+            let removal = running.removal;
+            (here(running), removal)
+        }),
+        environment: place.environment.name,
+    }
+}

@@ -1,0 +1,78 @@
+//! The pages in a real Chromium, of the real binary: `tests/people/pages.mjs`.
+
+use std::{path::Path, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    api::{id_of, start_body},
+    db::TestDb,
+    process::ServerProcess,
+    provider::{PACKAGES, chromium},
+};
+
+async fn send(server: &ServerProcess, method: reqwest::Method, path: &str, body: &Value) -> Value {
+    let url = server.at(&format!("/api/v1{path}"));
+    server.client().request(method, url).json(body).send().await.unwrap().json().await.unwrap()
+}
+
+async fn start(server: &ServerProcess, target: &str, version: &str) -> Value {
+    send(server, reqwest::Method::POST, "/deployments", &start_body(target, version)).await
+}
+
+async fn deploy(server: &ServerProcess, target: &str, version: &str) {
+    let id = id_of(&start(server, target, version).await["deployment"]);
+    let path = format!("/deployments/{id}/finish");
+    send(server, reqwest::Method::POST, &path, &json!({ "status": "succeeded" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_page_is_open_to_everybody_and_follows_what_happens() {
+    let db = TestDb::sqlite().await;
+    let server = ServerProcess::start(&db).await;
+    for (target, version) in
+        [("shop/dev", "1.0"), ("shop/prod", "1.0"), ("shop/dev", "1.1"), ("shop/prod", "1.1")]
+    {
+        deploy(&server, target, version).await;
+    }
+    let words = "word ".repeat(80) + &"x".repeat(400);
+    let about =
+        json!({ "description": words, "owner": words[..190].to_owned(), "labels": { "team": "shop" } });
+    send(&server, reqwest::Method::PATCH, "/services/shop", &about).await;
+    send(
+        &server,
+        reqwest::Method::PUT,
+        "/environments/prod/policy",
+        &json!({ "approval": { "required": 2 } }),
+    )
+    .await;
+    let denied = start(&server, "shop/prod", "1.2").await;
+    let running = id_of(&start(&server, "shop/dev", "1.2").await["deployment"]);
+    let decision = denied["decision"]["id"].as_str().unwrap();
+    let paths = json!([
+        "/",
+        "/?as_of=2020-01-01",
+        "/services",
+        "/services/shop",
+        "/services/shop?zoom=day&as_of=1m",
+        "/services/shop/environments/prod",
+        "/services/shop/environments/prod?as_of=1m",
+        "/services/shop/releases/1.1",
+        "/deployments",
+        format!("/deployments/{running}"),
+        format!("/decisions/{decision}"),
+        "/search?q=1.1",
+        "/vulnerabilities/CVE-2021-44228",
+        "/account",
+    ]);
+    let mut script = Command::new("node");
+    script
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/people/pages.mjs"))
+        .envs([("MODULES", PACKAGES.as_str()), ("CHROMIUM", &chromium()), ("SERVER", &server.url)])
+        .envs([("TOKEN", &server.token), ("RUNNING", &running), ("PATHS", &paths.to_string())])
+        .env("FAILURE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages.png"));
+    let output = tokio::task::spawn_blocking(move || script.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.trim(), "ok");
+}

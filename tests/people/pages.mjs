@@ -1,0 +1,103 @@
+// A real Chromium looks at every page of a server that has something to show, in light and dark, on a screen and on a phone: nothing
+// keeps anybody out (axe-core), nothing hangs over, nothing is complained of. Then somebody on call finds what changed, and a page
+// follows what happens. The environment says where the packages are (MODULES), which CHROMIUM to run, where the server is
+// (SERVER), a TOKEN for it, the PATHS to look at as JSON, a deployment that runs (RUNNING), and where the picture of a
+// failure goes (FAILURE). Ends with an error at the first thing that is not as it should be.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+
+const { MODULES, CHROMIUM, SERVER, TOKEN, PATHS, RUNNING, FAILURE } = process.env;
+const modules = createRequire(`${MODULES}/`);
+const { chromium } = await import(pathToFileURL(modules.resolve('playwright-core'))).then((loaded) => loaded.default ?? loaded);
+const axe = readFileSync(modules.resolve('axe-core/axe.min.js'), 'utf8');
+const rules = JSON.stringify({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] });
+
+const browser = await chromium.launch({
+  executablePath: CHROMIUM,
+  args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+const context = await browser.newContext();
+context.setDefaultTimeout(15_000);
+const page = await context.newPage();
+const complaints = [];
+page.on('console', (message) => message.type() === 'error' && complaints.push(`${page.url()}: ${message.text()}`));
+page.on('pageerror', (error) => complaints.push(`${page.url()}: ${error}`));
+
+const api = (method, path, body) =>
+  fetch(`${SERVER}/api/v1${path}`, {
+    method, body: JSON.stringify(body), headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
+  }).then((answer) => assert.ok(answer.ok, `${path}: ${answer.status}`));
+
+async function look(path, colorScheme, width) {
+  await page.setViewportSize({ width, height: 800 });
+  await page.emulateMedia({ colorScheme });
+  const answer = await page.goto(SERVER + path);
+  assert.equal(answer.status(), 200, path);
+  const over = await page.evaluate('document.documentElement.scrollWidth - innerWidth');
+  assert.ok(over <= 0, `${path} hangs over by ${over} pixels at ${width}`);
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(`axe.run(${rules})`);
+  const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  assert.deepEqual(bad.map(({ id, nodes }) => `${path} ${colorScheme} ${width} ${id}: ${nodes[0].html}`), []);
+}
+
+try {
+  await page.goto(`${SERVER}/login`);
+  await page.getByLabel('Token').fill(TOKEN);
+  await page.getByRole('button').click();
+  await page.waitForURL(`${SERVER}/account`);
+  for (const path of JSON.parse(PATHS)) {
+    for (const [colorScheme, width] of [['light', 1280], ['dark', 1280], ['light', 360], ['dark', 2560]]) {
+      await look(path, colorScheme, width);
+    }
+  }
+
+  // At three in the morning: what changed in the last two hours, and the way back, in four clicks.
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.goto(`${SERVER}/`);
+  const click = (name) => page.getByRole('main').or(page.getByRole('banner')).getByRole('link', { name, exact: true }).first().click();
+  await click('Deployments');
+  await click('2 hours');
+  await click('prod');
+  await page.waitForURL(/\/services\/shop\/environments\/prod$/);
+  assert.match(await page.textContent('main'), /waybill rollback --service shop --environment prod --to 1\.0 /);
+
+  // By keyboard alone to the search, and through it to a service.
+  await page.goto(`${SERVER}/deployments`);
+  await page.getByRole('searchbox').focus();
+  await page.keyboard.type('shop');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(`${SERVER}/services/shop`);
+
+  // A page follows what happens, and leaves alone what somebody types meanwhile.
+  await page.goto(`${SERVER}/deployments/${RUNNING}`);
+  await page.evaluate("window.loaded = 'once'");
+  await page.getByRole('searchbox').fill('half a wo');
+  await page.waitForTimeout(500);
+  await api('POST', `/deployments/${RUNNING}/finish`, { status: 'failed' });
+  await page.locator('.status.failed').waitFor();
+  assert.equal(await page.evaluate('window.loaded'), 'once', 'without a reload');
+  assert.equal(await page.getByRole('searchbox').inputValue(), 'half a wo');
+  assert.match(await page.title(), /failed/);
+  assert.deepEqual(complaints, []);
+
+  // What is not there is a page, too.
+  const missing = await page.goto(`${SERVER}/services/shpo`);
+  assert.equal(missing.status(), 404);
+  assert.match(await page.textContent('main'), /Did you mean shop\?/);
+
+  // Without script everything is the same.
+  const plain = await browser.newContext({ javaScriptEnabled: false, storageState: await context.storageState() });
+  const still = await plain.newPage();
+  await still.goto(`${SERVER}/services/shop`);
+  await still.getByRole('link', { name: 'quarter' }).click();
+  await still.waitForURL(/zoom=quarter/);
+  console.log('ok');
+} catch (error) {
+  await page.screenshot({ path: FAILURE, fullPage: true }).catch(() => {});
+  throw error;
+} finally {
+  await browser.close();
+}
