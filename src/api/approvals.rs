@@ -122,7 +122,8 @@ impl Example for CreateApproval {
 }
 
 impl CreateApproval {
-    fn parse(&self) -> Result<Said, Faults> {
+    /// What is said, once every field of it is right.
+    pub fn parse(&self) -> Result<Said, Faults> {
         let mut faults = Faults::default();
         faults.take("/environment", Name::of_environment(&self.environment));
         let comment = self.comment.as_deref().map(str::trim).filter(|comment| !comment.is_empty());

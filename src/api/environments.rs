@@ -136,6 +136,24 @@ impl Example for UpdateEnvironment {
     }
 }
 
+impl UpdateEnvironment {
+    /// What is left of an environment that was so before, once every field is right.
+    pub fn edit(&self, before: &Environment) -> Result<Edit, Error> {
+        let before = before.settings.clone();
+        let mut faults = Faults::default();
+        let url = changed(self.url.clone(), before.url);
+        faults.take_optional("/url", url.as_deref().map(text::web_url));
+        let rank = faults.take_optional("/rank", self.rank.map(|given| rank(given.0)));
+        let after = EnvironmentSettings {
+            tier: self.tier.unwrap_or(before.tier),
+            rank: rank.unwrap_or(before.rank),
+            url,
+        };
+        let settings = faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;
+        Ok(Edit { settings: Some(settings), archived: self.archived })
+    }
+}
+
 impl Who for EnvironmentView {
     fn who(&mut self, see: &mut See<'_>) {
         self.lockdown.who(see);
@@ -222,20 +240,7 @@ impl EnvironmentsApi {
     ) -> Result<Reply<EnvironmentView, Changed>, Problem> {
         let expected = etag::if_match(if_match.0.as_deref());
         let given = body.0;
-        let change = move |before: &Environment| {
-            let before = before.settings.clone();
-            let mut faults = Faults::default();
-            let url = changed(given.url.clone(), before.url);
-            faults.take_optional("/url", url.as_deref().map(text::web_url));
-            let rank = faults.take_optional("/rank", given.rank.map(|given| rank(given.0)));
-            let after = EnvironmentSettings {
-                tier: given.tier.unwrap_or(before.tier),
-                rank: rank.unwrap_or(before.rank),
-                url,
-            };
-            let settings = faults.finish(Some(after)).map_err(|faults| Error::Invalid(faults.into_vec()))?;
-            Ok(Edit { settings: Some(settings), archived: given.archived })
-        };
+        let change = move |before: &Environment| given.edit(before);
         let environment = environments::update(&auth.ctx(), &environment.0, &expected, &change).await?;
         Ok(Reply::at(environment.revision, &environment.into()))
     }

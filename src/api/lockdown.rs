@@ -21,7 +21,7 @@ use crate::{
         text::{self, TEXT_MAX},
     },
     http::problem::Problem,
-    usecase::lockdown,
+    usecase::lockdown::{self, Saw},
 };
 
 /// The operations.
@@ -67,7 +67,8 @@ impl Example for PlaceLockdown {
 }
 
 impl PlaceLockdown {
-    fn parse(&self) -> Result<String, Faults> {
+    /// The reason, once it is one.
+    pub fn parse(&self) -> Result<String, Faults> {
         let mut faults = Faults::default();
         let reason = faults.take("/reason", text::telling(self.reason.trim(), TEXT_MAX));
         faults.finish(reason)
@@ -133,7 +134,7 @@ impl LockdownApi {
         body: Json<PlaceLockdown>,
     ) -> Result<Json<PlacedView>, Problem> {
         let reason = body.0.parse().map_err(refuse)?;
-        let placed = lockdown::place(&auth.ctx(), &environment.0, &reason).await?;
+        let placed = lockdown::place(&auth.ctx(), &environment.0, &reason, Saw::Untold).await?;
         let LockdownView { reason, actor, since } = placed.lockdown.into();
         let running = placed.running.into_iter().map(Into::into).collect();
         Ok(Json(PlacedView { environment: environment.0, reason, actor, since, running }))
@@ -149,7 +150,7 @@ impl LockdownApi {
         /// The environment's name.
         environment: Path<String>,
     ) -> Result<Done, Problem> {
-        lockdown::lift(&auth.ctx(), &environment.0).await?;
+        lockdown::lift(&auth.ctx(), &environment.0, Saw::Untold).await?;
         Ok(Done::Done)
     }
 }

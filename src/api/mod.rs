@@ -5,6 +5,7 @@
 
 pub mod approvals;
 pub mod auth;
+pub mod body;
 pub mod decisions;
 pub mod deployments;
 mod document;

@@ -123,7 +123,8 @@ impl Example for CreateWaiver {
 }
 
 impl CreateWaiver {
-    fn draft(&self) -> Draft {
+    /// The waiver that is asked for.
+    pub fn draft(&self) -> Draft {
         let names = |given: &Option<Many<Text<Name>, 1, PLACES_MAX>>| {
             given.as_ref().map(|names| names.0.iter().map(|name| name.0.clone()).collect())
         };

@@ -11,6 +11,7 @@ use crate::domain::{
         facts::{ApprovalFact, Facts, Initiator, told},
         rules::{self, Standing},
     },
+    person::Person,
     platform::Platform,
     policy::{ApprovalRule, Policy},
     text::Image,
@@ -193,6 +194,19 @@ impl Pending {
         let mut open = self.standings.iter().filter(|standing| rejected_only || standing.missing > 0);
         open.any(|standing| standing.rule.takes(group))
     }
+
+    /// Whether it waits for somebody in these groups: they have not said anything yet, and their approval would count for a
+    /// rule that lacks some.
+    pub fn waits_for(&self, subject: &str, groups: &BTreeSet<String>) -> bool {
+        let own = Person::of(subject);
+        let is_own = |name: &String| Person::of(name) == own;
+        let before = self.asked.facts.iter().flat_map(|facts| &facts.insiders);
+        let is_insider = before.chain(&self.asked.makers).any(is_own);
+        let has_said = self.approved_by.iter().chain(self.rejections.iter().map(|(who, _)| who)).any(is_own);
+        let mut open = self.standings.iter().filter(|standing| standing.missing > 0);
+        let counts = open.any(|standing| standing.rule.takes_any(groups.iter()));
+        counts && !has_said && (self.asked.policy.approval.allow_self || !is_insider)
+    }
 }
 
 /// What a release still waits for, given all that people say about it now; nothing when approvals no longer stand in its
@@ -235,6 +249,7 @@ pub fn pending(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::policy::GroupRule;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
@@ -287,6 +302,48 @@ mod tests {
             rejected.covers(&no, &groups(&[]), &rule, (None, Some(at(1))), at(99)),
             "a rejection never expires"
         );
+    }
+
+    #[test]
+    fn it_waits_for_those_whose_approval_is_missing_and_would_count() {
+        let standing = |names: &[&str], missing| Standing {
+            rule: GroupRule { groups: names.iter().map(ToString::to_string).collect(), required: 1 },
+            approved_by: Vec::new(),
+            missing,
+        };
+        let asked = Asked {
+            release_id: Uuid::nil(),
+            environment_id: Uuid::nil(),
+            service: "shop".to_owned(),
+            environment: "prod".to_owned(),
+            version: "1".to_owned(),
+            policy: Policy::default(),
+            decision_id: Uuid::nil(),
+            facts: None,
+            actor: Actor { token: "t".to_owned(), subject: "ci".to_owned() },
+            makers: ["Maker".to_owned()].into(),
+            initiator: Initiator::Unknown,
+            image: None,
+            reverted_at: None,
+            outdated: false,
+            since: at(0),
+        };
+        let mut pending = Pending {
+            asked,
+            standings: vec![standing(&["leads"], 1), standing(&["security"], 0)],
+            approved_by: vec!["ada".to_owned()],
+            rejections: vec![("eve".to_owned(), None)],
+            not_counted: Vec::new(),
+        };
+        assert!(pending.waits_for("bob", &groups(&["leads"])));
+        assert!(!pending.waits_for("bob", &groups(&["security"])), "their rule lacks nobody");
+        assert!(!pending.waits_for("Ada", &groups(&["leads"])), "they have said it");
+        assert!(!pending.waits_for("eve", &groups(&["leads"])), "they have said no");
+        assert!(!pending.waits_for("maker", &groups(&["leads"])), "their own work");
+        pending.asked.policy.approval.allow_self = true;
+        assert!(pending.waits_for("maker", &groups(&["leads"])));
+        pending.standings = vec![standing(&[], 1)];
+        assert!(pending.waits_for("bob", &groups(&[])), "anybody will do");
     }
 
     #[test]

@@ -86,6 +86,9 @@ fn segments(path: &str) -> Vec<&str> {
     path.trim_start_matches('/').split('/').collect()
 }
 
+/// What a reference to a component begins with.
+const COMPONENTS: &str = "#/components/schemas/";
+
 /// What of a schema says whether a body has the right shape. The rest, texts above all, is not kept.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -138,7 +141,7 @@ pub struct Unless {
 impl Schema {
     /// The name of the component that stands in this one's place.
     fn component(&self) -> Option<&str> {
-        self.reference.as_deref()?.strip_prefix("#/components/schemas/")
+        self.reference.as_deref()?.strip_prefix(COMPONENTS)
     }
 
     fn parts(&self) -> impl Iterator<Item = &Self> {
@@ -239,14 +242,20 @@ impl Spec {
 
     /// Adds a page, which takes these methods.
     pub fn add_page(&mut self, template: &str, id: &str, methods: &[Method]) {
-        let operation = |method: &Method| Operation {
-            id: id.to_owned(),
+        let operations: Vec<_> = methods.iter().map(|method| (method.clone(), id)).collect();
+        self.add_pages(template, &operations);
+    }
+
+    /// Adds a page, with what each of its methods is called.
+    pub fn add_pages(&mut self, template: &str, operations: &[(Method, &str)]) {
+        let operation = |(method, id): &(Method, &str)| Operation {
+            id: (*id).to_owned(),
             method: method.clone(),
             parameters: None,
             path_parameters: Vec::new(),
             body: None,
         };
-        self.add(template, methods.iter().map(operation).collect());
+        self.add(template, operations.iter().map(operation).collect());
     }
 
     fn add(&mut self, template: &str, operations: Vec<Operation>) {
@@ -263,6 +272,11 @@ impl Spec {
     pub fn find(&self, path: &str) -> Option<&Arc<PathEntry>> {
         let path = segments(path);
         self.paths.iter().find(|entry| entry.matches(&path))
+    }
+
+    /// A schema that stands for this component of the document.
+    pub fn component(&self, name: &str) -> Schema {
+        Schema { reference: Some(format!("{COMPONENTS}{name}")), ..Schema::default() }
     }
 
     /// The schema that this one stands for, if it only names one.

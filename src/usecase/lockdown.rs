@@ -25,16 +25,32 @@ pub struct Placed {
     pub running: Vec<NamedDeployment>,
 }
 
-/// Stops an environment: from its commit on, nothing but an override starts there. When it is stopped already, another
-/// reason takes the place of the one before.
-pub async fn place(ctx: &Ctx, name: &str, reason: &str) -> Result<Placed, Error> {
-    ctx.require_one_of(&[Scope::Freeze, Scope::Override])?;
-    ctx.require_all_services()?;
-    ctx.write(|work| async move { place_in(ctx, work, name, reason).await }).await
+/// What the caller knows of the lockdown that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saw<'a> {
+    /// They do not tell; whatever there is, is meant.
+    Untold,
+    /// The reason that it had; empty where there was none.
+    Reason(&'a str),
 }
 
-async fn place_in(ctx: &Ctx, mut work: Work, name: &str, reason: &str) -> Result<Placed, Error> {
+/// Stops an environment: from its commit on, nothing but an override starts there. When it is stopped already, another
+/// reason takes the place of the one before.
+pub async fn place(ctx: &Ctx, name: &str, reason: &str, saw: Saw<'_>) -> Result<Placed, Error> {
+    ctx.require_one_of(&[Scope::Freeze, Scope::Override])?;
+    ctx.require_all_services()?;
+    ctx.write(|work| async move { place_in(ctx, work, name, reason, saw).await }).await
+}
+
+async fn place_in(
+    ctx: &Ctx,
+    mut work: Work,
+    name: &str,
+    reason: &str,
+    saw: Saw<'_>,
+) -> Result<Placed, Error> {
     let (mut environment, now) = lock(ctx, &work, name).await?;
+    require_same(&environment, saw)?;
     if environment.archived_at.is_some() {
         return Err(Error::archived("environment", name, "nothing starts there anyway"));
     }
@@ -57,14 +73,29 @@ async fn place_in(ctx: &Ctx, mut work: Work, name: &str, reason: &str) -> Result
 }
 
 /// Lifts the lockdown of an environment, if it has one.
-pub async fn lift(ctx: &Ctx, name: &str) -> Result<(), Error> {
+pub async fn lift(ctx: &Ctx, name: &str, saw: Saw<'_>) -> Result<(), Error> {
     ctx.require_one_of(&[Scope::Freeze, Scope::Override])?;
     ctx.require_all_services()?;
-    ctx.write(|work| async move { lift_in(ctx, work, name).await }).await
+    ctx.write(|work| async move { lift_in(ctx, work, name, saw).await }).await
 }
 
-async fn lift_in(ctx: &Ctx, mut work: Work, name: &str) -> Result<(), Error> {
+/// Fails where the lockdown is not the one that the caller looked at.
+fn require_same(environment: &Environment, saw: Saw<'_>) -> Result<(), Error> {
+    let now = environment.lockdown.as_ref().map(|lockdown| lockdown.reason.as_str());
+    // Forms break lines otherwise than it was written.
+    let is_same = |seen: &str| seen.split_whitespace().eq(now.unwrap_or_default().split_whitespace());
+    match saw {
+        Saw::Reason(seen) if !is_same(seen) => Err(Error::Stale(match now {
+            Some(reason) => format!("{} was locked down meanwhile: {reason}", environment.name),
+            None => format!("the lockdown of {} was lifted meanwhile", environment.name),
+        })),
+        _ => Ok(()),
+    }
+}
+
+async fn lift_in(ctx: &Ctx, mut work: Work, name: &str, saw: Saw<'_>) -> Result<(), Error> {
     let (mut environment, now) = lock(ctx, &work, name).await?;
+    require_same(&environment, saw)?;
     let Some(Lockdown { reason, since, .. }) = environment.lockdown.take() else { return Ok(()) };
     environment::update(work.conn(), &environment).await?;
     let data = json!({ "reason": reason, "since": since });

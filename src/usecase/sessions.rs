@@ -207,6 +207,21 @@ pub fn held_roles(app: &App, principal: &Principal) -> Vec<Role> {
     role::held(&roles_of(app, session), &principal.groups).cloned().collect()
 }
 
+/// How far somebody reaches with a scope, if they have it: for pages, which offer what may be done where. Whoever does it is
+/// judged by the use case that does it.
+pub fn reach(ctx: &Ctx, scope: Scope) -> Option<Narrowing> {
+    let principal = &ctx.principal;
+    match &principal.identity {
+        Identity::Session(session) if session.issuer().is_some() => {
+            let rights = role::rights(&roles_of(&ctx.app, session), &principal.groups, &[scope]);
+            rights.scopes.contains(&scope).then_some(rights.narrowing)
+        }
+        Identity::Session(_) | Identity::Token | Identity::Pipeline(_) => {
+            principal.holds(scope).then(|| principal.narrowing.clone())
+        }
+    }
+}
+
 /// Ends the session that a request came with.
 pub async fn end_own(ctx: &Ctx) -> Result<(), Error> {
     if !matches!(ctx.principal.identity, Identity::Session(_)) {

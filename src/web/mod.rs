@@ -5,12 +5,15 @@
 //! headers that `page.rs` gives it.
 
 mod account;
+mod approvals;
 mod assets;
+mod audit;
 mod board;
 mod command_line;
 mod decision;
 mod deployment;
 mod deployments;
+mod environments;
 mod form;
 mod lanes;
 mod login;
@@ -21,10 +24,12 @@ mod problem;
 mod promotion;
 mod release;
 mod returned;
+mod routes;
 mod rows;
 mod search;
 mod service;
 mod services;
+mod settings;
 mod target;
 mod vulnerability;
 mod when;
@@ -63,6 +68,8 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
     ] {
         spec.add_page(path, operation, methods);
     }
+    let parts = [approvals::add_to, environments::add_to, audit::add_to, settings::add_to];
+    let routes = parts.into_iter().fold(routes, |routes, add_to| add_to(routes, spec));
     routes
         .at("/", getting(board::show))
         .at("/services", getting(services::show))

@@ -213,7 +213,11 @@ pub fn see(location: &str) -> Response {
 
 /// Leads somebody who has not signed in to where they can, and back here afterwards.
 pub fn to_login(app: &App, request: &Request) -> Response {
-    let here = request.uri().path_and_query().map_or("/", |here| here.as_str());
+    to_login_for(app, request.uri().path_and_query().map_or("/", |here| here.as_str()))
+}
+
+/// Leads somebody who has not signed in to where they can, and to this path afterwards.
+pub fn to_login_for(app: &App, here: &str) -> Response {
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("to", here).finish();
     see(&format!("{}/login?{query}", app.people.site.base()))
 }

@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
 
 use super::{
-    form::Form,
+    approvals::offered,
+    form::{Form, blank::Blank},
     moment::{FIELD, address, as_of, exact},
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
@@ -22,9 +23,11 @@ use crate::{
         release::Release,
         target::{Occupant, Occupied},
         text::Name,
+        vocabulary::Rule,
     },
     http::problem::Problem,
     usecase::{
+        approvals::About,
         context::Ctx,
         deployments::read,
         error::Error,
@@ -85,6 +88,10 @@ struct Judged {
     is_current: bool,
     allowed: bool,
     reasons: Vec<Reason>,
+    /// The image that it has.
+    image: Option<String>,
+    /// Where it is approved or rejected, for those who may.
+    say: Option<Blank>,
 }
 
 /// A rule that stands in the way.
@@ -105,7 +112,9 @@ pub async fn show(request: Request) -> Result<Response> {
     let (service, environment) = request.path_params::<(String, String)>()?;
     let as_of = as_of(&Form::of_query(&request))?;
     let frame = Frame::of(app, Some(&visitor)).at("board");
-    let page = Page::read(&visitor.ctx, frame, (service, environment), as_of).await.map_err(Problem::from)?;
+    let mut page =
+        Page::read(&visitor.ctx, frame, (service, environment), as_of).await.map_err(Problem::from)?;
+    page.offer(&visitor);
     live(&named(&visitor.ctx, page).await?)
 }
 
@@ -119,6 +128,21 @@ impl Peopled for Page {
 }
 
 impl Page {
+    /// Offers to approve and to reject what waits for approvals.
+    fn offer(&mut self, visitor: &Visitor) {
+        let back = format!("/services/{}/environments/{}", self.service, self.environment);
+        for release in &mut self.judged {
+            if release.reasons.iter().any(|reason| reason.rule == Rule::Approval.as_str()) {
+                let about = About {
+                    service: &self.service,
+                    version: &release.version,
+                    environment: &self.environment,
+                };
+                release.say = offered(visitor, &self.frame.base, about, release.image.as_deref(), &back);
+            }
+        }
+    }
+
     async fn read(
         ctx: &Ctx,
         frame: Frame,
@@ -192,6 +216,7 @@ async fn judge(
     is_current: bool,
     now: DateTime<Utc>,
 ) -> Result<Judged, Error> {
+    let image = release.identity.image.as_ref().map(ToString::to_string);
     let version = release.identity.version;
     let question = Question {
         service: Name::trusted(service.to_owned()),
@@ -226,7 +251,7 @@ async fn judge(
         Err(error) => return Err(error),
     };
     let when = When::of(release.ordered_at, now);
-    Ok(Judged { version: version.to_string(), when, is_current, allowed, reasons })
+    Ok(Judged { version: version.to_string(), when, is_current, allowed, reasons, image, say: None })
 }
 
 impl Here {

@@ -19,6 +19,11 @@ impl When {
     pub fn of(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         Self { age: age(now - at), whole: whole(at), stamp: stamp(at) }
     }
+
+    /// A moment by its date and time, such as one that is still to come.
+    pub fn at(at: DateTime<Utc>) -> Self {
+        Self { age: at.format("%Y-%m-%d %H:%M").to_string(), whole: whole(at), stamp: stamp(at) }
+    }
 }
 
 /// A moment in full, with how far it is away.

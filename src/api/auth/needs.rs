@@ -4,9 +4,10 @@
 
 use crate::domain::vocabulary::Scope;
 
-/// The scopes that the operation asks for, the likelier first.
+/// The scopes that the operation asks for, the likelier first. A page that does the same as an operation is called `page_` and
+/// that, and is looked at with the same reach.
 pub fn needs(operation: &str) -> &'static [Scope] {
-    match operation {
+    match operation.strip_prefix("page_").unwrap_or(operation) {
         "start_deployment" | "heartbeat_deployment" | "finish_deployment" | "create_release" => {
             &[Scope::Deploy]
         }
@@ -37,7 +38,7 @@ pub fn needs(operation: &str) -> &'static [Scope] {
         | "delete_trust"
         | "list_trusts"
         | "get_trust"
-        | "check_trust"
+        | "check_trusts"
         | "get_access"
         | "list_access" => &[Scope::Admin],
         _ => &[Scope::Read],

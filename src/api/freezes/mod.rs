@@ -10,7 +10,8 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use self::view::{CreateFreezeWindow, FreezeCalendar, FreezeWindowView, UpdateFreezeWindow, names};
+pub use self::view::CreateFreezeWindow;
+use self::view::{FreezeCalendar, FreezeWindowView, UpdateFreezeWindow, names};
 use crate::{
     api::{
         Tags,

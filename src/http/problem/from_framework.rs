@@ -12,7 +12,7 @@ use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, Par
 use serde_json::Value;
 
 use super::{Code, FieldError, Problem, body_faults};
-use crate::http::spec::{Matched, Operation};
+use crate::http::spec::{Matched, Operation, Schema, Spec};
 
 /// What is known about the request that failed.
 #[derive(Clone, Copy)]
@@ -135,12 +135,22 @@ fn body_problem(reason: &str, failed: Failed<'_>) -> Problem {
             return Problem::new(Code::InvalidRequest, format!("The body is not valid JSON: {error}."));
         }
     };
-    let schema = failed.operation().and_then(Operation::body).zip(failed.matched);
-    let faults = schema.map(|(schema, matched)| body_faults::faults(&matched.spec, schema, &body));
-    let mut faults = faults.unwrap_or_default();
-    if faults.is_empty() {
-        faults.push(fault_by_reason(reason, &body));
+    match failed.operation().and_then(Operation::body).zip(failed.matched) {
+        Some((schema, matched)) => no_such_body(&matched.spec, schema, &body, reason),
+        None => misshapen(vec![fault_by_reason(reason, &body)]),
     }
+}
+
+/// The problem for a body that its schema does not fit, for the reason that the framework gives.
+pub fn no_such_body(spec: &Spec, schema: &Schema, body: &Value, reason: &str) -> Problem {
+    let mut faults = body_faults::faults(spec, schema, body);
+    if faults.is_empty() {
+        faults.push(fault_by_reason(reason, body));
+    }
+    misshapen(faults)
+}
+
+fn misshapen(faults: Vec<FieldError>) -> Problem {
     let fields = if faults.len() == 1 { "A field" } else { "Several fields" };
     Problem::new(Code::InvalidInput, format!("{fields} of the body must be corrected; see `errors`."))
         .errors(faults)

@@ -1,5 +1,6 @@
 //! People: how they sign in, what their sessions may do, and what nobody else may do with them.
 
+mod acting;
 mod board;
 mod browser;
 mod command_line;

@@ -1,4 +1,8 @@
-//! Forms: what a page sends, read once, and only from a page of this site.
+//! Forms: what a page sends, read once, and only from a page of this site; and the blanks that people fill in.
+
+pub mod blank;
+pub mod field;
+pub mod sent;
 
 use std::collections::BTreeMap;
 
@@ -15,9 +19,9 @@ use crate::{
 /// The media type of forms (WHATWG HTML §4.10.21.7).
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The fields of a form; of those that come twice, the first.
-#[derive(Debug, Default)]
-pub struct Form(BTreeMap<String, String>);
+/// The fields of a form.
+#[derive(Clone, Debug, Default)]
+pub struct Form(BTreeMap<String, Vec<String>>);
 
 impl Form {
     /// Reads a form of somebody who has not signed in yet. It must come from a page of this site: another could sign them in
@@ -56,20 +60,26 @@ impl Form {
     }
 
     fn parse(text: &[u8]) -> Self {
-        let mut fields = BTreeMap::new();
+        let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(text) {
-            fields.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+            // Forms break lines as the network does (WHATWG HTML §4.10.22.4), and programs do not.
+            fields.entry(name.into_owned()).or_default().push(value.replace("\r\n", "\n"));
         }
         Self(fields)
     }
 
-    /// A field; empty where it is not there.
+    /// A field, of those that come twice the first; empty where it is not there.
     pub fn get(&self, name: &str) -> &str {
-        self.0.get(name).map(String::as_str).unwrap_or_default()
+        self.all(name).first().map(String::as_str).unwrap_or_default()
     }
 
     /// A field that may be missing.
     pub fn given(&self, name: &str) -> Option<String> {
-        self.0.get(name).cloned()
+        self.all(name).first().cloned()
+    }
+
+    /// All values of a field that may come several times.
+    pub fn all(&self, name: &str) -> &[String] {
+        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 }

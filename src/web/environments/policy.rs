@@ -1,0 +1,250 @@
+//! `/environments/{environment}/policy`: editing the rules of its gate.
+
+use askama::Template;
+use poem::{Request, Response, Result};
+use serde_json::{Value, json};
+
+use crate::{
+    api::body,
+    domain::{
+        environment::Environment,
+        policy::{GroupRule, Policy},
+        revision::Expected,
+        vocabulary::{Kind, Mode, Preset, Require, Severity, Word},
+    },
+    http::problem::Problem,
+    usecase::{environments, policies},
+    web::{
+        form::{
+            Form,
+            blank::Blank,
+            field::Field,
+            sent::{Sender, Sent, status},
+        },
+        page::{Frame, Visitor, app, page, see, to_login, to_login_for},
+    },
+};
+
+/// The field of the rules that each want somebody of some groups: one on each line.
+const RULES: &str = "approval/rules";
+
+#[derive(Template)]
+#[template(path = "policy.html")]
+struct Page {
+    frame: Frame,
+    name: String,
+    version: i64,
+    presets: Vec<(&'static str, &'static str)>,
+    /// The preset that it shows instead of what holds.
+    preset: Option<&'static str>,
+    /// Why a preset cannot be had.
+    said: Option<String>,
+    form: Blank,
+}
+
+/// Shows the policy to be edited, or a preset to begin with.
+pub(super) async fn show(request: Request) -> Result<Response> {
+    let app = app(&request)?;
+    let name = request.path_params::<String>()?;
+    let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
+    let ctx = &visitor.ctx;
+    let in_force = environments::get(ctx, &name).await.map_err(Problem::from)?;
+    let query = Form::of_query(&request);
+    let (preset, said) = match query.get("preset").parse::<Preset>() {
+        Err(_none) => (None, None),
+        Ok(preset) => match policies::preset(ctx, &name, preset).await.map_err(Problem::from) {
+            Ok(environment) => (Some((preset, environment.policy.policy)), None),
+            Err(problem) => (None, Some(problem.detail().to_owned())),
+        },
+    };
+    let frame = Frame::of(app, Some(&visitor)).at("environments");
+    let policy = preset.as_ref().map_or(&in_force.policy.policy, |(_, policy)| policy);
+    let form = form(&frame.base, &visitor.csrf(), &in_force, policy);
+    let preset = preset.as_ref().map(|(preset, _)| preset.as_str());
+    page(status(None), &Page { preset, said, ..Page::new(frame, &in_force, form) })
+}
+
+impl Page {
+    fn new(frame: Frame, environment: &Environment, form: Blank) -> Self {
+        Self {
+            frame,
+            name: environment.name.to_string(),
+            version: environment.policy.version,
+            presets: words(Preset::ALL).collect(),
+            preset: None,
+            said: None,
+            form,
+        }
+    }
+}
+
+/// Words of a vocabulary, each with what it means.
+fn words<W: Word>(all: &'static [W]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    all.iter().map(|word| {
+        let (word, meaning) = word.explained();
+        (word, meaning.trim())
+    })
+}
+
+/// The words of a vocabulary as a choice shows them.
+fn choice(name: &str, label: &str, of: &'static [impl Word], value: &str) -> Field {
+    let shown: Vec<_> = words(of).map(|(word, meaning)| (word, format!("{word}: {meaning}"))).collect();
+    Field::choice(name, label, shown.iter().map(|(word, meaning)| (*word, meaning.as_str()))).value(value)
+}
+
+fn form(base: &str, csrf: &str, environment: &Environment, policy: &Policy) -> Blank {
+    let action = format!("{base}/environments/{}/policy", environment.name);
+    let blank = Blank::new("policy", action, csrf).hidden("revision", environment.policy.version);
+    let mode = |rule: &str, mode: Mode| choice(&format!("{rule}/mode"), "It is", Mode::ALL, mode.as_str());
+    let Policy { freeze, promotion, approval, image, outdated, .. } = policy;
+    let blank = blank
+        .group("Freeze", "Whether freeze windows count.")
+        .field(mode("freeze", freeze.mode))
+        .field(
+            Field::boxes("freeze/exempt_kinds", "Let through all the same", Kind::ALL.iter().map(|kind| (kind.as_str(), "")))
+                .hint("A rollback only where it is verified, a hotfix only of a token with the scope hotfix.")
+                .values(&freeze.exempt_kinds),
+        )
+        .group("Promotion", "Whether the artefact must have run elsewhere before.")
+        .field(mode("promotion", promotion.mode))
+        .field(Field::names("promotion/from", "Environments").values(&promotion.from))
+        .field(choice("promotion/require", "Of several", Require::ALL, promotion.require.as_str()))
+        .field(
+            Field::number("promotion/soak_seconds", "For how long, in seconds")
+                .hint("Without a break. 3600 is an hour, 86400 a day.")
+                .value(promotion.soak_seconds)
+                .required(),
+        )
+        .group("Approval", "Whether people must have said yes.")
+        .field(mode("approval", approval.mode))
+        .field(Field::number("approval/required", "How many").value(approval.required).required())
+        .field(
+            Field::lines("approval/groups", "Of the groups")
+                .hint("One on each line; anybody who may approve where there is none.")
+                .values(&approval.groups),
+        )
+        .field(
+            Field::lines(RULES, "And besides")
+                .hint("One rule on each line: how many, a colon, and groups with semicolons between them, as in 1: security; leads")
+                .values(approval.rules.iter().map(line)),
+        )
+        .field(
+            Field::number("approval/expires_after_seconds", "An approval counts for, in seconds")
+                .hint("604800 is a week.")
+                .value(approval.expires_after_seconds)
+                .required(),
+        )
+        .field(Field::tick("approval/allow_self", "Who made or deploys it may approve it").ticked(approval.allow_self))
+        .field(
+            Field::tick("approval/require_known_initiator", "Somebody must be known to have initiated it")
+                .ticked(approval.require_known_initiator),
+        );
+    vulnerabilities(blank, policy, mode("vulnerabilities", policy.vulnerabilities.mode))
+        .group("Image", "What the image must be.")
+        .field(mode("image", image.mode))
+        .field(Field::tick("image/require_digest", "It is named by its digest").ticked(image.require_digest))
+        .field(
+            Field::lines("image/allowed_repositories", "It comes from")
+                .hint("A repository on each line; * stands for a part of a path, ** for any number of them.")
+                .values(&image.allowed_repositories),
+        )
+        .group("Outdated", "Whether an older release than the current one may be deployed.")
+        .field(mode("outdated", outdated.mode))
+        .button("Save this policy")
+}
+
+fn vulnerabilities(blank: Blank, policy: &Policy, mode: Field) -> Blank {
+    let rule = &policy.vulnerabilities;
+    let mut blank = blank
+        .group(
+            "Vulnerabilities",
+            "How many known ones are too many. A number that is left empty is not counted.",
+        )
+        .field(mode);
+    for severity in Severity::ALL {
+        let name = format!("vulnerabilities/max/{severity}");
+        blank = blank
+            .field(Field::number(&name, &format!("At most {severity}")).value_if(rule.max.of(*severity)));
+    }
+    blank
+        .field(
+            Field::tick("vulnerabilities/only_fixable", "Only those that have a fix count")
+                .ticked(rule.only_fixable),
+        )
+        .field(Field::tick("vulnerabilities/require_scan", "There must be a scan").ticked(rule.require_scan))
+        .field(
+            Field::number("vulnerabilities/max_scan_age_seconds", "A scan is at most so old, in seconds")
+                .value_if(rule.max_scan_age_seconds),
+        )
+        .field(
+            Field::names("vulnerabilities/scanners", "Scanners that count")
+                .hint("Any where none is named.")
+                .values(&rule.scanners),
+        )
+}
+
+/// A rule as a line of its field.
+fn line(rule: &GroupRule) -> String {
+    format!("{}: {}", rule.required, rule.groups.join("; "))
+}
+
+/// The rule that a line of its field says.
+fn of_line(line: &str) -> Value {
+    let (required, groups) =
+        match line.split_once(':').map(|(number, rest)| (number.trim().parse::<u32>(), rest)) {
+            Some((Ok(required), rest)) => (required, rest),
+            Some((Err(_), _)) | None => (1, line),
+        };
+    let groups: Vec<_> = groups.split(';').map(str::trim).filter(|group| !group.is_empty()).collect();
+    json!({ "required": required, "groups": groups })
+}
+
+/// Sets the policy.
+pub(super) async fn set(mut request: Request) -> Result<Response> {
+    let name = request.path_params::<String>()?;
+    let here = format!("/environments/{name}");
+    let Some(sender) = Sender::of(&mut request).await? else {
+        return Ok(to_login_for(app(&request)?, &format!("{here}/policy")));
+    };
+    let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
+    let Err(problem) = set_in(&sender, &name).await else { return Ok(see(&format!("{}{here}", frame.base))) };
+    let sent = Sent::of(sender.form.clone(), problem)?;
+    let environment = environments::get(&sender.visitor.ctx, &name).await.map_err(Problem::from)?;
+    let form = form(&frame.base, &sender.visitor.csrf(), &environment, &environment.policy.policy);
+    page(status(Some(&sent)), &Page::new(frame, &environment, form.after(Some(&sent))))
+}
+
+async fn set_in(sender: &Sender, name: &str) -> Result<(), Problem> {
+    let environment = environments::get(&sender.visitor.ctx, name).await?;
+    let mut body = sender.body(&form("", "", &environment, &environment.policy.policy));
+    if let Some(Value::Array(lines)) = body.pointer_mut(&format!("/{RULES}")) {
+        lines.iter_mut().for_each(|line| *line = of_line(line.as_str().unwrap_or_default()));
+    }
+    // No box that is ticked says that nothing is let through.
+    if sender.form.all("freeze/exempt_kinds").is_empty() {
+        body["freeze"]["exempt_kinds"] = json!([]);
+    }
+    let policy: Policy = body::read(&sender.spec, body)?;
+    let expected: Expected = sender.expected();
+    policies::set(&sender.visitor.ctx, name, &expected, &policy).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_a_line_and_a_line_a_rule() {
+        for (given, required, groups) in [
+            ("2: security; release leads", 2, vec!["security", "release leads"]),
+            ("acme:team", 1, vec!["acme:team"]),
+            ("1: acme:team", 1, vec!["acme:team"]),
+            ("3:", 3, vec![]),
+        ] {
+            assert_eq!(of_line(given), json!({ "required": required, "groups": groups }), "{given}");
+        }
+        let rule = GroupRule { groups: vec!["a b".to_owned(), "c".to_owned()], required: 2 };
+        assert_eq!(of_line(&line(&rule)), serde_json::to_value(&rule).unwrap());
+    }
+}

@@ -1,0 +1,522 @@
+//! The pages that change something: each does what the API does, refuses what it refuses in its words, and leaves its event.
+
+use serde_json::{Value, json};
+use waybill::{domain::vocabulary::Scope, usecase::upkeep};
+
+use super::visitor::{SITE, Visitor, location, site};
+use crate::{
+    db_test,
+    support::{
+        api::{Answer, Api, start_body},
+        db::TestDb,
+    },
+};
+
+/// Somebody who has signed in with a token, and what their forms are sent with.
+struct Person {
+    browser: Visitor,
+    csrf: String,
+}
+
+impl Person {
+    async fn of(api: &Api, holder: &Api) -> Self {
+        let mut browser = Visitor::of(api);
+        browser.paste(holder.secret()).await;
+        let csrf = browser.csrf().await;
+        Self { browser, csrf }
+    }
+
+    /// Looks at a page that there is.
+    async fn text(&mut self, path: &str) -> String {
+        let page = self.browser.page(path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.text);
+        assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{path}");
+        assert_eq!(page.header("cache-control"), Some("no-store"), "{path}");
+        page.text
+    }
+
+    /// Sends a form of a page.
+    async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let csrf = self.csrf.clone();
+        let mut all = vec![("csrf", csrf.as_str())];
+        all.extend(fields);
+        self.browser.form(path, &all).await
+    }
+
+    /// Sends a form that is taken, and tells where that leads.
+    async fn done(&mut self, path: &str, fields: &[(&str, &str)]) -> String {
+        let answer = self.send(path, fields).await;
+        assert_eq!(answer.status, 303, "{path}: {}", answer.text);
+        location(&answer).to_owned()
+    }
+
+    /// Sends a form that is refused so that whoever sent it can mend it.
+    async fn refused(&mut self, status: u16, path: &str, fields: &[(&str, &str)]) -> String {
+        let answer = self.send(path, fields).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        answer.text
+    }
+}
+
+/// The value of a hidden field of the form that goes to this path.
+#[track_caller]
+fn hidden<'a>(page: &'a str, action: &str, name: &str) -> &'a str {
+    let (_, form) =
+        page.split_once(&format!("action=\"{action}\"")).unwrap_or_else(|| panic!("no {action}: {page}"));
+    let (form, _) = form.split_once("</form>").unwrap();
+    let (_, value) = form.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+    value.split_once('"').unwrap().0
+}
+
+async fn kinds(api: &Api) -> Vec<String> {
+    upkeep::seal_events(&api.app).await.unwrap();
+    let log = api.get("/events?order=newest-first&limit=200").await.ok(200);
+    let events = log["items"].as_array().unwrap().iter();
+    events.map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A server with a release that production refuses for want of an approval.
+async fn waiting(db: &TestDb) -> (Api, String) {
+    let api = site(db).await;
+    api.deployed("shop/prod", "0.9").await;
+    let policy = json!({ "approval": { "required": 1, "groups": ["leads"] } });
+    api.put("/environments/prod/policy", policy).await.ok(200);
+    let image = format!("registry.test/shop@sha256:{}", "5e".repeat(32));
+    let mut body = start_body("shop/prod", "1.0+a");
+    body["release"]["image"] = json!(image);
+    api.post("/deployments", body).await.problem(409, "gate-denied");
+    (api, image)
+}
+
+db_test!(
+    async fn a_release_is_approved_where_it_waits(db: TestDb) {
+        let (api, image) = waiting(&db).await;
+        let lead = api.person("ada", &[Scope::Read, Scope::Approve], &["leads"]).await;
+        let mut ada = Person::of(&api, &lead).await;
+        let page = ada.text("/approvals").await;
+        let (mine, others) = page.split_once("Waiting for others").unwrap();
+        assert!(mine.contains("1.0+a") && !others.contains("1.0+a"), "{page}");
+        let action = "/services/shop/releases/1.0+a/approvals";
+        assert_eq!(hidden(&page, action, "image"), image);
+        assert_eq!(hidden(&page, action, "environment"), "prod");
+
+        // Who may not approve sees what waits and no form; who is in no group that counts sees it with the others.
+        let reader = api.token(&[Scope::Read], None, None).await;
+        let page = Person::of(&api, &reader).await.text("/approvals").await;
+        assert!(page.contains("1.0+a") && !page.contains(action), "{page}");
+        let other = api.person("eve", &[Scope::Read, Scope::Approve], &["guests"]).await;
+        let page = Person::of(&api, &other).await.text("/approvals").await;
+        assert!(page.split_once("Waiting for others").unwrap().1.contains("1.0+a"), "{page}");
+
+        // The page of the target offers the same.
+        let target = "/services/shop/environments/prod";
+        assert_eq!(hidden(&ada.text(target).await, action, "to"), target);
+        let fields = [
+            ("environment", "prod"),
+            ("image", image.as_str()),
+            ("to", target),
+            ("decision", "approved"),
+            ("comment", "seen\r\nin staging"),
+        ];
+        assert_eq!(ada.done(action, &fields).await, target);
+        let said = api.get("/services/shop/releases/1.0+a/approvals").await.ok(200);
+        assert_eq!(said["items"][0]["comment"], "seen\nin staging");
+        assert_eq!(said["items"][0]["actor"]["subject"], "ada");
+        assert!(kinds(&api).await.contains(&"approval.approved".to_owned()));
+        assert!(!ada.text("/approvals").await.contains("1.0+a"));
+        let mut body = start_body("shop/prod", "1.0+a");
+        body["release"]["image"] = json!(image);
+        api.post("/deployments", body).await.ok(201);
+    }
+);
+
+db_test!(
+    async fn nobody_approves_what_they_did_not_look_at(db: TestDb) {
+        let (api, image) = waiting(&db).await;
+        let lead = api.person("ada", &[Scope::Read, Scope::Approve], &["leads"]).await;
+        let mut ada = Person::of(&api, &lead).await;
+        let action = "/services/shop/releases/1.0+a/approvals";
+        let fields =
+            [("environment", "prod"), ("image", ""), ("decision", "approved"), ("comment", "<b>yes</b>")];
+        let page = ada.refused(412, action, &fields).await;
+        assert!(page.contains(&image) && page.contains("&#60;b&#62;yes"), "{page}");
+        assert_eq!(hidden(&page, action, "image"), image, "the form is for what there is now");
+        let long = "a".repeat(2001);
+        let fields = [
+            ("environment", "prod"),
+            ("image", image.as_str()),
+            ("decision", "rejected"),
+            ("comment", long.as_str()),
+        ];
+        let page = ada.refused(422, action, &fields).await;
+        assert!(page.contains("must be at most 2000 characters") && page.contains("aria-invalid"), "{page}");
+        let page = ada.refused(422, action, &[("environment", "prod"), ("image", image.as_str())]).await;
+        assert!(page.contains("/decision: is required"), "{page}");
+        assert_eq!(api.get("/services/shop/releases/1.0+a/approvals").await.ok(200)["items"], json!([]));
+    }
+);
+
+db_test!(
+    async fn forms_are_taken_from_pages_of_this_site_alone(db: TestDb) {
+        let (api, image) = waiting(&db).await;
+        let mut admin = Person::of(&api, &api).await;
+        let fields = |csrf: &'static str| [("csrf", csrf), ("reason", "an incident"), ("saw", "")];
+        let path = "/environments/prod/lockdown";
+        admin.browser.form(path, &fields("")).await.problem(403, "forbidden");
+        admin.browser.form(path, &fields("x")).await.problem(403, "forbidden");
+        let csrf = admin.csrf.clone();
+        let sent = [("csrf", csrf.as_str()), ("reason", "an incident"), ("saw", "")];
+        admin.browser.form_from("https://evil.test", path, &sent).await.problem(403, "forbidden");
+        assert_eq!(api.get("/environments/prod").await.ok(200)["lockdown"], Value::Null);
+        let mut nobody = Visitor::of(&api);
+        for (path, back) in [
+            (path, "%2Fenvironments%2Fprod"),
+            ("/services/shop/releases/1.0+a/approvals", "%2Fapprovals"),
+            ("/settings/tokens", "%2Fsettings%2Ftokens"),
+            ("/environments/prod/policy", "%2Fenvironments%2Fprod%2Fpolicy"),
+            ("/freeze-windows", "%2Ffreeze-windows"),
+        ] {
+            let answer = nobody.form_from(SITE, path, &[("image", &image)]).await;
+            assert_eq!(location(&answer), format!("/login?to={back}"), "{path}");
+        }
+    }
+);
+
+db_test!(
+    async fn an_environment_is_locked_down_and_opened_by_who_saw_its_state(db: TestDb) {
+        let api = site(&db).await;
+        api.deployed("shop/prod", "1").await;
+        let mut admin = Person::of(&api, &api).await;
+        let page = admin.text("/environments/prod").await;
+        let (lock, lift) = ("/environments/prod/lockdown", "/environments/prod/lockdown/lift");
+        assert_eq!(hidden(&page, lock, "saw"), "");
+        assert!(!page.contains(lift), "there is nothing to lift");
+        let page = admin.refused(422, lock, &[("saw", ""), ("reason", "!")]).await;
+        assert!(
+            page.contains("must say something") && page.contains("<details class=\"act\" open>"),
+            "{page}"
+        );
+        assert!(admin.refused(422, lock, &[("saw", "")]).await.contains("Reason is required"));
+        let hostile = "<script>alert(1)</script>\r\nincident 42";
+        assert_eq!(admin.done(lock, &[("saw", ""), ("reason", hostile)]).await, "/environments/prod");
+        let page = admin.text("/environments/prod").await;
+        assert!(page.contains("Locked down") && !page.contains("<script>alert"), "{page}");
+        assert!(admin.text("/environments").await.contains("incident 42"));
+
+        // Somebody else gives another reason: it is not lifted by who did not know that.
+        api.put("/environments/prod/lockdown", json!({ "reason": "worse than we thought" })).await.ok(200);
+        let saw = hostile.to_owned();
+        let page = admin.refused(412, lift, &[("saw", &saw)]).await;
+        assert!(page.contains("worse than we thought") && page.contains("meanwhile"), "{page}");
+        let page = admin.refused(412, lock, &[("saw", ""), ("reason", "mine")]).await;
+        assert!(page.contains("mine"), "what was written is kept: {page}");
+        let saw = hidden(&page, lift, "saw").to_owned();
+        assert_eq!(admin.done(lift, &[("saw", &saw)]).await, "/environments/prod");
+        assert_eq!(api.get("/environments/prod").await.ok(200)["lockdown"], Value::Null);
+        let kinds = kinds(&api).await;
+        assert_eq!(kinds.iter().filter(|kind| kind.starts_with("lockdown.")).count(), 3, "{kinds:?}");
+
+        let narrowed = api.token(&[Scope::Read, Scope::Freeze], Some(&["shop"]), None).await;
+        let mut narrowed = Person::of(&api, &narrowed).await;
+        assert!(!narrowed.text("/environments/prod").await.contains(lock), "it concerns all services");
+        let page = narrowed.refused(403, lock, &[("saw", ""), ("reason", "an incident")]).await;
+        assert!(!page.contains(lock) || page.contains("concerns all services"), "{page}");
+    }
+);
+
+db_test!(
+    async fn an_environment_is_confirmed_edited_and_archived(db: TestDb) {
+        let api = site(&db).await;
+        api.deployed("shop/qa", "1").await;
+        let mut admin = Person::of(&api, &api).await;
+        let page = admin.text("/environments/qa").await;
+        let path = "/environments/qa/settings";
+        assert!(page.contains("Confirm it"), "{page}");
+        let revision = hidden(&page, path, "revision").to_owned();
+        let confirm = [("revision", revision.as_str()), ("does", "confirm")];
+        admin.done(path, &confirm).await;
+        assert_eq!(api.get("/environments/qa").await.ok(200)["unconfirmed"], false);
+        let page = admin
+            .refused(
+                412,
+                path,
+                &[("revision", "1"), ("does", "settings"), ("tier", "staging"), ("rank", "7"), ("url", "")],
+            )
+            .await;
+        assert!(page.contains("It is now: <strong>200</strong>") && page.contains("value=\"7\""), "{page}");
+        let revision = hidden(&page, path, "revision").to_owned();
+        let edit = |rank, url| {
+            [
+                ("revision", revision.as_str()),
+                ("does", "settings"),
+                ("tier", "staging"),
+                ("rank", rank),
+                ("url", url),
+            ]
+        };
+        let page = admin.refused(422, path, &edit("two", "")).await;
+        assert!(page.contains("Rank must be an integer"), "{page}");
+        let page = admin.refused(422, path, &edit("2000000", "ftp://x")).await;
+        assert!(page.contains("URL must") && page.contains("Rank must be from"), "{page}");
+        admin.done(path, &edit("250", "https://qa.test")).await;
+        let after = api.get("/environments/qa").await.ok(200);
+        assert_eq!(
+            (&after["tier"], &after["rank"], &after["url"]),
+            (&json!("staging"), &json!(250), &json!("https://qa.test"))
+        );
+        let revision = hidden(&admin.text("/environments/qa").await, path, "revision").to_owned();
+        admin.done(path, &[("revision", &revision), ("does", "archive")]).await;
+        assert_eq!(api.get("/environments/qa").await.ok(200)["archived"], true);
+        assert!(!admin.text("/environments").await.contains(">qa</a>"));
+        assert!(admin.text("/environments?archived=true").await.contains(">qa</a>"));
+        let reader = api.token(&[Scope::Read], None, Some(&["dev"])).await;
+        let mut reader = Person::of(&api, &reader).await;
+        reader.browser.page("/environments/qa").await.problem(404, "not-found");
+        assert!(!reader.text("/environments?archived=true").await.contains("qa"));
+    }
+);
+
+db_test!(
+    async fn a_policy_is_edited_with_the_words_of_the_api(db: TestDb) {
+        let api = site(&db).await;
+        for target in ["shop/staging", "shop/prod"] {
+            api.deployed(target, "1").await;
+        }
+        api.patch("/environments/staging", json!({})).await.ok(200);
+        let mut admin = Person::of(&api, &api).await;
+        let path = "/environments/prod/policy";
+        let page = admin.text(path).await;
+        assert_eq!(hidden(&page, path, "revision"), "0");
+        assert!(
+            admin.text("/environments/prod/policy?preset=production").await.contains("Nothing is saved yet")
+        );
+        let fields = [
+            ("revision", "0"),
+            ("freeze/mode", "enforce"),
+            ("freeze/exempt_kinds", "rollback"),
+            ("freeze/exempt_kinds", "hotfix"),
+            ("promotion/mode", "enforce"),
+            ("promotion/from", "staging"),
+            ("promotion/require", "any"),
+            ("promotion/soak_seconds", "3600"),
+            ("approval/mode", "report"),
+            ("approval/required", "2"),
+            ("approval/groups", "leads\r\nacme:security"),
+            ("approval/rules", "1: dba; release managers"),
+            ("approval/expires_after_seconds", "86400"),
+            ("approval/allow_self", "yes"),
+            ("vulnerabilities/mode", "off"),
+            ("vulnerabilities/max/critical", "0"),
+            ("image/mode", "enforce"),
+            ("image/require_digest", "yes"),
+            ("outdated/mode", "enforce"),
+        ];
+        let mut wrong = fields;
+        wrong[5].1 = "staging, nowhere";
+        wrong[7].1 = "soon";
+        let page = admin.refused(422, path, &wrong).await;
+        assert!(page.contains("For how long, in seconds must be an integer"), "{page}");
+        wrong[7].1 = "1";
+        let page = admin.refused(422, path, &wrong).await;
+        assert!(page.contains("Environments number 2 nowhere is not registered"), "{page}");
+        assert!(page.contains("value=\"staging, nowhere\""), "what was written is kept: {page}");
+        assert_eq!(admin.done(path, &fields).await, "/environments/prod");
+        let policy = &api.get(path).await.ok(200)["policy"];
+        assert_eq!(policy["freeze"]["exempt_kinds"], json!(["rollback", "hotfix"]));
+        assert_eq!(
+            policy["promotion"],
+            json!({"mode": "enforce", "from": ["staging"], "require": "any", "soak_seconds": 3600})
+        );
+        assert_eq!(policy["approval"]["groups"], json!(["leads", "acme:security"]));
+        assert_eq!(
+            policy["approval"]["rules"],
+            json!([{"groups": ["dba", "release managers"], "required": 1}])
+        );
+        assert_eq!(policy["vulnerabilities"]["max"], json!({"critical": 0}));
+        kinds(&api).await;
+        let page = admin.text("/environments/prod").await;
+        for part in ["it ran in staging before for 1h without a break", "<code>promotion.soak_seconds</code>", "version 1"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let page = admin.refused(412, path, &fields).await;
+        assert!(page.contains("edited since"), "{page}");
+        let reader = api.token(&[Scope::Read], None, None).await;
+        let mut reader = Person::of(&api, &reader).await;
+        assert!(!reader.text("/environments/prod").await.contains(path));
+        assert!(reader.refused(403, path, &fields).await.contains("scope policy"));
+    }
+);
+
+db_test!(
+    async fn freeze_windows_are_declared_edited_and_taken_back(db: TestDb) {
+        let api = site(&db).await;
+        api.deployed("shop/prod", "1").await;
+        let mut admin = Person::of(&api, &api).await;
+        assert!(admin.text("/freeze-windows?environment=prod").await.contains("value=\"prod\""));
+        let path = "/freeze-windows";
+        let page = admin.refused(422, path, &[("name", "Holidays"), ("reason", "Nobody is here")]).await;
+        assert!(
+            page.contains("Environments must name") && page.contains("Begins must say when it begins"),
+            "{page}"
+        );
+        assert!(page.contains("value=\"Holidays\""), "{page}");
+        let fields = [
+            ("name", "Holidays"),
+            ("reason", "Nobody is here"),
+            ("environments", "prod"),
+            ("starts_at", "2026-01-01T00:00"),
+            ("ends_at", "2126-01-03T12:00"),
+        ];
+        admin.done(path, &fields).await;
+        let window = &api.get(path).await.ok(200)["items"][0];
+        assert_eq!(
+            (&window["environments"], &window["starts_at"]),
+            (&json!(["prod"]), &json!("2026-01-01T00:00:00.000000Z"))
+        );
+        let one = format!("/freeze-windows/{}", window["id"].as_str().unwrap());
+        let page = admin.text("/environments/prod").await;
+        assert!(page.contains(&one) && page.contains("class=\"whole"), "{page}");
+        assert!(admin.text("/environments").await.contains("until"));
+        let page = admin.text(&one).await;
+        let revision = hidden(&page, &one, "revision").to_owned();
+        let edited = [
+            ("revision", revision.as_str()),
+            ("name", "Weekend"),
+            ("reason", "Nobody is here"),
+            ("tiers", "production"),
+            ("tiers", "staging"),
+            ("start_cron", "0 18 * * FRI"),
+            ("end_cron", "0 8 * * MON"),
+            ("timezone", "Europe/Berlin"),
+        ];
+        admin.done(&one, &edited).await;
+        let window = &api.get(path).await.ok(200)["items"][0];
+        assert_eq!(
+            (&window["tiers"], &window["starts_at"]),
+            (&json!(["production", "staging"]), &Value::Null)
+        );
+        let page = admin.refused(412, &one, &edited).await;
+        assert!(page.contains("edited since"), "{page}");
+        admin.refused(412, &format!("{one}/delete"), &[("revision", &revision)]).await;
+        let revision = hidden(&page, &format!("{one}/delete"), "revision").to_owned();
+        assert_eq!(admin.done(&format!("{one}/delete"), &[("revision", &revision)]).await, path);
+        assert_eq!(api.get(path).await.ok(200)["items"], json!([]));
+        admin.browser.page(&one).await.problem(404, "not-found");
+        let kinds = kinds(&api).await;
+        for kind in ["freeze.created", "freeze.updated", "freeze.deleted"] {
+            assert!(kinds.contains(&kind.to_owned()), "{kind}");
+        }
+    }
+);
+
+db_test!(
+    async fn the_log_is_shown_as_far_as_the_api_shows_it(db: TestDb) {
+        let api = site(&db).await;
+        api.deployed("shop/prod", "1").await;
+        api.deployed("pay/prod", "1").await;
+        kinds(&api).await;
+        let mut admin = Person::of(&api, &api).await;
+        let head = api.get("/events/head").await.ok(200);
+        let page = admin.text("/audit").await;
+        assert!(page.contains(&format!("{}:{}", head["seq"], head["hash"].as_str().unwrap())), "{page}");
+        assert!(page.contains("token.created") && page.contains(">pay "), "{page}");
+        let page = admin.text("/audit?kind=deployment.succeeded&service=shop&order=oldest-first").await;
+        assert!(page.contains(">shop ") && !page.contains(">pay "), "{page}");
+        admin.browser.page("/audit?cursor=x").await.problem(400, "invalid-request");
+        admin.browser.page("/audit?kind=deployment.sucseeded").await.problem(404, "not-found");
+        let narrowed = api.token(&[Scope::Read], Some(&["shop"]), None).await;
+        let page = Person::of(&api, &narrowed).await.text("/audit").await;
+        assert!(
+            page.contains(">shop ") && !page.contains(">pay ") && !page.contains("<td>token.created"),
+            "{page}"
+        );
+    }
+);
+
+db_test!(
+    async fn tokens_are_made_shown_once_and_revoked(db: TestDb) {
+        let api = site(&db).await;
+        api.deployed("shop/prod", "1").await;
+        let mut admin = Person::of(&api, &api).await;
+        let path = "/settings/tokens";
+        let page = admin.refused(422, path, &[("name", "Not A Name"), ("scopes", "deploy")]).await;
+        assert!(page.contains("here `not-a-name` would be one"), "{page}");
+        let page = admin.refused(422, path, &[("name", "ci")]).await;
+        assert!(page.contains("It may is required"), "{page}");
+        let fields = [
+            ("name", "ci"),
+            ("subject", "gitlab-ci <ci>"),
+            ("scopes", "read"),
+            ("scopes", "deploy"),
+            ("groups", ""),
+            ("services", "shop"),
+            ("expires_at", "2126-01-01T00:00"),
+        ];
+        let made = admin.send(path, &fields).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        assert_eq!(made.header("cache-control"), Some("no-store"));
+        let (_, secret) = made.text.split_once("<code>wb_").unwrap();
+        let secret = format!("wb_{}", secret.split_once('<').unwrap().0);
+        let holder = api.bearing(&secret);
+        let me = holder.get("/auth/me").await.ok(200);
+        assert_eq!((&me["scopes"], &me["services"]), (&json!(["read", "deploy"]), &json!(["shop"])));
+        assert_eq!(admin.refused(409, path, &fields).await.matches(&secret).count(), 0);
+        let page = admin.text(path).await;
+        assert!(page.contains("gitlab-ci &#60;ci&#62;") && !page.contains(&secret), "{page}");
+        let revoke = format!("{path}/{}/revoke", me["id"].as_str().unwrap());
+        assert!(page.contains(&revoke));
+        assert_eq!(admin.done(&revoke, &[]).await, path);
+        holder.get("/auth/me").await.problem(401, "unauthenticated");
+        admin.send(&format!("{path}/{}/revoke", uuid::Uuid::nil()), &[]).await.problem(404, "not-found");
+        let reader = api.token(&[Scope::Read], None, None).await;
+        let mut reader = Person::of(&api, &reader).await;
+        for path in [path, "/settings/trusts", "/settings/access"] {
+            reader.browser.page(path).await.problem(403, "forbidden");
+        }
+        assert!(!reader.text("/settings/waivers").await.contains("/settings/tokens"));
+    }
+);
+
+db_test!(
+    async fn waivers_and_sessions_are_administered(db: TestDb) {
+        let api = site(&db).await;
+        api.deployed("shop/prod", "1").await;
+        let mut admin = Person::of(&api, &api).await;
+        let path = "/settings/waivers";
+        let page =
+            admin.refused(422, path, &[("vulnerability", "CVE-2021-44228"), ("reason", "we know")]).await;
+        assert!(page.contains("Until (UTC) is required"), "{page}");
+        let mut fields = [
+            ("vulnerability", "cve-2021-44228"),
+            ("reason", "we know"),
+            ("expires_at", "2000-01-01T00:00"),
+            ("services", "shop"),
+        ];
+        let page = admin.refused(422, path, &fields).await;
+        assert!(page.contains("Until (UTC) must lie ahead") && page.contains("Reason must"), "{page}");
+        let soon = (chrono::Utc::now() + chrono::TimeDelta::days(9)).format("%Y-%m-%dT%H:%M").to_string();
+        fields[1].1 = "No text of users reaches the logger";
+        fields[2].1 = &soon;
+        admin.done(path, &fields).await;
+        let waiver = &api.get("/waivers").await.ok(200)["items"][0];
+        let withdraw = format!("{path}/{}/withdraw", waiver["id"].as_str().unwrap());
+        let elsewhere = api.token(&[Scope::Read, Scope::Override], Some(&["pay"]), None).await;
+        let mut elsewhere = Person::of(&api, &elsewhere).await;
+        assert!(!elsewhere.text(path).await.contains(&withdraw));
+        elsewhere.send(&withdraw, &[]).await.problem(404, "not-found");
+        assert!(admin.text(path).await.contains(&withdraw));
+        admin.done(&withdraw, &[]).await;
+        assert_eq!(api.get("/waivers").await.ok(200)["items"], json!([]));
+        assert!(admin.text("/settings/waivers?all=true").await.contains("withdrawn"));
+
+        let page = admin.text("/settings/sessions").await;
+        assert!(page.contains("this one") && page.contains("subject of token-"), "{page}");
+        let own = elsewhere.text("/settings/sessions").await;
+        assert_eq!(own.matches("/end\"").count(), 1, "everybody else's are not theirs to see: {own}");
+        let mut actions = own.split("action=\"").map(|part| part.split_once('"').unwrap().0);
+        let end = actions.find(|action| action.ends_with("/end")).unwrap();
+        admin.done(end, &[]).await;
+        assert!(location(&elsewhere.browser.page("/account").await).starts_with("/login"));
+    }
+);
