@@ -1,12 +1,15 @@
-//! A release is found by its commit or its image, whichever service it is of.
+//! A release is found by its version, its commit or its image, whichever service it is of.
 
 use sea_orm_migration::prelude::*;
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-const INDEXES: [(&str, &str); 2] =
-    [("release_commit_idx", "commit_sha"), ("release_artefact_idx", "artefact")];
+const INDEXES: [(&str, &str); 3] = [
+    ("release_commit_idx", "commit_sha"),
+    ("release_artefact_idx", "artefact"),
+    ("release_version_idx", "version"),
+];
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {

@@ -158,9 +158,12 @@ impl Page {
         let promotion = promotion(ctx, name, (asked, &places), at).await?;
         let found = releases::list(ctx, name, None, list).await?;
         let runs = where_they_run(&places);
-        let registered = |release: &Release| release.created_at <= at;
+        // What was put on record later ran all the same.
+        let was_there = |release: &Release| {
+            release.created_at <= at || runs.contains_key(release.identity.version.as_str())
+        };
         let releases =
-            found.items.into_iter().filter(registered).map(|release| release_row(release, &runs, at));
+            found.items.into_iter().filter(was_there).map(|release| release_row(release, &runs, at));
         let path = format!("{}/services/{name}", frame.base);
         let zoom =
             |zoom: &Zoom| (zoom.as_str(), asked.address(&path, *zoom, asked.as_of), *zoom == asked.zoom);

@@ -4,7 +4,10 @@
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use serde_json::json;
 
-use crate::support::{api::Api, db::TestDb, wire::Wire};
+use crate::{
+    people::visitor::{SITE, looking},
+    support::{api::Api, db::TestDb, wire::Wire},
+};
 
 const SERVICES: usize = 200;
 const ENVIRONMENTS: usize = 5;
@@ -58,6 +61,13 @@ async fn plan(
     lines.iter().map(|line| line.try_get_by_index::<String>(0).unwrap() + "\n").collect()
 }
 
+/// The plan of a statement for no values in particular, which does not depend on those that it is asked for with.
+async fn generic_plan(db: &DatabaseConnection, statement: &str) -> String {
+    let values = (1..100).take_while(|number| statement.contains(&format!("${number}"))).count();
+    let nulls = format!("({})", vec!["NULL"; values].join(", "));
+    plan(db, statement, ("", &nulls), "force_generic_plan").await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_matrix_reads_what_it_shows() {
     let db = TestDb::postgres().await;
@@ -109,10 +119,7 @@ async fn the_gate_finds_the_artefacts_deployments_by_index() {
     let statements = wire.statements();
     let of_deployments: Vec<_> = statements.iter().filter(|text| text.contains("deployment d")).collect();
     assert_eq!(of_deployments.len(), 1, "{statements:?}");
-    // A plan that is made for no values in particular does not depend on those it is asked for with.
-    let values = (1..100).take_while(|number| of_deployments[0].contains(&format!("${number}"))).count();
-    let nulls = format!("({})", vec!["NULL"; values].join(", "));
-    let plan = plan(&direct, of_deployments[0], ("", &nulls), "force_generic_plan").await;
+    let plan = generic_plan(&direct, of_deployments[0]).await;
     println!("{plan}");
     assert!(!plan.contains("Seq Scan on deployment") && !plan.contains("Seq Scan on release"), "{plan}");
     // The stays, the reverts, and those of the release alone.
@@ -145,5 +152,41 @@ async fn a_page_of_a_services_history_reads_no_others() {
         let plan = plan(&direct, history[0], ("", &format!("({names}, 51)")), "force_generic_plan").await;
         println!("{plan}");
         assert!(plan.contains(&format!("Scan Backward using {index} ")), "{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_and_the_lanes_of_a_service_read_no_others() {
+    let db = TestDb::postgres().await;
+    let wire = Wire::tap(&db.url).await;
+    let set_up = |config: &mut waybill::config::Config| {
+        config.database.url = wire.url.parse().unwrap();
+        config.server.public_url = Some(SITE.parse().unwrap());
+    };
+    let api = Api::with(&db, set_up).await;
+    let direct = api.sql().await;
+    direct.execute_unprepared(FILL).await.unwrap();
+    let mut visitor = looking(&api, &api).await;
+    for (path, what, index) in [
+        ("/search?q=1.0.50", "r.version = ", "release_version_idx"),
+        ("/search?q=c4ca4238a0b923820dcc509a6f75849b", "r.commit_sha >= ", "release_commit_idx"),
+        ("/services/service-1?as_of=2020-03-01&zoom=quarter", "\"finished_at\" > ", "deployment_stay_key"),
+        ("/services/service-1/releases/1.0.50", "\"release_id\" IN (SELECT ", "release_version_"),
+    ] {
+        wire.statements();
+        let page = visitor.page(path).await;
+        assert!([200, 303].contains(&page.status), "{path}: {}", page.text);
+        let statements = wire.statements();
+        let found: Vec<_> = statements.iter().filter(|text| text.contains(what)).collect();
+        assert!(!found.is_empty(), "{path}: {statements:?}");
+        for statement in found {
+            let plan = generic_plan(&direct, statement).await;
+            println!("{path}\n{plan}");
+            assert!(plan.contains(index), "{path}: {statement}\n{plan}");
+            assert!(
+                !plan.contains("Seq Scan on deployment") && !plan.contains("Seq Scan on release"),
+                "{plan}"
+            );
+        }
     }
 }

@@ -336,7 +336,11 @@ db_test!(
         assert_eq!(policy["vulnerabilities"]["max"], json!({"critical": 0}));
         kinds(&api).await;
         let page = admin.text("/environments/prod").await;
-        for part in ["it ran in staging before for 1h without a break", "<code>promotion.soak_seconds</code>", "version 1"] {
+        for part in [
+            "it ran in staging before for 1h without a break",
+            "<code>promotion.soak_seconds</code>",
+            "version 1",
+        ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         let page = admin.refused(412, path, &fields).await;

@@ -9,4 +9,4 @@ mod names;
 mod pages;
 mod pages_browser;
 mod sessions;
-mod visitor;
+pub mod visitor;

@@ -63,6 +63,18 @@ async fn every_page_is_open_to_everybody_and_follows_what_happens() {
         format!("/decisions/{decision}"),
         "/search?q=1.1",
         "/vulnerabilities/CVE-2021-44228",
+        "/approvals",
+        "/environments",
+        "/environments/prod",
+        "/environments/prod/policy",
+        "/freeze-windows",
+        "/audit",
+        "/settings",
+        "/settings/tokens",
+        "/settings/trusts",
+        "/settings/sessions",
+        "/settings/waivers",
+        "/settings/access",
         "/account",
     ]);
     let mut script = Command::new("node");
