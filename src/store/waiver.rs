@@ -165,8 +165,9 @@ pub(super) struct Wanted<'a> {
 pub(super) fn waived(sql: &mut Sql, postgres: bool, wanted: Wanted<'_>) {
     let now = sql.number(wanted.now);
     let there = wanted.environment.map(|name| {
-        let name = sql.number(format!("%\"{name}\"%"));
-        format!(" AND (w.environments IS NULL OR w.environments LIKE {name})")
+        let name = sql.number(name);
+        // Put together there, because SQLite plans a statement anew each time for a pattern that is bound.
+        format!(" AND (w.environments IS NULL OR w.environments LIKE '%\"' || {name} || '\"%')")
     });
     let there = there.unwrap_or_default();
     let holds = format!(
