@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use waybill::{
+    clock,
     config::{issuer::IssuerConfig, people::RoleConfig},
     domain::vocabulary::Scope,
     usecase::upkeep,
@@ -350,10 +351,8 @@ db_test!(
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
-        let page = admin.refused(412, path, &fields).await;
-        assert!(page.contains("edited since"), "{page}");
-        let reader = api.token(&[Scope::Read], None, None).await;
-        let mut reader = Person::of(&api, &reader).await;
+        assert!(admin.refused(412, path, &fields).await.contains("edited since"));
+        let mut reader = Person::of(&api, &api.token(&[Scope::Read], None, None).await).await;
         assert!(!reader.text("/environments/prod").await.contains(path));
         assert!(reader.refused(403, path, &fields).await.contains("scope policy"));
     }
@@ -506,7 +505,7 @@ db_test!(
         ];
         let page = admin.refused(422, path, &fields).await;
         assert!(page.contains("Until (UTC) must lie ahead") && page.contains("Reason must"), "{page}");
-        let soon = (chrono::Utc::now() + chrono::TimeDelta::days(9)).format("%Y-%m-%dT%H:%M").to_string();
+        let soon = (clock::now() + chrono::TimeDelta::days(9)).format("%Y-%m-%dT%H:%M").to_string();
         fields[1].1 = "No text of users reaches the logger";
         fields[2].1 = &soon;
         admin.done(path, &fields).await;

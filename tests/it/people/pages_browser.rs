@@ -37,7 +37,7 @@ async fn acting(server: &ServerProcess) -> Value {
     let window = send(server, post.clone(), "/freeze-windows", &window).await;
     let reason = json!({ "reason": "x".repeat(400) });
     send(server, put, "/environments/dev/lockdown", &reason).await;
-    let until = (chrono::Utc::now() + chrono::TimeDelta::days(30)).to_rfc3339();
+    let until = (waybill::clock::now() + chrono::TimeDelta::days(30)).to_rfc3339();
     let waiver = json!({ "vulnerability": "CVE-2021-44228", "reason": "x".repeat(300), "expires_at": until });
     send(server, post, "/waivers", &waiver).await;
     json!(format!("/freeze-windows/{}", id_of(&window)))
