@@ -430,15 +430,15 @@ db_test!(
         let head = api.get("/events/head").await.ok(200);
         let page = admin.text("/audit").await;
         assert!(page.contains(&format!("{}:{}", head["seq"], head["hash"].as_str().unwrap())), "{page}");
-        assert!(page.contains("token.created") && page.contains(">pay "), "{page}");
+        assert!(page.contains("token.created") && page.contains(">pay</a>"), "{page}");
         let page = admin.text("/audit?kind=deployment.succeeded&service=shop&order=oldest-first").await;
-        assert!(page.contains(">shop ") && !page.contains(">pay "), "{page}");
+        assert!(page.contains(">shop</a>") && !page.contains(">pay</a>"), "{page}");
         admin.browser.page("/audit?cursor=x").await.problem(400, "invalid-request");
         admin.browser.page("/audit?kind=deployment.sucseeded").await.problem(404, "not-found");
         let narrowed = api.token(&[Scope::Read], Some(&["shop"]), None).await;
         let page = Person::of(&api, &narrowed).await.text("/audit").await;
         assert!(
-            page.contains(">shop ") && !page.contains(">pay ") && !page.contains("<td>token.created"),
+            page.contains(">shop</a>") && !page.contains(">pay</a>") && !page.contains("<td>token.created"),
             "{page}"
         );
     }
