@@ -10,7 +10,7 @@ use crate::http::{
 };
 
 /// Reads what an operation takes as its body.
-pub fn read<T: ParseFromJSON>(spec: &Spec, body: Value) -> Result<T, Problem> {
+pub fn read<T: ParseFromJSON>(spec: &Spec, body: &Value) -> Result<T, Problem> {
     T::parse_from_json(Some(body.clone()))
-        .map_err(|error| no_such_body(spec, &spec.component(&T::name()), &body, error.message()))
+        .map_err(|error| no_such_body(spec, &spec.component(&T::name()), body, error.message()))
 }

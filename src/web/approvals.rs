@@ -10,7 +10,7 @@ use super::{
     form::{
         Form,
         blank::Blank,
-        field::Field,
+        field::{Field, put},
         sent::{Sender, Sent, status, unseen},
     },
     page::{Frame, Visitor, app, live, page, see, to_login, to_login_for},
@@ -144,13 +144,8 @@ fn rule(Standing { rule, approved_by, missing }: Standing, names: &Names) -> (St
         [one] => format!("the group {one}"),
         several => format!("the groups {}", several.join(", ")),
     };
-    let given = match approved_by.is_empty() {
-        true => String::new(),
-        false => {
-            let people: Vec<_> = approved_by.iter().map(|who| names.shown(who)).collect();
-            format!("given by {}", people.join(", "))
-        }
-    };
+    let people: Vec<_> = approved_by.iter().map(|who| names.shown(who)).collect();
+    let given = if people.is_empty() { String::new() } else { format!("given by {}", people.join(", ")) };
     let wanted = match (rule.required, missing) {
         (1, 0) => format!("one approval of {whom}"),
         (1, _) => format!("one approval of {whom} is missing"),
@@ -181,9 +176,9 @@ fn blank(base: &str, csrf: &str, about: About<'_>, image: Option<&str>, back: &s
         format!("{base}/services/{service}/releases/{version}/approvals"),
         csrf,
     )
-    .hidden("environment", environment)
-    .hidden("image", image.unwrap_or_default())
-    .hidden("to", back)
+    .hidden("environment", &environment)
+    .hidden("image", &image.unwrap_or_default())
+    .hidden("to", &back)
     .field(Field::area("comment", "Why").hint(hint))
     .saying("Approve", ("decision", Voice::Approved.as_str()), "")
     .saying("Reject", ("decision", Voice::Rejected.as_str()), "danger")
@@ -218,13 +213,14 @@ async fn say(sender: &Sender, about: About<'_>) -> Result<Back, Problem> {
     let form = &sender.form;
     let blank = blank("", "", about, None, "");
     let mut said = sender.body(&blank);
-    said["environment"] = json!(about.environment);
+    put(&mut said, "environment", json!(about.environment));
     if let Some(decision) = form.given("decision") {
-        said["decision"] = json!(decision);
+        put(&mut said, "decision", json!(decision));
     }
     // What was looked at had no image, where the page knew of none.
-    said["image"] = form.given("image").filter(|image| !image.is_empty()).map_or(Value::Null, Value::from);
-    let said = body::read::<CreateApproval>(&sender.spec, said)?.parse().map_err(refuse)?;
+    let image = form.given("image").filter(|image| !image.is_empty());
+    put(&mut said, "image", image.map_or(Value::Null, Value::from));
+    let said = body::read::<CreateApproval>(&sender.spec, &said)?.parse().map_err(refuse)?;
     approvals::give(&sender.visitor.ctx, about, &said, &unseen).await?;
     Ok(Back::parse(form.get("to")).unwrap_or_default())
 }

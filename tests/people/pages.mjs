@@ -83,6 +83,25 @@ try {
   assert.match(await page.title(), /failed/);
   assert.deepEqual(complaints, []);
 
+  // Somebody approves, and is told that it does not count: it is their own work.
+  await page.goto(`${SERVER}/approvals`);
+  await page.getByText('Approve or reject 1.2').click();
+  await page.getByLabel('Why').fill('seen in dev');
+  await page.getByRole('button', { name: 'Approve', exact: true }).click();
+  await page.waitForURL(`${SERVER}/approvals`);
+  await page.getByText('does not count: initiated').waitFor();
+
+  // An environment is locked down and opened again, each by two steps and no script of ours.
+  await page.goto(`${SERVER}/environments/prod`);
+  await page.getByText('Lock prod down …').click();
+  await page.getByLabel('Reason').fill('an incident');
+  await page.getByRole('button', { name: 'Lock prod down' }).click();
+  await page.getByText('Locked down').waitFor();
+  await page.getByText('Lift the lockdown …').click();
+  await page.getByRole('button', { name: 'Let deployments into prod again' }).click();
+  await page.getByText('Lock prod down …').waitFor();
+  assert.deepEqual(complaints, []);
+
   // What is not there is a page, too.
   const missing = await page.goto(`${SERVER}/services/shpo`);
   assert.equal(missing.status(), 404);

@@ -124,7 +124,7 @@ async fn all(
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("cursor", &cursor).finish();
         format!("{}/freeze-windows?{query}", frame.base)
     });
-    let rows = found.items.into_iter().map(|seen| row(seen)).collect();
+    let rows = found.items.into_iter().map(row).collect();
     page(status(sent), &All { frame, rows, form: may(visitor).then_some(form), next })
 }
 
@@ -177,7 +177,7 @@ fn fields(blank: Blank, draft: &Draft) -> Blank {
 
 fn read(sender: &Sender) -> Result<Draft, Problem> {
     let body = sender.body(&fields(Blank::new("", String::new(), ""), &Draft::default()));
-    Ok(body::read::<CreateFreezeWindow>(&sender.spec, body)?.draft())
+    Ok(body::read::<CreateFreezeWindow>(&sender.spec, &body)?.draft())
 }
 
 /// Declares one.
@@ -226,10 +226,10 @@ async fn one(frame: Frame, visitor: &Visitor, id: Uuid, refused: Option<Refused>
         Some(Refused::Delete(sent)) => (None, Some(sent)),
         None => (None, None),
     };
-    let edit = fields(Blank::new("edit", here.clone(), &csrf).hidden("revision", revision), &draft);
+    let edit = fields(Blank::new("edit", here.clone(), &csrf).hidden("revision", &revision), &draft);
     let means = "It no longer holds anything up. The audit log keeps what it was.";
     let delete = Blank::new("delete", format!("{here}/delete"), &csrf)
-        .hidden("revision", revision)
+        .hidden("revision", &revision)
         .folded("Take it back …", means)
         .bad_button("Take it back");
     let may = may(visitor);

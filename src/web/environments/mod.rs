@@ -6,6 +6,8 @@ mod one;
 mod policy;
 mod words;
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use poem::{Request, Response, Result, Route, http::StatusCode};
@@ -113,37 +115,34 @@ async fn all(visitor: &Visitor, archived: bool) -> Result<Vec<Environment>, Prob
     }
 }
 
-/// The freezes that hold or come within thirty days, by the environment; the first of each.
-async fn frozen(
-    visitor: &Visitor,
-    now: DateTime<Utc>,
-) -> Result<Vec<(String, (bool, DateTime<Utc>, String))>, Problem> {
+/// By the environment its first freeze: whether it holds, when it ends or begins, and what it is called.
+type Freezes = BTreeMap<String, (bool, DateTime<Utc>, String)>;
+
+/// The freezes that hold or come within thirty days.
+async fn frozen(visitor: &Visitor, now: DateTime<Utc>) -> Result<Freezes, Problem> {
     let until = Some(now + TimeDelta::days(30));
     let calendar = match windows::calendar(&visitor.ctx, Only::default(), Some(now), until).await {
         Ok(calendar) => calendar,
         // There are more than can be told; each environment's own page tells its own.
-        Err(NoCalendar::To(_)) => return Ok(Vec::new()),
+        Err(NoCalendar::To(_)) => return Ok(Freezes::new()),
         Err(NoCalendar::Error(error)) => return Err(error.into()),
     };
-    let mut found = Vec::new();
+    let mut found = Freezes::new();
     for (environment, intervals) in calendar.environments {
         let Some(first) = intervals.first() else { continue };
         let windows = first.windows.iter().filter_map(|place| calendar.windows.get(*place));
         let names: Vec<_> = windows.map(|window| window.definition.name.as_str()).collect();
         let holds = first.span.starts_at <= now;
         let at = if holds { first.span.ends_at } else { first.span.starts_at };
-        found.push((environment.name.to_string(), (holds, at, names.join(", "))));
+        found.insert(environment.name.to_string(), (holds, at, names.join(", ")));
     }
     Ok(found)
 }
 
-fn row(environment: Environment, frozen: &[(String, (bool, DateTime<Utc>, String))]) -> Row {
-    let frozen = frozen.iter().find(|(name, _)| name == environment.name.as_str());
-    let frozen = frozen.map(|(_, (holds, at, names))| Frozen {
-        holds: *holds,
-        at: When::at(*at),
-        names: names.clone(),
-    });
+fn row(environment: Environment, frozen: &Freezes) -> Row {
+    let frozen = frozen.get(environment.name.as_str());
+    let frozen =
+        frozen.map(|(holds, at, names)| Frozen { holds: *holds, at: When::at(*at), names: names.clone() });
     let rules = in_words(&environment.policy.policy);
     let enforced = rules.iter().filter(|said| said.mode == Mode::Enforce);
     Row {

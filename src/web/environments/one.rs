@@ -59,9 +59,6 @@ struct Page {
     forms: Forms,
     version: i64,
     rules: Vec<Said>,
-    /// Whether they may edit the policy, and the freezes.
-    edits_policy: bool,
-    edits_freezes: bool,
     changes: Vec<Change>,
     freezes: Vec<Freeze>,
     year: i32,
@@ -84,8 +81,10 @@ struct Change {
     settings: Vec<(String, String, String)>,
 }
 
-#[derive(Default)]
 struct Forms {
+    /// Whether the policy and the freezes are edited, which have pages of their own.
+    edits_policy: bool,
+    edits_freezes: bool,
     confirm: Option<Blank>,
     lock: Option<Blank>,
     lift: Option<Blank>,
@@ -141,10 +140,8 @@ impl Page {
         let names = people::names(ctx, locker.collect()).await?;
         Ok(Self {
             forms: Forms::of(&frame.base, visitor, &environment, sent),
-            edits_policy: may(visitor, Scope::Policy, name) && environment.archived_at.is_none(),
-            edits_freezes: may(visitor, Scope::Freeze, name),
             changes: changes(visitor, name, now).await?,
-            freezes: freezes.into_iter().map(|seen| freezes::row(seen)).collect(),
+            freezes: freezes.into_iter().map(freezes::row).collect(),
             year,
             months,
             rules: in_words(&environment.policy.policy),
@@ -176,7 +173,7 @@ async fn changes(visitor: &Visitor, name: &str, now: DateTime<Utc>) -> Result<Ve
     let change = |event: Event| {
         let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
         Change {
-            version: data["version"].to_string(),
+            version: data.get("version").map(Value::to_string).unwrap_or_default(),
             when: When::of(event.at, now),
             by: names.shown(&event.actor.subject),
             settings: words::changes(&data),
@@ -195,10 +192,12 @@ impl Forms {
         let made = |is: bool, which, blank: Blank| is.then(|| blank.after(after(which)));
         let (is_used, is_locked) = (environment.archived_at.is_none(), environment.lockdown.is_some());
         Self {
+            edits_policy: may(visitor, Scope::Policy, name) && is_used,
+            edits_freezes: may(visitor, Scope::Freeze, name),
             confirm: made(
                 may_edit && environment.unconfirmed,
                 Which::Confirm,
-                revised("confirm", base, environment, &csrf).hidden("does", "confirm").button("Confirm it"),
+                revised("confirm", base, environment, &csrf).hidden("does", &"confirm").button("Confirm it"),
             ),
             lock: made(may_lock && is_used, Which::Lock, lock_form(base, environment, &csrf)),
             lift: made(may_lock && is_locked, Which::Lift, lift_form(base, environment, &csrf)),
@@ -210,14 +209,14 @@ impl Forms {
 
 fn revised(id: &str, base: &str, environment: &Environment, csrf: &str) -> Blank {
     let action = format!("{base}/environments/{}/settings", environment.name);
-    Blank::new(id, action, csrf).hidden("revision", environment.revision)
+    Blank::new(id, action, csrf).hidden("revision", &environment.revision)
 }
 
 fn settings_form(base: &str, environment: &Environment, csrf: &str) -> Blank {
     let settings = &environment.settings;
     let tiers = Tier::ALL.iter().map(|tier| (tier.as_str(), ""));
     revised("settings", base, environment, csrf)
-        .hidden("does", "settings")
+        .hidden("does", &"settings")
         .field(Field::choice("tier", "Tier", tiers).value(settings.tier))
         .field(
             Field::number("rank", "Rank")
@@ -238,12 +237,12 @@ fn archive_form(base: &str, environment: &Environment, csrf: &str) -> Blank {
     let name = &environment.name;
     let blank = revised("archive", base, environment, csrf);
     if environment.archived_at.is_some() {
-        return blank.hidden("does", "revive").plain_button(&format!("Bring {name} back"));
+        return blank.hidden("does", &"revive").plain_button(&format!("Bring {name} back"));
     }
     let means = "Its history stays, and nothing is deployed there any more until it is brought back. Its name is not given to \
                  another.";
     blank
-        .hidden("does", "archive")
+        .hidden("does", &"archive")
         .folded(&format!("Archive {name} …"), means)
         .bad_button(&format!("Archive {name}"))
 }
@@ -255,15 +254,16 @@ fn saw(environment: &Environment) -> &str {
 fn lock_form(base: &str, environment: &Environment, csrf: &str) -> Blank {
     let name = &environment.name;
     let is_locked = environment.lockdown.is_some();
-    let (opens, sends) = match is_locked {
-        true => ("Give another reason …".to_owned(), "Give this reason".to_owned()),
-        false => (format!("Lock {name} down …"), format!("Lock {name} down")),
+    let (opens, sends) = if is_locked {
+        ("Give another reason …".to_owned(), "Give this reason".to_owned())
+    } else {
+        (format!("Lock {name} down …"), format!("Lock {name} down"))
     };
     let means =
         "Nothing but an override starts there from then on, not even a rollback. What is running goes on.";
     let hint = "Everybody whose start is refused reads it.";
     Blank::new("lock", format!("{base}/environments/{name}/lockdown"), csrf)
-        .hidden("saw", saw(environment))
+        .hidden("saw", &saw(environment))
         .field(Field::area("reason", "Reason").hint(hint).required())
         .folded(&opens, if is_locked { "" } else { means })
         .bad_button(&sends)
@@ -272,7 +272,7 @@ fn lock_form(base: &str, environment: &Environment, csrf: &str) -> Blank {
 fn lift_form(base: &str, environment: &Environment, csrf: &str) -> Blank {
     let name = &environment.name;
     Blank::new("lift", format!("{base}/environments/{name}/lockdown/lift"), csrf)
-        .hidden("saw", saw(environment))
+        .hidden("saw", &saw(environment))
         .folded("Lift the lockdown …", "Starts are judged by the other rules again, at once.")
         .button(&format!("Let deployments into {name} again"))
 }
@@ -290,7 +290,7 @@ async fn place(sender: &Sender, name: &str) -> Result<(), Problem> {
         "" => json!({}),
         reason => json!({ "reason": reason }),
     };
-    let reason = body::read::<PlaceLockdown>(&sender.spec, body)?.parse().map_err(refuse)?;
+    let reason = body::read::<PlaceLockdown>(&sender.spec, &body)?.parse().map_err(refuse)?;
     let saw = Saw::Reason(sender.form.get("saw"));
     lockdown::place(&sender.visitor.ctx, name, &reason, saw).await?;
     Ok(())
@@ -326,7 +326,7 @@ async fn update(sender: &Sender, name: &str) -> Result<(), Problem> {
         "revive" => json!({ "archived": false }),
         _ => sender.body(&settings_form("", &environments::get(ctx, name).await?, "")),
     };
-    let body: UpdateEnvironment = body::read(&sender.spec, body)?;
+    let body: UpdateEnvironment = body::read(&sender.spec, &body)?;
     let edit = |before: &Environment| body.edit(before);
     environments::update(ctx, name, &sender.expected(), &edit).await?;
     Ok(())

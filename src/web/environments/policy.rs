@@ -18,7 +18,7 @@ use crate::{
         form::{
             Form,
             blank::Blank,
-            field::Field,
+            field::{Field, put},
             sent::{Sender, Sent, status},
         },
         page::{Frame, Visitor, app, page, see, to_login, to_login_for},
@@ -27,6 +27,9 @@ use crate::{
 
 /// The field of the rules that each want somebody of some groups: one on each line.
 const RULES: &str = "approval/rules";
+
+/// The field of the kinds that freezes let through.
+const EXEMPT: &str = "freeze/exempt_kinds";
 
 #[derive(Template)]
 #[template(path = "policy.html")]
@@ -94,14 +97,14 @@ fn choice(name: &str, label: &str, of: &'static [impl Word], value: &str) -> Fie
 
 fn form(base: &str, csrf: &str, environment: &Environment, policy: &Policy) -> Blank {
     let action = format!("{base}/environments/{}/policy", environment.name);
-    let blank = Blank::new("policy", action, csrf).hidden("revision", environment.policy.version);
+    let blank = Blank::new("policy", action, csrf).hidden("revision", &environment.policy.version);
     let mode = |rule: &str, mode: Mode| choice(&format!("{rule}/mode"), "It is", Mode::ALL, mode.as_str());
     let Policy { freeze, promotion, approval, image, outdated, .. } = policy;
     let blank = blank
         .group("Freeze", "Whether freeze windows count.")
         .field(mode("freeze", freeze.mode))
         .field(
-            Field::boxes("freeze/exempt_kinds", "Let through all the same", Kind::ALL.iter().map(|kind| (kind.as_str(), "")))
+            Field::boxes(EXEMPT, "Let through all the same", Kind::ALL.iter().map(|kind| (kind.as_str(), "")))
                 .hint("A rollback only where it is verified, a hotfix only of a token with the scope hotfix.")
                 .values(&freeze.exempt_kinds),
         )
@@ -218,13 +221,15 @@ async fn set_in(sender: &Sender, name: &str) -> Result<(), Problem> {
     let environment = environments::get(&sender.visitor.ctx, name).await?;
     let mut body = sender.body(&form("", "", &environment, &environment.policy.policy));
     if let Some(Value::Array(lines)) = body.pointer_mut(&format!("/{RULES}")) {
-        lines.iter_mut().for_each(|line| *line = of_line(line.as_str().unwrap_or_default()));
+        for line in lines {
+            *line = of_line(line.as_str().unwrap_or_default());
+        }
     }
     // No box that is ticked says that nothing is let through.
-    if sender.form.all("freeze/exempt_kinds").is_empty() {
-        body["freeze"]["exempt_kinds"] = json!([]);
+    if sender.form.all(EXEMPT).is_empty() {
+        put(&mut body, EXEMPT, json!([]));
     }
-    let policy: Policy = body::read(&sender.spec, body)?;
+    let policy: Policy = body::read(&sender.spec, &body)?;
     let expected: Expected = sender.expected();
     policies::set(&sender.visitor.ctx, name, &expected, &policy).await?;
     Ok(())

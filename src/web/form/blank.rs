@@ -55,7 +55,7 @@ impl Blank {
 
     /// With what the page knows and nobody fills in.
     #[must_use]
-    pub fn hidden(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn hidden(mut self, name: &str, value: &impl ToString) -> Self {
         self.hidden.push((name.to_owned(), value.to_string()));
         self
     }
@@ -120,7 +120,9 @@ impl Blank {
         let is_stale = sent.is_stale();
         let mut said = vec![sent.problem.detail().to_owned()];
         let mut fields: Vec<_> = self.groups.iter_mut().flat_map(|group| &mut group.fields).collect();
-        fields.iter_mut().for_each(|field| field.refill(&sent.form, is_stale));
+        for field in &mut fields {
+            field.refill(&sent.form, is_stale);
+        }
         for error in sent.problem.field_errors() {
             if !fields.iter_mut().any(|field| field.take_up(error)) {
                 said.push(format!("{}: {}", error.pointer, error.detail));

@@ -150,7 +150,13 @@ impl Field {
         let values = match self.kind {
             Kind::Names => vec![values.join(", ")],
             Kind::Lines => vec![values.join("\n")],
-            _ => values,
+            Kind::Line
+            | Kind::Area
+            | Kind::Number
+            | Kind::Moment
+            | Kind::Choice(_)
+            | Kind::Boxes(_)
+            | Kind::Tick => values,
         };
         Self { values, ..self }
     }
@@ -185,10 +191,8 @@ impl Field {
     }
 
     fn words(&self, values: &[String]) -> String {
-        match self.kind {
-            Kind::Tick if values.is_empty() => "no".to_owned(),
-            _ => values.join(", "),
-        }
+        let is_no = matches!(self.kind, Kind::Tick) && values.is_empty();
+        if is_no { "no".to_owned() } else { values.join(", ") }
     }
 
     /// Takes up what is wrong with it, and tells whether that was anything.
@@ -213,11 +217,7 @@ impl Field {
             None if !self.is_cleared => return,
             value => value.unwrap_or(Value::Null),
         };
-        let mut place = body;
-        for part in self.name.split('/') {
-            place = &mut place[part];
-        }
-        *place = value;
+        put(body, &self.name, value);
     }
 
     fn read(&self, sent: &Form) -> Option<Value> {
@@ -264,6 +264,15 @@ impl Field {
     }
 }
 
+/// Puts a member into a body, with slashes in its name before what lies deeper.
+pub fn put(body: &mut Value, name: &str, value: Value) {
+    let mut place = body;
+    for part in name.split('/') {
+        place = &mut place[part];
+    }
+    *place = value;
+}
+
 fn owned<'a>(words: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
     words.into_iter().map(|(word, meaning)| (word.to_owned(), meaning.to_owned())).collect()
 }
@@ -305,7 +314,9 @@ mod tests {
             Field::line("cleared", "").cleared(),
         ];
         let mut body = json!({});
-        fields.iter().for_each(|field| field.write(&sent, &mut body));
+        for field in fields {
+            field.write(&sent, &mut body);
+        }
         let expected = json!({"name": "a", "n": 7, "x": "seven", "at": "2026-03-04T12:00:00Z", "list": ["a", "b", "c"],
             "lines": ["a b", "c"], "box": ["1", "2"], "deep": {"yes": true, "no": false}, "cleared": null});
         assert_eq!(body, expected);
@@ -326,10 +337,11 @@ mod tests {
     fn what_somebody_else_has_changed_meanwhile_is_told() {
         let sent = Form::parse(b"rank=7&url=");
         let mut fields = [Field::number("rank", "").value(8), Field::line("url", "")];
-        fields.iter_mut().for_each(|field| field.refill(&sent, true));
+        for field in &mut fields {
+            field.refill(&sent, true);
+        }
         assert_eq!(fields[0].text(), "7");
         assert_eq!(fields[0].meanwhile.as_deref(), Some("8"));
         assert_eq!(fields[1].meanwhile, None);
-        fields.iter_mut().for_each(|field| field.refill(&sent, false));
     }
 }

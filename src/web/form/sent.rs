@@ -60,10 +60,8 @@ pub struct Sent {
 impl Sent {
     /// A form that was refused for what whoever sent it can mend; anything else is a problem of its own.
     pub fn of(form: Form, problem: Problem) -> Result<Self, Problem> {
-        match problem.code() {
-            Code::InvalidInput | Code::Conflict | Code::Stale | Code::Forbidden => Ok(Self { form, problem }),
-            _ => Err(problem),
-        }
+        let mendable = [Code::InvalidInput, Code::Conflict, Code::Stale, Code::Forbidden];
+        if mendable.contains(&problem.code()) { Ok(Self { form, problem }) } else { Err(problem) }
     }
 
     /// Whether it was meant for something that has changed meanwhile.

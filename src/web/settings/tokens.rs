@@ -54,7 +54,7 @@ struct Row {
 
 #[derive(Template)]
 #[template(path = "token.html")]
-struct Secret {
+struct Shown {
     frame: Frame,
     name: String,
     subject: String,
@@ -142,7 +142,7 @@ pub(super) async fn create(mut request: Request) -> Result<Response> {
         Err(problem) => return refused(&sender, None, problem).await,
     };
     let principal = made.token.principal;
-    let secret = Secret {
+    let shown = Shown {
         frame: Frame::of(&sender.app, Some(&sender.visitor)).at("settings"),
         name: principal.actor.token,
         subject: principal.actor.subject,
@@ -150,11 +150,12 @@ pub(super) async fn create(mut request: Request) -> Result<Response> {
         secret: made.secret.expose_secret().to_owned(),
         server: sender.app.config.server.base_url(),
     };
-    page(StatusCode::CREATED, &secret)
+    page(StatusCode::CREATED, &shown)
 }
 
 async fn made(sender: &Sender) -> Result<Made, Problem> {
-    let new = body::read::<CreateToken>(&sender.spec, sender.body(&form("", "")))?.parse().map_err(refuse)?;
+    let new =
+        body::read::<CreateToken>(&sender.spec, &sender.body(&form("", "")))?.parse().map_err(refuse)?;
     Ok(tokens::create(&sender.visitor.ctx, &new, &unseen).await?)
 }
 

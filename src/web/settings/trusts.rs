@@ -74,7 +74,7 @@ fn row(base: &str, csrf: &str, trust: Trust, sent: Option<&Sent>) -> Row {
     let name = definition.name;
     let means = "What was exchanged by it stops working with the next request, also for what is running.";
     let delete = Blank::new(&format!("delete-{name}"), format!("{base}{HERE}/{name}/delete"), csrf)
-        .hidden("revision", trust.revision)
+        .hidden("revision", &trust.revision)
         .folded("Delete …", means)
         .bad_button(&format!("Delete {name}"))
         .after(sent);

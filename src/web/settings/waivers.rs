@@ -163,7 +163,7 @@ pub(super) async fn create(mut request: Request) -> Result<Response> {
 }
 
 async fn made(sender: &Sender) -> Result<(), Problem> {
-    let body = body::read::<CreateWaiver>(&sender.spec, sender.body(&form("", "")))?;
+    let body = body::read::<CreateWaiver>(&sender.spec, &sender.body(&form("", "")))?;
     waivers::create(&sender.visitor.ctx, &body.draft(), &unseen).await?;
     Ok(())
 }

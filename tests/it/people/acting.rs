@@ -1,9 +1,17 @@
 //! The pages that change something: each does what the API does, refuses what it refuses in its words, and leaves its event.
 
 use serde_json::{Value, json};
-use waybill::{domain::vocabulary::Scope, usecase::upkeep};
+use waybill::{
+    clock,
+    config::{issuer::IssuerConfig, people::RoleConfig},
+    domain::vocabulary::Scope,
+    usecase::upkeep,
+};
 
-use super::visitor::{SITE, Visitor, location, site};
+use super::{
+    names::person,
+    visitor::{SESSION, SITE, Visitor, location, site},
+};
 use crate::{
     db_test,
     support::{
@@ -343,10 +351,8 @@ db_test!(
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
-        let page = admin.refused(412, path, &fields).await;
-        assert!(page.contains("edited since"), "{page}");
-        let reader = api.token(&[Scope::Read], None, None).await;
-        let mut reader = Person::of(&api, &reader).await;
+        assert!(admin.refused(412, path, &fields).await.contains("edited since"));
+        let mut reader = Person::of(&api, &api.token(&[Scope::Read], None, None).await).await;
         assert!(!reader.text("/environments/prod").await.contains(path));
         assert!(reader.refused(403, path, &fields).await.contains("scope policy"));
     }
@@ -424,15 +430,15 @@ db_test!(
         let head = api.get("/events/head").await.ok(200);
         let page = admin.text("/audit").await;
         assert!(page.contains(&format!("{}:{}", head["seq"], head["hash"].as_str().unwrap())), "{page}");
-        assert!(page.contains("token.created") && page.contains(">pay "), "{page}");
+        assert!(page.contains("token.created") && page.contains(">pay</a>"), "{page}");
         let page = admin.text("/audit?kind=deployment.succeeded&service=shop&order=oldest-first").await;
-        assert!(page.contains(">shop ") && !page.contains(">pay "), "{page}");
+        assert!(page.contains(">shop</a>") && !page.contains(">pay</a>"), "{page}");
         admin.browser.page("/audit?cursor=x").await.problem(400, "invalid-request");
         admin.browser.page("/audit?kind=deployment.sucseeded").await.problem(404, "not-found");
         let narrowed = api.token(&[Scope::Read], Some(&["shop"]), None).await;
         let page = Person::of(&api, &narrowed).await.text("/audit").await;
         assert!(
-            page.contains(">shop ") && !page.contains(">pay ") && !page.contains("<td>token.created"),
+            page.contains(">shop</a>") && !page.contains(">pay</a>") && !page.contains("<td>token.created"),
             "{page}"
         );
     }
@@ -499,7 +505,7 @@ db_test!(
         ];
         let page = admin.refused(422, path, &fields).await;
         assert!(page.contains("Until (UTC) must lie ahead") && page.contains("Reason must"), "{page}");
-        let soon = (chrono::Utc::now() + chrono::TimeDelta::days(9)).format("%Y-%m-%dT%H:%M").to_string();
+        let soon = (clock::now() + chrono::TimeDelta::days(9)).format("%Y-%m-%dT%H:%M").to_string();
         fields[1].1 = "No text of users reaches the logger";
         fields[2].1 = &soon;
         admin.done(path, &fields).await;
@@ -522,5 +528,45 @@ db_test!(
         let end = actions.find(|action| action.ends_with("/end")).unwrap();
         admin.done(end, &[]).await;
         assert!(location(&elsewhere.browser.page("/account").await).starts_with("/login"));
+    }
+);
+
+db_test!(
+    async fn roles_reach_as_far_on_pages_as_for_the_api(db: TestDb) {
+        let api = Api::with(&db, |config| {
+            config.server.public_url = Some(SITE.parse().unwrap());
+            let (name, url) = ("idp".to_owned(), "https://idp.example.com".to_owned());
+            config.auth.issuer = vec![IssuerConfig { name, url, ..IssuerConfig::default() }];
+            config.auth.oidc.issuer = Some("idp".to_owned());
+            config.auth.oidc.client_id = Some("waybill".to_owned());
+            let role = |scope, services: &[&str]| RoleConfig {
+                group: "staff".to_owned(),
+                scopes: vec![scope],
+                services: services.iter().map(ToString::to_string).collect(),
+                environments: Vec::new(),
+            };
+            config.auth.role = vec![role(Scope::Read, &[]), role(Scope::Approve, &["shop"])];
+        })
+        .await;
+        for service in ["shop", "pay"] {
+            api.deployed(&format!("{service}/prod"), "1").await;
+        }
+        api.put("/environments/prod/policy", json!({ "approval": { "required": 1 } })).await.ok(200);
+        for service in ["shop", "pay"] {
+            api.start(&format!("{service}/prod"), "2").await.problem(409, "gate-denied");
+        }
+        let person = person(&api, "idp:42", "Ada", &["staff"]).await;
+        let mut browser = Visitor::of(&api);
+        browser.cookies.insert(SESSION.to_owned(), person.secret().to_owned());
+        let csrf = browser.csrf().await;
+        let mut ada = Person { browser, csrf };
+        let page = ada.text("/approvals").await;
+        let (shop, pay) = ("/services/shop/releases/2/approvals", "/services/pay/releases/2/approvals");
+        assert!(page.contains(shop) && !page.contains(pay), "{page}");
+        assert!(page.split_once("Waiting for others").unwrap().1.contains("pay"), "{page}");
+        let fields = [("environment", "prod"), ("image", ""), ("to", "/approvals"), ("decision", "approved")];
+        ada.send(pay, &fields).await.problem(404, "not-found");
+        assert_eq!(ada.done(shop, &fields).await, "/approvals");
+        assert!(!ada.text("/environments/prod").await.contains("/environments/prod/lockdown"));
     }
 );

@@ -26,6 +26,23 @@ async fn deploy(server: &ServerProcess, target: &str, version: &str) {
     send(server, reqwest::Method::POST, &path, &json!({ "status": "succeeded" })).await;
 }
 
+/// What the pages that change something have to show: an environment that is frozen and locked down, and a waiver. Gives the
+/// path of the freeze window.
+async fn acting(server: &ServerProcess) -> Value {
+    let (post, put) = (reqwest::Method::POST, reqwest::Method::PUT);
+    let window = json!({
+        "name": "Weekend", "reason": "word ".repeat(80), "tiers": ["production", "development"],
+        "start_cron": "0 18 * * FRI", "end_cron": "0 8 * * MON", "timezone": "Europe/Berlin",
+    });
+    let window = send(server, post.clone(), "/freeze-windows", &window).await;
+    let reason = json!({ "reason": "x".repeat(400) });
+    send(server, put, "/environments/dev/lockdown", &reason).await;
+    let until = (waybill::clock::now() + chrono::TimeDelta::days(30)).to_rfc3339();
+    let waiver = json!({ "vulnerability": "CVE-2021-44228", "reason": "x".repeat(300), "expires_at": until });
+    send(server, post, "/waivers", &waiver).await;
+    json!(format!("/freeze-windows/{}", id_of(&window)))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_is_open_to_everybody_and_follows_what_happens() {
     let db = TestDb::sqlite().await;
@@ -49,7 +66,8 @@ async fn every_page_is_open_to_everybody_and_follows_what_happens() {
     let denied = start(&server, "shop/prod", "1.2").await;
     let running = id_of(&start(&server, "shop/dev", "1.2").await["deployment"]);
     let decision = denied["decision"]["id"].as_str().unwrap();
-    let paths = json!([
+    let acting = acting(&server).await;
+    let mut paths = json!([
         "/",
         "/?as_of=2020-01-01",
         "/services",
@@ -76,7 +94,20 @@ async fn every_page_is_open_to_everybody_and_follows_what_happens() {
         "/settings/waivers",
         "/settings/access",
         "/account",
+        "/approvals",
+        "/environments",
+        "/environments/prod",
+        "/environments/dev",
+        "/environments/prod/policy",
+        "/freeze-windows",
+        "/audit",
+        "/settings/waivers",
+        "/settings/tokens",
+        "/settings/trusts",
+        "/settings/sessions",
+        "/settings/access",
     ]);
+    paths.as_array_mut().unwrap().push(acting);
     let mut script = Command::new("node");
     script
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/people/pages.mjs"))
