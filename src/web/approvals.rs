@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result, Route};
 use serde_json::{Value, json};
 use url::form_urlencoded;
+use uuid::Uuid;
 
 use super::{
     form::{
@@ -24,10 +25,14 @@ use crate::{
         approval::Pending,
         gate::rules::Standing,
         people::Names,
+        person::Person,
         sign_in::back::Back,
         vocabulary::{Scope, Voice},
     },
-    http::{problem::Problem, spec::Spec},
+    http::{
+        problem::{Code, Problem},
+        spec::Spec,
+    },
     usecase::{
         approvals::{self, About, Waiting},
         people, releases,
@@ -40,6 +45,11 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
     Pages::new(routes, spec)
         .get("/approvals", "page_list_pending_approvals", show)
         .post("/services/{service}/releases/{version}/approvals", "page_create_approval", give)
+        .post(
+            "/services/{service}/releases/{version}/approvals/{id}/withdraw",
+            "page_withdraw_approval",
+            withdraw,
+        )
         .routes()
 }
 
@@ -223,6 +233,28 @@ async fn say(sender: &Sender, about: About<'_>) -> Result<Back, Problem> {
     let said = body::read::<CreateApproval>(&sender.spec, &said)?.parse().map_err(refuse)?;
     approvals::give(&sender.visitor.ctx, about, &said, &unseen).await?;
     Ok(Back::parse(form.get("to")).unwrap_or_default())
+}
+
+/// The form in which what somebody has said of a release is withdrawn, for whoever said it.
+pub fn withdrawal(visitor: &Visitor, base: &str, about: About<'_>, said: (Uuid, &str)) -> Option<Blank> {
+    let (id, subject) = said;
+    let is_own = Person::of(subject) == Person::of(&visitor.ctx.actor().subject);
+    let action =
+        format!("{base}/services/{}/releases/{}/approvals/{id}/withdraw", about.service, about.version);
+    let blank = || Blank::new(&format!("withdraw-{id}"), action, &visitor.csrf()).plain_button("Withdraw it");
+    (is_own && may_say(visitor, about.service, about.environment)).then(blank)
+}
+
+/// Withdraws what somebody has said.
+async fn withdraw(mut request: Request) -> Result<Response> {
+    let (service, version, id) = request.path_params::<(String, String, String)>()?;
+    let id = id.parse().map_err(|_no_id| Problem::new(Code::NotFound, "There is no such approval."))?;
+    let here = format!("/services/{service}/releases/{version}");
+    let Some(sender) = Sender::of(&mut request).await? else {
+        return Ok(to_login_for(app(&request)?, &here));
+    };
+    approvals::withdraw(&sender.visitor.ctx, &service, &version, id).await.map_err(Problem::from)?;
+    Ok(see(&format!("{}{here}", sender.app.people.site.base())))
 }
 
 /// Shows why it was refused, with the release as it is now.

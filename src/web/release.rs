@@ -3,8 +3,11 @@
 use askama::Template;
 use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
+use uuid::Uuid;
 
 use super::{
+    approvals::withdrawal,
+    form::blank::Blank,
     moment::segment,
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
@@ -25,7 +28,7 @@ use crate::{
     },
     http::problem::Problem,
     usecase::{
-        approvals,
+        approvals::{self, About},
         context::Ctx,
         deployments::read,
         error::Error,
@@ -80,6 +83,9 @@ struct ApprovalRow {
     when: When,
     comment: String,
     withdrawn: Option<When>,
+    id: Uuid,
+    /// Where it is withdrawn, for whoever said it.
+    withdraw: Option<Blank>,
 }
 
 /// A scan of it.
@@ -111,7 +117,8 @@ pub async fn show(request: Request) -> Result<Response> {
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     let (service, version) = request.path_params::<(String, String)>()?;
     let frame = Frame::of(app, Some(&visitor)).at("services");
-    let page = Page::read(&visitor.ctx, frame, service, version).await.map_err(Problem::from)?;
+    let mut page = Page::read(&visitor.ctx, frame, service, version).await.map_err(Problem::from)?;
+    page.offer(&visitor);
     live(&named(&visitor.ctx, page).await?)
 }
 
@@ -126,6 +133,15 @@ impl Peopled for Page {
 }
 
 impl Page {
+    /// Offers to withdraw to whoever looks what they have said.
+    fn offer(&mut self, visitor: &Visitor) {
+        for row in self.approvals.iter_mut().filter(|row| row.withdrawn.is_none()) {
+            let about =
+                About { service: &self.service, version: &self.version, environment: &row.environment };
+            row.withdraw = withdrawal(visitor, &self.frame.base, about, (row.id, &row.by));
+        }
+    }
+
     async fn read(ctx: &Ctx, frame: Frame, service: String, version: String) -> Result<Self, Error> {
         let release = releases::get(ctx, &service, &version).await?;
         let now = clock::now();
@@ -188,6 +204,8 @@ fn approval_row(
         when: When::of(approval.created_at, now),
         comment: approval.comment.unwrap_or_default(),
         withdrawn: approval.withdrawn_at.map(|at| When::of(at, now)),
+        id: approval.id,
+        withdraw: None,
     }
 }
 

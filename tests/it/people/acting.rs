@@ -162,6 +162,24 @@ db_test!(
         let page = ada.refused(422, action, &[("environment", "prod"), ("image", image.as_str())]).await;
         assert!(page.contains("/decision: is required"), "{page}");
         assert_eq!(api.get("/services/shop/releases/1.0+a/approvals").await.ok(200)["items"], json!([]));
+
+        // What was said is withdrawn by whoever said it, and by nobody else.
+        let fields = [
+            ("environment", "prod"),
+            ("image", image.as_str()),
+            ("to", "/approvals"),
+            ("decision", "rejected"),
+        ];
+        ada.done(action, &fields).await;
+        let said = &api.get("/services/shop/releases/1.0+a/approvals").await.ok(200)["items"][0];
+        let withdraw = format!("{action}/{}/withdraw", said["id"].as_str().unwrap());
+        let release = "/services/shop/releases/1.0+a";
+        let mut admin = Person::of(&api, &api).await;
+        assert!(!admin.text(release).await.contains(&withdraw));
+        admin.send(&withdraw, &[]).await.problem(403, "forbidden");
+        assert!(ada.text(release).await.contains(&withdraw));
+        assert_eq!(ada.done(&withdraw, &[]).await, release);
+        assert!(!ada.text(release).await.contains(&withdraw));
     }
 );
 
