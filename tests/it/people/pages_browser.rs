@@ -28,7 +28,7 @@ async fn deploy(server: &ServerProcess, target: &str, version: &str) {
 
 /// What the pages that change something have to show: an environment that is frozen and locked down, and a waiver. Gives the
 /// path of the freeze window.
-async fn acting(server: &ServerProcess) -> Value {
+async fn acting(server: &ServerProcess) -> String {
     let (post, put) = (reqwest::Method::POST, reqwest::Method::PUT);
     let window = json!({
         "name": "Weekend", "reason": "word ".repeat(80), "tiers": ["production", "development"],
@@ -40,8 +40,37 @@ async fn acting(server: &ServerProcess) -> Value {
     let until = (waybill::clock::now() + chrono::TimeDelta::days(30)).to_rfc3339();
     let waiver = json!({ "vulnerability": "CVE-2021-44228", "reason": "x".repeat(300), "expires_at": until });
     send(server, post, "/waivers", &waiver).await;
-    json!(format!("/freeze-windows/{}", id_of(&window)))
+    format!("/freeze-windows/{}", id_of(&window))
 }
+
+/// The pages that are always there; the others are those of what the test makes.
+const PAGES: &[&str] = &[
+    "/",
+    "/?as_of=2020-01-01",
+    "/services",
+    "/services/shop",
+    "/services/shop?zoom=day&as_of=1m",
+    "/services/shop/environments/prod",
+    "/services/shop/environments/prod?as_of=1m",
+    "/services/shop/releases/1.1",
+    "/deployments",
+    "/search?q=1.1",
+    "/vulnerabilities/CVE-2021-44228",
+    "/approvals",
+    "/environments",
+    "/environments/dev",
+    "/environments/prod",
+    "/environments/prod/policy",
+    "/freeze-windows",
+    "/audit",
+    "/settings",
+    "/settings/tokens",
+    "/settings/trusts",
+    "/settings/sessions",
+    "/settings/waivers",
+    "/settings/access",
+    "/account",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_is_open_to_everybody_and_follows_what_happens() {
@@ -66,53 +95,13 @@ async fn every_page_is_open_to_everybody_and_follows_what_happens() {
     let denied = start(&server, "shop/prod", "1.2").await;
     let running = id_of(&start(&server, "shop/dev", "1.2").await["deployment"]);
     let decision = denied["decision"]["id"].as_str().unwrap();
-    let acting = acting(&server).await;
-    let mut paths = json!([
-        "/",
-        "/?as_of=2020-01-01",
-        "/services",
-        "/services/shop",
-        "/services/shop?zoom=day&as_of=1m",
-        "/services/shop/environments/prod",
-        "/services/shop/environments/prod?as_of=1m",
-        "/services/shop/releases/1.1",
-        "/deployments",
-        format!("/deployments/{running}"),
-        format!("/decisions/{decision}"),
-        "/search?q=1.1",
-        "/vulnerabilities/CVE-2021-44228",
-        "/approvals",
-        "/environments",
-        "/environments/prod",
-        "/environments/prod/policy",
-        "/freeze-windows",
-        "/audit",
-        "/settings",
-        "/settings/tokens",
-        "/settings/trusts",
-        "/settings/sessions",
-        "/settings/waivers",
-        "/settings/access",
-        "/account",
-        "/approvals",
-        "/environments",
-        "/environments/prod",
-        "/environments/dev",
-        "/environments/prod/policy",
-        "/freeze-windows",
-        "/audit",
-        "/settings/waivers",
-        "/settings/tokens",
-        "/settings/trusts",
-        "/settings/sessions",
-        "/settings/access",
-    ]);
-    paths.as_array_mut().unwrap().push(acting);
+    let own = [format!("/deployments/{running}"), format!("/decisions/{decision}"), acting(&server).await];
+    let paths: Vec<_> = PAGES.iter().map(ToString::to_string).chain(own).collect();
     let mut script = Command::new("node");
     script
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/people/pages.mjs"))
         .envs([("MODULES", PACKAGES.as_str()), ("CHROMIUM", &chromium()), ("SERVER", &server.url)])
-        .envs([("TOKEN", &server.token), ("RUNNING", &running), ("PATHS", &paths.to_string())])
+        .envs([("TOKEN", &server.token), ("RUNNING", &running), ("PATHS", &json!(paths).to_string())])
         .env("FAILURE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages.png"));
     let output = tokio::task::spawn_blocking(move || script.output().unwrap()).await.unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
