@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use waybill::{
-    clock,
     config::{issuer::IssuerConfig, people::RoleConfig},
     domain::vocabulary::Scope,
     usecase::upkeep,
@@ -21,13 +20,13 @@ use crate::{
 };
 
 /// Somebody who has signed in with a token, and what their forms are sent with.
-struct Person {
-    browser: Visitor,
+pub struct Person {
+    pub browser: Visitor,
     csrf: String,
 }
 
 impl Person {
-    async fn of(api: &Api, holder: &Api) -> Self {
+    pub async fn of(api: &Api, holder: &Api) -> Self {
         let mut browser = Visitor::of(api);
         browser.paste(holder.secret()).await;
         let csrf = browser.csrf().await;
@@ -35,7 +34,7 @@ impl Person {
     }
 
     /// Looks at a page that there is.
-    async fn text(&mut self, path: &str) -> String {
+    pub async fn text(&mut self, path: &str) -> String {
         let page = self.browser.page(path).await;
         assert_eq!(page.status, 200, "{path}: {}", page.text);
         assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{path}");
@@ -44,7 +43,7 @@ impl Person {
     }
 
     /// Sends a form of a page.
-    async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let csrf = self.csrf.clone();
         let mut all = vec![("csrf", csrf.as_str())];
         all.extend(fields);
@@ -52,14 +51,14 @@ impl Person {
     }
 
     /// Sends a form that is taken, and tells where that leads.
-    async fn done(&mut self, path: &str, fields: &[(&str, &str)]) -> String {
+    pub async fn done(&mut self, path: &str, fields: &[(&str, &str)]) -> String {
         let answer = self.send(path, fields).await;
         assert_eq!(answer.status, 303, "{path}: {}", answer.text);
         location(&answer).to_owned()
     }
 
     /// Sends a form that is refused so that whoever sent it can mend it.
-    async fn refused(&mut self, status: u16, path: &str, fields: &[(&str, &str)]) -> String {
+    pub async fn refused(&mut self, status: u16, path: &str, fields: &[(&str, &str)]) -> String {
         let answer = self.send(path, fields).await;
         assert_eq!(answer.status, status, "{path}: {}", answer.text);
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
@@ -77,7 +76,7 @@ fn hidden<'a>(page: &'a str, action: &str, name: &str) -> &'a str {
     value.split_once('"').unwrap().0
 }
 
-async fn kinds(api: &Api) -> Vec<String> {
+pub async fn kinds(api: &Api) -> Vec<String> {
     upkeep::seal_events(&api.app).await.unwrap();
     let log = api.get("/events?order=newest-first&limit=200").await.ok(200);
     let events = log["items"].as_array().unwrap().iter();
@@ -435,117 +434,6 @@ db_test!(
         for kind in ["freeze.created", "freeze.updated", "freeze.deleted"] {
             assert!(kinds.contains(&kind.to_owned()), "{kind}");
         }
-    }
-);
-
-db_test!(
-    async fn the_log_is_shown_as_far_as_the_api_shows_it(db: TestDb) {
-        let api = site(&db).await;
-        api.deployed("shop/prod", "1").await;
-        api.deployed("pay/prod", "1").await;
-        kinds(&api).await;
-        let mut admin = Person::of(&api, &api).await;
-        let head = api.get("/events/head").await.ok(200);
-        let page = admin.text("/audit").await;
-        assert!(page.contains(&format!("{}:{}", head["seq"], head["hash"].as_str().unwrap())), "{page}");
-        assert!(page.contains("token.created") && page.contains(">pay</a>"), "{page}");
-        let page = admin.text("/audit?kind=deployment.succeeded&service=shop&order=oldest-first").await;
-        assert!(page.contains(">shop</a>") && !page.contains(">pay</a>"), "{page}");
-        admin.browser.page("/audit?cursor=x").await.problem(400, "invalid-request");
-        admin.browser.page("/audit?kind=deployment.sucseeded").await.problem(404, "not-found");
-        let narrowed = api.token(&[Scope::Read], Some(&["shop"]), None).await;
-        let page = Person::of(&api, &narrowed).await.text("/audit").await;
-        assert!(
-            page.contains(">shop</a>") && !page.contains(">pay</a>") && !page.contains("<td>token.created"),
-            "{page}"
-        );
-    }
-);
-
-db_test!(
-    async fn tokens_are_made_shown_once_and_revoked(db: TestDb) {
-        let api = site(&db).await;
-        api.deployed("shop/prod", "1").await;
-        let mut admin = Person::of(&api, &api).await;
-        let path = "/settings/tokens";
-        let page = admin.refused(422, path, &[("name", "Not A Name"), ("scopes", "deploy")]).await;
-        assert!(page.contains("here `not-a-name` would be one"), "{page}");
-        let page = admin.refused(422, path, &[("name", "ci")]).await;
-        assert!(page.contains("It may is required"), "{page}");
-        let fields = [
-            ("name", "ci"),
-            ("subject", "gitlab-ci <ci>"),
-            ("scopes", "read"),
-            ("scopes", "deploy"),
-            ("groups", ""),
-            ("services", "shop"),
-            ("expires_at", "2126-01-01T00:00"),
-        ];
-        let made = admin.send(path, &fields).await;
-        assert_eq!(made.status, 201, "{}", made.text);
-        assert_eq!(made.header("cache-control"), Some("no-store"));
-        let (_, secret) = made.text.split_once("<code>wb_").unwrap();
-        let secret = format!("wb_{}", secret.split_once('<').unwrap().0);
-        let holder = api.bearing(&secret);
-        let me = holder.get("/auth/me").await.ok(200);
-        assert_eq!((&me["scopes"], &me["services"]), (&json!(["read", "deploy"]), &json!(["shop"])));
-        assert_eq!(admin.refused(409, path, &fields).await.matches(&secret).count(), 0);
-        let page = admin.text(path).await;
-        assert!(page.contains("gitlab-ci &#60;ci&#62;") && !page.contains(&secret), "{page}");
-        let revoke = format!("{path}/{}/revoke", me["id"].as_str().unwrap());
-        assert!(page.contains(&revoke));
-        assert_eq!(admin.done(&revoke, &[]).await, path);
-        holder.get("/auth/me").await.problem(401, "unauthenticated");
-        admin.send(&format!("{path}/{}/revoke", uuid::Uuid::nil()), &[]).await.problem(404, "not-found");
-        let reader = api.token(&[Scope::Read], None, None).await;
-        let mut reader = Person::of(&api, &reader).await;
-        for path in [path, "/settings/trusts", "/settings/access"] {
-            reader.browser.page(path).await.problem(403, "forbidden");
-        }
-        assert!(!reader.text("/settings/waivers").await.contains("/settings/tokens"));
-    }
-);
-
-db_test!(
-    async fn waivers_and_sessions_are_administered(db: TestDb) {
-        let api = site(&db).await;
-        api.deployed("shop/prod", "1").await;
-        let mut admin = Person::of(&api, &api).await;
-        let path = "/settings/waivers";
-        let page =
-            admin.refused(422, path, &[("vulnerability", "CVE-2021-44228"), ("reason", "we know")]).await;
-        assert!(page.contains("Until (UTC) is required"), "{page}");
-        let mut fields = [
-            ("vulnerability", "cve-2021-44228"),
-            ("reason", "we know"),
-            ("expires_at", "2000-01-01T00:00"),
-            ("services", "shop"),
-        ];
-        let page = admin.refused(422, path, &fields).await;
-        assert!(page.contains("Until (UTC) must lie ahead") && page.contains("Reason must"), "{page}");
-        let soon = (clock::now() + chrono::TimeDelta::days(9)).format("%Y-%m-%dT%H:%M").to_string();
-        fields[1].1 = "No text of users reaches the logger";
-        fields[2].1 = &soon;
-        admin.done(path, &fields).await;
-        let waiver = &api.get("/waivers").await.ok(200)["items"][0];
-        let withdraw = format!("{path}/{}/withdraw", waiver["id"].as_str().unwrap());
-        let elsewhere = api.token(&[Scope::Read, Scope::Override], Some(&["pay"]), None).await;
-        let mut elsewhere = Person::of(&api, &elsewhere).await;
-        assert!(!elsewhere.text(path).await.contains(&withdraw));
-        elsewhere.send(&withdraw, &[]).await.problem(404, "not-found");
-        assert!(admin.text(path).await.contains(&withdraw));
-        admin.done(&withdraw, &[]).await;
-        assert_eq!(api.get("/waivers").await.ok(200)["items"], json!([]));
-        assert!(admin.text("/settings/waivers?all=true").await.contains("withdrawn"));
-
-        let page = admin.text("/settings/sessions").await;
-        assert!(page.contains("this one") && page.contains("subject of token-"), "{page}");
-        let own = elsewhere.text("/settings/sessions").await;
-        assert_eq!(own.matches("/end\"").count(), 1, "everybody else's are not theirs to see: {own}");
-        let mut actions = own.split("action=\"").map(|part| part.split_once('"').unwrap().0);
-        let end = actions.find(|action| action.ends_with("/end")).unwrap();
-        admin.done(end, &[]).await;
-        assert!(location(&elsewhere.browser.page("/account").await).starts_with("/login"));
     }
 );
 

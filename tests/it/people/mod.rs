@@ -9,4 +9,5 @@ mod names;
 mod pages;
 mod pages_browser;
 mod sessions;
+mod settings;
 pub mod visitor;
