@@ -65,15 +65,17 @@ pub(super) fn sqlite_writer(config: &DatabaseConfig, file: Arc<LedgerFile>) -> C
     options
 }
 
-/// After so long a connection that nobody uses is closed: each holds up to 2 MiB of pages, and a new one costs a millisecond.
-const UNUSED: Duration = Duration::from_secs(20);
+/// After so long a reading connection is closed: each holds some MiB of pages and statements, a new one costs a millisecond, and
+/// those that are open take turns, so that none of them is idle for long.
+const LIFETIME: Duration = Duration::from_secs(30);
 
 pub(super) fn sqlite(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(config.connection_url());
     options
         .max_connections(connections)
         .acquire_timeout(config.acquire_timeout)
-        .idle_timeout(UNUSED)
+        .idle_timeout(LIFETIME)
+        .max_lifetime(LIFETIME)
         .map_sqlx_sqlite_before_acquire(|conn, _| has_no_transaction::<sqlx::Sqlite>(conn))
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
