@@ -106,6 +106,11 @@ bench *ARGUMENTS:
 footprint:
     scripts/footprint
 
+# The pictures of the README, made anew.
+[group('check')]
+screenshots:
+    scripts/screenshots
+
 # What the tests of people run from npm, outside of the checkout.
 [group('check')]
 people-packages:
