@@ -109,6 +109,9 @@ pub async fn lock_target(ctx: &Ctx, work: &mut Work, place: &Placement) -> Resul
     Ok(locked)
 }
 
+/// So often an environment is revived for one deployment, while others archive it again.
+const REVIVALS: u32 = 5;
+
 /// Does a piece of work that deploys; where it finds the environment archived and one that comes back, that is revived
 /// first, whether or not the gate then lets the deployment in. In a transaction of its own: what deploys shares the
 /// environment's row with others, and two that both wanted it alone would wait for each other.
@@ -117,13 +120,13 @@ where
     W: Fn(Work) -> F,
     F: Future<Output = Result<T, Error>>,
 {
-    match ctx.write(&work).await {
-        Err(Error::Dormant) => {
-            ctx.write(|work| revive(work, environment)).await?;
-            ctx.write(&work).await
+    for _ in 0..REVIVALS {
+        match ctx.write(&work).await {
+            Err(Error::Dormant) => ctx.write(|work| revive(work, environment)).await?,
+            outcome => return outcome,
         }
-        outcome => outcome,
     }
+    ctx.write(&work).await
 }
 
 /// Fails where a deployment of this kind has to revive the environment first ([`reviving`]). Nobody needs an environment
