@@ -4,10 +4,10 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result, Route};
 use serde_json::{Value, json};
-use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{
+    address::address,
     form::{
         Form,
         blank::Blank,
@@ -94,9 +94,8 @@ async fn show(request: Request) -> Result<Response> {
     let waiting = approvals::waiting(&visitor.ctx, &only, &asked).await.map_err(Problem::from)?;
     let (frame, now) = (Frame::of(app, Some(&visitor)).at("approvals"), clock::now());
     let next = waiting.next.map(|cursor| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("service", &service).append_pair("environment", &environment);
-        format!("{}/approvals?{}", frame.base, query.append_pair("cursor", &cursor).finish())
+        let fields = [("service", service.as_str()), ("environment", &environment), ("cursor", &cursor)];
+        address(&format!("{}/approvals", frame.base), fields)
     });
     let mentioned = waiting.items.iter().flat_map(subjects).cloned().collect();
     let names = people::names(&visitor.ctx, mentioned).await.map_err(Problem::from)?;

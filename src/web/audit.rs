@@ -3,10 +3,11 @@
 use askama::Template;
 use poem::{Request, Response, Result, Route, http::StatusCode};
 use serde_json::Value;
-use url::form_urlencoded;
 
 use super::{
+    address::address,
     form::Form,
+    named::{Peopled, named},
     page::{Frame, Visitor, app, page, to_login},
     routes::Pages,
     when::When,
@@ -17,11 +18,10 @@ use crate::{
     domain::{
         event::{Event, EventKind, Filter, Stretch},
         page::LIMIT_DEFAULT,
-        people::Names,
         vocabulary::Order,
     },
     http::{problem::Problem, spec::Spec},
-    usecase::{events, people},
+    usecase::events,
 };
 
 /// The page of this file.
@@ -67,6 +67,12 @@ struct Row {
     data: String,
 }
 
+impl Peopled for Page {
+    fn people(&mut self) -> Vec<&mut String> {
+        self.rows.iter_mut().map(|row| &mut row.by).collect()
+    }
+}
+
 impl Asked {
     fn of(query: &Form) -> Self {
         let [kind, service, environment] =
@@ -98,14 +104,16 @@ impl Asked {
 
     /// The address of what comes behind an event.
     fn behind(&self, base: &str, seq: i64) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in
-            [("kind", &self.kind), ("service", &self.service), ("environment", &self.environment)]
-        {
-            query.append_pair(name, value);
-        }
-        query.append_pair("order", self.order.as_str()).append_pair("cursor", &seq.to_string());
-        format!("{base}/audit?{}", query.finish())
+        let Self { kind, service, environment, order } = self;
+        let cursor = seq.to_string();
+        let fields = [
+            ("kind", kind.as_str()),
+            ("service", service),
+            ("environment", environment),
+            ("order", order.as_str()),
+            ("cursor", &cursor),
+        ];
+        address(&format!("{base}/audit"), fields)
     }
 }
 
@@ -123,25 +131,20 @@ async fn show(request: Request) -> Result<Response> {
     let (head, sealed_at) = events::head(&visitor.ctx).await.map_err(Problem::from)?;
     let frame = Frame::of(app, Some(&visitor)).at("audit");
     let now = clock::now();
-    let subjects = log.events.iter().map(|event| event.actor.subject.clone()).collect();
-    let names = people::names(&visitor.ctx, subjects).await.map_err(Problem::from)?;
-    let row = |event: Event| row(event, &names, now);
-    page(
-        StatusCode::OK,
-        &Page {
-            kinds: EventKind::NAMES,
-            rows: log.events.into_iter().filter_map(row).collect(),
-            head: head.seq,
-            hash: head.hash,
-            sealed: sealed_at.map(|at| When::of(at, now)),
-            next: log.next.map(|seq| asked.behind(&frame.base, seq)),
-            asked,
-            frame,
-        },
-    )
+    let shown = Page {
+        kinds: EventKind::NAMES,
+        rows: log.events.into_iter().filter_map(|event| row(event, now)).collect(),
+        head: head.seq,
+        hash: head.hash,
+        sealed: sealed_at.map(|at| When::of(at, now)),
+        next: log.next.map(|seq| asked.behind(&frame.base, seq)),
+        asked,
+        frame,
+    };
+    page(StatusCode::OK, &named(&visitor.ctx, shown).await?)
 }
 
-fn row(event: Event, names: &Names, now: chrono::DateTime<chrono::Utc>) -> Option<Row> {
+fn row(event: Event, now: chrono::DateTime<chrono::Utc>) -> Option<Row> {
     let seal = event.seal?;
     let data = serde_json::from_str::<Value>(&event.data);
     let data = data.and_then(|data| serde_json::to_string_pretty(&data)).unwrap_or(event.data);
@@ -152,7 +155,7 @@ fn row(event: Event, names: &Names, now: chrono::DateTime<chrono::Utc>) -> Optio
         when: When::of(event.at, now),
         kind: event.kind,
         token: (actor.token != actor.subject).then_some(actor.token),
-        by: names.shown(&actor.subject),
+        by: actor.subject,
         service: event.service,
         environment: event.environment,
         version: event.version,

@@ -6,9 +6,10 @@ use poem::{Request, Response, Result};
 use serde::Deserialize;
 
 use super::{
+    address::address,
     assets::Production,
     form::Form,
-    moment::{FIELD, address, as_of, exact, word},
+    moment::{FIELD, as_of, exact, word},
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
     when::{Shown, When},

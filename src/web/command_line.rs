@@ -5,6 +5,7 @@ use askama::Template;
 use poem::{Request, Response, Result, http::StatusCode};
 
 use super::{
+    address::address,
     form::Form,
     page::{Frame, Message, Visitor, app, leading, page, see, to_login},
 };
@@ -152,7 +153,6 @@ pub async fn let_in(mut request: Request) -> Result<Response> {
     let form = Form::of(&app, &mut request, &visitor).await?;
     let local = Local::parse(&form)?;
     let code = command_line::hand_over(&visitor.ctx, &local.asking).await.map_err(Problem::from)?;
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    let query = query.append_pair("code", &code).append_pair("state", &local.state).finish();
-    Ok(see(&format!("http://127.0.0.1:{}/?{query}", local.port)))
+    let there = format!("http://127.0.0.1:{}/", local.port);
+    Ok(see(&address(&there, [("code", code.as_str()), ("state", &local.state)])))
 }

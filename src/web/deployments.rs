@@ -5,8 +5,9 @@ use chrono::{DateTime, Datelike as _, Utc};
 use poem::{Request, Response, Result};
 
 use super::{
+    address::address,
     form::Form,
-    moment::{address, moment, word, wrong},
+    moment::{moment, word, wrong},
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
     rows::DeploymentRow,

@@ -10,6 +10,7 @@ use poem::{
 use secrecy::ExposeSecret as _;
 
 use super::{
+    address::address,
     form::Form,
     page::{Frame, Visitor, app, page, request_id, see, with_cookie},
 };
@@ -52,8 +53,6 @@ struct Login {
 
 impl Login {
     fn new(app: &App, to: &Back, said: Option<Said>) -> Self {
-        let query =
-            url::form_urlencoded::Serializer::new(String::new()).append_pair("to", to.as_str()).finish();
         Self {
             frame: Frame::of(app, None),
             said,
@@ -61,7 +60,9 @@ impl Login {
             issuer: app.config.auth.oidc.issuer.clone(),
             // At the server's own address, which the cookie is for and the issuer leads back to.
             start: match app.config.auth.oidc.issuer {
-                Some(_) => format!("{}/login/start?{query}", app.config.server.base_url()),
+                Some(_) => {
+                    address(&format!("{}/login/start", app.config.server.base_url()), [("to", to.as_str())])
+                }
                 None => String::new(),
             },
             to: to.as_str().to_owned(),

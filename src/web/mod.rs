@@ -5,6 +5,7 @@
 //! headers that `page.rs` gives it.
 
 mod account;
+mod address;
 mod approvals;
 mod assets;
 mod audit;

@@ -1,7 +1,6 @@
-//! Moments and other fields of a page's address: how they are read, and how addresses are written.
+//! Moments and other fields of a page's address, and how they are read.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
-use url::form_urlencoded;
 
 use super::form::Form;
 use crate::{
@@ -69,27 +68,6 @@ pub fn wrong(field: &str, detail: &str) -> Problem {
     Problem::new(Code::InvalidRequest, "The page cannot be shown so.").errors(vec![error])
 }
 
-/// An address with those of the fields that say something.
-pub fn address<'a>(path: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
-        query.append_pair(name, value);
-    }
-    match query.finish() {
-        query if query.is_empty() => path.to_owned(),
-        query => format!("{path}?{query}"),
-    }
-}
-
-/// A text as a segment of a path.
-pub fn segment(text: &str) -> String {
-    let mut url = url::Url::parse("path:/").ok();
-    if let Some(mut segments) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
-        segments.clear().push(text);
-    }
-    url.map(|url| url.path().trim_start_matches('/').to_owned()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,17 +81,5 @@ mod tests {
         assert_eq!(at("2026-03-04"), Some("2026-03-04T00:00:00+00:00".to_owned()));
         assert_eq!(parse("2h").map(|at| (clock::now() - at).num_minutes()), Some(120));
         assert_eq!(at("yesterday"), None);
-    }
-
-    #[test]
-    fn a_segment_stays_one() {
-        assert_eq!(segment("CVE-2021-44228"), "CVE-2021-44228");
-        assert_eq!(segment("a/b?c#d e%"), "a%2Fb%3Fc%23d%20e%25");
-    }
-
-    #[test]
-    fn an_address_has_what_says_something() {
-        assert_eq!(address("/x", [("a", ""), ("b", "")]), "/x");
-        assert_eq!(address("/x", [("a", "1+1 é"), ("b", ""), ("c", "&")]), "/x?a=1%2B1+%C3%A9&c=%26");
     }
 }

@@ -7,7 +7,10 @@ use poem::{
 };
 use uuid::Uuid;
 
-use super::assets::{self, Production};
+use super::{
+    address::address,
+    assets::{self, Production},
+};
 use crate::{
     api::auth::{self, Shown},
     domain::{identity::Identity, session::csrf_token},
@@ -218,8 +221,7 @@ pub fn to_login(app: &App, request: &Request) -> Response {
 
 /// Leads somebody who has not signed in to where they can, and to this path afterwards.
 pub fn to_login_for(app: &App, here: &str) -> Response {
-    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("to", here).finish();
-    see(&format!("{}/login?{query}", app.people.site.base()))
+    see(&address(&format!("{}/login", app.people.site.base()), [("to", here)]))
 }
 
 /// Adds a cookie to an answer.

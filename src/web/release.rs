@@ -6,9 +6,9 @@ use poem::{Request, Response, Result};
 use uuid::Uuid;
 
 use super::{
+    address::segment,
     approvals::withdrawal,
     form::blank::Blank,
-    moment::segment,
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
     promotion::Commit,

@@ -6,8 +6,8 @@ use poem::{Request, Response, Result, http::StatusCode};
 use uuid::Uuid;
 
 use super::{
+    address::{address, segment},
     form::Form,
-    moment::{address, segment},
     named::{Peopled, named},
     page::{Frame, Visitor, app, page, see, to_login},
     rows::DeploymentRow,

@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
 
 use super::{
+    address::address,
     form::Form,
     lanes::{Picture, Zoom},
-    moment::{address, as_of, exact, word},
+    moment::{as_of, exact, word},
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
     promotion::{Promotion, likely},

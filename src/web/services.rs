@@ -4,8 +4,8 @@ use askama::Template;
 use poem::{Request, Response, Result, http::StatusCode};
 
 use super::{
+    address::address,
     form::Form,
-    moment::address,
     page::{Frame, Visitor, app, page, to_login},
 };
 use crate::{

@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
 
 use super::{
+    address::address,
     approvals::offered,
     form::{Form, blank::Blank},
-    moment::{FIELD, address, as_of, exact},
+    moment::{FIELD, as_of, exact},
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
     rows::{DecisionRow, DeploymentRow},

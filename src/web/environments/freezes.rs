@@ -3,7 +3,6 @@
 use askama::Template;
 use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
-use url::form_urlencoded;
 use uuid::Uuid;
 
 use crate::{
@@ -18,12 +17,14 @@ use crate::{
         sessions::reach,
     },
     web::{
+        address::address,
         form::{
             Form,
             blank::Blank,
             field::Field,
             sent::{Sender, Sent, status, unseen},
         },
+        named::{Peopled, named},
         page::{Frame, Visitor, app, page, see, to_login, to_login_for},
         when::When,
     },
@@ -99,6 +100,18 @@ struct One {
     delete: Option<Blank>,
 }
 
+impl Peopled for All {
+    fn people(&mut self) -> Vec<&mut String> {
+        self.rows.iter_mut().map(|row| &mut row.by).collect()
+    }
+}
+
+impl Peopled for One {
+    fn people(&mut self) -> Vec<&mut String> {
+        vec![&mut self.row.by]
+    }
+}
+
 /// Shows every freeze window, and the form in which one is declared.
 pub(super) async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
@@ -120,12 +133,12 @@ async fn all(
     let form =
         fields(Blank::new("declare", format!("{}/freeze-windows", frame.base), &visitor.csrf()), draft);
     let form = form.button("Declare it").after(sent);
-    let next = found.next.map(|cursor| {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("cursor", &cursor).finish();
-        format!("{}/freeze-windows?{query}", frame.base)
-    });
+    let next = found
+        .next
+        .map(|cursor| address(&format!("{}/freeze-windows", frame.base), [("cursor", cursor.as_str())]));
     let rows = found.items.into_iter().map(row).collect();
-    page(status(sent), &All { frame, rows, form: may(visitor).then_some(form), next })
+    let shown = All { frame, rows, form: may(visitor).then_some(form), next };
+    page(status(sent), &named(&visitor.ctx, shown).await?)
 }
 
 /// Whether somebody may declare any at all; where, the use case says.
@@ -239,7 +252,7 @@ async fn one(frame: Frame, visitor: &Visitor, id: Uuid, refused: Option<Refused>
         edit: may.then(|| edit.button("Save").after(edited)),
         delete: may.then(|| delete.after(deleted)),
     };
-    page(status(edited.or(deleted)), &shown)
+    page(status(edited.or(deleted)), &named(&visitor.ctx, shown).await?)
 }
 
 /// Edits one.

@@ -9,10 +9,10 @@ mod waivers;
 use std::collections::BTreeSet;
 
 use poem::{Request, Response, Result, Route};
-use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{
+    address::address,
     page::{Visitor, app, see},
     routes::Pages,
 };
@@ -101,6 +101,5 @@ fn id_of(request: &Request, what: &str) -> Result<Uuid, Problem> {
 
 /// The address of the next page of a list.
 fn next(base: &str, part: &str, cursor: &str) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("cursor", cursor).finish();
-    format!("{base}/settings/{part}?{query}")
+    address(&format!("{base}/settings/{part}"), [("cursor", cursor)])
 }

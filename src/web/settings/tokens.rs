@@ -22,6 +22,7 @@ use crate::{
             field::Field,
             sent::{Sender, Sent, status, unseen},
         },
+        named::{Peopled, named},
         page::{Frame, Visitor, app, page, see, to_login, to_login_for},
         when::When,
     },
@@ -64,6 +65,12 @@ struct Shown {
     server: String,
 }
 
+impl Peopled for Page {
+    fn people(&mut self) -> Vec<&mut String> {
+        self.rows.iter_mut().map(|row| &mut row.subject).collect()
+    }
+}
+
 /// Shows all tokens, and the form in which one is made.
 pub(super) async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
@@ -86,7 +93,8 @@ async fn shown(frame: Frame, visitor: &Visitor, query: &Form, refused: Option<Re
     let form = form(&frame.base, &visitor.csrf()).after(sent(None));
     let next = found.next.map(|cursor| next(&frame.base, "tokens", &cursor));
     let status = status(refused.as_ref().map(|(_, sent)| sent));
-    page(status, &Page { tabs: tabs(visitor, "tokens"), rows, form, next, frame })
+    let shown = Page { tabs: tabs(visitor, "tokens"), rows, form, next, frame };
+    page(status, &named(&visitor.ctx, shown).await?)
 }
 
 fn row(base: &str, csrf: &str, token: Credential, sent: Option<&Sent>) -> Row {

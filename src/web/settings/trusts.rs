@@ -15,6 +15,7 @@ use crate::{
             blank::Blank,
             sent::{Sender, Sent, status},
         },
+        named::{Peopled, named},
         page::{Frame, Visitor, app, page, see, to_login, to_login_for},
         when::When,
     },
@@ -44,6 +45,12 @@ struct Row {
     delete: Blank,
 }
 
+impl Peopled for Page {
+    fn people(&mut self) -> Vec<&mut String> {
+        self.rows.iter_mut().map(|row| &mut row.by).collect()
+    }
+}
+
 /// Shows all trusts.
 pub(super) async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
@@ -66,7 +73,8 @@ async fn shown(
     let rows = found.items.into_iter().map(row).collect();
     let next = found.next.map(|cursor| next(&frame.base, "trusts", &cursor));
     let status = status(refused.as_ref().map(|(_, sent)| sent));
-    page(status, &Page { tabs: tabs(visitor, "trusts"), rows, next, frame })
+    let shown = Page { tabs: tabs(visitor, "trusts"), rows, next, frame };
+    page(status, &named(&visitor.ctx, shown).await?)
 }
 
 fn row(base: &str, csrf: &str, trust: Trust, sent: Option<&Sent>) -> Row {

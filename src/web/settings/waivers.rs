@@ -14,12 +14,14 @@ use crate::{
         waivers::{self, Seen},
     },
     web::{
+        address::address,
         form::{
             Form,
             blank::Blank,
             field::Field,
             sent::{Sender, Sent, status, unseen},
         },
+        named::{Peopled, named},
         page::{Frame, Visitor, app, page, see, to_login, to_login_for},
         when::When,
     },
@@ -58,6 +60,12 @@ struct Row {
     withdraw: Option<Blank>,
 }
 
+impl Peopled for Page {
+    fn people(&mut self) -> Vec<&mut String> {
+        self.rows.iter_mut().map(|row| &mut row.by).collect()
+    }
+}
+
 impl Asked {
     fn of(query: &Form) -> Self {
         let [vulnerability, service, environment] =
@@ -76,14 +84,14 @@ impl Asked {
     }
 
     fn next(&self, base: &str, cursor: &str) -> String {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query
-            .append_pair("vulnerability", &self.vulnerability)
-            .append_pair("service", &self.service)
-            .append_pair("environment", &self.environment)
-            .append_pair("all", if self.all { "true" } else { "" })
-            .append_pair("cursor", cursor);
-        format!("{base}{HERE}?{}", query.finish())
+        let fields = [
+            ("vulnerability", self.vulnerability.as_str()),
+            ("service", &self.service),
+            ("environment", &self.environment),
+            ("all", if self.all { "true" } else { "" }),
+            ("cursor", cursor),
+        ];
+        address(&format!("{base}{HERE}"), fields)
     }
 }
 
@@ -125,17 +133,16 @@ async fn shown(frame: Frame, visitor: &Visitor, query: &Form, refused: Option<Re
     };
     let rows = found.items.into_iter().map(row).collect();
     let form = form(&frame.base, &visitor.csrf());
-    page(
-        status(refused.as_ref().map(|(_, sent)| sent)),
-        &Page {
-            tabs: tabs(visitor, "waivers"),
-            rows,
-            form: reach.is_some().then(|| form.after(sent(None))),
-            next: found.next.map(|cursor| asked.next(&frame.base, &cursor)),
-            asked,
-            frame,
-        },
-    )
+    let shown = Page {
+        tabs: tabs(visitor, "waivers"),
+        rows,
+        form: reach.is_some().then(|| form.after(sent(None))),
+        next: found.next.map(|cursor| asked.next(&frame.base, &cursor)),
+        asked,
+        frame,
+    };
+    let status = status(refused.as_ref().map(|(_, sent)| sent));
+    page(status, &named(&visitor.ctx, shown).await?)
 }
 
 fn form(base: &str, csrf: &str) -> Blank {

@@ -153,6 +153,9 @@ db_test!(
             "/services/shop/releases/2",
             "/deployments",
             &deployment,
+            "/environments/prod",
+            "/freeze-windows",
+            "/audit",
         ] {
             let page = visitor.page(path).await;
             assert!(page.text.contains("Ada (idp:42)"), "{path}: {}", page.text);
