@@ -1,6 +1,7 @@
 //! `/audit`: what happened, in order, and how anybody finds out that nothing of it was changed.
 
 use askama::Template;
+use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result, Route, http::StatusCode};
 use serde_json::Value;
 
@@ -144,7 +145,7 @@ async fn show(request: Request) -> Result<Response> {
     page(StatusCode::OK, &named(&visitor.ctx, shown).await?)
 }
 
-fn row(event: Event, now: chrono::DateTime<chrono::Utc>) -> Option<Row> {
+fn row(event: Event, now: DateTime<Utc>) -> Option<Row> {
     let seal = event.seal?;
     let data = serde_json::from_str::<Value>(&event.data);
     let data = data.and_then(|data| serde_json::to_string_pretty(&data)).unwrap_or(event.data);
