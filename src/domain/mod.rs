@@ -25,6 +25,7 @@ pub mod moment;
 pub mod nearest;
 pub mod page;
 pub mod passage;
+pub mod past;
 pub mod people;
 pub mod person;
 pub mod places;

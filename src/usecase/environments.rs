@@ -1,23 +1,27 @@
 //! Registering, editing and archiving environments.
 
+use std::cmp::Reverse;
+
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::{
     clock,
     domain::{
         environment::{Environment, EnvironmentSettings},
-        event::EventKind,
+        event::{Event, EventKind, Filter, Stretch},
         idempotency::Answer,
-        page::{Page, PageRequest, page},
+        page::{LIMIT_MAX, Page, PageRequest, page},
+        past,
         revision::Expected,
         text::Name,
-        vocabulary::Scope,
+        vocabulary::{Order, Scope},
     },
     store::environment,
     usecase::{
         context::Ctx,
         error::Error,
-        named,
+        events, named,
         work::{Render, Work},
     },
 };
@@ -46,6 +50,33 @@ pub async fn create(
         work.answer(now, &made, render).await
     })
     .await
+}
+
+/// Reads an environment with the policy and the lockdown of a moment; all else is as it is. None, where they have changed too
+/// often for all of it to be read.
+pub async fn get_at(ctx: &Ctx, name: &str, at: DateTime<Utc>) -> Result<Option<Environment>, Error> {
+    let mut environment = get(ctx, name).await?;
+    let Some(changes) = all_of(ctx, name, EventKind::PolicyUpdated).await? else { return Ok(None) };
+    let Some(placed) = all_of(ctx, name, EventKind::LockdownPlaced).await? else { return Ok(None) };
+    let Some(lifted) = all_of(ctx, name, EventKind::LockdownLifted).await? else { return Ok(None) };
+    let Some(policy) = past::policy(&changes, at) else { return Ok(None) };
+    let mut lockdowns = [placed, lifted].concat();
+    lockdowns.sort_by_key(|event| Reverse(event.at));
+    environment.policy = policy;
+    environment.lockdown = past::lockdown(&lockdowns, at);
+    Ok(Some(environment))
+}
+
+/// All events of a kind about an environment, newest first; none where there are more than are read at once.
+async fn all_of(ctx: &Ctx, name: &str, kind: EventKind) -> Result<Option<Vec<Event>>, Error> {
+    let filter = Filter {
+        kind: Some(kind.as_str().to_owned()),
+        environment: Some(name.to_owned()),
+        ..Filter::default()
+    };
+    let all = Stretch { order: Order::NewestFirst, from: None, limit: LIMIT_MAX };
+    let log = events::list(ctx, filter, all).await?;
+    Ok(log.next.is_none().then_some(log.events))
 }
 
 /// What an edit of an environment leaves alone is `None`; `Some(None)` empties a field.

@@ -54,6 +54,8 @@ struct Account {
     until: String,
     grants: Vec<Grant>,
     sessions: Vec<Row>,
+    /// Whether they can be ended from here.
+    ends: bool,
     csrf: String,
 }
 
@@ -75,6 +77,7 @@ pub async fn show(request: Request) -> Result<Response> {
         until: this.map(until).unwrap_or_default(),
         grants,
         sessions: own.items.iter().map(|session| row(session, principal.token_id)).collect(),
+        ends: !visitor.travel.is_past(),
         csrf: visitor.csrf(),
         frame: Frame::of(app, Some(&visitor)),
     };

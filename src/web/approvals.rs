@@ -36,7 +36,6 @@ use crate::{
     usecase::{
         approvals::{self, About, Waiting},
         people, releases,
-        sessions::reach,
     },
 };
 
@@ -113,7 +112,7 @@ async fn show(request: Request) -> Result<Response> {
 
 /// Whether somebody may approve and reject there.
 fn may_say(visitor: &Visitor, service: &str, environment: &str) -> bool {
-    let reach = reach(&visitor.ctx, Scope::Approve);
+    let reach = visitor.reach(Scope::Approve);
     reach.is_some_and(|reach| reach.allows_service(service) && reach.allows_environment(environment))
 }
 

@@ -1,7 +1,7 @@
 //! `/`: the board, which shows what runs where, now or at any moment of the past.
 
 use askama::Template;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use super::{
     address::address,
     assets::Production,
     form::Form,
-    moment::{FIELD, as_of, exact, word},
+    moment::word,
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
     when::{Shown, When},
@@ -107,14 +107,11 @@ struct Board {
     moving: usize,
     environments: Vec<Environment>,
     rows: Vec<Row>,
-    /// What leads to the same moment on other pages.
-    at: String,
     /// What it is confined to, as it was asked for.
     asked: Asked,
     tiers: Vec<&'static str>,
-    /// The next page, and other moments.
+    /// The next page.
     next: Option<String>,
-    moments: Vec<(&'static str, String)>,
     /// What puts the first line on it.
     server: String,
 }
@@ -147,14 +144,13 @@ struct Asked {
     owner: String,
     label: String,
     tier: String,
-    as_of: String,
 }
 
 impl Asked {
     fn of(form: &Form) -> Self {
-        let [service, owner, label, tier, as_of] =
-            ["service", "owner", "label", "tier", "as_of"].map(|name| form.get(name).trim().to_owned());
-        Self { service, owner, label, tier, as_of }
+        let [service, owner, label, tier] =
+            ["service", "owner", "label", "tier"].map(|name| form.get(name).trim().to_owned());
+        Self { service, owner, label, tier }
     }
 
     fn filter(&self, form: &Form) -> Result<Filter, Problem> {
@@ -168,15 +164,14 @@ impl Asked {
         })
     }
 
-    /// The address of the same board at another moment, or behind a service.
-    fn address(&self, base: &str, as_of: &str, cursor: &str) -> String {
-        let Self { service, owner, label, tier, .. } = self;
+    /// The address of the same board behind a service.
+    fn address(&self, base: &str, cursor: &str) -> String {
+        let Self { service, owner, label, tier } = self;
         let fields = [
             ("service", service.as_str()),
             ("owner", owner),
             ("label", label),
             ("tier", tier),
-            ("as_of", as_of),
             ("cursor", cursor),
         ];
         address(&format!("{base}/"), fields)
@@ -195,14 +190,14 @@ pub async fn show(request: Request) -> Result<Response> {
     let asked = Asked::of(&form);
     let after = page_request(None, form.given("cursor").as_deref())?.after;
     let ask = Ask { filter: asked.filter(&form)?, limit: Some(SERVICES), after };
-    let as_of = as_of(&form)?;
+    let as_of = visitor.as_of();
     let sheet = matrix::get(&visitor.ctx, ask, as_of, WRITER, &|_| false).await.map_err(Problem::from)?;
     let written = sheet.written.ok_or_else(Problem::internal)?;
     let matrix: Matrix = serde_json::from_slice(&written.body).map_err(|error| {
         tracing::error!(%error, "a matrix could not be read back");
         Problem::internal()
     })?;
-    let frame = Frame::of(app, Some(&visitor)).at("board").showing(matrix.production());
+    let frame = Frame::of(app, Some(&visitor)).at("board").telling().showing(matrix.production());
     let server = app.config.server.base_url();
     let board = Board::new(frame, matrix, asked, as_of.is_some(), sheet.next.as_deref(), server);
     live(&named(&visitor.ctx, board).await?)
@@ -227,27 +222,13 @@ impl Board {
         server: String,
     ) -> Self {
         let at = matrix.as_of;
-        let before = |span: TimeDelta| asked.address(&frame.base, &(at - span).format(FIELD).to_string(), "");
-        let mut moments = vec![
-            ("an hour before", before(TimeDelta::hours(1))),
-            ("a day before", before(TimeDelta::days(1))),
-            ("a week before", before(TimeDelta::weeks(1))),
-        ];
-        if is_past {
-            moments.push(("now", asked.address(&frame.base, "", "")));
-        }
         Self {
-            next: next.map(|next| asked.address(&frame.base, &asked.as_of, next)),
-            moments,
+            next: next.map(|next| asked.address(&frame.base, next)),
             moving: matrix.moving(),
             rows: matrix.services.into_iter().map(|service| row(service, at)).collect(),
             environments: matrix.environments,
             shown: Shown::of(is_past.then_some(at), at),
-            at: address("", [("as_of", exact(is_past.then_some(at)).as_str())]),
-            asked: Asked {
-                as_of: if is_past { at.format(FIELD).to_string() } else { String::new() },
-                ..asked
-            },
+            asked,
             tiers: Tier::ALL.iter().map(|tier| tier.as_str()).collect(),
             server,
             frame,

@@ -62,7 +62,8 @@ struct Page {
     /// Whether the visitor sees by what it was decided.
     has_inputs: bool,
     again: Again,
-    today: Today,
+    /// Nothing, seen from the past.
+    today: Option<Today>,
 }
 
 /// What one rule found, and by what.
@@ -119,8 +120,11 @@ pub async fn show(request: Request) -> Result<Response> {
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     let id = id(&request, "decision")?;
     let stored = decisions::get(&visitor.ctx, id).await.map_err(Problem::from)?;
-    let today = today(&visitor.ctx, &stored).await?;
-    let frame = Frame::of(app, Some(&visitor)).at("deployments");
+    let today = match visitor.as_of() {
+        None => Some(today(&visitor.ctx, &stored).await?),
+        Some(_) => None,
+    };
+    let frame = Frame::of(app, Some(&visitor)).at("deployments").telling();
     let shown = Page::of(frame, stored, today, clock::now());
     page(StatusCode::OK, &named(&visitor.ctx, shown).await?)
 }
@@ -132,7 +136,7 @@ impl Peopled for Page {
 }
 
 impl Page {
-    fn of(frame: Frame, stored: Stored, today: Today, now: DateTime<Utc>) -> Self {
+    fn of(frame: Frame, stored: Stored, today: Option<Today>, now: DateTime<Utc>) -> Self {
         let again = again(&stored);
         let Stored { decision, service, environment, version, kind, actor, .. } = stored;
         let moment = |at| Moment::of(at, now);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     named::{Peopled, named},
     page::{Frame, Visitor, app, id, live, to_login},
-    when::{Moment, Shown},
+    when::{Moment, Shown, whole},
 };
 use crate::{
     clock,
@@ -19,7 +19,7 @@ use crate::{
         span::duration,
         vocabulary::{Kind, Status, Strategy},
     },
-    http::problem::Problem,
+    http::problem::{Code, Problem},
     usecase::deployments::read,
 };
 
@@ -74,7 +74,7 @@ pub async fn show(request: Request) -> Result<Response> {
     let id = id(&request, "deployment")?;
     let (found, events) = read::get(&visitor.ctx, id).await.map_err(Problem::from)?;
     let frame = Frame::of(app, Some(&visitor)).at("deployments");
-    let page = Page::of(frame, found, events, clock::now());
+    let page = Page::of(frame.telling(), found, events, visitor.as_of())?;
     live(&named(&visitor.ctx, page).await?)
 }
 
@@ -86,7 +86,13 @@ impl Peopled for Page {
 }
 
 impl Page {
-    fn of(frame: Frame, named: NamedDeployment, events: Vec<Event>, now: DateTime<Utc>) -> Self {
+    fn of(
+        frame: Frame,
+        named: NamedDeployment,
+        mut events: Vec<Event>,
+        as_of: Option<DateTime<Utc>>,
+    ) -> Result<Self, Problem> {
+        let now = as_of.unwrap_or_else(clock::now);
         let NamedDeployment { deployment, service, environment, release } = named;
         let Entry {
             id,
@@ -100,11 +106,19 @@ impl Page {
             times,
             standing,
             ..
-        } = Entry::from(deployment);
+        } = match as_of {
+            None => Entry::from(deployment),
+            Some(at) if deployment.times.started_at > at => {
+                let when = whole(deployment.times.started_at);
+                return Err(Problem::new(Code::NotFound, format!("It began later, at {when} UTC.")));
+            }
+            Some(at) => Entry::from(deployment).at(at),
+        };
+        events.retain(|event| event.at <= now);
         let moment = |at| Moment::of(at, now);
-        Self {
+        Ok(Self {
             frame,
-            shown: Shown::of(None, now),
+            shown: Shown::of(as_of, now),
             id,
             service,
             environment,
@@ -131,7 +145,7 @@ impl Page {
             reverted_by: standing.reverted_by,
             marks: marks(&standing, &times),
             timeline: events.into_iter().map(|event| happened(event, now)).collect(),
-        }
+        })
     }
 }
 

@@ -55,8 +55,8 @@ struct Page {
     kinds: Vec<Choice>,
     spans: Vec<Choice>,
     rows: Vec<DeploymentRow>,
-    /// Whether it begins with what happened last.
-    is_first: bool,
+    /// Whether what happens next is to be seen on it.
+    is_live: bool,
     next: Option<String>,
 }
 
@@ -75,13 +75,16 @@ impl Asked {
         }
     }
 
-    fn filter(&self, form: &Form) -> Result<Filter, Problem> {
+    fn filter(&self, form: &Form, as_of: Option<DateTime<Utc>>) -> Result<Filter, Problem> {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         let (since, until) = (moment(form, "since")?, moment(form, "until")?);
         if let (Some(since), Some(until)) = (since, until)
             && until <= since
         {
             return Err(wrong("until", "must come after `since`"));
+        }
+        if as_of.is_some() && !self.status.is_empty() {
+            return Err(wrong("status", "is told of now alone, not of the past"));
         }
         Ok(Filter {
             service: some(&self.service),
@@ -91,7 +94,7 @@ impl Asked {
             status: word(form, "status", Status::ALL, Status::as_str)?,
             kind: word(form, "kind", Kind::ALL, Kind::as_str)?,
             since,
-            until,
+            until: until.into_iter().chain(as_of).min(),
         })
     }
 
@@ -136,9 +139,11 @@ pub async fn show(request: Request) -> Result<Response> {
     let asked = Asked::of(&form);
     let cursor = form.given("cursor");
     let page = page_request(None, cursor.as_deref())?;
-    let found = read::list(&visitor.ctx, &asked.filter(&form)?, &page).await.map_err(Problem::from)?;
-    let now = clock::now();
-    let frame = Frame::of(app, Some(&visitor)).at("deployments");
+    let as_of = visitor.as_of();
+    let filter = asked.filter(&form, as_of)?;
+    let found = read::list(&visitor.ctx, &filter, &page).await.map_err(Problem::from)?;
+    let now = as_of.unwrap_or_else(clock::now);
+    let frame = Frame::of(app, Some(&visitor)).at("deployments").telling();
     let base = frame.base.as_str();
     let words = |names: Vec<&'static str>| -> Vec<(&str, &str)> {
         std::iter::once(("all", "")).chain(names.into_iter().map(|name| (name, name))).collect()
@@ -146,7 +151,11 @@ pub async fn show(request: Request) -> Result<Response> {
     let month = month(now);
     let spans =
         [("ever", ""), ("2 hours", "2h"), ("a day", "24h"), ("7 days", "7d"), ("this month", month.as_str())];
-    let statuses = words(Status::ALL.iter().map(|status| status.as_str()).collect());
+    // How it came out is told of now alone.
+    let statuses = match as_of {
+        None => words(Status::ALL.iter().map(|status| status.as_str()).collect()),
+        Some(_) => Vec::new(),
+    };
     let kinds = words(Kind::ALL.iter().map(|kind| kind.as_str()).collect());
     let page = Page {
         statuses: asked.choices(base, &statuses, |asked| &mut asked.status),
@@ -154,8 +163,8 @@ pub async fn show(request: Request) -> Result<Response> {
         spans: asked.choices(base, &spans, |asked| &mut asked.since),
         next: found.next.map(|next| asked.address(base, &next)),
         rows: DeploymentRow::all(found.items, now),
-        shown: Shown::of(None, now),
-        is_first: cursor.is_none(),
+        shown: Shown::of(as_of, now),
+        is_live: cursor.is_none() && as_of.is_none(),
         asked,
         frame,
     };

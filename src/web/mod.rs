@@ -6,6 +6,7 @@
 
 mod account;
 mod address;
+mod answer;
 mod approvals;
 mod assets;
 mod audit;
@@ -32,13 +33,14 @@ mod service;
 mod services;
 mod settings;
 mod target;
+mod travel;
 mod vulnerability;
 mod when;
 mod words;
 
 use poem::{Endpoint, Request, Response, Route, endpoint::make, http::Method};
 
-use self::problem::Asker;
+use self::answer::Wanted;
 use crate::http::spec::Spec;
 
 /// The endpoints, for the routes, and what they are called in logs and metrics, for `spec`.
@@ -111,8 +113,8 @@ where
     S: Future<Output = poem::Result<Response>> + Send + 'static,
 {
     make(move |request: Request| async move {
-        let asker = Asker::of(&request);
+        let wanted = Wanted::of(&request);
         let answer = if request.method() == Method::POST { sent(request).await } else { read(request).await };
-        answer.or_else(|error| asker.answer(error))
+        wanted.finish(answer).await
     })
 }

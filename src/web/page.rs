@@ -1,6 +1,7 @@
 //! What all pages have in common: who looks at them, the frame that they stand in, and the headers that they are sent with.
 
 use askama::Template;
+use chrono::{DateTime, Utc};
 use poem::{
     Request, Response, Result,
     http::{StatusCode, header},
@@ -10,16 +11,17 @@ use uuid::Uuid;
 use super::{
     address::address,
     assets::{self, Production},
+    travel::{Travel, Ways},
 };
 use crate::{
     api::auth::{self, Shown},
-    domain::{identity::Identity, session::csrf_token},
+    domain::{identity::Identity, scope::Narrowing, session::csrf_token, vocabulary::Scope},
     http::{
         middleware::request_id::RequestId,
         ops::VERSION,
         problem::{Code, Problem},
     },
-    usecase::{app::App, context::Ctx},
+    usecase::{app::App, context::Ctx, sessions},
 };
 
 /// Lets the script of a page that is kept up to date run, and ask this site.
@@ -40,6 +42,8 @@ pub struct Visitor {
     pub ctx: Ctx,
     /// By what they were recognised.
     pub shown: Shown,
+    /// Which moment they want to see.
+    pub travel: Travel,
 }
 
 /// What a page shows of whoever looks at it.
@@ -82,12 +86,14 @@ pub struct Frame {
     pub here: &'static str,
     /// Who looks at it.
     pub visitor: Option<Framed>,
+    /// Which moment they want to see, and whether the page tells of the past.
+    travel: Travel,
+    tells: bool,
 }
 
 impl Frame {
     /// The frame for whoever looks.
     pub fn of(app: &App, visitor: Option<&Visitor>) -> Self {
-        let visitor = visitor.map(Framed::of);
         Self {
             base: app.people.site.base().to_owned(),
             style: assets::STYLE.path(),
@@ -96,7 +102,9 @@ impl Frame {
             version: VERSION,
             sections: SECTIONS,
             here: "",
-            visitor,
+            travel: visitor.map(|visitor| visitor.travel.clone()).unwrap_or_default(),
+            tells: false,
+            visitor: visitor.map(Framed::of),
         }
     }
 
@@ -111,6 +119,17 @@ impl Frame {
     pub fn at(self, here: &'static str) -> Self {
         Self { here, ..self }
     }
+
+    /// The same for a page that shows how it was at the moment that is asked for.
+    #[must_use]
+    pub fn telling(self) -> Self {
+        Self { tells: true, ..self }
+    }
+
+    /// The ways to other moments.
+    pub fn ways(&self) -> Option<Ways> {
+        self.travel.ways(self.tells)
+    }
 }
 
 impl Framed {
@@ -122,7 +141,18 @@ impl Framed {
 impl Visitor {
     /// Whoever looks at a page, if they have signed in.
     pub async fn of(app: &App, request: &Request) -> Result<Option<Self>, Problem> {
-        Ok(auth::visitor(app, request).await?.map(|(ctx, shown)| Self { ctx, shown }))
+        let Some((ctx, shown)) = auth::visitor(app, request).await? else { return Ok(None) };
+        Ok(Some(Self { ctx, shown, travel: Travel::of(app.people.site.base(), request)? }))
+    }
+
+    /// The moment of the past that they want to see; none for now.
+    pub fn as_of(&self) -> Option<DateTime<Utc>> {
+        self.travel.as_of
+    }
+
+    /// Where they may change what this scope is for; nowhere, while they look at the past.
+    pub fn reach(&self, scope: Scope) -> Option<Narrowing> {
+        if self.travel.is_past() { None } else { sessions::reach(&self.ctx, scope) }
     }
 
     /// What they are called.

@@ -25,6 +25,9 @@ impl Asker {
 
     /// The answer to something that cannot be shown.
     pub fn answer(&self, error: Error) -> Result<Response> {
+        if error.is_from_response() {
+            return Ok(error.into_response());
+        }
         let (Some(app), Some(problem), true) = (&self.app, error.downcast_ref::<Problem>(), self.takes_pages)
         else {
             return Err(error);

@@ -94,7 +94,7 @@ struct ScanRow {
     platform: String,
     classes: String,
     when: When,
-    /// Whether any of it counts, or a later one has taken its place.
+    /// Whether any of it counts, or a later one has taken its place, which is told of now alone.
     counts: bool,
     /// Of each severity how many it found, and how many of these have a fix, where that is told.
     found: Vec<(u32, Option<u32>)>,
@@ -117,7 +117,9 @@ pub async fn show(request: Request) -> Result<Response> {
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     let (service, version) = request.path_params::<(String, String)>()?;
     let frame = Frame::of(app, Some(&visitor)).at("services");
-    let mut page = Page::read(&visitor.ctx, frame, service, version).await.map_err(Problem::from)?;
+    let mut page = Page::read(&visitor.ctx, frame.telling(), service, version, visitor.as_of())
+        .await
+        .map_err(Problem::from)?;
     page.offer(&visitor);
     live(&named(&visitor.ctx, page).await?)
 }
@@ -142,22 +144,42 @@ impl Page {
         }
     }
 
-    async fn read(ctx: &Ctx, frame: Frame, service: String, version: String) -> Result<Self, Error> {
+    async fn read(
+        ctx: &Ctx,
+        frame: Frame,
+        service: String,
+        version: String,
+        as_of: Option<DateTime<Utc>>,
+    ) -> Result<Self, Error> {
         let release = releases::get(ctx, &service, &version).await?;
-        let now = clock::now();
-        let deployed =
-            Filter { service: Some(service.clone()), version: Some(version.clone()), ..Filter::default() };
+        let now = as_of.unwrap_or_else(clock::now);
+        let deployed = Filter {
+            service: Some(service.clone()),
+            version: Some(version.clone()),
+            until: as_of,
+            ..Filter::default()
+        };
         let said = stored::Filter {
             service: Some(service.clone()),
             version: Some(version.clone()),
+            until: as_of,
             ..stored::Filter::default()
         };
         let newest = PageRequest { after: None, limit: ROWS };
         let journey = read::list(ctx, &deployed, &newest).await?.items;
         let decisions = decisions::list(ctx, &said, &newest).await?.items;
-        let approvals = approvals::list(ctx, &service, &version, None, &newest).await?.items;
-        let scans = scans::list(ctx, &service, &version, &newest).await?.items;
-        let places = matrix::of_service(ctx, &service, None).await?;
+        let mut approvals = approvals::list(ctx, &service, &version, None, &newest).await?.items;
+        approvals.retain(|named| named.approval.created_at <= now);
+        let mut scans = scans::list(ctx, &service, &version, &newest).await?.items;
+        scans.retain(|seen| seen.scan.created_at <= now);
+        let places = matrix::of_service(ctx, &service, as_of).await?;
+        // What was put on record later ran all the same.
+        let is_there = |place: &Place| {
+            place.current.as_ref().is_some_and(|current| current.release.version.as_str() == version)
+        };
+        if release.created_at > now && !places.iter().any(is_there) {
+            return Err(Error::missing("release", &version, "It was registered later than that."));
+        }
         let there = |place: Place| {
             let current = place.current.filter(|current| current.release.version.as_str() == version);
             (place.environment.name, current.map(|current| When::of(current.since, now)))
@@ -165,14 +187,14 @@ impl Page {
         let commit = |change: &Change| Commit::of(change, version.clone(), now);
         let Release { identity, description, locations, platforms, created_at, actor, .. } = release;
         Ok(Self {
-            shown: Shown::of(None, now),
+            shown: Shown::of(as_of, now),
             places: places.into_iter().map(there).collect(),
             commits: description.changes.iter().take(COMMITS).map(commit).collect(),
             more_commits: description.changes.len().saturating_sub(COMMITS),
             journey: DeploymentRow::all(journey, now),
             decisions: DecisionRow::all(decisions, now),
             approvals: approvals.into_iter().map(|named| approval_row(named, now)).collect(),
-            scans: scans.into_iter().map(|seen| scan_row(&frame.base, seen, now)).collect(),
+            scans: scans.into_iter().map(|seen| scan_row(&frame.base, seen, now, as_of.is_some())).collect(),
             severities: Severity::ALL,
             commit: identity.commit_sha.map(|commit| commit.to_string()),
             image: identity.image.map(|image| image.to_string()),
@@ -203,17 +225,17 @@ fn approval_row(
         groups: approval.groups.into_iter().collect::<Vec<_>>().join(", "),
         when: When::of(approval.created_at, now),
         comment: approval.comment.unwrap_or_default(),
-        withdrawn: approval.withdrawn_at.map(|at| When::of(at, now)),
+        withdrawn: approval.withdrawn_at.filter(|at| *at <= now).map(|at| When::of(at, now)),
         id: approval.id,
         withdraw: None,
     }
 }
 
-fn scan_row(base: &str, Seen { scan, waived }: Seen, now: DateTime<Utc>) -> ScanRow {
+fn scan_row(base: &str, Seen { scan, waived }: Seen, now: DateTime<Utc>, is_past: bool) -> ScanRow {
     let (found, fixable): (Counts, Option<Counts>) = (scan.counts(), scan.fixable());
     let of = |severity: &Severity| (found.of(*severity), fixable.map(|fixable| fixable.of(*severity)));
     let classes: Vec<_> = scan.parts.iter().map(|part| part.class.as_str()).collect();
-    let waived = waived.into_iter().map(|(waiver, findings)| WaivedRow {
+    let waived = waived.into_iter().filter(|_| !is_past).map(|(waiver, findings)| WaivedRow {
         address: format!("{base}/vulnerabilities/{}", segment(&waiver.definition.vulnerability)),
         until: Moment::of(waiver.definition.expires_at, now),
         vulnerability: waiver.definition.vulnerability,
@@ -221,7 +243,7 @@ fn scan_row(base: &str, Seen { scan, waived }: Seen, now: DateTime<Utc>) -> Scan
         findings,
     });
     ScanRow {
-        counts: scan.latest(),
+        counts: is_past || scan.latest(),
         found: Severity::ALL.iter().map(of).collect(),
         waived: waived.collect(),
         when: When::of(scan.scanned_at, now),

@@ -10,7 +10,7 @@ use super::{
     address::address,
     form::Form,
     lanes::{Picture, Zoom},
-    moment::{as_of, exact, word},
+    moment::{exact, word},
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
     promotion::{Promotion, likely},
@@ -56,9 +56,6 @@ struct Page {
     later: Option<String>,
     /// What is asked for besides, for the form of the promotion.
     zoom: &'static str,
-    as_of: String,
-    /// What leads to the same moment on other pages.
-    at: String,
     promotion: Option<Promotion>,
     releases: Vec<ReleaseRow>,
     next: Option<String>,
@@ -100,10 +97,10 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(form: &Form) -> Result<Self, Problem> {
+    fn of(form: &Form, as_of: Option<DateTime<Utc>>) -> Result<Self, Problem> {
         let field = |name| form.get(name).trim().to_owned();
         let zoom = word(form, "zoom", Zoom::ALL, Zoom::as_str)?.unwrap_or_default();
-        Ok(Self { as_of: as_of(form)?, zoom, from: field("from"), to: field("to") })
+        Ok(Self { as_of, zoom, from: field("from"), to: field("to") })
     }
 
     fn address(&self, path: &str, zoom: Zoom, as_of: Option<DateTime<Utc>>) -> String {
@@ -119,11 +116,11 @@ pub async fn show(request: Request) -> Result<Response> {
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     let name: String = request.path_params()?;
     let form = Form::of_query(&request);
-    let asked = Asked::of(&form)?;
+    let asked = Asked::of(&form, visitor.as_of())?;
     let cursor = form.given("cursor");
     let list = page_request(Some(RELEASES), cursor.as_deref())?;
     let list = PageRequest { after: list.after.or_else(|| newest(asked.as_of)), ..list };
-    let frame = Frame::of(app, Some(&visitor)).at("services");
+    let frame = Frame::of(app, Some(&visitor)).at("services").telling();
     let page = Page::read(&visitor.ctx, frame, &name, &asked, &list).await?;
     live(&named(&visitor.ctx, page).await?)
 }
@@ -171,10 +168,7 @@ impl Page {
         let half = asked.zoom.span() / 2;
         let later =
             asked.as_of.map(|at| asked.address(&path, asked.zoom, Some(at + half).filter(|at| *at < now)));
-        let as_of = exact(asked.as_of);
-        let fields = |next: &str| {
-            address(&path, [("zoom", asked.zoom.as_str()), ("as_of", as_of.as_str()), ("cursor", next)])
-        };
+        let fields = |next: &str| address(&path, [("zoom", asked.zoom.as_str()), ("cursor", next)]);
         Ok(Self {
             shown: Shown::of(asked.as_of, now),
             owned: address(
@@ -190,8 +184,6 @@ impl Page {
             promotion,
             releases: releases.collect(),
             next: found.next.as_deref().map(fields),
-            at: address("", [("as_of", as_of.as_str())]),
-            as_of,
             places: places.into_iter().map(|place| place_row(place, at)).collect(),
             frame,
         })

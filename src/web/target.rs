@@ -7,8 +7,7 @@ use poem::{Request, Response, Result};
 use super::{
     address::address,
     approvals::offered,
-    form::{Form, blank::Blank},
-    moment::{FIELD, as_of, exact},
+    form::blank::Blank,
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
     rows::{DecisionRow, DeploymentRow},
@@ -52,11 +51,6 @@ const DECISIONS: u64 = 10;
 struct Page {
     frame: Frame,
     shown: Shown,
-    /// The moment as a field has it; empty for now.
-    as_of: String,
-    /// What leads to the same moment on other pages, and to now.
-    at: String,
-    now: String,
     service: String,
     environment: String,
     current: Option<Here>,
@@ -111,8 +105,8 @@ pub async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     let (service, environment) = request.path_params::<(String, String)>()?;
-    let as_of = as_of(&Form::of_query(&request))?;
-    let frame = Frame::of(app, Some(&visitor)).at("board");
+    let as_of = visitor.as_of();
+    let frame = Frame::of(app, Some(&visitor)).at("board").telling();
     let mut page =
         Page::read(&visitor.ctx, frame, (service, environment), as_of).await.map_err(Problem::from)?;
     page.offer(&visitor);
@@ -171,13 +165,10 @@ impl Page {
         let last = |limit| PageRequest { after: None, limit };
         let history = read::list(ctx, &only, &last(DEPLOYMENTS)).await?.items;
         let decisions = decisions::list(ctx, &said, &last(DECISIONS)).await?.items;
-        let path = format!("{}/services/{service}/environments/{environment}", frame.base);
         let fields = [("service", service.as_str()), ("environment", environment.as_str())];
         let here = |occupant: Option<Occupant>| occupant.map(|occupant| Here::of(occupant, at));
         Ok(Self {
             shown: Shown::of(as_of, now),
-            as_of: as_of.map(|at| at.format(FIELD).to_string()).unwrap_or_default(),
-            at: address("", [("as_of", exact(as_of).as_str())]),
             current: here(current),
             running: here(running),
             back: here(rollback_to),
@@ -185,7 +176,6 @@ impl Page {
             decisions: DecisionRow::all(decisions, at),
             history: DeploymentRow::all(history, at),
             all: address(&format!("{}/deployments", frame.base), fields),
-            now: path,
             frame,
             service,
             environment,

@@ -88,6 +88,33 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// As it was at a moment after its start. What is not known to have happened by then is left out, such as what reverted it.
+    #[must_use]
+    pub fn at(mut self, at: DateTime<Utc>) -> Self {
+        let Times { heartbeat_at, finished_at, expired_at, superseded_at, .. } = &mut self.times;
+        let known = |moment: &mut Option<DateTime<Utc>>| *moment = moment.filter(|moment| *moment <= at);
+        let ended = expired_at.or(*finished_at).is_some_and(|end| end <= at);
+        for moment in [heartbeat_at, finished_at, expired_at, superseded_at] {
+            known(moment);
+        }
+        self.times.lease_expires_at = None;
+        self.progress = Progress::default();
+        self.standing.reverted_by = None;
+        self.standing.late_status = None;
+        if self.times.superseded_at.is_none() {
+            self.standing.superseded_by = None;
+        }
+        if !ended {
+            self.status = Status::Running;
+            self.standing.preempted = false;
+        } else if self.times.finished_at.is_none() {
+            // A late result came after it was given up.
+            self.status = Status::Expired;
+            self.times.finished_at = self.times.expired_at;
+        }
+        self
+    }
+
     /// The ids of its service and its environment.
     pub fn target(&self) -> (Uuid, Uuid) {
         (self.service_id, self.environment_id)

@@ -12,10 +12,7 @@ use crate::{
         vocabulary::{Scope, Tier},
     },
     http::problem::{Code, Problem},
-    usecase::{
-        freezes::{self, Only, Seen},
-        sessions::reach,
-    },
+    usecase::freezes::{self, Only, Seen},
     web::{
         address::address,
         form::{
@@ -143,7 +140,7 @@ async fn all(
 
 /// Whether somebody may declare any at all; where, the use case says.
 fn may(visitor: &Visitor) -> bool {
-    reach(&visitor.ctx, Scope::Freeze).is_some_and(|reach| reach.services.is_none())
+    visitor.reach(Scope::Freeze).is_some_and(|reach| reach.services.is_none())
 }
 
 /// What is asked of a freeze window.

@@ -30,7 +30,6 @@ use crate::{
     usecase::{
         environments,
         freezes::{self as windows, NoCalendar, Only},
-        sessions::reach,
     },
 };
 
@@ -54,7 +53,7 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
 
 /// Whether somebody may do what this scope lets them for a whole environment.
 fn may(visitor: &Visitor, scope: Scope, environment: &str) -> bool {
-    let reach = reach(&visitor.ctx, scope);
+    let reach = visitor.reach(scope);
     reach.is_some_and(|reach| reach.services.is_none() && reach.allows_environment(environment))
 }
 

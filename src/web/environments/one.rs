@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// So many of the last changes of the policy are shown.
-const CHANGES: u64 = 20;
+const CHANGES: usize = 20;
 
 #[derive(Template)]
 #[template(path = "environment.html")]
@@ -60,6 +60,8 @@ struct Page {
     version: i64,
     rules: Vec<Said>,
     changes: Vec<Change>,
+    /// Whether it is told how it was: all but freezes and settings.
+    is_past: bool,
     freezes: Vec<Freeze>,
     year: i32,
     /// None where freezes begin and end too often to be shown.
@@ -122,8 +124,15 @@ impl Page {
         sent: Option<(Which, &Sent)>,
     ) -> Result<Self, Problem> {
         let ctx = &visitor.ctx;
-        let environment = environments::get(ctx, name).await?;
-        let now = clock::now();
+        let then = match visitor.as_of() {
+            None => None,
+            Some(at) => environments::get_at(ctx, name, at).await?.map(|environment| (environment, at)),
+        };
+        let is_told = then.is_some() || visitor.as_of().is_none();
+        let (environment, now, is_past) = match then {
+            Some((environment, at)) => (environment, at, true),
+            None => (environments::get(ctx, name).await?, clock::now(), false),
+        };
         let only = Only { service: None, environment: Some(name) };
         let all = PageRequest { limit: LIMIT_MAX, after: None };
         let freezes = windows::list(ctx, only, &all).await?.items;
@@ -141,6 +150,7 @@ impl Page {
         Ok(Self {
             forms: Forms::of(&frame.base, visitor, &environment, sent),
             changes: changes(visitor, name, now).await?,
+            is_past,
             freezes: freezes.into_iter().map(freezes::row).collect(),
             year,
             months,
@@ -157,17 +167,19 @@ impl Page {
             url: environment.settings.url,
             unconfirmed: environment.unconfirmed,
             archived: environment.archived_at.is_some(),
-            frame,
+            frame: if is_told { frame.telling() } else { frame },
         })
     }
 }
 
-/// The last changes of its policy, newest first.
+/// The last changes of its policy by then, newest first.
 async fn changes(visitor: &Visitor, name: &str, now: DateTime<Utc>) -> Result<Vec<Change>, Error> {
     let kind = Some(EventKind::PolicyUpdated.as_str().to_owned());
     let filter = Filter { kind, environment: Some(name.to_owned()), ..Filter::default() };
-    let last = Stretch { order: Order::NewestFirst, from: None, limit: CHANGES };
-    let log = events::list(&visitor.ctx, filter, last).await?;
+    let last = Stretch { order: Order::NewestFirst, from: None, limit: LIMIT_MAX };
+    let mut log = events::list(&visitor.ctx, filter, last).await?;
+    log.events.retain(|event| event.at <= now);
+    log.events.truncate(CHANGES);
     let subjects = log.events.iter().map(|event| event.actor.subject.clone()).collect();
     let names = people::names(&visitor.ctx, subjects).await?;
     let change = |event: Event| {

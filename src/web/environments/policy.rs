@@ -42,7 +42,8 @@ struct Page {
     preset: Option<&'static str>,
     /// Why a preset cannot be had.
     said: Option<String>,
-    form: Blank,
+    /// Not offered from the past.
+    form: Option<Blank>,
 }
 
 /// Shows the policy to be edited, or a preset to begin with.
@@ -64,11 +65,12 @@ pub(super) async fn show(request: Request) -> Result<Response> {
     let policy = preset.as_ref().map_or(&in_force.policy.policy, |(_, policy)| policy);
     let form = form(&frame.base, &visitor.csrf(), &in_force, policy);
     let preset = preset.as_ref().map(|(preset, _)| preset.as_str());
+    let form = (!visitor.travel.is_past()).then_some(form);
     page(status(None), &Page { preset, said, ..Page::new(frame, &in_force, form) })
 }
 
 impl Page {
-    fn new(frame: Frame, environment: &Environment, form: Blank) -> Self {
+    fn new(frame: Frame, environment: &Environment, form: Option<Blank>) -> Self {
         Self {
             frame,
             name: environment.name.to_string(),
@@ -214,7 +216,7 @@ pub(super) async fn set(mut request: Request) -> Result<Response> {
     let sent = Sent::of(sender.form.clone(), problem)?;
     let environment = environments::get(&sender.visitor.ctx, &name).await.map_err(Problem::from)?;
     let form = form(&frame.base, &sender.visitor.csrf(), &environment, &environment.policy.policy);
-    page(status(Some(&sent)), &Page::new(frame, &environment, form.after(Some(&sent))))
+    page(status(Some(&sent)), &Page::new(frame, &environment, Some(form.after(Some(&sent)))))
 }
 
 async fn set_in(sender: &Sender, name: &str) -> Result<(), Problem> {

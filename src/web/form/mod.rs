@@ -68,6 +68,11 @@ impl Form {
         Self(fields)
     }
 
+    /// All fields, with each of their values.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|(name, values)| values.iter().map(|value| (name.as_str(), value.as_str())))
+    }
+
     /// A field, of those that come twice the first; empty where it is not there.
     pub fn get(&self, name: &str) -> &str {
         self.all(name).first().map(String::as_str).unwrap_or_default()

@@ -37,7 +37,7 @@ struct Row {
     idle: Option<When>,
     until: Option<When>,
     is_this: bool,
-    end: Blank,
+    end: Option<Blank>,
 }
 
 /// Shows the sessions that there are.
@@ -63,7 +63,7 @@ fn row(base: &str, visitor: &Visitor, session: Credential) -> Row {
     let id = principal.token_id;
     let end = Blank::new(&format!("end-{id}"), format!("{base}{HERE}/{id}/end"), &visitor.csrf());
     Row {
-        end: end.plain_button("End it"),
+        end: (!visitor.travel.is_past()).then(|| end.plain_button("End it")),
         is_this: id == visitor.ctx.principal.token_id,
         by,
         name: own.as_ref().and_then(|own| own.shown_name.clone()),

@@ -36,7 +36,7 @@ struct Page {
     frame: Frame,
     tabs: Vec<Tab>,
     rows: Vec<Row>,
-    form: Blank,
+    form: Option<Blank>,
     next: Option<String>,
 }
 
@@ -87,26 +87,27 @@ async fn shown(frame: Frame, visitor: &Visitor, query: &Form, refused: Option<Re
     let sent = |of: Option<Uuid>| refused.as_ref().filter(|(id, _)| *id == of).map(|(_, sent)| sent);
     let row = |token: Credential| {
         let id = token.principal.token_id;
-        row(&frame.base, &visitor.csrf(), token, sent(Some(id)))
+        row(&frame.base, visitor, token, sent(Some(id)))
     };
     let rows = found.items.into_iter().map(row).collect();
     let form = form(&frame.base, &visitor.csrf()).after(sent(None));
+    let form = visitor.reach(Scope::Admin).is_some().then_some(form);
     let next = found.next.map(|cursor| next(&frame.base, "tokens", &cursor));
     let status = status(refused.as_ref().map(|(_, sent)| sent));
     let shown = Page { tabs: tabs(visitor, "tokens"), rows, form, next, frame };
     page(status, &named(&visitor.ctx, shown).await?)
 }
 
-fn row(base: &str, csrf: &str, token: Credential, sent: Option<&Sent>) -> Row {
+fn row(base: &str, visitor: &Visitor, token: Credential, sent: Option<&Sent>) -> Row {
     let is_good = token.clone().at(clock::now()).is_ok();
     let (id, name) = (token.principal.token_id, &token.principal.actor.token);
     let means = "It stops working with the next request, and every session that was begun with it ends.";
-    let revoke = Blank::new(&format!("revoke-{id}"), format!("{base}{HERE}/{id}/revoke"), csrf)
+    let revoke = Blank::new(&format!("revoke-{id}"), format!("{base}{HERE}/{id}/revoke"), &visitor.csrf())
         .folded("Revoke …", means)
         .bad_button(&format!("Revoke {name}"))
         .after(sent);
     Row {
-        revoke: is_good.then_some(revoke),
+        revoke: (is_good && visitor.reach(Scope::Admin).is_some()).then_some(revoke),
         is_over: !is_good,
         scopes: scopes(&token.principal.scopes),
         groups: listed(token.principal.groups.iter().map(String::as_str)),

@@ -6,7 +6,7 @@ use poem::{Request, Response, Result};
 use super::{Tab, listed, next, places, scopes, tabs};
 use crate::{
     api::page::page_request,
-    domain::identity::trust::Trust,
+    domain::{identity::trust::Trust, vocabulary::Scope},
     http::problem::Problem,
     usecase::trusts,
     web::{
@@ -42,7 +42,7 @@ struct Row {
     places: String,
     by: String,
     since: When,
-    delete: Blank,
+    delete: Option<Blank>,
 }
 
 impl Peopled for Page {
@@ -68,7 +68,7 @@ async fn shown(
     let found = trusts::list(&visitor.ctx, &asked).await.map_err(Problem::from)?;
     let row = |trust: Trust| {
         let sent = refused.as_ref().filter(|(name, _)| *name == trust.definition.name);
-        row(&frame.base, &visitor.csrf(), trust, sent.map(|(_, sent)| sent))
+        row(&frame.base, visitor, trust, sent.map(|(_, sent)| sent))
     };
     let rows = found.items.into_iter().map(row).collect();
     let next = found.next.map(|cursor| next(&frame.base, "trusts", &cursor));
@@ -77,17 +77,18 @@ async fn shown(
     page(status, &named(&visitor.ctx, shown).await?)
 }
 
-fn row(base: &str, csrf: &str, trust: Trust, sent: Option<&Sent>) -> Row {
+fn row(base: &str, visitor: &Visitor, trust: Trust, sent: Option<&Sent>) -> Row {
     let definition = trust.definition;
     let name = definition.name;
     let means = "What was exchanged by it stops working with the next request, also for what is running.";
-    let delete = Blank::new(&format!("delete-{name}"), format!("{base}{HERE}/{name}/delete"), csrf)
-        .hidden("revision", &trust.revision)
-        .folded("Delete …", means)
-        .bad_button(&format!("Delete {name}"))
-        .after(sent);
+    let delete =
+        Blank::new(&format!("delete-{name}"), format!("{base}{HERE}/{name}/delete"), &visitor.csrf())
+            .hidden("revision", &trust.revision)
+            .folded("Delete …", means)
+            .bad_button(&format!("Delete {name}"))
+            .after(sent);
     Row {
-        delete,
+        delete: visitor.reach(Scope::Admin).is_some().then_some(delete),
         scopes: scopes(&definition.scopes),
         groups: listed(definition.groups.iter().map(String::as_str)),
         places: places(&definition.places),

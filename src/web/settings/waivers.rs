@@ -9,10 +9,7 @@ use crate::{
     api::{body, page::page_request, waivers::CreateWaiver},
     domain::{scan::spelled, vocabulary::Scope, waiver::Filter},
     http::problem::Problem,
-    usecase::{
-        sessions::reach,
-        waivers::{self, Seen},
-    },
+    usecase::waivers::{self, Seen},
     web::{
         address::address,
         form::{
@@ -111,7 +108,7 @@ async fn shown(frame: Frame, visitor: &Visitor, query: &Form, refused: Option<Re
     let found = waivers::list(&visitor.ctx, &asked.filter(), asked.all, &page_of).await;
     let found = found.map_err(Problem::from)?;
     let sent = |of: Option<Uuid>| refused.as_ref().filter(|(id, _)| *id == of).map(|(_, sent)| sent);
-    let reach = reach(&visitor.ctx, Scope::Override);
+    let reach = visitor.reach(Scope::Override);
     let row = |Seen { waiver, active }: Seen| {
         let definition = waiver.definition;
         let may = reach.as_ref().is_some_and(|reach| reach.covers(&definition.places)) && active;

@@ -8,6 +8,7 @@ mod issuer;
 mod names;
 mod pages;
 mod pages_browser;
+mod past;
 mod sessions;
 mod settings;
 pub mod visitor;

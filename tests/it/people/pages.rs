@@ -25,6 +25,8 @@ fn shows(page: &str, parts: &[&str]) {
 fn links(page: &str) -> Vec<String> {
     let hrefs = page.split("href=\"").skip(1).filter_map(|rest| rest.split_once('"'));
     let own = hrefs.map(|(href, _)| href.replace("&#38;", "&")).filter(|href| href.starts_with('/'));
+    // Another moment may lie before whatever the page is about.
+    let own = own.filter(|href| !href.contains("as_of="));
     own.map(|href| href.split('#').next().unwrap_or_default().to_owned()).collect()
 }
 
@@ -186,14 +188,14 @@ db_test!(
         let at =
             |moment: &Value| format!("/services/shop/environments/dev?as_of={}", moment.as_str().unwrap());
         let then = text(&mut visitor, &at(&first["finished_at"])).await;
-        shows(&then, &["as of", "/releases/1.0\">1.0</a>, for "]);
+        shows(&then, &["as of", ">1.0</a>, for "]);
         assert!(
             !then.contains("1.1") && !then.contains("May it go there now?") && !then.contains("<script"),
             "{then}"
         );
         // It had begun and not ended.
         let between = text(&mut visitor, &at(&second["started_at"])).await;
-        shows(&between, &["On its way", "/releases/1.0\">1.0</a>, for "]);
+        shows(&between, &["On its way", ">1.0</a>, for "]);
         let before = text(&mut visitor, "/services/shop/environments/dev?as_of=2020-01-01").await;
         shows(&before, &["Nothing was ever deployed here by then"]);
         shows(
