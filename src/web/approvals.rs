@@ -14,7 +14,7 @@ use super::{
         field::{Field, put},
         sent::{Sender, Sent, status, unseen},
     },
-    page::{Frame, Visitor, app, live, page, see, to_login, to_login_for},
+    page::{Frame, Visitor, app, live, page, see, to_login},
     routes::Pages,
     when::{Shown, When},
 };
@@ -206,9 +206,7 @@ struct Again {
 /// Approves or rejects.
 async fn give(mut request: Request) -> Result<Response> {
     let (service, version) = request.path_params::<(String, String)>()?;
-    let Some(sender) = Sender::of(&mut request).await? else {
-        return Ok(to_login_for(app(&request)?, "/approvals"));
-    };
+    let sender = Sender::of(&mut request).await?;
     let environment = sender.form.get("environment").to_owned();
     let about = About { service: &service, version: &version, environment: &environment };
     match say(&sender, about).await {
@@ -248,9 +246,7 @@ async fn withdraw(mut request: Request) -> Result<Response> {
     let (service, version, id) = request.path_params::<(String, String, String)>()?;
     let id = id.parse().map_err(|_no_id| Problem::new(Code::NotFound, "There is no such approval."))?;
     let here = format!("/services/{service}/releases/{version}");
-    let Some(sender) = Sender::of(&mut request).await? else {
-        return Ok(to_login_for(app(&request)?, &here));
-    };
+    let sender = Sender::of(&mut request).await?;
     approvals::withdraw(&sender.visitor.ctx, &service, &version, id).await.map_err(Problem::from)?;
     Ok(see(&format!("{}{here}", sender.app.people.site.base())))
 }

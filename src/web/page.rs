@@ -6,6 +6,7 @@ use poem::{
     Request, Response, Result,
     http::{StatusCode, header},
 };
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
@@ -14,7 +15,10 @@ use super::{
     travel::{Travel, Ways},
 };
 use crate::{
-    api::auth::{self, Shown},
+    api::{
+        auth::{self, Shown},
+        etag,
+    },
     domain::{identity::Identity, scope::Narrowing, session::csrf_token, vocabulary::Scope},
     http::{
         middleware::request_id::RequestId,
@@ -193,32 +197,48 @@ pub fn request_id(request: &Request) -> String {
 
 /// A page with its headers.
 pub fn page(status: StatusCode, template: &impl Template) -> Result<Response> {
-    with_policy(status, template, &policy("", ""))
+    Ok(with_policy(status, html(template)?, &policy("", "")))
 }
 
 /// A page that is kept up to date while it is looked at.
 pub fn live(template: &impl Template) -> Result<Response> {
-    with_policy(StatusCode::OK, template, &policy(LIVE, ""))
+    let html = html(template)?;
+    let tag = etag::weak(&tag(&html));
+    let mut page = with_policy(StatusCode::OK, html, &policy(LIVE, ""));
+    if let Ok(tag) = tag.parse() {
+        page.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(page)
+}
+
+/// What tells what a page shows from what it shows at another time: all of it but the moment that it names.
+fn tag(html: &str) -> String {
+    let (before, rest) = html.split_once("id=\"state\"").unwrap_or((html, ""));
+    let (_moment, after) = rest.split_once("</p>").unwrap_or_default();
+    hex::encode(Sha256::digest([before, after].concat()).split_at(16).0)
 }
 
 /// A page whose form may be answered with a way to another origin.
 pub fn leading(status: StatusCode, template: &impl Template, elsewhere: &str) -> Result<Response> {
-    with_policy(status, template, &policy("", elsewhere))
+    Ok(with_policy(status, html(template)?, &policy("", elsewhere)))
 }
 
-fn with_policy(status: StatusCode, template: &impl Template, policy: &str) -> Result<Response> {
-    let html = template.render().map_err(|error| {
+fn html(template: &impl Template) -> Result<String, Problem> {
+    template.render().map_err(|error| {
         tracing::error!(%error, "a page could not be rendered");
         Problem::internal()
-    })?;
-    Ok(Response::builder()
+    })
+}
+
+fn with_policy(status: StatusCode, html: String, policy: &str) -> Response {
+    Response::builder()
         .status(status)
         .content_type("text/html; charset=utf-8")
         .header(header::CONTENT_SECURITY_POLICY, policy)
         // So that forms say in `Origin` where they come from, and nobody else learns of it.
         .header(header::REFERRER_POLICY, "same-origin")
         .header(header::CACHE_CONTROL, "no-store")
-        .body(html))
+        .body(html)
 }
 
 /// A page that says something.
@@ -246,11 +266,7 @@ pub fn see(location: &str) -> Response {
 
 /// Leads somebody who has not signed in to where they can, and back here afterwards.
 pub fn to_login(app: &App, request: &Request) -> Response {
-    to_login_for(app, request.uri().path_and_query().map_or("/", |here| here.as_str()))
-}
-
-/// Leads somebody who has not signed in to where they can, and to this path afterwards.
-pub fn to_login_for(app: &App, here: &str) -> Response {
+    let here = request.uri().path_and_query().map_or("/", |here| here.as_str());
     see(&address(&format!("{}/login", app.people.site.base()), [("to", here)]))
 }
 

@@ -6,6 +6,8 @@ const pause = 250;
 let timer;
 let asking = false;
 let again = false;
+// What tells what is shown from what it was.
+let tag = "";
 
 function say(text) {
   const place = document.getElementById("state");
@@ -28,6 +30,30 @@ const callbacks = {
   beforeAttributeUpdated: (name, node) => !(name === "open" && node instanceof HTMLDetailsElement),
 };
 
+// The same is still to be seen, as of now.
+function confirm(now) {
+  const time = document.querySelector("#state time");
+  time.dateTime = now.toISOString();
+  time.textContent = `${time.dateTime.slice(0, 19).replace("T", " ")} UTC`;
+  say("");
+}
+
+// Who types something while the session ends keeps it, and signs in elsewhere.
+function signedOut() {
+  if ([...document.forms].some(isTouched)) say(", your session has ended: sign in in another tab");
+  else location.reload();
+}
+
+async function show(answer) {
+  tag = answer.headers.get("etag") ?? "";
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  Idiomorph.morph(document.getElementById("main"), page.getElementById("main"), { callbacks });
+  document.title = page.title;
+  const icon = document.querySelector("link[rel=icon]");
+  const fresh = page.querySelector("link[rel=icon]");
+  if (icon && fresh && icon.getAttribute("href") !== fresh.getAttribute("href")) icon.replaceWith(document.adoptNode(fresh));
+}
+
 async function refresh() {
   if (asking) {
     again = true;
@@ -35,18 +61,14 @@ async function refresh() {
   }
   asking = true;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    const answer = await fetch(location.href, { headers: { accept: "text/html", "if-none-match": tag } });
     if (answer.redirected) {
-      location.reload();
+      signedOut();
       return;
     }
-    if (!answer.ok) throw new Error(String(answer.status));
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    Idiomorph.morph(document.getElementById("main"), page.getElementById("main"), { callbacks });
-    document.title = page.title;
-    const icon = document.querySelector("link[rel=icon]");
-    const fresh = page.querySelector("link[rel=icon]");
-    if (icon && fresh && icon.getAttribute("href") !== fresh.getAttribute("href")) icon.replaceWith(document.adoptNode(fresh));
+    if (answer.status === 304) confirm(new Date(answer.headers.get("date") ?? Date.now()));
+    else if (answer.ok) await show(answer);
+    else throw new Error(String(answer.status));
     if (stream.readyState !== EventSource.OPEN) say(", reconnecting");
   } catch {
     say(", the server does not answer");

@@ -22,7 +22,7 @@ use crate::{
             sent::{Sender, Sent, status, unseen},
         },
         named::{Peopled, named},
-        page::{Frame, Visitor, app, page, see, to_login, to_login_for},
+        page::{Frame, Visitor, app, page, see, to_login},
         when::When,
     },
 };
@@ -192,9 +192,7 @@ fn read(sender: &Sender) -> Result<Draft, Problem> {
 
 /// Declares one.
 pub(super) async fn create(mut request: Request) -> Result<Response> {
-    let Some(sender) = Sender::of(&mut request).await? else {
-        return Ok(to_login_for(app(&request)?, "/freeze-windows"));
-    };
+    let sender = Sender::of(&mut request).await?;
     let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let done = match read(&sender) {
         Ok(draft) => {
@@ -255,9 +253,7 @@ async fn one(frame: Frame, visitor: &Visitor, id: Uuid, refused: Option<Refused>
 /// Edits one.
 pub(super) async fn edit(mut request: Request) -> Result<Response> {
     let id = id_of(&request)?;
-    let Some(sender) = Sender::of(&mut request).await? else {
-        return Ok(to_login_for(app(&request)?, &format!("/freeze-windows/{id}")));
-    };
+    let sender = Sender::of(&mut request).await?;
     let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let done = match read(&sender) {
         Ok(draft) => {
@@ -275,9 +271,7 @@ pub(super) async fn edit(mut request: Request) -> Result<Response> {
 /// Takes one back.
 pub(super) async fn delete(mut request: Request) -> Result<Response> {
     let id = id_of(&request)?;
-    let Some(sender) = Sender::of(&mut request).await? else {
-        return Ok(to_login_for(app(&request)?, &format!("/freeze-windows/{id}")));
-    };
+    let sender = Sender::of(&mut request).await?;
     let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let done = freezes::delete(&sender.visitor.ctx, id, &sender.expected()).await;
     let Err(error) = done else { return Ok(see(&format!("{}/freeze-windows", frame.base))) };

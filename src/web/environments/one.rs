@@ -36,7 +36,7 @@ use crate::{
             field::Field,
             sent::{Sender, Sent, status},
         },
-        page::{Frame, Visitor, app, page, see, to_login, to_login_for},
+        page::{Frame, Visitor, app, page, see, to_login},
         when::When,
     },
 };
@@ -292,7 +292,7 @@ fn lift_form(base: &str, environment: &Environment, csrf: &str) -> Blank {
 /// Locks an environment down, or gives another reason for it.
 pub(super) async fn lock(mut request: Request) -> Result<Response> {
     let name = request.path_params::<String>()?;
-    let Some(sender) = Sender::of(&mut request).await? else { return login(&request, &name) };
+    let sender = Sender::of(&mut request).await?;
     let done = place(&sender, &name).await;
     finish(&sender, &name, Which::Lock, done).await
 }
@@ -311,7 +311,7 @@ async fn place(sender: &Sender, name: &str) -> Result<(), Problem> {
 /// Lifts the lockdown of an environment.
 pub(super) async fn lift(mut request: Request) -> Result<Response> {
     let name = request.path_params::<String>()?;
-    let Some(sender) = Sender::of(&mut request).await? else { return login(&request, &name) };
+    let sender = Sender::of(&mut request).await?;
     let saw = Saw::Reason(sender.form.get("saw"));
     let done = lockdown::lift(&sender.visitor.ctx, &name, saw).await.map_err(Problem::from);
     finish(&sender, &name, Which::Lift, done).await
@@ -320,7 +320,7 @@ pub(super) async fn lift(mut request: Request) -> Result<Response> {
 /// Edits, confirms, archives or revives an environment.
 pub(super) async fn edit(mut request: Request) -> Result<Response> {
     let name = request.path_params::<String>()?;
-    let Some(sender) = Sender::of(&mut request).await? else { return login(&request, &name) };
+    let sender = Sender::of(&mut request).await?;
     let which = match sender.form.get("does") {
         "confirm" => Which::Confirm,
         "archive" | "revive" => Which::Archive,
@@ -342,10 +342,6 @@ async fn update(sender: &Sender, name: &str) -> Result<(), Problem> {
     let edit = |before: &Environment| body.edit(before);
     environments::update(ctx, name, &sender.expected(), &edit).await?;
     Ok(())
-}
-
-fn login(request: &Request, name: &str) -> Result<Response> {
-    Ok(to_login_for(app(request)?, &format!("/environments/{name}")))
 }
 
 /// Leads back to the environment, or shows it with what was refused.

@@ -21,7 +21,7 @@ use crate::{
             field::{Field, put},
             sent::{Sender, Sent, status},
         },
-        page::{Frame, Visitor, app, page, see, to_login, to_login_for},
+        page::{Frame, Visitor, app, page, see, to_login},
     },
 };
 
@@ -208,9 +208,7 @@ fn of_line(line: &str) -> Value {
 pub(super) async fn set(mut request: Request) -> Result<Response> {
     let name = request.path_params::<String>()?;
     let here = format!("/environments/{name}");
-    let Some(sender) = Sender::of(&mut request).await? else {
-        return Ok(to_login_for(app(&request)?, &format!("{here}/policy")));
-    };
+    let sender = Sender::of(&mut request).await?;
     let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let Err(problem) = set_in(&sender, &name).await else { return Ok(see(&format!("{}{here}", frame.base))) };
     let sent = Sent::of(sender.form.clone(), problem)?;

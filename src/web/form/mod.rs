@@ -1,6 +1,7 @@
 //! Forms: what a page sends, read once, and only from a page of this site; and the blanks that people fill in.
 
 pub mod blank;
+mod carried;
 pub mod field;
 pub mod sent;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use poem::{Request, http::StatusCode};
 use serde_json::Value;
 
-use super::{Form, blank::Blank};
+use super::{Form, blank::Blank, carried::carried};
 use crate::{
+    api::auth::is_from_own_page,
     domain::{idempotency::Answer, revision::Expected},
     http::{
         problem::{Code, Problem},
@@ -29,13 +30,22 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Reads who sends what; none where nobody has signed in. It must come from a page of this site.
-    pub async fn of(request: &mut Request) -> Result<Option<Self>, Problem> {
+    /// Reads who sends what. It must come from a page of this site; where that was made for a session that is over, the answer
+    /// keeps what was filled in.
+    pub async fn of(request: &mut Request) -> poem::Result<Self> {
         let app = app(request)?.clone();
-        let Some(visitor) = Visitor::of(&app, request).await? else { return Ok(None) };
-        let form = Form::of(&app, request, &visitor).await?;
+        let Some(visitor) = Visitor::of(&app, request).await? else {
+            let form = Form::of_stranger(&app, request).await?;
+            return Err(carried(&app, request, None, &form));
+        };
+        let form = Form::read(request).await?;
+        let site = &app.people.site;
+        if let Err(problem) = visitor.shown.prove(request, site, Some(form.get("csrf"))) {
+            let is_ours = is_from_own_page(request, site);
+            return Err(if is_ours { carried(&app, request, Some(&visitor), &form) } else { problem.into() });
+        }
         let spec = request.data::<Matched>().map(|matched| matched.spec.clone());
-        Ok(Some(Self { app, visitor, form, spec: spec.ok_or_else(Problem::internal)? }))
+        Ok(Self { app, visitor, form, spec: spec.ok_or_else(Problem::internal)? })
     }
 
     /// What the form says, as the body of the API's operation that does the same.

@@ -11,7 +11,7 @@ use crate::{
     usecase::sessions,
     web::{
         form::{Form, blank::Blank, sent::Sender},
-        page::{Frame, Visitor, app, page, see, to_login, to_login_for},
+        page::{Frame, Visitor, app, page, see, to_login},
         when::When,
     },
 };
@@ -79,7 +79,7 @@ fn row(base: &str, visitor: &Visitor, session: Credential) -> Row {
 /// Ends a session.
 pub(super) async fn end(mut request: Request) -> Result<Response> {
     let id = id_of(&request, "session")?;
-    let Some(sender) = Sender::of(&mut request).await? else { return Ok(to_login_for(app(&request)?, HERE)) };
+    let sender = Sender::of(&mut request).await?;
     sessions::end(&sender.visitor.ctx, id).await.map_err(Problem::from)?;
     Ok(see(&format!("{}{HERE}", sender.app.people.site.base())))
 }

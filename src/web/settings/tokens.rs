@@ -23,7 +23,7 @@ use crate::{
             sent::{Sender, Sent, status, unseen},
         },
         named::{Peopled, named},
-        page::{Frame, Visitor, app, page, see, to_login, to_login_for},
+        page::{Frame, Visitor, app, page, see, to_login},
         when::When,
     },
 };
@@ -145,7 +145,7 @@ fn form(base: &str, csrf: &str) -> Blank {
 
 /// Makes a token, and shows its secret this once.
 pub(super) async fn create(mut request: Request) -> Result<Response> {
-    let Some(sender) = Sender::of(&mut request).await? else { return Ok(to_login_for(app(&request)?, HERE)) };
+    let sender = Sender::of(&mut request).await?;
     let made = match made(&sender).await {
         Ok(made) => made,
         Err(problem) => return refused(&sender, None, problem).await,
@@ -171,7 +171,7 @@ async fn made(sender: &Sender) -> Result<Made, Problem> {
 /// Revokes a token.
 pub(super) async fn revoke(mut request: Request) -> Result<Response> {
     let id = id_of(&request, "token")?;
-    let Some(sender) = Sender::of(&mut request).await? else { return Ok(to_login_for(app(&request)?, HERE)) };
+    let sender = Sender::of(&mut request).await?;
     match tokens::revoke(&sender.visitor.ctx, id).await {
         Ok(()) => Ok(see(&format!("{}{HERE}", sender.app.people.site.base()))),
         Err(error) => refused(&sender, Some(id), error.into()).await,

@@ -16,7 +16,7 @@ use crate::{
             sent::{Sender, Sent, status},
         },
         named::{Peopled, named},
-        page::{Frame, Visitor, app, page, see, to_login, to_login_for},
+        page::{Frame, Visitor, app, page, see, to_login},
         when::When,
     },
 };
@@ -104,7 +104,7 @@ fn row(base: &str, visitor: &Visitor, trust: Trust, sent: Option<&Sent>) -> Row 
 /// Deletes a trust.
 pub(super) async fn delete(mut request: Request) -> Result<Response> {
     let name = request.path_params::<String>()?;
-    let Some(sender) = Sender::of(&mut request).await? else { return Ok(to_login_for(app(&request)?, HERE)) };
+    let sender = Sender::of(&mut request).await?;
     let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("settings");
     let Err(error) = trusts::delete(&sender.visitor.ctx, &name, &sender.expected()).await else {
         return Ok(see(&format!("{}{HERE}", frame.base)));

@@ -19,7 +19,7 @@ use crate::{
             sent::{Sender, Sent, status, unseen},
         },
         named::{Peopled, named},
-        page::{Frame, Visitor, app, page, see, to_login, to_login_for},
+        page::{Frame, Visitor, app, page, see, to_login},
         when::When,
     },
 };
@@ -162,7 +162,7 @@ fn form(base: &str, csrf: &str) -> Blank {
 
 /// Waives a vulnerability.
 pub(super) async fn create(mut request: Request) -> Result<Response> {
-    let Some(sender) = Sender::of(&mut request).await? else { return Ok(to_login_for(app(&request)?, HERE)) };
+    let sender = Sender::of(&mut request).await?;
     finish(&sender, None, made(&sender).await).await
 }
 
@@ -175,7 +175,7 @@ async fn made(sender: &Sender) -> Result<(), Problem> {
 /// Withdraws a waiver.
 pub(super) async fn withdraw(mut request: Request) -> Result<Response> {
     let id = id_of(&request, "waiver")?;
-    let Some(sender) = Sender::of(&mut request).await? else { return Ok(to_login_for(app(&request)?, HERE)) };
+    let sender = Sender::of(&mut request).await?;
     let done = waivers::withdraw(&sender.visitor.ctx, id).await.map_err(Problem::from);
     finish(&sender, Some(id), done).await
 }

@@ -1,6 +1,7 @@
 //! The board and the page of a target: they show what the API tells the same reader, and nothing that anybody wrote does
 //! anything there.
 
+use poem::http::Method;
 use serde_json::{Value, json};
 use waybill::domain::vocabulary::Scope;
 
@@ -46,6 +47,31 @@ db_test!(
             visitor.page(&format!("/?{query}")).await.problem(400, "invalid-request");
         }
         visitor.page("/?service=shpo").await.problem(404, "not-found");
+    }
+);
+
+db_test!(
+    async fn what_still_shows_the_same_is_not_sent_again(db: TestDb) {
+        let api = site(&db).await;
+        api.deployed("shop/dev", "1.0").await;
+        let mut visitor = looking(&api, &api).await;
+        // Ages are told in seconds at first.
+        for path in ["/?as_of=2020-01-01", "/deployments?service=shop&since=2999-01-01", "/approvals"] {
+            let first = visitor.page(path).await;
+            let tag = first.header("etag").unwrap().to_owned();
+            let has = [("if-none-match", tag.as_str())];
+            let again = visitor.send(Method::GET, &format!("/{path}"), &has, None).await;
+            assert_eq!(
+                (again.status, again.text.as_str(), again.header("etag")),
+                (304, "", Some(tag.as_str())),
+                "{path}"
+            );
+            assert_eq!(again.header("cache-control"), Some("no-store"));
+        }
+        let tag = visitor.page("/").await.header("etag").unwrap().to_owned();
+        api.deployed("shop/dev", "1.1").await;
+        let again = visitor.send(Method::GET, "//", &[("if-none-match", &tag)], None).await;
+        assert!(again.status == 200 && again.text.contains(">1.1</a>"), "{}", again.text);
     }
 );
 

@@ -27,7 +27,7 @@ db_test!(
         let (id, decision) = (id_of(&started["deployment"]), id_of(&started["decision"]));
         let window = json!({ "name": "christmas", "reason": "nobody is there", "environments": ["prod"],
             "starts_at": "2999-12-20T00:00:00Z", "ends_at": "2999-12-27T00:00:00Z" });
-        let window = id_of(&api.post("/freeze-windows", window).await.ok(201)).to_owned();
+        let window = id_of(&api.post("/freeze-windows", window).await.ok(201));
         let mut visitor = looking(&api, &api).await;
         let tells = [
             "/".to_owned(),
