@@ -1,5 +1,6 @@
 //! Reading and setting the policies of environments.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::{
@@ -32,26 +33,38 @@ pub async fn set(ctx: &Ctx, name: &str, expected: &Expected, policy: &Policy) ->
     ctx.write(|work| async move { set_in(ctx, work, name, expected, policy).await }).await
 }
 
-async fn set_in(
+/// Tells which policy another one would replace, if it may be set. Nothing is changed.
+pub async fn review(ctx: &Ctx, name: &str, expected: &Expected, policy: &Policy) -> Result<InForce, Error> {
+    ctx.require(Scope::Policy)?;
+    ctx.require_all_services()?;
+    ctx.write(|work| async move {
+        let (environment, _) = admit(ctx, &work, name, expected, policy).await?;
+        Ok(environment.policy)
+    })
+    .await
+}
+
+/// Finds the environment whose policy is to be replaced, and fails where it may not be.
+async fn admit(
     ctx: &Ctx,
-    mut work: Work,
+    work: &Work,
     name: &str,
     expected: &Expected,
     policy: &Policy,
-) -> Result<Environment, Error> {
+) -> Result<(Environment, DateTime<Utc>), Error> {
     // The sources, too: none of them is archived before the policy that is to name them is in force.
     let from = policy.promotion.from.iter().map(String::as_str).filter(|name| Name::parse(name).is_ok());
     let (mut known, now) =
         environment::lock_all(work.conn(), &from.chain([name]).collect::<Vec<_>>()).await?;
     let found = known.iter().find(|environment| environment.name.as_str() == name);
     let found = found.filter(|_| ctx.within().allows_environment(name)).cloned();
-    let Some(mut environment) = found else {
+    let Some(environment) = found else {
         return Err(named::no_environment(work.conn(), ctx.within(), name).await);
     };
     if environment.archived_at.is_some() {
         return Err(Error::archived("environment", name, "its policy stays as it is"));
     }
-    let before = environment.policy.clone();
+    let before = &environment.policy;
     if !expected.admits(before.version) {
         return Err(Error::edited());
     }
@@ -61,6 +74,18 @@ async fn set_in(
         before.policy.promotion.from.iter().any(|from| from == name) || ctx.within().allows_environment(name)
     });
     policy.validate(&environment.name, &known).map_err(|faults| Error::Invalid(faults.into_vec()))?;
+    Ok((environment, now))
+}
+
+async fn set_in(
+    ctx: &Ctx,
+    mut work: Work,
+    name: &str,
+    expected: &Expected,
+    policy: &Policy,
+) -> Result<Environment, Error> {
+    let (mut environment, now) = admit(ctx, &work, name, expected, policy).await?;
+    let before = environment.policy.clone();
     // To say for the first time what held anyway is a change: from then on it holds because somebody wants it.
     if before.version > 0 && before.policy == *policy {
         return Ok(environment);

@@ -18,6 +18,17 @@ pub struct Said {
     pub words: String,
 }
 
+impl Said {
+    /// How it counts, in words.
+    pub fn how(&self) -> &'static str {
+        match self.mode {
+            Mode::Enforce => "enforced",
+            Mode::Report => "only reported",
+            Mode::Off => "off",
+        }
+    }
+}
+
 /// What a policy says of each rule that it has settings for, in the order in which answers name them.
 pub fn in_words(policy: &Policy) -> Vec<Said> {
     let Policy { freeze, promotion, approval, vulnerabilities, image, outdated } = policy;
@@ -30,6 +41,11 @@ pub fn in_words(policy: &Policy) -> Vec<Said> {
         said(Rule::Image, image.mode, of_image(image)),
         said(Rule::Outdated, outdated.mode, "nothing older than what is current".to_owned()),
     ]
+}
+
+/// The rules that two policies say something else of, with what each says.
+pub fn differing(before: &Policy, after: &Policy) -> Vec<(Said, Said)> {
+    in_words(before).into_iter().zip(in_words(after)).filter(|(before, after)| before != after).collect()
 }
 
 fn of_freeze(rule: &FreezeRule) -> String {
@@ -129,6 +145,19 @@ mod tests {
         assert_eq!(words(&policy, Rule::Image), "any image, or none");
         let off: Vec<_> = in_words(&policy).into_iter().filter(|said| said.mode == Mode::Off).collect();
         assert_eq!(off.len(), 4);
+    }
+
+    #[test]
+    fn what_differs_is_said_of_each_rule_with_what_it_was() {
+        let before = Policy::default();
+        assert_eq!(differing(&before, &before), []);
+        let mut after = Policy::default();
+        after.approval.required = 2;
+        after.image.mode = Mode::Report;
+        let found = differing(&before, &after);
+        let rules: Vec<_> = found.iter().map(|(was, is)| (was.rule, is.rule)).collect();
+        assert_eq!(rules, [(Rule::Approval, Rule::Approval), (Rule::Image, Rule::Image)]);
+        assert!(found.iter().all(|(was, is)| was != is) && found[0].1.words.starts_with("2 approve"));
     }
 
     #[test]

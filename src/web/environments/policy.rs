@@ -3,13 +3,17 @@
 use askama::Template;
 use poem::{Request, Response, Result};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
+use super::words::difference;
 use crate::{
     api::body,
     domain::{
         environment::Environment,
-        policy::{GroupRule, Policy},
-        revision::Expected,
+        policy::{
+            GroupRule, Policy,
+            words::{Said, differing},
+        },
         vocabulary::{Kind, Mode, Preset, Require, Severity, Word},
     },
     http::problem::Problem,
@@ -28,6 +32,12 @@ use crate::{
 /// The field of the rules that each want somebody of some groups: one on each line.
 const RULES: &str = "approval/rules";
 
+/// The field by which it is known which policy was looked at before it is saved.
+const REVIEWED: &str = "reviewed";
+
+/// What leads to that.
+const REVIEW: &str = "See what it changes";
+
 /// The field of the kinds that freezes let through.
 const EXEMPT: &str = "freeze/exempt_kinds";
 
@@ -42,8 +52,18 @@ struct Page {
     preset: Option<&'static str>,
     /// Why a preset cannot be had.
     said: Option<String>,
+    /// What was filled in would change.
+    review: Option<Review>,
     /// Not offered from the past.
     form: Option<Blank>,
+}
+
+/// What a policy would change, to be looked at before it is saved.
+struct Review {
+    /// Each rule of which it says something else, with what is said now and would be then.
+    rules: Vec<(Said, Said)>,
+    /// Each setting, what it is, and what it would be.
+    settings: Vec<(String, String, String)>,
 }
 
 /// Shows the policy to be edited, or a preset to begin with.
@@ -63,7 +83,7 @@ pub(super) async fn show(request: Request) -> Result<Response> {
     };
     let frame = Frame::of(app, Some(&visitor)).at("environments");
     let policy = preset.as_ref().map_or(&in_force.policy.policy, |(_, policy)| policy);
-    let form = form(&frame.base, &visitor.csrf(), &in_force, policy);
+    let form = form(&frame.base, &visitor.csrf(), &in_force, policy).button(REVIEW);
     let preset = preset.as_ref().map(|(preset, _)| preset.as_str());
     let form = (!visitor.travel.is_past()).then_some(form);
     page(status(None), &Page { preset, said, ..Page::new(frame, &in_force, form) })
@@ -78,6 +98,7 @@ impl Page {
             presets: words(Preset::ALL).collect(),
             preset: None,
             said: None,
+            review: None,
             form,
         }
     }
@@ -155,7 +176,6 @@ fn form(base: &str, csrf: &str, environment: &Environment, policy: &Policy) -> B
         )
         .group("Outdated", "Whether an older release than the current one may be deployed.")
         .field(mode("outdated", outdated.mode))
-        .button("Save this policy")
 }
 
 fn vulnerabilities(blank: Blank, policy: &Policy, mode: Field) -> Blank {
@@ -204,22 +224,49 @@ fn of_line(line: &str) -> Value {
     json!({ "required": required, "groups": groups })
 }
 
-/// Sets the policy.
+/// Sets the policy, once it was shown what that changes.
 pub(super) async fn set(mut request: Request) -> Result<Response> {
     let name = request.path_params::<String>()?;
-    let here = format!("/environments/{name}");
     let sender = Sender::of(&mut request).await?;
     let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
-    let Err(problem) = set_in(&sender, &name).await else { return Ok(see(&format!("{}{here}", frame.base))) };
-    let sent = Sent::of(sender.form.clone(), problem)?;
+    let done = set_or_review(&sender, &name).await;
+    if let Ok(None) = done {
+        return Ok(see(&format!("{}/environments/{name}", frame.base)));
+    }
     let environment = environments::get(&sender.visitor.ctx, &name).await.map_err(Problem::from)?;
     let form = form(&frame.base, &sender.visitor.csrf(), &environment, &environment.policy.policy);
-    page(status(Some(&sent)), &Page::new(frame, &environment, Some(form.after(Some(&sent)))))
+    match done {
+        Ok(review) => {
+            let Some((review, reviewed)) = review else { return Err(Problem::internal().into()) };
+            let form = form.holding(&sender.form).hidden(REVIEWED, &reviewed).button("Save this policy");
+            page(status(None), &Page { review: Some(review), ..Page::new(frame, &environment, Some(form)) })
+        }
+        Err(problem) => {
+            let sent = Sent::of(sender.form.clone(), problem)?;
+            let form = form.button(REVIEW).after(Some(&sent));
+            page(status(Some(&sent)), &Page::new(frame, &environment, Some(form)))
+        }
+    }
 }
 
-async fn set_in(sender: &Sender, name: &str) -> Result<(), Problem> {
-    let environment = environments::get(&sender.visitor.ctx, name).await?;
-    let mut body = sender.body(&form("", "", &environment, &environment.policy.policy));
+/// Sets the policy that was looked at; shows what any other would change, with what tells it from others.
+async fn set_or_review(sender: &Sender, name: &str) -> Result<Option<(Review, String)>, Problem> {
+    let (ctx, expected) = (&sender.visitor.ctx, sender.expected());
+    let policy = read(sender, &environments::get(ctx, name).await?)?;
+    let text = serde_json::to_vec(&policy).map_err(|_unwritable| Problem::internal())?;
+    let reviewed = hex::encode(Sha256::digest(text));
+    if sender.form.get(REVIEWED) == reviewed {
+        policies::set(ctx, name, &expected, &policy).await?;
+        return Ok(None);
+    }
+    let before = policies::review(ctx, name, &expected, &policy).await?.policy;
+    let review = Review { rules: differing(&before, &policy), settings: difference(&before, &policy) };
+    Ok(Some((review, reviewed)))
+}
+
+/// The policy that was filled in.
+fn read(sender: &Sender, environment: &Environment) -> Result<Policy, Problem> {
+    let mut body = sender.body(&form("", "", environment, &environment.policy.policy));
     if let Some(Value::Array(lines)) = body.pointer_mut(&format!("/{RULES}")) {
         for line in lines {
             *line = of_line(line.as_str().unwrap_or_default());
@@ -229,10 +276,7 @@ async fn set_in(sender: &Sender, name: &str) -> Result<(), Problem> {
     if sender.form.all(EXEMPT).is_empty() {
         put(&mut body, EXEMPT, json!([]));
     }
-    let policy: Policy = body::read(&sender.spec, &body)?;
-    let expected: Expected = sender.expected();
-    policies::set(&sender.visitor.ctx, name, &expected, &policy).await?;
-    Ok(())
+    body::read(&sender.spec, &body)
 }
 
 #[cfg(test)]

@@ -1,6 +1,13 @@
 //! What a change of a policy changed, in words.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::domain::policy::{self, Policy};
+
+/// What another policy would change: each setting, what it is, and what it would be.
+pub fn difference(before: &Policy, after: &Policy) -> Vec<(String, String, String)> {
+    changes(&json!({ "before": before, "after": after, "changed": policy::changed(before, after) }))
+}
 
 /// What a change of a policy changed: each setting, what it was, and what it is.
 pub fn changes(event: &Value) -> Vec<(String, String, String)> {
@@ -30,8 +37,6 @@ fn said(setting: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

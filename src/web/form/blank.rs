@@ -119,10 +119,8 @@ impl Blank {
         let Some(sent) = sent else { return self };
         let is_stale = sent.is_stale();
         let mut said = vec![sent.problem.detail().to_owned()];
+        self = self.refilled(&sent.form, is_stale);
         let mut fields: Vec<_> = self.groups.iter_mut().flat_map(|group| &mut group.fields).collect();
-        for field in &mut fields {
-            field.refill(&sent.form, is_stale);
-        }
         for error in sent.problem.field_errors() {
             if !fields.iter_mut().any(|field| field.take_up(error)) {
                 said.push(format!("{}: {}", error.pointer, error.detail));
@@ -135,6 +133,19 @@ impl Blank {
             );
         }
         self.said = said;
+        self
+    }
+
+    /// With what was sent, to be looked at once more.
+    #[must_use]
+    pub fn holding(self, sent: &Form) -> Self {
+        self.refilled(sent, false)
+    }
+
+    fn refilled(mut self, sent: &Form, is_stale: bool) -> Self {
+        for field in self.groups.iter_mut().flat_map(|group| &mut group.fields) {
+            field.refill(sent, is_stale);
+        }
         self
     }
 

@@ -57,6 +57,14 @@ impl Person {
         location(&answer).to_owned()
     }
 
+    /// Sends a policy, and again once it was shown what it changes; tells where that leads.
+    pub async fn saved(&mut self, path: &str, fields: &[(&str, &str)]) -> String {
+        let review = self.send(path, fields).await;
+        assert_eq!(review.status, 200, "{path}: {}", review.text);
+        let reviewed = hidden(&review.text, path, "reviewed");
+        self.done(path, &[&[("reviewed", reviewed)], fields].concat()).await
+    }
+
     /// Sends a form that is refused so that whoever sent it can mend it.
     pub async fn refused(&mut self, status: u16, path: &str, fields: &[(&str, &str)]) -> String {
         let answer = self.send(path, fields).await;

@@ -9,6 +9,7 @@ mod names;
 mod pages;
 mod pages_browser;
 mod past;
+mod policies;
 mod sessions;
 mod settings;
 pub mod visitor;
