@@ -4,7 +4,12 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{scope::Narrowing, service::Labels, target::behind, vocabulary::Tier};
+use crate::domain::{
+    scope::Narrowing,
+    service::Labels,
+    target::behind,
+    vocabulary::{Only, Tier},
+};
 
 /// An environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub struct Cell<T> {
     pub environment: String,
     /// Where its current release is in the order of the service's releases.
     pub place: Option<i64>,
+    /// Whether a deployment is under way there.
+    pub moves: bool,
     pub shown: T,
 }
 
@@ -72,6 +79,8 @@ pub struct Filter {
     pub owner: Option<String>,
     pub label: Option<Label>,
     pub tier: Option<Tier>,
+    /// Which services, by what is in the environments that are shown.
+    pub only: Option<Only>,
 }
 
 impl Filter {
@@ -85,10 +94,70 @@ impl Filter {
             && self.label.as_ref().is_none_or(|label| label.is_on(&service.labels))
     }
 
+    /// Whether a service is shown that has this in the environments that are shown.
+    fn takes_cells<'a, T: 'a>(&self, mut cells: impl Iterator<Item = &'a Cell<T>>) -> bool {
+        match self.only {
+            None => true,
+            Some(Only::Moves) => cells.any(|cell| cell.moves),
+            Some(Only::Differs) => {
+                let mut places = cells.filter_map(|cell| cell.place);
+                let first = places.next();
+                places.any(|place| Some(place) != first)
+            }
+        }
+    }
+
     /// Whether the environment is shown.
     pub fn shows(&self, column: &Column) -> bool {
         self.environment.as_ref().is_none_or(|name| *name == column.name)
             && self.tier.is_none_or(|tier| tier == column.tier)
+    }
+}
+
+/// How production is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Production {
+    /// Nothing happens there.
+    #[default]
+    Calm,
+    /// Something is on its way there.
+    Moving,
+    /// It is locked down.
+    Locked,
+}
+
+/// How all is that somebody may see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub production: Production,
+    /// How many deployments are under way.
+    pub moving: usize,
+}
+
+impl State {
+    /// How all is that a reader may see.
+    pub fn of<'a, T: 'a>(
+        columns: &[Column],
+        rows: impl Iterator<Item = &'a Row<T>>,
+        within: &Narrowing,
+    ) -> Self {
+        let rows = rows.filter(|row| within.allows_service(&row.service.name));
+        let cells = rows.flat_map(|row| &row.cells).filter(|cell| cell.moves);
+        let find = |cell: &Cell<T>| columns.iter().find(|column| column.name == cell.environment);
+        let moving: Vec<_> =
+            cells.filter_map(find).filter(|column| within.allows_environment(&column.name)).collect();
+        let is_production = |column: &Column| column.tier == Tier::Production;
+        let locked = |column: &Column| {
+            is_production(column) && column.locked_down && within.allows_environment(&column.name)
+        };
+        let production = if columns.iter().any(locked) {
+            Production::Locked
+        } else if moving.iter().any(|column| is_production(column)) {
+            Production::Moving
+        } else {
+            Production::Calm
+        };
+        Self { production, moving: moving.len() }
     }
 }
 
@@ -125,11 +194,17 @@ impl<'a, T> Part<'a, T> {
         limit: Option<usize>,
     ) -> Self {
         let seen: Vec<_> = columns.iter().filter(|column| within.allows_environment(&column.name)).collect();
-        let columns = seen.iter().copied().filter(|column| filter.shows(column)).collect();
-        let allowed = |row: &&Row<T>| within.allows_service(&row.service.name) && filter.takes(&row.service);
+        let columns: Vec<_> = seen.iter().copied().filter(|column| filter.shows(column)).collect();
+        let is_shown = |cell: &&Cell<T>| columns.iter().any(|column| column.name == cell.environment);
+        let allowed = |row: &&Row<T>| {
+            within.allows_service(&row.service.name)
+                && filter.takes(&row.service)
+                && filter.takes_cells(row.cells.iter().filter(is_shown))
+        };
         let mut rows = rows.filter(allowed);
         let shown = rows.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
-        Self { seen, columns, rows: shown, more: rows.next().is_some() }
+        let more = rows.next().is_some();
+        Self { seen, columns, rows: shown, more }
     }
 
     /// The targets of one of its rows, one for each column.
@@ -169,6 +244,7 @@ mod tests {
         let cell = |(name, place): &(&str, i64)| Cell {
             environment: (*name).to_owned(),
             place: Some(*place),
+            moves: *place == 4,
             shown: (),
         };
         Row { service, cells: cells.iter().map(cell).collect() }
@@ -214,6 +290,41 @@ mod tests {
             let label = Some(Label::parse(label));
             assert_eq!(part(Filter { label, ..Filter::default() }).rows.len(), count);
         }
+    }
+
+    #[test]
+    fn what_differs_and_what_moves_is_told_by_the_environments_that_are_shown() {
+        let (columns, rows) = (
+            columns(),
+            [row("even", None, &[("dev", 3), ("prod", 3)]), rows()[0].clone(), rows()[1].clone()],
+        );
+        let shown = |only, tier| {
+            let filter = Filter { only: Some(only), tier, ..Filter::default() };
+            names(&Part::of(&columns, rows.iter(), &Narrowing::default(), &filter, None)).1
+        };
+        assert_eq!(shown(Only::Differs, None), ["shop"]);
+        assert_eq!(shown(Only::Differs, Some(Tier::Production)), [""; 0]);
+        assert_eq!(shown(Only::Moves, None), ["shop"]);
+        assert_eq!(shown(Only::Moves, Some(Tier::Production)), [""; 0]);
+    }
+
+    #[test]
+    fn production_is_told_by_all_that_may_be_seen() {
+        let state = |columns: &[Column], rows: &[Row<()>], environments: &[&str]| {
+            let environments = environments.iter().map(|name| (*name).to_owned()).collect();
+            let within = Narrowing { services: None, environments: Some(environments) };
+            State::of(columns, rows.iter(), &within)
+        };
+        let all = ["dev", "staging", "prod"];
+        let calm = State { production: Production::Calm, moving: 1 };
+        assert_eq!(state(&columns(), &rows(), &all), calm);
+        assert_eq!(state(&columns(), &rows(), &["dev"]), State::default());
+        let moving = [row("till", None, &[("prod", 4)])];
+        assert_eq!(state(&columns(), &moving, &all).production, Production::Moving);
+        let mut locked = columns();
+        locked[2].locked_down = true;
+        assert_eq!(state(&locked, &moving, &all).production, Production::Locked);
+        assert_eq!(state(&locked, &moving, &["dev"]), State::default());
     }
 
     #[test]

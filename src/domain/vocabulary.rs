@@ -175,6 +175,16 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// Which services of a matrix are told from the rest.
+    Only {
+        /// Those whose release is not the same in all environments that they run in.
+        Differs = "differs",
+        /// Those that something is on its way of, or is being taken away.
+        Moves = "moves",
+    }
+}
+
+vocabulary! {
     /// By what somebody is recognised.
     CredentialKind {
         /// By a token that somebody made for them.

@@ -1,5 +1,7 @@
 //! Declaring, editing and taking back freeze windows, and what they come to.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -17,12 +19,15 @@ use crate::{
             draft::Draft,
             standing,
         },
-        gate::facts::Period,
+        gate::{
+            facts::Period,
+            rules::{Shut, shut},
+        },
         idempotency::Answer,
         page::{Page, PageRequest, TimeKey, page},
         places,
         revision::Expected,
-        vocabulary::Scope,
+        vocabulary::{Mode, Scope},
     },
     store::{db, environment, error::StoreError, freeze},
     usecase::{
@@ -137,6 +142,40 @@ pub async fn periods(
         return Ok(periods);
     }
     Ok(memo.keep(service, environment, freeze::concerning(conn, environment).await?, now))
+}
+
+/// What is kept shut at the moment by the freezes that count: environments for every service, and each of these services where
+/// it is kept shut, by its own windows or by those for all.
+#[derive(Clone, Debug)]
+pub struct ShutIn {
+    pub environment: String,
+    /// For every service.
+    pub all: Option<Shut>,
+    /// For each of the services, by name.
+    pub services: HashMap<String, Shut>,
+}
+
+/// Tells which environments are shut for any of these services, and until when.
+pub async fn shut_for(ctx: &Ctx, services: &[&str]) -> Result<Vec<ShutIn>, Error> {
+    ctx.require(Scope::Read)?;
+    let conn = ctx.app.db.read();
+    let now = db::now(conn).await?;
+    let mut found = Vec::new();
+    for environment in environment::in_use(conn, ctx.within()).await? {
+        if environment.policy.policy.freeze.mode != Mode::Enforce {
+            continue;
+        }
+        // No service is called so: it stands for those that no window names.
+        let all = shut(&periods(ctx, conn, ("", &environment), now).await?, now);
+        let mut own = HashMap::new();
+        for service in services {
+            if let Some(shut) = shut(&periods(ctx, conn, (service, &environment), now).await?, now) {
+                own.insert((*service).to_owned(), shut);
+            }
+        }
+        found.push(ShutIn { environment: environment.name.to_string(), all, services: own });
+    }
+    Ok(found)
 }
 
 /// What an edit makes of what it finds.

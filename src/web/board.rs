@@ -1,13 +1,16 @@
 //! `/`: the board, which shows what runs where, now or at any moment of the past.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result};
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::{
     address::address,
-    assets::Production,
+    deployments::Choice,
     form::Form,
     moment::word,
     named::{Peopled, named},
@@ -17,11 +20,20 @@ use super::{
 use crate::{
     api::{matrix::WRITER, page::page_request},
     domain::{
-        matrix::{Filter, Label},
-        vocabulary::Tier,
+        deployment::{self, Progress},
+        gate::rules::Shut,
+        matrix::{Filter, Label, Production, State},
+        page::{LIMIT_MAX, PageRequest},
+        vocabulary::{Only, Status, Tier},
     },
     http::problem::Problem,
-    usecase::matrix::{self, Ask},
+    usecase::{
+        context::Ctx,
+        deployments::read,
+        error::Error,
+        freezes::{self, ShutIn},
+        matrix::{self, Ask},
+    },
 };
 
 /// How many services one page shows.
@@ -36,29 +48,9 @@ struct Matrix {
 }
 
 impl Matrix {
-    /// How many deployments are under way.
-    fn moving(&self) -> usize {
-        self.services
-            .iter()
-            .flat_map(|service| &service.targets)
-            .filter(|target| target.running.is_some())
-            .count()
-    }
-
-    /// How production is, as far as it is shown.
-    fn production(&self) -> Production {
-        let of_tier = |environment: &&Environment| environment.tier == Tier::Production.as_str();
-        let production: Vec<_> = self.environments.iter().filter(of_tier).collect();
-        let is_there =
-            |target: &&Target| production.iter().any(|environment| environment.name == target.environment);
-        let mut targets = self.services.iter().flat_map(|service| &service.targets).filter(is_there);
-        if production.iter().any(|environment| environment.locked_down) {
-            Production::Troubled
-        } else if targets.any(|target| target.running.is_some()) {
-            Production::Moving
-        } else {
-            Production::Calm
-        }
+    /// Whether anything of it is under way.
+    fn moves(&self) -> bool {
+        self.services.iter().flat_map(|service| &service.targets).any(|target| target.running.is_some())
     }
 }
 
@@ -68,6 +60,17 @@ struct Environment {
     tier: String,
     unconfirmed: bool,
     locked_down: bool,
+    #[serde(skip)]
+    frozen: Option<Frozen>,
+}
+
+/// A freeze that holds: when it ends, if that can be told.
+struct Frozen(Option<When>);
+
+impl From<Shut> for Frozen {
+    fn from(shut: Shut) -> Self {
+        Self(shut.until.map(When::at))
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,6 +89,7 @@ struct Target {
 
 #[derive(Deserialize)]
 struct Occupant {
+    deployment_id: Uuid,
     version: String,
     commit_sha: Option<String>,
     since: DateTime<Utc>,
@@ -103,13 +107,14 @@ struct Actor {
 struct Board {
     frame: Frame,
     shown: Shown,
-    /// How many deployments are under way.
-    moving: usize,
+    state: State,
     environments: Vec<Environment>,
     rows: Vec<Row>,
     /// What it is confined to, as it was asked for.
     asked: Asked,
     tiers: Vec<&'static str>,
+    /// The same board with other services on it.
+    choices: Vec<Choice>,
     /// The next page.
     next: Option<String>,
     /// What puts the first line on it.
@@ -127,7 +132,22 @@ struct Cell {
     current: Option<Here>,
     /// What is on its way, and whether it is being taken away.
     running: Option<(Here, bool)>,
+    /// How far that is, as its pipeline last said.
+    progress: Progress,
     behind: Option<i64>,
+    /// Where it is frozen, and its environment is not for all.
+    frozen: Option<Frozen>,
+}
+
+/// What is known of now beside the matrix.
+#[derive(Default)]
+struct Beside {
+    /// How all is, also what is not on this page.
+    state: State,
+    /// What pipelines last said, by deployment.
+    progress: HashMap<Uuid, Progress>,
+    /// What is frozen, in which environment.
+    shut: Vec<ShutIn>,
 }
 
 struct Here {
@@ -144,13 +164,14 @@ struct Asked {
     owner: String,
     label: String,
     tier: String,
+    only: String,
 }
 
 impl Asked {
     fn of(form: &Form) -> Self {
-        let [service, owner, label, tier] =
-            ["service", "owner", "label", "tier"].map(|name| form.get(name).trim().to_owned());
-        Self { service, owner, label, tier }
+        let [service, owner, label, tier, only] =
+            ["service", "owner", "label", "tier", "only"].map(|name| form.get(name).trim().to_owned());
+        Self { service, owner, label, tier, only }
     }
 
     fn filter(&self, form: &Form) -> Result<Filter, Problem> {
@@ -160,25 +181,40 @@ impl Asked {
             owner: some(&self.owner),
             label: some(&self.label).as_deref().map(Label::parse),
             tier: word(form, "tier", Tier::ALL, Tier::as_str)?,
+            only: word(form, "only", Only::ALL, Only::as_str)?,
             ..Filter::default()
         })
     }
 
     /// The address of the same board behind a service.
     fn address(&self, base: &str, cursor: &str) -> String {
-        let Self { service, owner, label, tier } = self;
+        let Self { service, owner, label, tier, only } = self;
         let fields = [
             ("service", service.as_str()),
             ("owner", owner),
             ("label", label),
             ("tier", tier),
+            ("only", only),
             ("cursor", cursor),
         ];
         address(&format!("{base}/"), fields)
     }
 
+    /// The same board with all services, or only with some.
+    fn choices(&self, base: &str) -> Vec<Choice> {
+        let choices = [("all services", ""), ("what differs", "differs"), ("what moves", "moves")];
+        let choice = |(words, only): (&str, &str)| Choice {
+            words: words.to_owned(),
+            address: Self { only: only.to_owned(), ..self.clone() }.address(base, ""),
+            is_chosen: self.only == only,
+        };
+        choices.into_iter().map(choice).collect()
+    }
+
     fn is_confined(&self) -> bool {
-        [&self.service, &self.owner, &self.label, &self.tier].iter().any(|field| !field.is_empty())
+        [&self.service, &self.owner, &self.label, &self.tier, &self.only]
+            .iter()
+            .any(|field| !field.is_empty())
     }
 }
 
@@ -197,9 +233,14 @@ pub async fn show(request: Request) -> Result<Response> {
         tracing::error!(%error, "a matrix could not be read back");
         Problem::internal()
     })?;
-    let frame = Frame::of(app, Some(&visitor)).at("board").telling().showing(matrix.production());
+    let frame = Frame::of(app, Some(&visitor)).at("board").telling();
+    let beside = match as_of {
+        None => Beside::read(&visitor.ctx, &matrix, sheet.state).await.map_err(Problem::from)?,
+        Some(_) => Beside::default(),
+    };
+    let next = sheet.next.map(|next| asked.address(&frame.base, &next));
     let server = app.config.server.base_url();
-    let board = Board::new(frame, matrix, asked, as_of.is_some(), sheet.next.as_deref(), server);
+    let board = Board::new(frame, (matrix, beside), asked, (as_of.is_some(), next), server);
     live(&named(&visitor.ctx, board).await?)
 }
 
@@ -215,29 +256,67 @@ impl Peopled for Board {
 impl Board {
     fn new(
         frame: Frame,
-        matrix: Matrix,
+        (mut matrix, mut beside): (Matrix, Beside),
         asked: Asked,
-        is_past: bool,
-        next: Option<&str>,
+        (is_past, next): (bool, Option<String>),
         server: String,
     ) -> Self {
         let at = matrix.as_of;
+        for environment in &mut matrix.environments {
+            environment.frozen = beside.shut(&environment.name).and_then(|shut| shut.all).map(Frozen::from);
+        }
         Self {
-            next: next.map(|next| asked.address(&frame.base, next)),
-            moving: matrix.moving(),
-            rows: matrix.services.into_iter().map(|service| row(service, at)).collect(),
+            next,
+            state: beside.state,
+            choices: asked.choices(&frame.base),
+            rows: matrix.services.into_iter().map(|service| row(service, &mut beside, at)).collect(),
             environments: matrix.environments,
             shown: Shown::of(is_past.then_some(at), at),
             asked,
             tiers: Tier::ALL.iter().map(|tier| tier.as_str()).collect(),
             server,
-            frame,
+            frame: frame.showing(beside.state.production),
         }
     }
 }
 
-fn row(service: Service, at: DateTime<Utc>) -> Row {
+impl Beside {
+    async fn read(ctx: &Ctx, matrix: &Matrix, state: State) -> Result<Self, Error> {
+        let names: Vec<_> = matrix.services.iter().map(|service| service.name.as_str()).collect();
+        let shut = freezes::shut_for(ctx, &names).await?;
+        if !matrix.moves() {
+            return Ok(Self { state, shut, ..Self::default() });
+        }
+        let running = deployment::Filter { status: Some(Status::Running), ..deployment::Filter::default() };
+        let all = PageRequest { after: None, limit: LIMIT_MAX };
+        let running = read::list(ctx, &running, &all).await?.items;
+        let progress =
+            running.into_iter().map(|named| (named.deployment.id, named.deployment.progress.clone()));
+        Ok(Self { state, progress: progress.collect(), shut })
+    }
+
+    /// What is frozen in an environment.
+    fn shut(&self, environment: &str) -> Option<&ShutIn> {
+        self.shut.iter().find(|shut| shut.environment == environment)
+    }
+
+    /// The freeze of a service that is not the one of its whole environment.
+    fn own(&self, service: &str, environment: &str) -> Option<Frozen> {
+        let shut = self.shut(environment)?;
+        let own = shut.services.get(service).copied();
+        own.filter(|own| Some(*own) != shut.all).map(Frozen::from)
+    }
+}
+
+fn row(service: Service, beside: &mut Beside, at: DateTime<Utc>) -> Row {
+    let name = service.name.clone();
     let cell = |target: Target| Cell {
+        frozen: beside.own(&name, &target.environment),
+        progress: target
+            .running
+            .as_ref()
+            .and_then(|running| beside.progress.remove(&running.deployment_id))
+            .unwrap_or_default(),
         environment: target.environment,
         current: target.current.map(|current| here(current, at)),
         running: target.running.map(|running| {

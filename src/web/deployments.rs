@@ -38,11 +38,11 @@ struct Asked {
 }
 
 /// A link that confines the list otherwise in one field.
-struct Choice {
-    words: String,
-    address: String,
+pub struct Choice {
+    pub words: String,
+    pub address: String,
     /// Whether that is how it is confined.
-    is_chosen: bool,
+    pub is_chosen: bool,
 }
 
 #[derive(Template)]

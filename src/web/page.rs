@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     address::address,
-    assets::{self, Production},
+    assets,
     travel::{Travel, Ways},
 };
 use crate::{
@@ -19,7 +19,9 @@ use crate::{
         auth::{self, Shown},
         etag,
     },
-    domain::{identity::Identity, scope::Narrowing, session::csrf_token, vocabulary::Scope},
+    domain::{
+        identity::Identity, matrix::Production, scope::Narrowing, session::csrf_token, vocabulary::Scope,
+    },
     http::{
         middleware::request_id::RequestId,
         ops::VERSION,

@@ -51,7 +51,7 @@ const STEPS: [(&str, &str, TimeDelta); 3] = [
 impl Travel {
     /// What a request asks for. One that changes something is about now, and its address is not where its page is.
     pub fn of(base: &str, request: &Request) -> Result<Self, Problem> {
-        if request.method() != Method::GET {
+        if request.method() == Method::POST {
             return Ok(Self::default());
         }
         let query = Form::of_query(request);

@@ -38,8 +38,8 @@ pub use self::shown::{Shown, is_from_own_page, named_cookie, session_cookie};
 /// The longest idempotency key, in characters.
 const KEY_MAX: usize = 255;
 
-/// The operation whose answer is kept as long as the ledger stays where it is.
-const MARKED: &str = "get_matrix";
+/// The operations whose answer is kept as long as the ledger stays where it is.
+const MARKED: [&str; 2] = ["get_matrix", "page_board"];
 
 /// Who sends a request: by a token, or by the session of somebody who signed in.
 pub struct Auth(Caller);
@@ -113,7 +113,8 @@ async fn recognise(app: &App, request: &Request, shown: &Shown) -> Result<Caller
     let key = idempotency_key(request)?;
     let operation = Matched::id(request).unwrap_or_default();
     let readings = app.matrix.readings();
-    let found = tokens::authenticate(&app.db, shown.secret(), key.as_deref(), operation == MARKED).await?;
+    let found =
+        tokens::authenticate(&app.db, shown.secret(), key.as_deref(), MARKED.contains(&operation)).await?;
     let Known { principal, kept, mark, now } = found;
     let principal = sessions::in_use(app, principal, needs(operation), now).await;
     ActorName::set(request, &principal.actor.token);

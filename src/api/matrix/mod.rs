@@ -25,7 +25,7 @@ use crate::{
     domain::{
         matrix::{Column, Filter, Label},
         target::Occupant,
-        vocabulary::Tier,
+        vocabulary::{Only, Tier},
     },
     http::problem::Problem,
     usecase::matrix::{self, Ask, TargetState},
@@ -225,6 +225,8 @@ impl MatrixApi {
         label: Query<Option<String>>,
         /// The environments of this tier.
         tier: Query<Option<Tier>>,
+        /// Only the services that differ, or that move, in the environments that are shown.
+        only: Query<Option<Only>>,
         /// At most this many services, from 1 to 200.
         limit: Query<Option<u64>>,
         /// The `next_cursor` of the page before.
@@ -239,6 +241,7 @@ impl MatrixApi {
             owner: owner.0,
             label: label.0.as_deref().map(Label::parse),
             tier: tier.0,
+            only: only.0,
         };
         let is_page = limit.0.is_some() || cursor.0.is_some();
         let page = page_request(limit.0, cursor.0.as_deref())?;

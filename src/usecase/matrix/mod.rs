@@ -77,8 +77,10 @@ async fn past(
     let columns = matrix::columns(conn, within, Some(at)).await?;
     let mut services = matrix::services(conn, within, Some(at), None).await?;
     services.retain(|service| ask.filter.takes(service) && ask.is_after(&service.name));
-    let more = ask.limit.is_some_and(|limit| services.len() > limit);
-    services.truncate(ask.limit.unwrap_or(usize::MAX));
+    // Which are shown may be told only by what they ran.
+    let limit = ask.limit.filter(|_| ask.filter.only.is_none());
+    let more = limit.is_some_and(|limit| services.len() > limit);
+    services.truncate(limit.unwrap_or(usize::MAX));
     let next = services.last().filter(|_| more).map(|last| last.name.clone());
     let mut rows = read(conn, services, Some(at), writer.target).await?;
     // What was registered later is left out, unless something was put on record there for that moment.

@@ -63,8 +63,9 @@ pub async fn read(
 fn cell(target: Occupied, write: TargetWriter) -> Result<Cell<Shown>, Error> {
     let environment = target.environment.clone();
     let place = target.current.as_ref().map(|current| current.place);
+    let moves = target.running.is_some();
     let text = write(target).map_err(|_unwritable| StoreError::Corrupt("target"))?.into_boxed_str();
     let mut digest = [0; 16];
     digest.copy_from_slice(Sha256::digest(text.as_bytes()).split_at(16).0);
-    Ok(Cell { environment, place, shown: Shown { text, digest } })
+    Ok(Cell { environment, place, moves, shown: Shown { text, digest } })
 }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Packed, Shown};
 use crate::{
     domain::{
-        matrix::{Column, Filter, Part, Row},
+        matrix::{Column, Filter, Part, Row, State},
         page,
         scope::Narrowing,
     },
@@ -55,6 +55,8 @@ pub struct Sheet {
     pub next: Option<String>,
     /// Whether it has no row or no column.
     pub is_empty: bool,
+    /// How all is that its reader may see, whatever part of it this is; of the past, what was read for it.
+    pub state: State,
     /// What is answered; nothing for whoever has it.
     pub written: Option<Written>,
 }
@@ -73,9 +75,9 @@ pub struct Written {
 pub type SheetWriter = fn(&Part<'_, Shown>, DateTime<Utc>, Option<&str>) -> serde_json::Result<Vec<u8>>;
 
 impl Sheet {
-    fn blank(part: &Part<'_, Shown>, next: Option<String>) -> Self {
+    fn blank(part: &Part<'_, Shown>, next: Option<String>, state: State) -> Self {
         let is_empty = part.rows.is_empty() || part.columns.is_empty();
-        Self { tag: tag(part, next.as_deref()), next, is_empty, written: None }
+        Self { tag: tag(part, next.as_deref()), next, is_empty, state, written: None }
     }
 
     fn write(&mut self, part: &Part<'_, Shown>, at: DateTime<Utc>, write: SheetWriter) -> Result<(), Error> {
@@ -116,8 +118,10 @@ pub(super) fn of(
     write: SheetWriter,
     has: &dyn Fn(&str) -> bool,
 ) -> Result<Sheet, Error> {
-    let part = Part::of(columns, rows.iter().map(Arc::as_ref), within, &ask.filter, None);
-    let mut sheet = Sheet::blank(&part, next.map(|last| page::encode(&last)));
+    let part = Part::of(columns, rows.iter().map(Arc::as_ref), within, &ask.filter, ask.limit);
+    let last = part.rows.last().filter(|_| part.more).map(|last| last.service.name.clone());
+    let state = State::of(columns, rows.iter().map(Arc::as_ref), within);
+    let mut sheet = Sheet::blank(&part, next.or(last).map(|last| page::encode(&last)), state);
     if !has(&sheet.tag) {
         sheet.write(&part, at, write)?;
     }
@@ -156,12 +160,12 @@ impl Sheets {
         let (within, ask) = &key;
         let from =
             ask.after.as_deref().map_or(0, |after| rows.partition_point(|row| *row.service.name <= *after));
-        let rows = rows.iter().skip(from).map(Arc::as_ref);
-        let part = Part::of(columns, rows, within, &ask.filter, ask.limit);
+        let behind = rows.iter().skip(from).map(Arc::as_ref);
+        let part = Part::of(columns, behind, within, &ask.filter, ask.limit);
         let next = part.rows.last().filter(|_| part.more).map(|last| page::encode(&last.service.name));
         let mut sheet = match sheets.remove(&key) {
             Some(known) => Sheet { written: None, ..known },
-            None => Sheet::blank(&part, next),
+            None => Sheet::blank(&part, next, State::of(columns, rows.iter().map(Arc::as_ref), within)),
         };
         if !has(&sheet.tag) {
             sheet.write(&part, now, write)?;

@@ -9,7 +9,10 @@ use poem::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::http::problem::{Code, Problem};
+use crate::{
+    domain::matrix::Production,
+    http::problem::{Code, Problem},
+};
 
 /// Something that pages load.
 pub struct Asset {
@@ -34,23 +37,12 @@ static MOVING: LazyLock<Asset> = LazyLock::new(|| Asset::icon("moving", include_
 static TROUBLED: LazyLock<Asset> =
     LazyLock::new(|| Asset::icon("troubled", include_str!("icon-troubled.svg")));
 
-/// How production is, as far as a page shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Production {
-    /// Nothing happens there.
-    Calm,
-    /// Something is on its way there.
-    Moving,
-    /// It is locked down.
-    Troubled,
-}
-
 /// The icon that shows how production is.
 pub fn icon(production: Production) -> &'static Asset {
     match production {
         Production::Calm => &CALM,
         Production::Moving => &MOVING,
-        Production::Troubled => &TROUBLED,
+        Production::Locked => &TROUBLED,
     }
 }
 

@@ -76,6 +76,72 @@ db_test!(
 );
 
 db_test!(
+    async fn the_board_tells_what_differs_what_moves_and_what_is_frozen(db: TestDb) {
+        let api = site(&db).await;
+        for (target, version) in
+            [("shop/dev", "1.1"), ("shop/prod", "1.0"), ("even/dev", "3"), ("even/prod", "3")]
+        {
+            api.deployed(target, version).await;
+        }
+        let id = api.started("pay/prod", "7").await;
+        let beat = json!({ "phase": "canary", "traffic_percent": 25 });
+        api.post(&format!("/deployments/{id}/heartbeat"), beat).await.ok(200);
+        let window = |name: &str, more: Value| {
+            let mut window =
+                json!({ "name": name, "reason": "nobody is there", "starts_at": "2026-01-01T00:00:00Z" });
+            window.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            window
+        };
+        let own = json!({ "environments": ["dev"], "services": ["even"], "ends_at": "2126-01-02T03:04:00Z" });
+        api.post("/freeze-windows", window("even", own)).await.ok(201);
+        let all = json!({ "environments": ["prod"], "ends_at": "2127-05-06T07:08:00Z" });
+        api.post("/freeze-windows", window("all", all)).await.ok(201);
+
+        let mut visitor = looking(&api, &api).await;
+        let board = text(&mut visitor, "/").await;
+        let part = |from: &str, to: &str| board.split_once(from).unwrap().1.split_once(to).unwrap().0;
+        assert!(part("<thead>", "</thead>").matches("frozen until").count() == 1, "{board}");
+        assert!(part("<thead>", "</thead>").contains("2127-05-06 07:08"), "{board}");
+        assert!(
+            part(">even</a>", "</tr>").contains("frozen until")
+                && !part(">shop</a>", "</tr>").contains("frozen")
+        );
+        assert!(
+            part(">pay</a>", "</tr>").contains("canary") && part(">pay</a>", "</tr>").contains("25 %"),
+            "{board}"
+        );
+
+        let services = async |visitor: &mut Visitor, query: &str| -> Vec<&'static str> {
+            let board = text(visitor, &format!("/?{query}")).await;
+            let shown = ["even", "pay", "shop"].into_iter();
+            shown.filter(|name| board.contains(&format!("/services/{name}"))).collect()
+        };
+        assert_eq!(services(&mut visitor, "only=differs").await, ["shop"]);
+        assert_eq!(services(&mut visitor, "only=moves").await, ["pay"]);
+        assert_eq!(services(&mut visitor, "only=moves&tier=development").await, [""; 0]);
+        assert_eq!(services(&mut visitor, "only=differs&as_of=1us").await, ["shop"]);
+        assert_eq!(services(&mut visitor, "only=differs&as_of=2020-01-01").await, [""; 0]);
+        visitor.page("/?only=best").await.problem(400, "invalid-request");
+        let only = api.get("/matrix?only=moves").await.ok(200);
+        assert_eq!((&only["services"][0]["name"], &only["services"][1]), (&json!("pay"), &Value::Null));
+
+        // Production is told of also where it is not on this page, and never to whoever may not see it.
+        let shop = text(&mut visitor, "/?service=shop").await;
+        assert!(shop.contains("<title>1 on the way") && shop.contains("/assets/moving."), "{shop}");
+        let reader = api.token(&[Scope::Read], Some(&["shop"]), None).await;
+        let shop = text(&mut looking(&api, &reader).await, "/").await;
+        assert!(shop.contains("<title>What runs where") && shop.contains("/assets/calm."), "{shop}");
+        api.put("/environments/prod/lockdown", json!({ "reason": "an incident" })).await.ok(200);
+        let shop = text(&mut visitor, "/?service=shop").await;
+        assert!(
+            shop.contains("<title>Production locked down · 1 on the way")
+                && shop.contains("/assets/troubled."),
+            "{shop}"
+        );
+    }
+);
+
+db_test!(
     async fn nobody_sees_more_on_a_page_than_by_the_api(db: TestDb) {
         let api = site(&db).await;
         for target in ["shop/dev", "pay/dev", "shop/prod"] {

@@ -12,6 +12,7 @@ pub use self::{
     promotion::{promotion, source},
     target::preempts,
     vulnerabilities::{accepted, over, unscanned, vulnerabilities},
+    windows::{Shut, shut},
 };
 pub(super) use self::{
     image::image,

@@ -60,6 +60,19 @@ fn is_what_it_says(facts: &Facts) -> bool {
     }
 }
 
+/// A place that freeze windows keep shut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shut {
+    /// When it opens; none when that lies too far ahead to be told.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Whether freeze windows keep a place shut at a moment, by the periods in which they hold.
+pub fn shut(periods: &[Period], now: DateTime<Utc>) -> Option<Shut> {
+    let holds = |period: &Period| period.starts_at <= now && period.ends_at.is_none_or(|end| end > now);
+    periods.iter().any(holds).then(|| Shut { until: opens_at(periods, now) })
+}
+
 /// When none of the periods that hold now, or begin before those have ended, holds any more.
 fn opens_at(periods: &[Period], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut opens = now;
