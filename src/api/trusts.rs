@@ -203,7 +203,7 @@ fn check(faults: &mut Faults, pointer: &str, names: Option<&Names>) {
 
 impl CreateTrust {
     /// The trust that is asked for; its other fields are judged with what the server knows.
-    fn parse(&self) -> Result<Definition, Faults> {
+    pub fn parse(&self) -> Result<Definition, Faults> {
         let mut faults = Faults::default();
         check(&mut faults, "/groups", Some(&self.groups));
         check(&mut faults, "/services", self.services.as_ref());

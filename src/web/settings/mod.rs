@@ -29,13 +29,14 @@ use crate::{
 pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
     let waivers = ("page_list_waivers", "page_create_waiver");
     let tokens = ("page_list_tokens", "page_create_token");
+    let trust = ("page_list_trusts", "page_create_trust");
     Pages::new(routes, spec)
         .get("/settings", "page_settings", first)
         .both("/settings/waivers", (waivers.0, waivers::show), (waivers.1, waivers::create))
         .post("/settings/waivers/{id}/withdraw", "page_withdraw_waiver", waivers::withdraw)
         .both("/settings/tokens", (tokens.0, tokens::show), (tokens.1, tokens::create))
         .post("/settings/tokens/{id}/revoke", "page_revoke_token", tokens::revoke)
-        .get("/settings/trusts", "page_list_trusts", trusts::show)
+        .both("/settings/trusts", (trust.0, trusts::show), (trust.1, trusts::create))
         .post("/settings/trusts/{trust}/delete", "page_delete_trust", trusts::delete)
         .get("/settings/sessions", "page_list_sessions", sessions::show)
         .post("/settings/sessions/{id}/end", "page_end_session", sessions::end)

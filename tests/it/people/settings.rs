@@ -1,13 +1,13 @@
 //! The log and the settings as pages: shown as far as the API shows them, changed as the API changes them.
 
 use serde_json::json;
-use waybill::{clock, domain::vocabulary::Scope};
+use waybill::{clock, config::issuer::IssuerConfig, domain::vocabulary::Scope};
 
 use super::{
     acting::{Person, kinds},
-    visitor::{location, site},
+    visitor::{SITE, location, site},
 };
-use crate::db_test;
+use crate::{db_test, support::api::Api};
 
 db_test!(
     async fn the_log_is_shown_as_far_as_the_api_shows_it(db: TestDb) {
@@ -117,5 +117,47 @@ db_test!(
         let end = actions.find(|action| action.ends_with("/end")).unwrap();
         admin.done(end, &[]).await;
         assert!(location(&elsewhere.browser.page("/account").await).starts_with("/login"));
+    }
+);
+
+db_test!(
+    async fn trusts_are_made_with_the_words_of_the_api(db: TestDb) {
+        let api = Api::with(&db, |config| {
+            config.server.public_url = Some(SITE.parse().unwrap());
+            let (name, url) = ("gitlab".to_owned(), "https://gitlab.com".to_owned());
+            config.auth.issuer = vec![IssuerConfig { name, url, ..IssuerConfig::default() }];
+        })
+        .await;
+        api.deployed("shop/prod", "1").await;
+        let mut admin = Person::of(&api, &api).await;
+        let path = "/settings/trusts";
+        assert!(admin.text(path).await.contains("Make a trust"));
+        let fields = [
+            ("name", "shop-prod"),
+            ("issuer", "gitlab"),
+            ("claims", "ref_protected=true\r\nproject_path = acme/*"),
+            ("scopes", "read"),
+            ("scopes", "deploy"),
+            ("services", "shop"),
+            ("environment_map", "production=prod"),
+        ];
+        let page = admin.refused(422, path, &fields).await;
+        assert!(page.contains("project_id") && page.contains("project_path = acme/*</textarea>"), "{page}");
+        let mut good = fields;
+        good[2].1 = "ref_protected=true\r\nproject_id = 4711";
+        assert_eq!(admin.done(path, &good).await, path);
+        let made = &api.get("/trusts").await.ok(200)["items"][0];
+        assert_eq!(made["claims"], json!({ "project_id": "4711", "ref_protected": "true" }));
+        assert_eq!((&made["scopes"], &made["services"]), (&json!(["read", "deploy"]), &json!(["shop"])));
+        assert_eq!(made["environment_map"], json!({ "production": "prod" }));
+        assert!(kinds(&api).await.contains(&"trust.created".to_owned()));
+        let page = admin.text(path).await;
+        assert!(
+            page.contains("project_id=4711") && page.contains("/settings/trusts/shop-prod/delete"),
+            "{page}"
+        );
+        let reader = api.token(&[Scope::Read], None, None).await;
+        let mut reader = Person::of(&api, &reader).await;
+        reader.send(path, &good).await.problem(403, "forbidden");
     }
 );
