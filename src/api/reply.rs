@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 
-use bytes::Bytes;
 use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
     ApiResponse,
@@ -14,8 +13,11 @@ use poem_openapi::{
 use crate::{
     api::who::{Who, named},
     domain::idempotency::Answer,
-    http::problem::Problem,
-    usecase::{context::Ctx, matrix::Packed},
+    http::{pieces::in_pieces, problem::Problem},
+    usecase::{
+        context::Ctx,
+        matrix::{Packed, Pieces},
+    },
 };
 
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";
@@ -108,14 +110,14 @@ pub fn made(location: String, revision: i64, body: &impl ToJSON) -> Answer {
 /// A body of type `T` that is written already, and kept with its compressed forms.
 #[derive(Debug)]
 pub struct Written<T> {
-    body: Bytes,
+    body: Pieces,
     packed: Packed,
     kind: PhantomData<fn() -> T>,
 }
 
 impl<T> Written<T> {
     /// What was written.
-    pub fn new(body: Bytes, packed: Packed) -> Self {
+    pub fn new(body: Pieces, packed: Packed) -> Self {
         Self { body, packed, kind: PhantomData }
     }
 }
@@ -145,7 +147,7 @@ impl<T: Type> Payload for Written<T> {
 
 impl<T: Send> IntoResponse for Written<T> {
     fn into_response(self) -> Response {
-        Response::builder().content_type(CONTENT_TYPE).extension(self.packed).body(self.body)
+        Response::builder().content_type(CONTENT_TYPE).extension(self.packed).body(in_pieces(self.body))
     }
 }
 

@@ -6,6 +6,7 @@ mod icon;
 pub mod middleware;
 pub mod ops;
 pub mod peer;
+pub mod pieces;
 pub mod problem;
 pub mod routes;
 pub mod server;

@@ -229,7 +229,7 @@ pub async fn show(request: Request) -> Result<Response> {
     let as_of = visitor.as_of();
     let sheet = matrix::get(&visitor.ctx, ask, as_of, WRITER, &|_| false).await.map_err(Problem::from)?;
     let written = sheet.written.ok_or_else(Problem::internal)?;
-    let matrix: Matrix = serde_json::from_slice(&written.body).map_err(|error| {
+    let matrix: Matrix = serde_json::from_slice(&written.body.joined()).map_err(|error| {
         tracing::error!(%error, "a matrix could not be read back");
         Problem::internal()
     })?;

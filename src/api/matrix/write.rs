@@ -13,17 +13,11 @@ use crate::{
         matrix::{Part, Target},
         target::Occupied,
     },
-    usecase::matrix::{Shown, Writer},
+    usecase::matrix::{PieceWriter, Pieces, Shown, Writer},
 };
 
 /// How the API writes a matrix.
 pub const WRITER: Writer = Writer { target, sheet };
-
-/// What a row takes besides its targets, or an environment.
-const ROW_BYTES: usize = 160;
-
-/// What a target takes besides its text.
-const TARGET_BYTES: usize = 16;
 
 /// A `MatrixTarget` up to how far it is behind.
 #[derive(Serialize)]
@@ -53,45 +47,36 @@ fn target(occupied: Occupied) -> serde_json::Result<String> {
 }
 
 /// A `MatrixView`, member by member.
-fn sheet(part: &Part<'_, Shown>, at: DateTime<Utc>, next: Option<&str>) -> serde_json::Result<Vec<u8>> {
+fn sheet(part: &Part<'_, Shown>, at: DateTime<Utc>, next: Option<&str>) -> serde_json::Result<Pieces> {
     let environments: Vec<_> = part.columns.iter().map(|column| MatrixEnvironment::from(*column)).collect();
     let vacant = part.columns.iter().map(|column| {
         let none = Occupants { environment: &column.name, current: Nullable(None), running: Nullable(None) };
         none.write()
     });
     let vacant: Vec<_> = vacant.collect::<Result<_, _>>()?;
-    let mut body = Vec::with_capacity(length(part, &vacant));
-    body.extend(b"{\"as_of\":");
+    let mut body = PieceWriter::default();
+    body.push(b"{\"as_of\":");
     serde_json::to_writer(&mut body, &Time(at))?;
-    body.extend(b",\"environments\":");
+    body.push(b",\"environments\":");
     serde_json::to_writer(&mut body, &environments)?;
-    body.extend(b",\"services\":[");
+    body.push(b",\"services\":[");
     for (index, row) in part.rows.iter().enumerate() {
-        body.extend(if index == 0 { b"{\"name\":".as_slice() } else { b",{\"name\":" });
+        body.push(if index == 0 { b"{\"name\":".as_slice() } else { b",{\"name\":" });
         serde_json::to_writer(&mut body, &row.service.name)?;
-        body.extend(b",\"targets\":[");
+        body.push(b",\"targets\":[");
         for (index, (Target { shown, behind, .. }, vacant)) in part.targets(row).zip(&vacant).enumerate() {
-            body.extend(if index == 0 { b"".as_slice() } else { b"," });
-            body.extend(shown.map_or(vacant.as_bytes(), |shown| shown.text.as_bytes()));
-            body.extend(b",\"behind\":");
+            body.push(if index == 0 { b"".as_slice() } else { b"," });
+            body.push(shown.map_or(vacant.as_bytes(), |shown| shown.text.as_bytes()));
+            body.push(b",\"behind\":");
             match behind {
                 Some(behind) => write!(body, "{behind}}}").map_err(serde_json::Error::io)?,
-                None => body.extend(b"null}"),
+                None => body.push(b"null}"),
             }
         }
-        body.extend(b"]}");
+        body.push(b"]}");
     }
-    body.extend(b"],\"next_cursor\":");
+    body.push(b"],\"next_cursor\":");
     serde_json::to_writer(&mut body, &next)?;
-    body.push(b'}');
-    Ok(body)
-}
-
-/// About how long the answer gets, so that it is not moved about while it grows.
-fn length(part: &Part<'_, Shown>, vacant: &[String]) -> usize {
-    let target = |(target, vacant): (Target<'_, Shown>, &String)| {
-        target.shown.map_or(vacant.len(), |shown| shown.text.len()) + TARGET_BYTES
-    };
-    let rows = part.rows.iter().flat_map(|row| part.targets(row).zip(vacant)).map(target).sum::<usize>();
-    (part.columns.len() + part.rows.len() + 1) * ROW_BYTES + rows
+    body.push(b"}");
+    Ok(body.finish())
 }

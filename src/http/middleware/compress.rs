@@ -8,7 +8,7 @@ use async_compression::{
     Level,
     tokio::write::{BrotliEncoder, GzipEncoder, ZstdEncoder},
 };
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, combinators::BoxBody};
 use hyper::body::Body as _;
@@ -21,7 +21,10 @@ use poem::{
 };
 use tokio::io::AsyncWriteExt as _;
 
-use crate::usecase::matrix::Packed;
+use crate::{
+    http::pieces::in_pieces,
+    usecase::matrix::{Packed, Pieces},
+};
 
 /// What is shorter gains nothing.
 const WORTH_BYTES: u64 = 1024;
@@ -71,12 +74,14 @@ impl Coding {
         Some(best.0)
     }
 
-    async fn encode(self, plain: &[u8]) -> io::Result<Bytes> {
+    async fn encode(self, plain: &Pieces) -> io::Result<Bytes> {
         let packed = Vec::with_capacity(plain.len() / 8);
         macro_rules! through {
             ($encoder:expr) => {{
                 let mut encoder = $encoder;
-                encoder.write_all(plain).await?;
+                for piece in plain.iter() {
+                    encoder.write_all(piece).await?;
+                }
                 encoder.shutdown().await?;
                 Ok(encoder.into_inner().into())
             }};
@@ -89,7 +94,7 @@ impl Coding {
     }
 
     /// Compresses it where it keeps nobody waiting.
-    async fn pack(self, plain: Bytes) -> io::Result<Bytes> {
+    async fn pack(self, plain: Pieces) -> io::Result<Bytes> {
         if plain.len() < LARGE_BYTES {
             return self.encode(&plain).await;
         }
@@ -124,6 +129,16 @@ fn is_worth(headers: &HeaderMap, length: Option<u64>) -> bool {
     has_type && !is_strong && !is_packed && length.is_some_and(|length| length > WORTH_BYTES)
 }
 
+/// A body as it comes, which is not made one: see [`Pieces`].
+async fn pieces(body: BoxBody<Bytes, io::Error>) -> Result<Pieces> {
+    let mut whole = body.collect().await.map_err(poem::error::BadRequest)?.aggregate();
+    let mut pieces = Vec::new();
+    while whole.has_remaining() {
+        pieces.push(whole.copy_to_bytes(whole.chunk().len()));
+    }
+    Ok(pieces.into())
+}
+
 /// The middleware. What is kept for others comes with what was made of it for them.
 pub async fn compress<E>(next: Arc<E>, request: Request) -> Result<Response>
 where
@@ -141,7 +156,7 @@ where
         response.set_body(Body::from(body));
         return Ok(response);
     };
-    let plain = body.collect().await.map_err(poem::error::BadRequest)?.to_bytes();
+    let plain = pieces(body).await?;
     let kept = response.extensions().get::<Packed>().cloned().unwrap_or_default();
     let packed = kept.get(coding as usize, || coding.pack(plain.clone())).await;
     match packed {
@@ -152,7 +167,7 @@ where
         }
         Err(error) => {
             tracing::error!(%error, "an answer could not be compressed");
-            response.set_body(plain);
+            response.set_body(in_pieces(plain));
         }
     }
     Ok(response)

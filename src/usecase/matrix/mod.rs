@@ -1,6 +1,7 @@
 //! What runs where, for all targets or for one.
 
 mod packed;
+mod pieces;
 mod rows;
 mod sheet;
 
@@ -8,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 pub use self::{
     packed::Packed,
+    pieces::{PieceWriter, Pieces},
     rows::{Shown, TargetWriter, read},
     sheet::{Ask, Sheet, SheetWriter, Sheets, Written},
 };

@@ -5,11 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{Packed, Shown};
+use super::{Packed, Pieces, Shown};
 use crate::{
     domain::{
         matrix::{Column, Filter, Part, Row, State},
@@ -66,13 +65,13 @@ pub struct Sheet {
 pub struct Written {
     /// The moment that it names.
     at: DateTime<Utc>,
-    pub body: Bytes,
+    pub body: Pieces,
     /// The same, compressed.
     pub packed: Packed,
 }
 
 /// Writes a sheet, with its moment and where the next one goes on.
-pub type SheetWriter = fn(&Part<'_, Shown>, DateTime<Utc>, Option<&str>) -> serde_json::Result<Vec<u8>>;
+pub type SheetWriter = fn(&Part<'_, Shown>, DateTime<Utc>, Option<&str>) -> serde_json::Result<Pieces>;
 
 impl Sheet {
     fn blank(part: &Part<'_, Shown>, next: Option<String>, state: State) -> Self {
@@ -83,7 +82,7 @@ impl Sheet {
     fn write(&mut self, part: &Part<'_, Shown>, at: DateTime<Utc>, write: SheetWriter) -> Result<(), Error> {
         let body =
             write(part, at, self.next.as_deref()).map_err(|_unwritable| StoreError::Corrupt("matrix"))?;
-        self.written = Some(Written { at, body: body.into(), packed: Packed::default() });
+        self.written = Some(Written { at, body, packed: Packed::default() });
         Ok(())
     }
 }
