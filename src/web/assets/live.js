@@ -3,7 +3,9 @@
 // where one is, what one has selected and typed, and how far one has scrolled.
 
 const pause = 250;
+const retry = 3000;
 let timer;
+let stream;
 let asking = false;
 let again = false;
 // What tells what is shown from what it was.
@@ -13,9 +15,7 @@ function say(text) {
   const place = document.getElementById("state");
   if (!place) return;
   place.classList.toggle("stale", text !== "");
-  const said = place.querySelector(".said") ?? place.appendChild(document.createElement("span"));
-  said.className = "said";
-  said.textContent = text;
+  place.querySelector(".said").textContent = text;
 }
 
 // What somebody types, and what they have unfolded, stays as it is.
@@ -27,6 +27,7 @@ const isEdited = (field) =>
     : field.defaultValue !== undefined && field.value !== field.defaultValue;
 const callbacks = {
   beforeNodeMorphed: (old) => !isTouched(old),
+  beforeNodeRemoved: (old) => !isTouched(old) && ![...(old.querySelectorAll?.("form") ?? [])].some(isTouched),
   beforeAttributeUpdated: (name, node) => !(name === "open" && node instanceof HTMLDetailsElement),
 };
 
@@ -69,7 +70,7 @@ async function refresh() {
     if (answer.status === 304) confirm(new Date(answer.headers.get("date") ?? Date.now()));
     else if (answer.ok) await show(answer);
     else throw new Error(String(answer.status));
-    if (stream.readyState !== EventSource.OPEN) say(", reconnecting");
+    if (stream?.readyState !== EventSource.OPEN) say(", reconnecting");
   } catch {
     say(", the server does not answer");
     again = true;
@@ -88,10 +89,29 @@ function soon(wait = pause) {
 }
 
 const base = new URL(import.meta.url).pathname.replace(/\/assets\/[^/]*$/, "");
-const stream = new EventSource(`${base}/api/v1/events/stream`);
-stream.onopen = () => soon(0);
-stream.onmessage = () => soon();
-stream.onerror = () => say(", reconnecting");
+// The service that the page is about, if it is about one: what happens to others changes nothing on it.
+const about = location.pathname.slice(base.length).match(/^\/services\/([^/]+)/)?.[1];
+const concerns = ({ kind, service }) => kind !== "stream.began" && !(about && service && service !== about);
+
+// A browser opens only a few connections to a server, so that a page that nobody sees holds none. One whose stream was refused,
+// as by a proxy while the server was away, asks for another.
+function follow() {
+  stream?.close();
+  if (document.hidden) return;
+  const mine = new EventSource(`${base}/api/v1/events/stream`);
+  stream = mine;
+  mine.onopen = () => soon(0);
+  mine.onmessage = ({ data }) => concerns(JSON.parse(data)) && soon();
+  mine.onerror = () => {
+    say(", reconnecting");
+    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === stream && follow(), retry);
+  };
+}
+
+follow();
 // Ages grow though nothing happens.
 setInterval(() => document.hidden || soon(), 60000);
-document.addEventListener("visibilitychange", () => document.hidden || soon(0));
+document.addEventListener("visibilitychange", () => {
+  follow();
+  if (!document.hidden) soon(0);
+});
