@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     form::Form,
-    page::{Frame, Visitor, app, page, see, to_login, with_cookie},
+    page::{Frame, Visitor, app, id, page, see, to_login, with_cookie},
 };
 use crate::{
     domain::{
@@ -21,7 +21,7 @@ use crate::{
         sign_in::cookie,
         vocabulary::Scope,
     },
-    http::problem::{Code, Problem},
+    http::problem::Problem,
     usecase::{app::App, sessions},
 };
 
@@ -156,10 +156,10 @@ pub async fn sign_out(mut request: Request) -> Result<Response> {
 /// Ends one of somebody's sessions.
 pub async fn end_session(mut request: Request) -> Result<Response> {
     let app = app(&request)?.clone();
-    let Some(visitor) = Visitor::of(&app, &request).await? else { return Ok(to_login(&app, &request)) };
+    let back = see(&format!("{}/account", app.people.site.base()));
+    // The account leads to the sign-in, where this is no path to come back to.
+    let Some(visitor) = Visitor::of(&app, &request).await? else { return Ok(back) };
     Form::of(&app, &mut request, &visitor).await?;
-    let id = request.raw_path_param("id").unwrap_or_default().parse();
-    let id = id.map_err(|_no_id| Problem::new(Code::NotFound, "There is no such session."))?;
-    sessions::end(&visitor.ctx, id).await.map_err(Problem::from)?;
-    Ok(see(&format!("{}/account", app.people.site.base())))
+    sessions::end(&visitor.ctx, id(&request, "session")?).await.map_err(Problem::from)?;
+    Ok(back)
 }

@@ -21,12 +21,13 @@ pub struct Wanted {
 
 impl Wanted {
     /// What this request says.
-    pub fn of(request: &Request) -> Self {
+    pub fn of(request: &mut Request) -> Self {
         let base = request.data::<App>().map(|app| app.people.site.base()).unwrap_or_default();
         let travel = Travel::of(base, request).unwrap_or_default();
         let moment = travel.is_past().then(|| (base.to_owned(), exact(travel.as_of)));
         let has = request.header(header::IF_NONE_MATCH).filter(|_| request.method() == Method::GET);
-        Self { asker: Asker::of(request), moment, has: has.map(str::to_owned) }
+        let has = has.map(str::to_owned);
+        Self { asker: Asker::of(request), moment, has }
     }
 
     /// The answer as it is sent.

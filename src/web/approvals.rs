@@ -14,7 +14,7 @@ use super::{
         field::{Field, put},
         sent::{Sender, Sent, status, unseen},
     },
-    page::{Frame, Visitor, app, live, page, see, to_login},
+    page::{Frame, Visitor, app, id, live, page, see, to_login},
     routes::Pages,
     when::{Shown, When},
 };
@@ -29,10 +29,7 @@ use crate::{
         sign_in::back::Back,
         vocabulary::{Scope, Voice},
     },
-    http::{
-        problem::{Code, Problem},
-        spec::Spec,
-    },
+    http::{problem::Problem, spec::Spec},
     usecase::{
         approvals::{self, About, Waiting},
         people, releases,
@@ -243,8 +240,8 @@ pub fn withdrawal(visitor: &Visitor, base: &str, about: About<'_>, said: (Uuid, 
 
 /// Withdraws what somebody has said.
 async fn withdraw(mut request: Request) -> Result<Response> {
-    let (service, version, id) = request.path_params::<(String, String, String)>()?;
-    let id = id.parse().map_err(|_no_id| Problem::new(Code::NotFound, "There is no such approval."))?;
+    let (service, version, _id) = request.path_params::<(String, String, String)>()?;
+    let id = id(&request, "approval")?;
     let here = format!("/services/{service}/releases/{version}");
     let sender = Sender::of(&mut request).await?;
     approvals::withdraw(&sender.visitor.ctx, &service, &version, id).await.map_err(Problem::from)?;

@@ -14,7 +14,7 @@ use super::{
     form::Form,
     moment::word,
     named::{Peopled, named},
-    page::{Frame, Visitor, app, live, to_login},
+    page::{Frame, Visitor, app, live, see, to_login},
     when::{Shown, When},
 };
 use crate::{
@@ -222,6 +222,10 @@ impl Asked {
 pub async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
+    if visitor.ctx.principal.scopes.is_empty() {
+        // Their account says whom to ask.
+        return Ok(see(&format!("{}/account", app.people.site.base())));
+    }
     let form = Form::of_query(&request);
     let asked = Asked::of(&form);
     let after = page_request(None, form.given("cursor").as_deref())?.after;

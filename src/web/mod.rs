@@ -112,8 +112,8 @@ where
     R: Future<Output = poem::Result<Response>> + Send + 'static,
     S: Future<Output = poem::Result<Response>> + Send + 'static,
 {
-    make(move |request: Request| async move {
-        let wanted = Wanted::of(&request);
+    make(move |mut request: Request| async move {
+        let wanted = Wanted::of(&mut request);
         let answer = if request.method() == Method::POST { sent(request).await } else { read(request).await };
         wanted.finish(answer).await
     })

@@ -1,6 +1,10 @@
 //! Moments and other fields of a page's address, and how they are read.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+use std::ops::RangeInclusive;
+
+use chrono::{
+    DateTime, Datelike as _, DurationRound as _, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc,
+};
 
 use super::form::Form;
 use crate::{
@@ -11,6 +15,9 @@ use crate::{
 /// How a moment is written into a field of a form, in UTC.
 pub const FIELD: &str = "%Y-%m-%dT%H:%M";
 
+/// The years that can have been: both databases hold them, and so do all times computed from them.
+const YEARS: RangeInclusive<i32> = 1970..=9998;
+
 /// A moment that a query names: whole, as a field of a form has it, which has no zone and means UTC, as a day, or as how long
 /// ago it is (`2h`). None where the field is empty.
 pub fn moment(form: &Form, field: &str) -> Result<Option<DateTime<Utc>>, Problem> {
@@ -18,7 +25,9 @@ pub fn moment(form: &Form, field: &str) -> Result<Option<DateTime<Utc>>, Problem
     if text.is_empty() {
         return Ok(None);
     }
-    parse(text).map(Some).ok_or_else(|| {
+    let at = parse(text).filter(|at| YEARS.contains(&at.year()));
+    let at = at.and_then(|at| at.duration_trunc(TimeDelta::microseconds(1)).ok());
+    at.map(Some).ok_or_else(|| {
         wrong(field, "must be a moment, such as 2026-03-04T12:00 (UTC), or how long ago, such as 2h")
     })
 }
@@ -71,6 +80,16 @@ pub fn wrong(field: &str, detail: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_database_holds_is_refused() {
+        for text in ["-262143-01-01", "0001-01-01", "9999-12-31T23:59", "+262142-12-31T23:59:59Z", "9000y"] {
+            let form = Form::parse(format!("at={}", text.replace('+', "%2B")).as_bytes());
+            assert!(moment(&form, "at").is_err(), "{text}");
+        }
+        let form = Form::parse(b"at=2026-03-04T12:00:00.123456789Z");
+        assert_eq!(exact(moment(&form, "at").unwrap()), "2026-03-04T12:00:00.123456Z");
+    }
 
     #[test]
     fn moments_are_read_as_people_write_them() {

@@ -1,5 +1,7 @@
 //! What all pages have in common: who looks at them, the frame that they stand in, and the headers that they are sent with.
 
+use std::fmt;
+
 use askama::Template;
 use chrono::{DateTime, Utc};
 use poem::{
@@ -12,6 +14,7 @@ use uuid::Uuid;
 use super::{
     address::address,
     assets,
+    problem::FoundOut,
     travel::{Travel, Ways},
 };
 use crate::{
@@ -53,6 +56,7 @@ pub struct Visitor {
 }
 
 /// What a page shows of whoever looks at it.
+#[derive(Clone)]
 pub struct Framed {
     /// What they are called.
     pub name: String,
@@ -114,6 +118,12 @@ impl Frame {
         }
     }
 
+    /// The same for somebody else.
+    #[must_use]
+    pub fn seen_by(self, visitor: Option<Framed>) -> Self {
+        Self { visitor, ..self }
+    }
+
     /// The same with the icon that shows how production is.
     #[must_use]
     pub fn showing(self, production: Production) -> Self {
@@ -138,6 +148,12 @@ impl Frame {
     }
 }
 
+impl fmt::Debug for Framed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Framed").finish_non_exhaustive()
+    }
+}
+
 impl Framed {
     fn of(visitor: &Visitor) -> Self {
         Self { name: visitor.name(), csrf: visitor.csrf() }
@@ -148,7 +164,12 @@ impl Visitor {
     /// Whoever looks at a page, if they have signed in.
     pub async fn of(app: &App, request: &Request) -> Result<Option<Self>, Problem> {
         let Some((ctx, shown)) = auth::visitor(app, request).await? else { return Ok(None) };
-        Ok(Some(Self { ctx, shown, travel: Travel::of(app.people.site.base(), request)? }))
+        let mut visitor = Self { ctx, shown, travel: Travel::default() };
+        if let Some(FoundOut(found)) = request.data() {
+            found.get_or_init(|| Framed::of(&visitor));
+        }
+        visitor.travel = Travel::of(app.people.site.base(), request)?;
+        Ok(Some(visitor))
     }
 
     /// The moment of the past that they want to see; none for now.

@@ -1,8 +1,10 @@
 //! What cannot be shown, as a page: for browsers, which say that they take one. Programs get the problem itself.
 
+use std::sync::{Arc, OnceLock};
+
 use poem::{Error, Request, Response, Result, http::header};
 
-use super::page::{Frame, Message, page, request_id};
+use super::page::{Frame, Framed, Message, page, request_id};
 use crate::{
     http::problem::{Code, Context, Problem},
     usecase::app::App,
@@ -13,14 +15,21 @@ pub struct Asker {
     app: Option<App>,
     takes_pages: bool,
     request_id: String,
+    visitor: FoundOut,
 }
 
+/// Who looks at a page, once that is found out.
+#[derive(Clone, Debug, Default)]
+pub struct FoundOut(pub Arc<OnceLock<Framed>>);
+
 impl Asker {
-    /// Who sends a request.
-    pub fn of(request: &Request) -> Self {
+    /// Who sends a request, which keeps who that is found to be.
+    pub fn of(request: &mut Request) -> Self {
+        let visitor = FoundOut::default();
+        request.set_data(visitor.clone());
         let accept = request.header(header::ACCEPT).unwrap_or_default();
         let takes_pages = accept.contains("text/html");
-        Self { app: request.data::<App>().cloned(), takes_pages, request_id: request_id(request) }
+        Self { app: request.data::<App>().cloned(), takes_pages, request_id: request_id(request), visitor }
     }
 
     /// The answer to something that cannot be shown.
@@ -41,7 +50,7 @@ impl Asker {
         if code == Code::Internal {
             text.push(format!("The request's id is {}.", self.request_id));
         }
-        let frame = Frame::of(app, None);
+        let frame = Frame::of(app, None).seen_by(self.visitor.0.get().cloned());
         let link = Some((format!("{}/", frame.base), "What runs where"));
         let mut response = page(code.status(), &Message { frame, title: code.title(), text, link })?;
         if let Some(wait) = problem.render(&Context::default()).headers().get(header::RETRY_AFTER) {

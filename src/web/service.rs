@@ -27,7 +27,7 @@ use crate::{
         service::Service,
         target::Occupant,
     },
-    http::problem::{Code, Problem},
+    http::problem::Problem,
     usecase::{
         context::Ctx,
         deployments::read,
@@ -57,6 +57,8 @@ struct Page {
     /// What is asked for besides, for the form of the promotion.
     zoom: &'static str,
     promotion: Option<Promotion>,
+    /// An environment of the promotion that is asked for which is not there any more.
+    gone: Option<String>,
     releases: Vec<ReleaseRow>,
     next: Option<String>,
 }
@@ -101,6 +103,13 @@ impl Asked {
         let field = |name| form.get(name).trim().to_owned();
         let zoom = word(form, "zoom", Zoom::ALL, Zoom::as_str)?.unwrap_or_default();
         Ok(Self { as_of, zoom, from: field("from"), to: field("to") })
+    }
+
+    /// An environment of the promotion that is not in use.
+    fn gone(&self, places: &[Place]) -> Option<String> {
+        let is_gone =
+            |name: &&String| !name.is_empty() && !places.iter().any(|place| place.environment.name == **name);
+        [&self.from, &self.to].into_iter().find(is_gone).cloned()
     }
 
     fn address(&self, path: &str, zoom: Zoom, as_of: Option<DateTime<Utc>>) -> String {
@@ -182,6 +191,7 @@ impl Page {
             later,
             zoom: asked.zoom.as_str(),
             promotion,
+            gone: asked.gone(&places),
             releases: releases.collect(),
             next: found.next.as_deref().map(fields),
             places: places.into_iter().map(|place| place_row(place, at)).collect(),
@@ -205,9 +215,13 @@ async fn picture(
         ..Filter::default()
     };
     let last = PageRequest { after: None, limit: LIMIT_MAX };
-    let mut ended = read::list(ctx, &ended, &last).await?.items;
+    let found = read::list(ctx, &ended, &last).await?;
+    // Before the oldest that is read, nobody looked for failures.
+    let oldest = found.items.last().filter(|_| found.next.is_some());
+    let since = oldest.map_or(known.since, |oldest| known.since.max(oldest.deployment.times.started_at));
+    let mut ended = found.items;
     ended.retain(|named| named.deployment.times.finished_at.is_some_and(|end| end <= at));
-    Ok(Picture::of(base, (window, zoom), (known.lanes, known.since), &ended))
+    Ok(Picture::of(base, (window, zoom), (known.lanes, since), &ended))
 }
 
 /// What the promotion that is asked for would bring, or the one that is likely meant.
@@ -220,11 +234,10 @@ async fn promotion(
     let asked = (asked.from.as_str(), asked.to.as_str());
     let wanted = if asked == ("", "") { likely(places) } else { Some(asked) };
     let Some((from, to)) = wanted else { return Ok(None) };
-    let find = |name: &str| {
-        let found = places.iter().find(|place| place.environment.name == name);
-        found.ok_or_else(|| Problem::new(Code::NotFound, format!("There is no environment {name}.")))
-    };
-    Ok(Promotion::read(ctx, name, (find(from)?, find(to)?), at).await?)
+    // One that is gone since the address was written leaves the page as it is.
+    let find = |name: &str| places.iter().find(|place| place.environment.name == name);
+    let Some(between) = find(from).zip(find(to)) else { return Ok(None) };
+    Ok(Promotion::read(ctx, name, between, at).await?)
 }
 
 /// The environments where each version runs.

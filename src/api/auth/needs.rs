@@ -8,6 +8,8 @@ use crate::domain::vocabulary::Scope;
 /// that, and is looked at with the same reach.
 pub fn needs(operation: &str) -> &'static [Scope] {
     match operation.strip_prefix("page_").unwrap_or(operation) {
+        // Its form is sent back whole: with the reach of `read` it would lose what that does not show.
+        "get_freeze_window" if operation.starts_with("page_") => &[Scope::Freeze, Scope::Read],
         "start_deployment" | "heartbeat_deployment" | "finish_deployment" | "create_release" => {
             &[Scope::Deploy]
         }

@@ -11,7 +11,7 @@ use crate::{
         freeze::draft::Draft,
         vocabulary::{Scope, Tier},
     },
-    http::problem::{Code, Problem},
+    http::problem::Problem,
     usecase::freezes::{self, Only, Seen},
     web::{
         address::address,
@@ -22,7 +22,7 @@ use crate::{
             sent::{Sender, Sent, status, unseen},
         },
         named::{Peopled, named},
-        page::{Frame, Visitor, app, page, see, to_login},
+        page::{Frame, Visitor, app, id, page, see, to_login},
         when::When,
     },
 };
@@ -208,14 +208,9 @@ pub(super) async fn create(mut request: Request) -> Result<Response> {
 /// Shows one, to be edited or taken back.
 pub(super) async fn show_one(request: Request) -> Result<Response> {
     let app = app(&request)?;
-    let id = id_of(&request)?;
+    let id = id(&request, "freeze window")?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
     one(Frame::of(app, Some(&visitor)).at("environments"), &visitor, id, None).await
-}
-
-fn id_of(request: &Request) -> Result<Uuid, Problem> {
-    let id = request.raw_path_param("id").unwrap_or_default().parse();
-    id.map_err(|_no_id| Problem::new(Code::NotFound, "There is no such freeze window."))
 }
 
 /// Which of the two forms of one window was refused.
@@ -252,7 +247,7 @@ async fn one(frame: Frame, visitor: &Visitor, id: Uuid, refused: Option<Refused>
 
 /// Edits one.
 pub(super) async fn edit(mut request: Request) -> Result<Response> {
-    let id = id_of(&request)?;
+    let id = id(&request, "freeze window")?;
     let sender = Sender::of(&mut request).await?;
     let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let done = match read(&sender) {
@@ -270,7 +265,7 @@ pub(super) async fn edit(mut request: Request) -> Result<Response> {
 
 /// Takes one back.
 pub(super) async fn delete(mut request: Request) -> Result<Response> {
-    let id = id_of(&request)?;
+    let id = id(&request, "freeze window")?;
     let sender = Sender::of(&mut request).await?;
     let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
     let done = freezes::delete(&sender.visitor.ctx, id, &sender.expected()).await;

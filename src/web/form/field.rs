@@ -1,7 +1,7 @@
 //! A field of a form: how it looks, and what of the API's body it is. Both are said once.
 
 use askama::Template;
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Timelike as _, Utc};
 use serde_json::Value;
 
 use super::Form;
@@ -9,6 +9,7 @@ use crate::http::problem::FieldError;
 
 /// How a moment is written into its field, in UTC.
 const MOMENT: &str = "%Y-%m-%dT%H:%M";
+const MOMENT_TO_THE_SECOND: &str = "%Y-%m-%dT%H:%M:%S";
 
 /// How a field looks, and what it becomes.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub struct Field {
     kind: Kind,
     values: Vec<String>,
     is_required: bool,
+    /// Whether its value is what there is, and not just where to begin.
+    tells: bool,
     /// Whether no value is said to be none, and not just not said.
     is_cleared: bool,
     fault: Option<String>,
@@ -62,6 +65,7 @@ impl Field {
             kind,
             values: Vec::new(),
             is_required: false,
+            tells: false,
             is_cleared: false,
             fault: None,
             meanwhile: None,
@@ -140,7 +144,7 @@ impl Field {
     /// What it holds at first, if anything.
     #[must_use]
     pub fn value_if(self, value: Option<impl ToString>) -> Self {
-        Self { values: value.map(|value| value.to_string()).into_iter().collect(), ..self }
+        Self { values: value.map(|value| value.to_string()).into_iter().collect(), tells: true, ..self }
     }
 
     /// What a list holds at first.
@@ -158,13 +162,14 @@ impl Field {
             | Kind::Boxes(_)
             | Kind::Tick => values,
         };
-        Self { values, ..self }
+        Self { values, tells: true, ..self }
     }
 
     /// The moment that it holds at first.
     #[must_use]
     pub fn at(self, at: Option<DateTime<Utc>>) -> Self {
-        self.value_if(at.map(|at| at.format(MOMENT)))
+        let form = |at: &DateTime<Utc>| if at.second() == 0 { MOMENT } else { MOMENT_TO_THE_SECOND };
+        self.value_if(at.map(|at| at.format(form(&at))))
     }
 
     /// Whether a yes is what it holds at first.
@@ -181,7 +186,7 @@ impl Field {
     /// Holds what was sent instead; where that was refused because things have changed, with what it is now.
     pub(super) fn refill(&mut self, sent: &Form, is_stale: bool) {
         let values = sent.all(&self.name).to_vec();
-        if is_stale && self.words(&values) != self.words(&self.values) {
+        if is_stale && self.tells && self.words(&values) != self.words(&self.values) {
             self.meanwhile = Some(self.words(&self.values)).map(|words| match words.as_str() {
                 "" => "nothing".to_owned(),
                 _ => words,
@@ -284,7 +289,7 @@ fn number(text: &str) -> Value {
 
 /// A moment as the API writes it; a field has no zone, and means UTC.
 fn moment(text: &str) -> String {
-    let forms = [MOMENT, "%Y-%m-%dT%H:%M:%S"];
+    let forms = [MOMENT, MOMENT_TO_THE_SECOND];
     let read = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
     read.map_or_else(|| text.to_owned(), |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
@@ -335,13 +340,18 @@ mod tests {
 
     #[test]
     fn what_somebody_else_has_changed_meanwhile_is_told() {
-        let sent = Form::parse(b"rank=7&url=");
-        let mut fields = [Field::number("rank", "").value(8), Field::line("url", "")];
+        let sent = Form::parse(b"rank=7&url=&comment=why");
+        let mut fields = [
+            Field::number("rank", "").value(8),
+            Field::line("url", "").value_if(None::<String>),
+            Field::line("comment", ""),
+        ];
         for field in &mut fields {
             field.refill(&sent, true);
         }
         assert_eq!(fields[0].text(), "7");
         assert_eq!(fields[0].meanwhile.as_deref(), Some("8"));
         assert_eq!(fields[1].meanwhile, None);
+        assert_eq!(fields[2].meanwhile, None, "it never told what there is");
     }
 }

@@ -60,7 +60,7 @@ impl Form {
         Ok(Self::parse(&body))
     }
 
-    fn parse(text: &[u8]) -> Self {
+    pub(super) fn parse(text: &[u8]) -> Self {
         let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(text) {
             // Forms break lines as the network does (WHATWG HTML §4.10.22.4), and programs do not.

@@ -9,19 +9,15 @@ mod waivers;
 use std::collections::BTreeSet;
 
 use poem::{Request, Response, Result, Route};
-use uuid::Uuid;
 
 use super::{
     address::address,
-    page::{Visitor, app, see},
+    page::{Visitor, app, see, to_login},
     routes::Pages,
 };
 use crate::{
     domain::{scope::Narrowing, vocabulary::Scope},
-    http::{
-        problem::{Code, Problem},
-        spec::Spec,
-    },
+    http::spec::Spec,
     usecase::sessions::reach,
 };
 
@@ -66,9 +62,12 @@ fn tabs(visitor: &Visitor, here: &str) -> Vec<Tab> {
     .collect()
 }
 
-/// Leads to the first part.
+/// Leads to the first part that somebody may look at.
 async fn first(request: Request) -> Result<Response> {
-    Ok(see(&format!("{}/settings/waivers", app(&request)?.people.site.base())))
+    let app = app(&request)?;
+    let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
+    let first = tabs(&visitor, "").first().map_or("sessions", |tab| tab.path);
+    Ok(see(&format!("{}/settings/{first}", app.people.site.base())))
 }
 
 /// Names as they are listed, and `all` where there is no confinement to any.
@@ -92,12 +91,6 @@ fn places(Narrowing { services, environments }: &Narrowing) -> String {
         (None, Some(_)) => format!("everything in {}", names(environments.as_ref())),
         (Some(_), Some(_)) => format!("{} in {}", names(services.as_ref()), names(environments.as_ref())),
     }
-}
-
-/// The id in the path of a request about such a thing.
-fn id_of(request: &Request, what: &str) -> Result<Uuid, Problem> {
-    let id = request.raw_path_param("id").unwrap_or_default().parse();
-    id.map_err(|_no_id| Problem::new(Code::NotFound, format!("There is no such {what}.")))
 }
 
 /// The address of the next page of a list.

@@ -3,7 +3,7 @@
 use askama::Template;
 use poem::{Request, Response, Result, http::StatusCode};
 
-use super::{Tab, id_of, listed, next, tabs};
+use super::{Tab, listed, next, tabs};
 use crate::{
     api::page::page_request,
     domain::{credential::Credential, identity::Identity},
@@ -11,7 +11,7 @@ use crate::{
     usecase::sessions,
     web::{
         form::{Form, blank::Blank, sent::Sender},
-        page::{Frame, Visitor, app, page, see, to_login},
+        page::{Frame, Visitor, app, id, page, see, to_login},
         when::When,
     },
 };
@@ -78,7 +78,7 @@ fn row(base: &str, visitor: &Visitor, session: Credential) -> Row {
 
 /// Ends a session.
 pub(super) async fn end(mut request: Request) -> Result<Response> {
-    let id = id_of(&request, "session")?;
+    let id = id(&request, "session")?;
     let sender = Sender::of(&mut request).await?;
     sessions::end(&sender.visitor.ctx, id).await.map_err(Problem::from)?;
     Ok(see(&format!("{}{HERE}", sender.app.people.site.base())))

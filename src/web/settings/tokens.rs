@@ -5,7 +5,7 @@ use poem::{Request, Response, Result, http::StatusCode};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use super::{Tab, id_of, listed, next, places, scopes, tabs};
+use super::{Tab, listed, next, places, scopes, tabs};
 use crate::{
     api::{body, page::page_request, tokens::CreateToken, view::refuse},
     clock,
@@ -23,7 +23,7 @@ use crate::{
             sent::{Sender, Sent, status, unseen},
         },
         named::{Peopled, named},
-        page::{Frame, Visitor, app, page, see, to_login},
+        page::{Frame, Visitor, app, id, page, see, to_login},
         when::When,
     },
 };
@@ -170,7 +170,7 @@ async fn made(sender: &Sender) -> Result<Made, Problem> {
 
 /// Revokes a token.
 pub(super) async fn revoke(mut request: Request) -> Result<Response> {
-    let id = id_of(&request, "token")?;
+    let id = id(&request, "token")?;
     let sender = Sender::of(&mut request).await?;
     match tokens::revoke(&sender.visitor.ctx, id).await {
         Ok(()) => Ok(see(&format!("{}{HERE}", sender.app.people.site.base()))),

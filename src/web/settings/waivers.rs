@@ -4,14 +4,14 @@ use askama::Template;
 use poem::{Request, Response, Result};
 use uuid::Uuid;
 
-use super::{Tab, id_of, places, tabs};
+use super::{Tab, places, tabs};
 use crate::{
     api::{body, page::page_request, waivers::CreateWaiver},
     domain::{scan::spelled, vocabulary::Scope, waiver::Filter},
     http::problem::Problem,
     usecase::waivers::{self, Seen},
     web::{
-        address::address,
+        address::{address, segment},
         form::{
             Form,
             blank::Blank,
@@ -19,7 +19,7 @@ use crate::{
             sent::{Sender, Sent, status, unseen},
         },
         named::{Peopled, named},
-        page::{Frame, Visitor, app, page, see, to_login},
+        page::{Frame, Visitor, app, id, page, see, to_login},
         when::When,
     },
 };
@@ -48,6 +48,8 @@ struct Asked {
 
 struct Row {
     vulnerability: String,
+    /// Where its page is.
+    address: String,
     reason: String,
     places: String,
     active: bool,
@@ -120,6 +122,7 @@ async fn shown(frame: Frame, visitor: &Visitor, query: &Form, refused: Option<Re
         Row {
             withdraw: may.then(|| withdraw.after(sent(Some(waiver.id)))),
             places: places(&definition.places),
+            address: format!("{}/vulnerabilities/{}", frame.base, segment(&definition.vulnerability)),
             vulnerability: definition.vulnerability,
             reason: definition.reason,
             active,
@@ -174,7 +177,7 @@ async fn made(sender: &Sender) -> Result<(), Problem> {
 
 /// Withdraws a waiver.
 pub(super) async fn withdraw(mut request: Request) -> Result<Response> {
-    let id = id_of(&request, "waiver")?;
+    let id = id(&request, "waiver")?;
     let sender = Sender::of(&mut request).await?;
     let done = waivers::withdraw(&sender.visitor.ctx, id).await.map_err(Problem::from);
     finish(&sender, Some(id), done).await

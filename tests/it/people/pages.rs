@@ -175,7 +175,8 @@ db_test!(
         for query in ["zoom=year", "as_of=soon"] {
             visitor.page(&format!("/services/shop?{query}")).await.problem(400, "invalid-request");
         }
-        visitor.page("/services/shop?from=dev&to=moon").await.problem(404, "not-found");
+        let page = text(&mut visitor, "/services/shop?from=dev&to=moon").await;
+        shows(&page, &["is not in use", "moon"]);
     }
 );
 
