@@ -26,7 +26,7 @@ impl Wanted {
         let travel = Travel::of(base, request).unwrap_or_default();
         let moment = travel.is_past().then(|| (base.to_owned(), exact(travel.as_of)));
         let has = request.header(header::IF_NONE_MATCH).filter(|_| request.method() == Method::GET);
-        Self { asker: Asker::of(request), moment, has: has.map(str::to_owned) }
+        Self { asker: Asker::of(request, &travel), moment, has: has.map(str::to_owned) }
     }
 
     /// The answer as it is sent.

@@ -2,7 +2,10 @@
 
 use poem::{Error, Request, Response, Result, http::header};
 
-use super::page::{Frame, Message, page, request_id};
+use super::{
+    page::{Frame, Message, page, request_id},
+    travel::Travel,
+};
 use crate::{
     http::problem::{Code, Context, Problem},
     usecase::app::App,
@@ -12,15 +15,18 @@ use crate::{
 pub struct Asker {
     app: Option<App>,
     takes_pages: bool,
+    /// The same page now, where a moment of the past was asked for.
+    now: Option<String>,
     request_id: String,
 }
 
 impl Asker {
-    /// Who sends a request.
-    pub fn of(request: &Request) -> Self {
+    /// Who sends a request, for which moment.
+    pub fn of(request: &Request, travel: &Travel) -> Self {
         let accept = request.header(header::ACCEPT).unwrap_or_default();
         let takes_pages = accept.contains("text/html");
-        Self { app: request.data::<App>().cloned(), takes_pages, request_id: request_id(request) }
+        let now = travel.is_past().then(|| travel.now());
+        Self { app: request.data::<App>().cloned(), takes_pages, now, request_id: request_id(request) }
     }
 
     /// The answer to something that cannot be shown.
@@ -42,7 +48,11 @@ impl Asker {
             text.push(format!("The request's id is {}.", self.request_id));
         }
         let frame = Frame::of(app, None);
-        let link = Some((format!("{}/", frame.base), "What runs where"));
+        let link = match &self.now {
+            Some(now) => (now.clone(), "Back to now"),
+            None => (format!("{}/", frame.base), "What runs where"),
+        };
+        let link = Some(link);
         let mut response = page(code.status(), &Message { frame, title: code.title(), text, link })?;
         if let Some(wait) = problem.render(&Context::default()).headers().get(header::RETRY_AFTER) {
             response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
