@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn a_late_result_comes_after_it_was_given_up() {
         let (expired_at, finished_at) = (Some(at(6)), Some(at(8)));
-        let late = succeeded(Times { expired_at, finished_at, ..Times::of_start(at(1)) });
+        let late = succeeded(Times { finished_at, expired_at, ..Times::of_start(at(1)) });
         let seen = |minute| {
             let entry = late.clone().at(at(minute));
             (entry.status, entry.times.finished_at)
