@@ -62,7 +62,8 @@ await send('PUT', '/environments/staging/lockdown', { reason: 'load test until n
 await send('POST', '/services/checkout/releases/2.5.0/scans', {
   scanner: 'trivy', scanned_at: ago(1), counts: { critical: 1, high: 2, medium: 7, low: 12, unknown: 0 },
 });
-await send('POST', '/deployments', { service: 'search', environment: 'dev', version: '2.6.0', initiated_by: 'mira', release: release('search', '2.6.0', 1) });
+const { deployment } = await send('POST', '/deployments', { service: 'search', environment: 'dev', version: '2.6.0', initiated_by: 'mira', release: release('search', '2.6.0', 1) });
+await send('POST', `/deployments/${deployment.id}/heartbeat`, { phase: 'canary', traffic_percent: 25 });
 
 const browser = await chromium.launch({
   executablePath: CHROMIUM,

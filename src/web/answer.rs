@@ -27,7 +27,7 @@ impl Wanted {
         let moment = travel.is_past().then(|| (base.to_owned(), exact(travel.as_of)));
         let has = request.header(header::IF_NONE_MATCH).filter(|_| request.method() == Method::GET);
         let has = has.map(str::to_owned);
-        Self { asker: Asker::of(request), moment, has }
+        Self { asker: Asker::of(request, &travel), moment, has }
     }
 
     /// The answer as it is sent.

@@ -4,7 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use poem::{Error, Request, Response, Result, http::header};
 
-use super::page::{Frame, Framed, Message, page, request_id};
+use super::{
+    page::{Frame, Framed, Message, page, request_id},
+    travel::Travel,
+};
 use crate::{
     http::problem::{Code, Context, Problem},
     usecase::app::App,
@@ -14,6 +17,8 @@ use crate::{
 pub struct Asker {
     app: Option<App>,
     takes_pages: bool,
+    /// The same page now, where a moment of the past was asked for.
+    now: Option<String>,
     request_id: String,
     visitor: FoundOut,
 }
@@ -23,13 +28,18 @@ pub struct Asker {
 pub struct FoundOut(pub Arc<OnceLock<Framed>>);
 
 impl Asker {
-    /// Who sends a request, which keeps who that is found to be.
-    pub fn of(request: &mut Request) -> Self {
+    /// Who sends a request, for which moment. It keeps who that is found to be.
+    pub fn of(request: &mut Request, travel: &Travel) -> Self {
         let visitor = FoundOut::default();
         request.set_data(visitor.clone());
         let accept = request.header(header::ACCEPT).unwrap_or_default();
-        let takes_pages = accept.contains("text/html");
-        Self { app: request.data::<App>().cloned(), takes_pages, request_id: request_id(request), visitor }
+        Self {
+            app: request.data::<App>().cloned(),
+            takes_pages: accept.contains("text/html"),
+            now: travel.is_past().then(|| travel.now()),
+            request_id: request_id(request),
+            visitor,
+        }
     }
 
     /// The answer to something that cannot be shown.
@@ -51,7 +61,11 @@ impl Asker {
             text.push(format!("The request's id is {}.", self.request_id));
         }
         let frame = Frame::of(app, None).seen_by(self.visitor.0.get().cloned());
-        let link = Some((format!("{}/", frame.base), "What runs where"));
+        let link = match &self.now {
+            Some(now) => (now.clone(), "Back to now"),
+            None => (format!("{}/", frame.base), "What runs where"),
+        };
+        let link = Some(link);
         let mut response = page(code.status(), &Message { frame, title: code.title(), text, link })?;
         if let Some(wait) = problem.render(&Context::default()).headers().get(header::RETRY_AFTER) {
             response.headers_mut().insert(header::RETRY_AFTER, wait.clone());

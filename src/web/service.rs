@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use poem::{Request, Response, Result};
 
 use super::{
@@ -112,10 +112,24 @@ impl Asked {
         [&self.from, &self.to].into_iter().find(is_gone).cloned()
     }
 
-    fn address(&self, path: &str, zoom: Zoom, as_of: Option<DateTime<Utc>>) -> String {
-        let at = exact(as_of);
-        let fields = [("zoom", zoom.as_str()), ("as_of", &at), ("from", &self.from), ("to", &self.to)];
+    fn address(&self, path: &str, zoom: Zoom, as_of: &str) -> String {
+        let fields = [("zoom", zoom.as_str()), ("as_of", as_of), ("from", &self.from), ("to", &self.to)];
         address(path, fields)
+    }
+
+    /// Half of what is shown before what is shown. From now it is said how long ago that is, so that the page stays the same.
+    fn earlier(&self) -> String {
+        let half = self.zoom.span() / 2;
+        match self.as_of {
+            None => format!("{}h", half.num_hours()),
+            Some(at) => exact(at.checked_sub_signed(half)),
+        }
+    }
+
+    /// The end of what is shown: of now the minute that has begun.
+    fn edge(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let minute = TimeDelta::minutes(1);
+        self.as_of.unwrap_or_else(|| now.duration_trunc(minute).map_or(now, |begun| begun + minute))
     }
 }
 
@@ -161,7 +175,7 @@ impl Page {
         let at = asked.as_of.unwrap_or(now);
         let service = services::get(ctx, name).await?;
         let places = matrix::of_service(ctx, name, asked.as_of).await?;
-        let picture = picture(ctx, &frame.base, name, (asked.zoom, at)).await?;
+        let picture = picture(ctx, &frame.base, name, (asked.zoom, asked.edge(now))).await?;
         let promotion = promotion(ctx, name, (asked, &places), at).await?;
         let found = releases::list(ctx, name, None, list).await?;
         let runs = where_they_run(&places);
@@ -172,11 +186,13 @@ impl Page {
         let releases =
             found.items.into_iter().filter(was_there).map(|release| release_row(release, &runs, at));
         let path = format!("{}/services/{name}", frame.base);
-        let zoom =
-            |zoom: &Zoom| (zoom.as_str(), asked.address(&path, *zoom, asked.as_of), *zoom == asked.zoom);
+        let zoom = |zoom: &Zoom| {
+            (zoom.as_str(), asked.address(&path, *zoom, &exact(asked.as_of)), *zoom == asked.zoom)
+        };
         let half = asked.zoom.span() / 2;
-        let later =
-            asked.as_of.map(|at| asked.address(&path, asked.zoom, Some(at + half).filter(|at| *at < now)));
+        let later = asked
+            .as_of
+            .map(|at| asked.address(&path, asked.zoom, &exact(Some(at + half).filter(|at| *at < now))));
         let fields = |next: &str| address(&path, [("zoom", asked.zoom.as_str()), ("cursor", next)]);
         Ok(Self {
             shown: Shown::of(asked.as_of, now),
@@ -187,7 +203,7 @@ impl Page {
             service,
             picture,
             zooms: Zoom::ALL.iter().map(zoom).collect(),
-            earlier: asked.address(&path, asked.zoom, Some(at - half)),
+            earlier: asked.address(&path, asked.zoom, &asked.earlier()),
             later,
             zoom: asked.zoom.as_str(),
             promotion,

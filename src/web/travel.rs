@@ -75,6 +75,11 @@ impl Travel {
         address(&self.path, fields.chain([("as_of", as_of)]))
     }
 
+    /// The address of the same page now.
+    pub fn now(&self) -> String {
+        self.to("")
+    }
+
     /// What stands above a page that tells of the past, or cannot. Nothing, where there is nothing to say.
     pub fn ways(&self, tells: bool) -> Option<Ways> {
         if self.path.is_empty() || !(tells || self.is_past()) {
@@ -94,7 +99,7 @@ impl Travel {
             tells,
             path: self.path.clone(),
             fields: self.fields.clone(),
-            now: self.to(""),
+            now: self.now(),
             earlier: STEPS.into_iter().map(step).collect(),
             later: STEPS.into_iter().rev().filter_map(back).collect(),
         })

@@ -269,3 +269,61 @@ pub struct Filter {
     /// Started before this moment.
     pub until: Option<DateTime<Utc>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
+    }
+
+    fn succeeded(times: Times) -> Entry {
+        Entry {
+            id: Uuid::nil(),
+            service_id: Uuid::nil(),
+            environment_id: Uuid::nil(),
+            release_id: Uuid::nil(),
+            artefact: String::new(),
+            status: Status::Succeeded,
+            kind: Kind::Deploy,
+            plan: Plan::default(),
+            override_reason: None,
+            lease_seconds: 600,
+            progress: Progress::default(),
+            actor: Actor { token: "ci".to_owned(), subject: "ci".to_owned() },
+            credential: None,
+            decision_id: None,
+            times,
+            standing: Standing { superseded_by: Some(Uuid::nil()), ..Standing::default() },
+        }
+    }
+
+    #[test]
+    fn of_then_nothing_is_known_that_came_later() {
+        let (finished_at, superseded_at) = (Some(at(5)), Some(at(9)));
+        let whole = succeeded(Times { finished_at, superseded_at, ..Times::of_start(at(1)) });
+        let seen = |minute| {
+            let Entry { status, times, standing, .. } = whole.clone().at(at(minute));
+            (status, times.finished_at, times.superseded_at, standing.superseded_by)
+        };
+        assert_eq!(seen(4), (Status::Running, None, None, None));
+        assert_eq!(seen(5), (Status::Succeeded, finished_at, None, None));
+        assert_eq!(seen(9), (Status::Succeeded, finished_at, superseded_at, Some(Uuid::nil())));
+    }
+
+    #[test]
+    fn a_late_result_comes_after_it_was_given_up() {
+        let (expired_at, finished_at) = (Some(at(6)), Some(at(8)));
+        let late = succeeded(Times { finished_at, expired_at, ..Times::of_start(at(1)) });
+        let seen = |minute| {
+            let entry = late.clone().at(at(minute));
+            (entry.status, entry.times.finished_at)
+        };
+        let expected =
+            [(Status::Running, None), (Status::Expired, expired_at), (Status::Succeeded, finished_at)];
+        assert_eq!([5, 7, 8].map(seen), expected);
+    }
+}

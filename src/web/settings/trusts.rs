@@ -131,6 +131,7 @@ fn form(base: &str, csrf: &str, issuers: &[&str]) -> Blank {
         .field(Field::choice("issuer", "Issuer", issuers.iter().map(|issuer| (*issuer, ""))))
         .field(
             Field::lines(CLAIMS, "Lets in who has")
+                .required()
                 .hint("A claim on each line, as in project_id=4711 or ref_protected=true; * stands for anything up to the next /."),
         )
         .field(Field::boxes("scopes", "They may", scopes))

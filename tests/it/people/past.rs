@@ -1,6 +1,7 @@
 //! The past: every page takes `as_of`, says what it tells of that moment, offers nothing that changes anything, and leads on to
 //! the same moment.
 
+use poem::http::Method;
 use serde_json::json;
 use waybill::usecase::upkeep;
 
@@ -99,7 +100,11 @@ db_test!(
         assert!(now.contains("5 approve") && !now.contains("Locked down"), "{now}");
         let before = text(&mut visitor, "/environments/prod?as_of=2020-01-01").await;
         assert!(before.contains("nobody has set a policy") && !before.contains("Locked down"), "{before}");
-        visitor.page("/services/shop/releases/1.0?as_of=2020-01-01").await.problem(404, "not-found");
+        let release = "/services/shop/releases/1.0?as_of=2020-01-01";
+        visitor.page(release).await.problem(404, "not-found");
+        let page = visitor.send(Method::GET, &format!("/{release}"), &[("accept", "text/html")], None).await;
+        let back = "href=\"/services/shop/releases/1.0\">Back to now</a>";
+        assert!(page.status == 404 && page.text.contains(back), "{}", page.text);
     }
 );
 
