@@ -1,7 +1,7 @@
 //! The matrix as it is written: the targets once, when they are read, and the answers of those texts. It is the largest answer
 //! there is, and most of it is the same each time.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -47,7 +47,7 @@ fn target(occupied: Occupied) -> serde_json::Result<String> {
 }
 
 /// A `MatrixView`, member by member.
-fn sheet(part: &Part<'_, Shown>, at: DateTime<Utc>, next: Option<&str>) -> serde_json::Result<Pieces> {
+fn sheet(part: &Part<'_, Shown>, at: DateTime<Utc>, next: Option<&str>) -> io::Result<Pieces> {
     let environments: Vec<_> = part.columns.iter().map(|column| MatrixEnvironment::from(*column)).collect();
     let vacant = part.columns.iter().map(|column| {
         let none = Occupants { environment: &column.name, current: Nullable(None), running: Nullable(None) };
@@ -55,28 +55,28 @@ fn sheet(part: &Part<'_, Shown>, at: DateTime<Utc>, next: Option<&str>) -> serde
     });
     let vacant: Vec<_> = vacant.collect::<Result<_, _>>()?;
     let mut body = PieceWriter::default();
-    body.push(b"{\"as_of\":");
+    body.write_all(b"{\"as_of\":")?;
     serde_json::to_writer(&mut body, &Time(at))?;
-    body.push(b",\"environments\":");
+    body.write_all(b",\"environments\":")?;
     serde_json::to_writer(&mut body, &environments)?;
-    body.push(b",\"services\":[");
+    body.write_all(b",\"services\":[")?;
     for (index, row) in part.rows.iter().enumerate() {
-        body.push(if index == 0 { b"{\"name\":".as_slice() } else { b",{\"name\":" });
+        body.write_all(if index == 0 { b"{\"name\":".as_slice() } else { b",{\"name\":" })?;
         serde_json::to_writer(&mut body, &row.service.name)?;
-        body.push(b",\"targets\":[");
+        body.write_all(b",\"targets\":[")?;
         for (index, (Target { shown, behind, .. }, vacant)) in part.targets(row).zip(&vacant).enumerate() {
-            body.push(if index == 0 { b"".as_slice() } else { b"," });
-            body.push(shown.map_or(vacant.as_bytes(), |shown| shown.text.as_bytes()));
-            body.push(b",\"behind\":");
+            body.write_all(if index == 0 { b"".as_slice() } else { b"," })?;
+            body.write_all(shown.map_or(vacant.as_bytes(), |shown| shown.text.as_bytes()))?;
+            body.write_all(b",\"behind\":")?;
             match behind {
-                Some(behind) => write!(body, "{behind}}}").map_err(serde_json::Error::io)?,
-                None => body.push(b"null}"),
+                Some(behind) => write!(body, "{behind}}}")?,
+                None => body.write_all(b"null}")?,
             }
         }
-        body.push(b"]}");
+        body.write_all(b"]}")?;
     }
-    body.push(b"],\"next_cursor\":");
+    body.write_all(b"],\"next_cursor\":")?;
     serde_json::to_writer(&mut body, &next)?;
-    body.push(b"}");
+    body.write_all(b"}")?;
     Ok(body.finish())
 }

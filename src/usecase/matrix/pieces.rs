@@ -1,14 +1,23 @@
-//! A long text in pieces.
+//! A long text in pieces, beside the allocator's memory.
 //!
-//! Freeing one piece of memory as large as a whole matrix teaches the allocator to keep so much of each thread's memory for
-//! ever (glibc's dynamic thresholds, mallopt(3)); what is freed in small pieces goes back to the system.
+//! Freeing one block as large as a whole matrix teaches glibc to keep so much of each thread's memory for ever (its dynamic
+//! thresholds, mallopt(3)), and what is freed in the middle of a thread's memory stays with the process. A mapping of its own
+//! goes back to the system as soon as nobody reads it any more.
 
-use std::{io, mem, sync::Arc};
+use std::{
+    io::{self, Write as _},
+    mem,
+    sync::Arc,
+};
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 
-/// How long a piece may get: well below the 128 KiB from which on the thresholds move.
-const PIECE_BYTES: usize = 64 * 1024;
+/// How long a text may get before it is mapped.
+const SMALL_BYTES: usize = 64 * 1024;
+
+/// How long a mapping is.
+const MAPPED_BYTES: usize = 256 * 1024;
 
 /// What was written, cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -55,35 +64,63 @@ impl From<Vec<u8>> for Pieces {
 #[derive(Debug, Default)]
 pub struct PieceWriter {
     full: Vec<Bytes>,
-    last: Vec<u8>,
+    last: Last,
 }
 
-impl PieceWriter {
-    /// Adds to what was written.
-    pub fn push(&mut self, mut text: &[u8]) {
-        while !text.is_empty() {
-            let room = PIECE_BYTES - self.last.len();
-            let (now, later) = text.split_at(room.min(text.len()));
-            self.last.extend_from_slice(now);
-            if self.last.len() == PIECE_BYTES {
-                self.full.push(mem::take(&mut self.last).into());
-                self.last.reserve_exact(PIECE_BYTES);
+/// The piece that is being written.
+#[derive(Debug)]
+enum Last {
+    Small(Vec<u8>),
+    Mapped { map: MmapMut, written: usize },
+}
+
+impl Default for Last {
+    fn default() -> Self {
+        Self::Small(Vec::new())
+    }
+}
+
+impl Last {
+    /// Takes as much as there is room for, and tells how much that was.
+    fn take(&mut self, text: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Small(small) => {
+                let room = (SMALL_BYTES - small.len()).min(text.len());
+                small.write(text.get(..room).unwrap_or_default())
             }
-            text = later;
+            Self::Mapped { map, written } => {
+                let taken = map.get_mut(*written..).unwrap_or_default().write(text)?;
+                *written += taken;
+                Ok(taken)
+            }
         }
     }
 
+    fn finish(self) -> Bytes {
+        match self {
+            Self::Small(small) => small.into(),
+            Self::Mapped { map, written } => Bytes::from_owner(map).slice(..written),
+        }
+    }
+}
+
+impl PieceWriter {
     /// What was written.
     pub fn finish(mut self) -> Pieces {
-        self.full.push(self.last.into());
+        self.full.push(self.last.finish());
         Pieces(self.full.into())
     }
 }
 
 impl io::Write for PieceWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.push(text);
-        Ok(text.len())
+        let taken = self.last.take(text)?;
+        if taken > 0 || text.is_empty() {
+            return Ok(taken);
+        }
+        let next = Last::Mapped { map: MmapMut::map_anon(MAPPED_BYTES)?, written: 0 };
+        self.full.push(mem::replace(&mut self.last, next).finish());
+        self.last.take(text)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -97,13 +134,15 @@ mod tests {
 
     #[test]
     fn what_was_written_is_the_same_in_small_pieces() {
-        for length in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 5 * PIECE_BYTES + 7] {
+        let small = [0, 1, SMALL_BYTES - 1, SMALL_BYTES, SMALL_BYTES + 1];
+        let large = [SMALL_BYTES + MAPPED_BYTES, SMALL_BYTES + MAPPED_BYTES + 1, 5 * MAPPED_BYTES + 7];
+        for length in small.into_iter().chain(large) {
             let text: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
             let mut writer = PieceWriter::default();
-            text.chunks(1000).for_each(|part| writer.push(part));
+            text.chunks(1000).for_each(|part| writer.write_all(part).unwrap());
             let pieces = writer.finish();
             assert_eq!((pieces.joined(), pieces.len()), (Bytes::from(text), length));
-            assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES));
+            assert!(pieces.iter().all(|piece| piece.len() <= MAPPED_BYTES));
         }
     }
 }

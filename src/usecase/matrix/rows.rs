@@ -15,8 +15,8 @@ use crate::{
     usecase::error::Error,
 };
 
-/// So many services are read at once.
-const SERVICES: usize = 256;
+/// So many services are read at once: few enough that reading them leaves little memory behind.
+const SERVICES: usize = 64;
 
 /// What there is to show of a target.
 #[derive(Clone, Debug)]

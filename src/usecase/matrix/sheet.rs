@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -71,7 +72,7 @@ pub struct Written {
 }
 
 /// Writes a sheet, with its moment and where the next one goes on.
-pub type SheetWriter = fn(&Part<'_, Shown>, DateTime<Utc>, Option<&str>) -> serde_json::Result<Pieces>;
+pub type SheetWriter = fn(&Part<'_, Shown>, DateTime<Utc>, Option<&str>) -> io::Result<Pieces>;
 
 impl Sheet {
     fn blank(part: &Part<'_, Shown>, next: Option<String>, state: State) -> Self {
