@@ -1,8 +1,8 @@
 //! The OpenAPI document, and the page that shows the API and lets people try it: Swagger UI, all of it in one response,
 //! so that it works without internet.
 //!
-//! Its scripts are inline. The page's policy names each by its hash, and no other script runs. Both are made when they are
-//! first asked for: most servers never are, and they are larger than all else that a server holds.
+//! Its scripts are inline. The page's policy names each by its hash, and no other script runs. It is made when it is first
+//! asked for: most servers never are, and it is larger than all else that a server holds.
 
 use std::sync::LazyLock;
 
@@ -30,10 +30,7 @@ struct Page {
 }
 
 /// The endpoint for the document.
-pub fn document(
-    source: impl FnOnce() -> String + Send + 'static,
-) -> impl Endpoint<Output = Response> + 'static {
-    let document = LazyLock::new(|| Bytes::from(source()));
+pub fn document(document: Bytes) -> impl Endpoint<Output = Response> + 'static {
     make_sync(move |_| Response::builder().content_type("application/json").body(document.clone()))
 }
 

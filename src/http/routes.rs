@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use poem::{
     EndpointExt as _, Error, Request, Response, Route,
     endpoint::{BoxEndpoint, make},
@@ -65,7 +66,8 @@ where
     T: OpenApi + 'static,
     W: Webhook + 'static,
 {
-    let mut spec = Spec::parse(API_PREFIX, api().spec().as_bytes())?;
+    let document = Bytes::from(api().spec());
+    let mut spec = Spec::parse(API_PREFIX, &document)?;
     shell.required.iter().for_each(|unless| spec.require(*unless));
     for (path, operation) in [
         ("/favicon.ico", "icon"),
@@ -79,13 +81,7 @@ where
         .at("/favicon.ico", icon::endpoint())
         .at("/problems/:slug", page::endpoint())
         .nest(API_PREFIX, api())
-        .at(
-            "/api/v1/openapi.json",
-            docs::document({
-                let api = api.clone();
-                move || api().spec()
-            }),
-        )
+        .at("/api/v1/openapi.json", docs::document(document))
         .at("/docs", docs::page(move || (api().swagger_ui_html(), api().spec())));
     let routes = pages(routes, &mut spec);
     let routes = with_ops(routes, &mut spec, shell);

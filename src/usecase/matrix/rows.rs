@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// So many services are read at once: few enough that reading them leaves little memory behind.
-const SERVICES: usize = 64;
+const SERVICES: usize = 32;
 
 /// What there is to show of a target.
 #[derive(Clone, Debug)]
