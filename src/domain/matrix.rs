@@ -75,6 +75,8 @@ impl Label {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     pub service: Option<String>,
+    /// A part of the names of services.
+    pub part: Option<String>,
     pub environment: Option<String>,
     pub owner: Option<String>,
     pub label: Option<Label>,
@@ -90,6 +92,7 @@ impl Filter {
             wanted.as_deref().is_none_or(|wanted| has == Some(wanted))
         };
         is(&self.service, Some(&service.name))
+            && self.part.as_ref().is_none_or(|part| service.name.contains(part))
             && is(&self.owner, service.owner.as_deref())
             && self.label.as_ref().is_none_or(|label| label.is_on(&service.labels))
     }

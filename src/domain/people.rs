@@ -45,6 +45,12 @@ pub fn shown(name: Option<&str>, subject: &str) -> String {
     }
 }
 
+/// The subject in what people are shown, or the text itself: what a page shows can be searched for.
+pub fn subject_in(text: &str) -> &str {
+    let within = text.strip_suffix(')').and_then(|text| text.rsplit_once(" ("));
+    within.map_or(text, |(_name, subject)| subject)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +60,9 @@ mod tests {
         let names: Names = [("gitlab:42".to_owned(), "Ada".to_owned())].into_iter().collect();
         assert_eq!(names.shown("gitlab:42"), "Ada (gitlab:42)");
         assert_eq!(names.shown("gitlab:43"), "gitlab:43");
+        for subject in ["gitlab:42", "gitlab:43"] {
+            assert_eq!(subject_in(&names.shown(subject)), subject);
+        }
+        assert_eq!(subject_in("Ada"), "Ada");
     }
 }

@@ -32,6 +32,12 @@ pub async fn list(conn: &impl ConnectionTrait, page: &PageRequest<String>) -> Re
     Ok(rows.into_iter().map(named).collect())
 }
 
+/// Some of the subjects that go by this name, which is nobody's alone.
+pub async fn called(conn: &impl ConnectionTrait, name: &str, limit: u64) -> Result<Vec<String>, StoreError> {
+    let query = Entity::find().select_only().column(Column::Subject).filter(Column::Name.eq(name));
+    Ok(query.order_by_asc(Column::Subject).limit(limit).into_tuple().all(conn).await?)
+}
+
 /// How many names are asked for at once: databases take so many parameters and no more.
 const AT_ONCE: usize = 500;
 

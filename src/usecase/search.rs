@@ -1,6 +1,6 @@
 //! Finding what has a name, whatever it is.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use chrono::TimeDelta;
 use uuid::Uuid;
@@ -10,15 +10,18 @@ use crate::{
     domain::{
         deployment::{Filter, NamedDeployment},
         page::PageRequest,
+        people::subject_in,
         search::{By, FoundRelease, FoundService, Needle},
         vocabulary::Scope,
     },
-    store::{decision, deployment, search},
+    store::{decision, deployment, person, search},
     usecase::{context::Ctx, error::Error, scans},
 };
 
 /// So many of each kind are found.
 const FOUND_MAX: u32 = 20;
+/// So many people of one name are looked for.
+const NAMESAKES_MAX: u64 = 5;
 /// So far back somebody's deployments are looked for.
 const PERSON_DAYS: i64 = 90;
 
@@ -72,10 +75,18 @@ async fn deployments(ctx: &Ctx, needle: &Needle) -> Result<Vec<NamedDeployment>,
     if let Some(id) = needle.id {
         return Ok(deployment::find(conn, within, id).await?.into_iter().collect());
     }
+    let mut actors = person::called(conn, &needle.text, NAMESAKES_MAX).await?;
+    actors.push(subject_in(&needle.text).to_owned());
     let since = clock::now() - TimeDelta::days(PERSON_DAYS);
-    let by = Filter { actor: Some(needle.text.clone()), since: Some(since), ..Filter::default() };
     let first = PageRequest { after: None, limit: FOUND_MAX.into() };
-    let mut found = deployment::list(conn, within, &by, &first).await?;
+    let mut found = Vec::new();
+    for actor in actors {
+        let by = Filter { actor: Some(actor), since: Some(since), ..Filter::default() };
+        found.extend(deployment::list(conn, within, &by, &first).await?);
+    }
+    let key = |named: &NamedDeployment| (named.deployment.times.started_at, named.deployment.id);
+    found.sort_by_key(|named| Reverse(key(named)));
+    found.dedup_by_key(|named| named.deployment.id);
     found.truncate(usize::try_from(FOUND_MAX).unwrap_or(usize::MAX));
     Ok(found)
 }

@@ -177,7 +177,7 @@ impl Asked {
     fn filter(&self, form: &Form) -> Result<Filter, Problem> {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         Ok(Filter {
-            service: some(&self.service),
+            part: some(&self.service.to_lowercase()),
             owner: some(&self.owner),
             label: some(&self.label).as_deref().map(Label::parse),
             tier: word(form, "tier", Tier::ALL, Tier::as_str)?,

@@ -18,6 +18,7 @@ use crate::{
     clock,
     domain::{
         deployment::Filter,
+        people,
         vocabulary::{Kind, Status},
     },
     http::problem::Problem,
@@ -90,7 +91,7 @@ impl Asked {
             service: some(&self.service),
             environment: some(&self.environment),
             version: some(&self.version),
-            actor: some(&self.actor),
+            actor: some(&self.actor).map(|actor| people::subject_in(&actor).to_owned()),
             status: word(form, "status", Status::ALL, Status::as_str)?,
             kind: word(form, "kind", Kind::ALL, Kind::as_str)?,
             since,

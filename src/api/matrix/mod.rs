@@ -237,6 +237,7 @@ impl MatrixApi {
     ) -> Result<MatrixReply, Problem> {
         let filter = Filter {
             service: service.0,
+            part: None,
             environment: environment.0,
             owner: owner.0,
             label: label.0.as_deref().map(Label::parse),

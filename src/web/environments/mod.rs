@@ -13,12 +13,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use poem::{Request, Response, Result, Route, http::StatusCode};
 
 use super::{
+    address::address,
     form::Form,
     page::{Frame, Visitor, app, page, to_login},
     routes::Pages,
     when::When,
 };
 use crate::{
+    api::page::page_request,
     clock,
     domain::{
         environment::Environment,
@@ -64,6 +66,8 @@ struct Page {
     rows: Vec<Row>,
     /// Whether it shows those that are archived.
     archived: bool,
+    /// The next page of those.
+    next: Option<String>,
 }
 
 struct Row {
@@ -91,21 +95,31 @@ struct Frozen {
 async fn show(request: Request) -> Result<Response> {
     let app = app(&request)?;
     let Some(visitor) = Visitor::of(app, &request).await? else { return Ok(to_login(app, &request)) };
-    let archived = Form::of_query(&request).get("archived") == "true";
-    let now = clock::now();
-    let mut all = all(&visitor, archived).await?;
-    all.sort_by_key(|environment| environment.settings.rank);
-    let frozen = frozen(&visitor, now).await?;
-    let row = |environment| row(environment, &frozen);
-    let rows = all.into_iter().map(row).collect();
-    page(StatusCode::OK, &Page { frame: Frame::of(app, Some(&visitor)).at("environments"), rows, archived })
+    let form = Form::of_query(&request);
+    let archived = form.get("archived") == "true";
+    let frame = Frame::of(app, Some(&visitor)).at("environments");
+    let (listed, frozen, next) = if archived {
+        let asked = page_request(None, form.given("cursor").as_deref())?;
+        let found = environments::list(&visitor.ctx, true, &asked).await.map_err(Problem::from)?;
+        let fields = |next: &str| {
+            address(&format!("{}/environments", frame.base), [("archived", "true"), ("cursor", next)])
+        };
+        (found.items, Freezes::new(), found.next.as_deref().map(fields))
+    } else {
+        let mut all = all(&visitor).await?;
+        all.sort_by_key(|environment| environment.settings.rank);
+        (all, frozen(&visitor, clock::now()).await?, None)
+    };
+    let rows = listed.into_iter().map(|environment| row(environment, &frozen)).collect();
+    page(StatusCode::OK, &Page { frame, rows, archived, next })
 }
 
-async fn all(visitor: &Visitor, archived: bool) -> Result<Vec<Environment>, Problem> {
+/// All that are in use: they are the columns of the board.
+async fn all(visitor: &Visitor) -> Result<Vec<Environment>, Problem> {
     let mut all = Vec::new();
     let mut asked = PageRequest { limit: LIMIT_MAX, after: None };
     loop {
-        let part = environments::list(&visitor.ctx, archived, &asked).await?;
+        let part = environments::list(&visitor.ctx, false, &asked).await?;
         all.extend(part.items);
         asked.after = all.last().map(|last: &Environment| last.name.to_string());
         if part.next.is_none() {

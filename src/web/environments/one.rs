@@ -63,6 +63,8 @@ struct Page {
     /// Whether it is told how it was: all but freezes and settings.
     is_past: bool,
     freezes: Vec<Freeze>,
+    /// Where all of them are, if there are more.
+    all_freezes: Option<String>,
     year: i32,
     /// None where freezes begin and end too often to be shown.
     months: Option<Vec<Month>>,
@@ -135,7 +137,7 @@ impl Page {
         };
         let only = Only { service: None, environment: Some(name) };
         let all = PageRequest { limit: LIMIT_MAX, after: None };
-        let freezes = windows::list(ctx, only, &all).await?.items;
+        let freezes = windows::list(ctx, only, &all).await?;
         let (year, bounds) = year
             .and_then(|year| Some((year, calendar::bounds(year)?)))
             .or_else(|| Some((now.year(), calendar::bounds(now.year())?)))
@@ -151,7 +153,11 @@ impl Page {
             forms: Forms::of(&frame.base, visitor, &environment, sent),
             changes: changes(visitor, name, now).await?,
             is_past,
-            freezes: freezes.into_iter().map(freezes::row).collect(),
+            all_freezes: freezes
+                .next
+                .is_some()
+                .then(|| format!("{}/freeze-windows?environment={name}", frame.base)),
+            freezes: freezes.items.into_iter().map(freezes::row).collect(),
             year,
             months,
             rules: in_words(&environment.policy.policy),

@@ -46,7 +46,8 @@ db_test!(
         for query in ["as_of=yesterday", "tier=moon", "cursor=x"] {
             visitor.page(&format!("/?{query}")).await.problem(400, "invalid-request");
         }
-        visitor.page("/?service=shpo").await.problem(404, "not-found");
+        assert!(text(&mut visitor, "/?service=HO").await.contains(">shop<"), "a part of a name is enough");
+        assert!(text(&mut visitor, "/?service=shpo").await.contains("Nothing is on record that fits"));
     }
 );
 

@@ -160,6 +160,13 @@ db_test!(
             let page = visitor.page(path).await;
             assert!(page.text.contains("Ada (idp:42)"), "{path}: {}", page.text);
         }
+        for who in ["Ada", "Ada+(idp:42)", ADA] {
+            for path in [format!("/search?q={who}"), format!("/deployments?actor={who}")] {
+                let page = visitor.page(&path).await;
+                let is_found = page.text.contains(&deployment);
+                assert_eq!(is_found, path != "/deployments?actor=Ada", "{path}: {}", page.text);
+            }
+        }
     }
 );
 
