@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use chrono::{
-    DateTime, Datelike as _, DurationRound as _, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc,
+    DateTime, Datelike as _, NaiveDate, NaiveDateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc,
 };
 
 use super::form::Form;
@@ -26,8 +26,7 @@ pub fn moment(form: &Form, field: &str, now: DateTime<Utc>) -> Result<Option<Dat
         return Ok(None);
     }
     let at = parse(text, now).filter(|at| YEARS.contains(&at.year()));
-    let at = at.and_then(|at| at.duration_trunc(TimeDelta::microseconds(1)).ok());
-    at.map(Some).ok_or_else(|| {
+    at.map(|at| Some(at.trunc_subsecs(6))).ok_or_else(|| {
         wrong(field, "must be a moment, such as 2026-03-04T12:00 (UTC), or how long ago, such as 2h")
     })
 }
