@@ -78,7 +78,8 @@ impl Asked {
 
     fn filter(&self, form: &Form, as_of: Option<DateTime<Utc>>) -> Result<Filter, Problem> {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
-        let (since, until) = (moment(form, "since")?, moment(form, "until")?);
+        let now = as_of.unwrap_or_else(clock::now);
+        let (since, until) = (moment(form, "since", now)?, moment(form, "until", now)?);
         if let (Some(since), Some(until)) = (since, until)
             && until <= since
         {

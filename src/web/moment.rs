@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use chrono::{
-    DateTime, Datelike as _, DurationRound as _, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc,
+    DateTime, Datelike as _, NaiveDate, NaiveDateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc,
 };
 
 use super::form::Form;
@@ -18,21 +18,20 @@ pub const FIELD: &str = "%Y-%m-%dT%H:%M";
 /// The years that can have been: both databases hold them, and so do all times computed from them.
 const YEARS: RangeInclusive<i32> = 1970..=9998;
 
-/// A moment that a query names: whole, as a field of a form has it, which has no zone and means UTC, as a day, or as how long
-/// ago it is (`2h`). None where the field is empty.
-pub fn moment(form: &Form, field: &str) -> Result<Option<DateTime<Utc>>, Problem> {
+/// A moment that a query names: whole, as a field of a form has it, which has no zone and means UTC, as a day, or as how
+/// long before `now` it is (`2h`). None where the field is empty.
+pub fn moment(form: &Form, field: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Problem> {
     let text = form.get(field).trim();
     if text.is_empty() {
         return Ok(None);
     }
-    let at = parse(text).filter(|at| YEARS.contains(&at.year()));
-    let at = at.and_then(|at| at.duration_trunc(TimeDelta::microseconds(1)).ok());
-    at.map(Some).ok_or_else(|| {
+    let at = parse(text, now).filter(|at| YEARS.contains(&at.year()));
+    at.map(|at| Some(at.trunc_subsecs(6))).ok_or_else(|| {
         wrong(field, "must be a moment, such as 2026-03-04T12:00 (UTC), or how long ago, such as 2h")
     })
 }
 
-fn parse(text: &str) -> Option<DateTime<Utc>> {
+fn parse(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if let Ok(whole) = DateTime::parse_from_rfc3339(text) {
         return Some(whole.to_utc());
     }
@@ -43,12 +42,13 @@ fn parse(text: &str) -> Option<DateTime<Utc>> {
         return day.and_hms_opt(0, 0, 0).map(|start| start.and_utc());
     }
     let ago = TimeDelta::from_std(humantime::parse_duration(text).ok()?).ok()?;
-    clock::now().checked_sub_signed(ago)
+    now.checked_sub_signed(ago)
 }
 
 /// The moment of the past that a page is asked to show; none for now, and for what is yet to come.
 pub fn as_of(form: &Form) -> Result<Option<DateTime<Utc>>, Problem> {
-    Ok(moment(form, "as_of")?.filter(|at| *at < clock::now()))
+    let now = clock::now();
+    Ok(moment(form, "as_of", now)?.filter(|at| *at < now))
 }
 
 /// A moment as an address has it, to the last digit; empty for now.
@@ -85,20 +85,21 @@ mod tests {
     fn what_no_database_holds_is_refused() {
         for text in ["-262143-01-01", "0001-01-01", "9999-12-31T23:59", "+262142-12-31T23:59:59Z", "9000y"] {
             let form = Form::parse(format!("at={}", text.replace('+', "%2B")).as_bytes());
-            assert!(moment(&form, "at").is_err(), "{text}");
+            assert!(moment(&form, "at", DateTime::UNIX_EPOCH).is_err(), "{text}");
         }
         let form = Form::parse(b"at=2026-03-04T12:00:00.123456789Z");
-        assert_eq!(exact(moment(&form, "at").unwrap()), "2026-03-04T12:00:00.123456Z");
+        assert_eq!(exact(moment(&form, "at", DateTime::UNIX_EPOCH).unwrap()), "2026-03-04T12:00:00.123456Z");
     }
 
     #[test]
     fn moments_are_read_as_people_write_them() {
-        let at = |text: &str| parse(text).map(|at| at.to_rfc3339());
+        let now = DateTime::UNIX_EPOCH;
+        let at = |text: &str| parse(text, now).map(|at| at.to_rfc3339());
         let noon = Some("2026-03-04T12:00:00+00:00".to_owned());
         assert_eq!(at("2026-03-04T13:00:00+01:00"), noon);
         assert_eq!(at("2026-03-04T12:00"), noon);
         assert_eq!(at("2026-03-04"), Some("2026-03-04T00:00:00+00:00".to_owned()));
-        assert_eq!(parse("2h").map(|at| (clock::now() - at).num_minutes()), Some(120));
+        assert_eq!(at("2h"), Some("1969-12-31T22:00:00+00:00".to_owned()));
         assert_eq!(at("yesterday"), None);
     }
 }

@@ -239,7 +239,7 @@ db_test!(
             page.contains("must say something") && page.contains("<details class=\"act\" open>"),
             "{page}"
         );
-        assert!(admin.refused(422, lock, &[("saw", "")]).await.contains("Reason is required"));
+        assert!(admin.refused(422, lock, &[("saw", "")]).await.contains("Reason:</strong> is required"));
         let hostile = "<script>alert(1)</script>\r\nincident 42";
         assert_eq!(admin.done(lock, &[("saw", ""), ("reason", hostile)]).await, "/environments/prod");
         let page = admin.text("/environments/prod").await;
@@ -298,9 +298,12 @@ db_test!(
             ]
         };
         let page = admin.refused(422, path, &edit("two", "")).await;
-        assert!(page.contains("Rank must be an integer"), "{page}");
+        assert!(page.contains("Rank:</strong> must be an integer"), "{page}");
         let page = admin.refused(422, path, &edit("2000000", "ftp://x")).await;
-        assert!(page.contains("URL must") && page.contains("Rank must be from"), "{page}");
+        assert!(
+            page.contains("URL:</strong> must") && page.contains("Rank:</strong> must be from"),
+            "{page}"
+        );
         admin.done(path, &edit("250", "https://qa.test")).await;
         let after = api.get("/environments/qa").await.ok(200);
         assert_eq!(
@@ -328,7 +331,8 @@ db_test!(
         let path = "/freeze-windows";
         let page = admin.refused(422, path, &[("name", "Holidays"), ("reason", "Nobody is here")]).await;
         assert!(
-            page.contains("Environments must name") && page.contains("Begins must say when it begins"),
+            page.contains("Environments:</strong> must name")
+                && page.contains("Begins:</strong> must say when it begins"),
             "{page}"
         );
         assert!(page.contains("value=\"Holidays\""), "{page}");

@@ -124,6 +124,11 @@ db_test!(
             list.contains("Nothing was deployed that fits") && !list.contains("Came to</span>"),
             "{list}"
         );
+        let recorded = json!({ "service": "shop", "environment": "dev", "version": "1.0", "status": "succeeded",
+            "started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:05:00Z" });
+        let recorded = id_of(&api.post("/deployments/record", recorded).await.ok(201));
+        let within = text(&mut visitor, "/deployments?since=2h&as_of=2026-01-01T01:00").await;
+        assert!(within.contains(&recorded), "how long ago is told from then: {within}");
         visitor.page("/deployments?status=failed&as_of=1h").await.problem(400, "invalid-request");
     }
 );

@@ -48,10 +48,10 @@ db_test!(
         wrong[5].1 = "staging, nowhere";
         wrong[7].1 = "soon";
         let page = admin.refused(422, path, &wrong).await;
-        assert!(page.contains("For how long, in seconds must be an integer"), "{page}");
+        assert!(page.contains("For how long, in seconds:</strong> must be an integer"), "{page}");
         wrong[7].1 = "1";
         let page = admin.refused(422, path, &wrong).await;
-        assert!(page.contains("Environments number 2 nowhere is not registered"), "{page}");
+        assert!(page.contains("Environments:</strong> number 2 nowhere is not registered"), "{page}");
         assert!(page.contains("value=\"staging, nowhere\""), "what was written is kept: {page}");
         assert_eq!(admin.saved(path, &fields).await, "/environments/prod");
         let policy = &api.get(path).await.ok(200)["policy"];

@@ -42,7 +42,7 @@ db_test!(
         let page = admin.refused(422, path, &[("name", "Not A Name"), ("scopes", "deploy")]).await;
         assert!(page.contains("here `not-a-name` would be one"), "{page}");
         let page = admin.refused(422, path, &[("name", "ci")]).await;
-        assert!(page.contains("It may is required"), "{page}");
+        assert!(page.contains("It may:</strong> is required"), "{page}");
         let fields = [
             ("name", "ci"),
             ("subject", "gitlab-ci <ci>"),
@@ -85,7 +85,7 @@ db_test!(
         let path = "/settings/waivers";
         let page =
             admin.refused(422, path, &[("vulnerability", "CVE-2021-44228"), ("reason", "we know")]).await;
-        assert!(page.contains("Until (UTC) is required"), "{page}");
+        assert!(page.contains("Until (UTC):</strong> is required"), "{page}");
         let mut fields = [
             ("vulnerability", "cve-2021-44228"),
             ("reason", "we know"),
@@ -93,7 +93,10 @@ db_test!(
             ("services", "shop"),
         ];
         let page = admin.refused(422, path, &fields).await;
-        assert!(page.contains("Until (UTC) must lie ahead") && page.contains("Reason must"), "{page}");
+        assert!(
+            page.contains("Until (UTC):</strong> must lie ahead") && page.contains("Reason:</strong> must"),
+            "{page}"
+        );
         let soon = (clock::now() + chrono::TimeDelta::days(9)).format("%Y-%m-%dT%H:%M").to_string();
         fields[1].1 = "No text of users reaches the logger";
         fields[2].1 = &soon;
