@@ -81,7 +81,8 @@ impl Db {
                 let file = Arc::new(LedgerFile::new(path).map_err(file_error)?);
                 // The writer comes first: it turns WAL on, which readers cannot.
                 let write = Database::connect(options::sqlite_writer(config, Arc::clone(&file))).await?;
-                let read = Database::connect(options::sqlite(config, config.max_connections)).await?;
+                let read =
+                    Database::connect(options::sqlite(config, options::sqlite_readers(config))).await?;
                 Ok(Self::of(config, read, write, Some(file)))
             }
         }

@@ -1,6 +1,6 @@
 //! How connections are opened, and which may be handed out.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{future::ready, num::NonZero, sync::Arc, thread::available_parallelism, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sea_orm::{
@@ -68,6 +68,16 @@ pub(super) fn sqlite_writer(config: &DatabaseConfig, file: Arc<LedgerFile>) -> C
 /// After so long a reading connection is closed: each holds some MiB of pages and statements, a new one costs a millisecond, and
 /// those that are open take turns, so that none of them is idle for long.
 const LIFETIME: Duration = Duration::from_secs(30);
+
+/// The least that read at once.
+const READERS_MIN: usize = 4;
+
+/// How many connections read a SQLite file. Each reads on a thread of its own: more than twice as many as there are processors
+/// read no faster, and hold memory.
+pub(super) fn sqlite_readers(config: &DatabaseConfig) -> u32 {
+    let busy = available_parallelism().map_or(1, NonZero::get).saturating_mul(2).max(READERS_MIN);
+    config.max_connections.min(u32::try_from(busy).unwrap_or(u32::MAX))
+}
 
 pub(super) fn sqlite(config: &DatabaseConfig, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(config.connection_url());
