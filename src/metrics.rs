@@ -53,6 +53,7 @@ pub struct Metrics {
     gate_overrides: IntCounterVec,
     events_unsealed: IntGauge,
     events_unsealed_age: IntGauge,
+    public_url: IntGaugeVec,
     last_deployment: IntGaugeVec,
     shown: Mutex<BTreeSet<[String; LAST_DEPLOYMENT.len()]>>,
     database_connections: IntGaugeVec,
@@ -83,6 +84,8 @@ impl Metrics {
         let (name, help) =
             ("events_unsealed_age_seconds", "Age of the oldest event that waits for its place; 0 if none.");
         let events_unsealed_age = gauge(&r, name, help)?;
+        let help = "What the addresses of pages begin with, as the server was told; always 1.";
+        let public_url = gauges(&r, "public_url_info", help, &["url"])?;
         let help = "Decisions of the gate about starts.";
         let gate_decisions = counters(&r, "gate_decisions_total", help, &["allowed"])?;
         let help = "What the gate's rules found about starts.";
@@ -99,6 +102,7 @@ impl Metrics {
             deployment_seconds,
             deployments_running: gauge(&r, "deployments_running", "Deployments that run now.")?,
             deployments_current: gauge(&r, "deployments_current", "Targets with a current deployment.")?,
+            public_url,
             last_deployment,
             shown: Mutex::default(),
             gate_decisions,
@@ -134,6 +138,11 @@ impl Metrics {
                 }
             }
         }
+    }
+
+    /// Tells what the addresses of pages begin with, of which alerts and dashboards make links.
+    pub fn know_public_url(&self, url: &str) {
+        self.public_url.with_label_values(&[url]).set(1);
     }
 
     /// Counts a request that was answered, or given up by its client.
@@ -320,6 +329,7 @@ mod tests {
         metrics.know_environments(["prod", "staging"]);
         metrics.set_database_connections(1, 2, 10);
         metrics.rate_limited();
+        metrics.know_public_url("https://waybill.example");
 
         let text = metrics.render().unwrap();
         for line in [
@@ -342,6 +352,7 @@ mod tests {
             r#"waybill_gate_overrides_total{environment="staging"} 0"#,
             r#"waybill_database_connections{state="in_use"} 2"#,
             "waybill_rate_limited_total 1",
+            r#"waybill_public_url_info{url="https://waybill.example"} 1"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }

@@ -149,6 +149,8 @@ impl DecisionsApi {
         id: Path<Uuid>,
     ) -> Result<Json<StoredView>, Problem> {
         let ctx = auth.ctx();
-        Ok(Json(named(&ctx, view(decisions::get(&ctx, id.0).await?, true)).await?))
+        let mut stored = view(decisions::get(&ctx, id.0).await?, true);
+        stored.decision = stored.decision.at(&ctx.app.people.pages);
+        Ok(Json(named(&ctx, stored).await?))
     }
 }

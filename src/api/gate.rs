@@ -14,6 +14,7 @@ use crate::{
         view::{CheckView, DecisionView, OverrideView, refuse},
     },
     domain::{
+        address::{Page, Pages},
         fault::Faults,
         form::{Short, TellingShort},
         gate::{facts::Facts, rules::preempts},
@@ -152,13 +153,31 @@ pub struct AnswerView {
     pub r#override: Nullable<OverrideView>,
     /// A word for what stands in the way; `GET /gate/wait` takes it as `seen`.
     pub state: String,
+    /// Where people look at it: the decision where it is kept, else the target. Absent where the server was not told its own
+    /// address (`server.public_url`).
+    #[oai(skip_serializing_if_is_none)]
+    pub web_url: Option<String>,
 }
 
-impl From<GateAnswer> for AnswerView {
-    fn from(GateAnswer { question, decided, kept }: GateAnswer) -> Self {
+impl AnswerView {
+    /// An answer as it is seen, with where people look at it.
+    pub fn of(GateAnswer { question, decided, kept }: GateAnswer, pages: &Pages) -> Self {
         let Facts { kind, deployer, release, .. } = decided.inputs.facts;
-        let DecisionView { id, allowed, evaluated_at, checks, retry_at, r#override, policy_version, state } =
-            decided.decision.into();
+        let decision = DecisionView::from(decided.decision);
+        let target =
+            Page::Target { service: question.service.as_str(), environment: question.environment.as_str() };
+        let web_url = pages.url(if kept { Page::Decision(decision.id) } else { target });
+        let DecisionView {
+            id,
+            allowed,
+            evaluated_at,
+            checks,
+            retry_at,
+            r#override,
+            policy_version,
+            state,
+            ..
+        } = decision;
         Self {
             id: kept.then_some(id).into(),
             service: question.service.to_string(),
@@ -174,12 +193,13 @@ impl From<GateAnswer> for AnswerView {
             retry_at,
             r#override,
             state,
+            web_url,
         }
     }
 }
 
-fn render(found: &GateAnswer) -> Answer {
-    answer(StatusCode::OK, &AnswerView::from(found.clone()))
+fn render(pages: Pages) -> impl Fn(&GateAnswer) -> Answer {
+    move |found| answer(StatusCode::OK, &AnswerView::of(found.clone(), &pages))
 }
 
 #[OpenApi(tag = "Tags::Gate")]
@@ -196,6 +216,7 @@ impl GateApi {
         body: Json<GateQuestion>,
     ) -> Result<Reply<AnswerView, Changed>, Problem> {
         let question = body.0.parse().map_err(refuse)?;
+        let render = render(auth.pages());
         if !body.0.record {
             return Ok(Reply::new(render(&check::check(&auth.ctx(), &question).await?)));
         }

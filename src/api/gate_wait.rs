@@ -13,6 +13,7 @@ use crate::{
         gate::{AnswerView, deployer as deployer_of},
     },
     domain::{
+        address::Pages,
         fault::{Faults, Malformed},
         form::Form,
         gate::rules::preempts,
@@ -53,13 +54,13 @@ pub enum Waited {
     ),
 }
 
-impl From<GateAnswer> for Waited {
-    fn from(answer: GateAnswer) -> Self {
+impl Waited {
+    fn of(answer: GateAnswer, pages: &Pages) -> Self {
         let decision = &answer.decided.decision;
         let left =
             decision.verdict.retry_at.map(|at| (at - decision.evaluated_at).to_std().unwrap_or_default());
         let seconds = left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0));
-        Self::Answer(Json(answer.into()), seconds.map(|seconds| seconds.max(1)))
+        Self::Answer(Json(AnswerView::of(answer, pages)), seconds.map(|seconds| seconds.max(1)))
     }
 }
 
@@ -151,7 +152,9 @@ impl GateWaitApi {
         });
         let waiting = faults.finish(waiting).map_err(refuse)?;
         // Boxed: with two evaluations in it, it would otherwise make every request large.
-        Ok(Box::pin(wait::wait(&auth.ctx(), &waiting, enough(shutdown.0, request.data()))).await?.into())
+        let ctx = auth.ctx();
+        let answer = Box::pin(wait::wait(&ctx, &waiting, enough(shutdown.0, request.data()))).await?;
+        Ok(Waited::of(answer, &ctx.app.people.pages))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::view::DecisionView,
-    domain::{deployment::NamedDeployment, fault::Fault, gate::Decision},
+    domain::{address::Page, deployment::NamedDeployment, fault::Fault, gate::Decision},
     http::problem::{Code, FieldError, Problem},
     telemetry::chain,
     usecase::error::Error,
@@ -33,7 +33,8 @@ impl From<Error> for Problem {
             }
             Error::Conflict(detail) => Self::new(Code::Conflict, sentence(&detail)),
             Error::Lost { detail, deployment, taken_by } => Self::new(Code::Conflict, sentence(&detail))
-                .with_deployment(lost(&deployment, taken_by.as_deref())),
+                .with_deployment(lost(&deployment, taken_by.as_deref()))
+                .with_page(Page::Deployment(deployment.deployment.id)),
             Error::Denied(decision) => denied(*decision),
             Error::Repeated => {
                 Self::new(Code::Conflict, "A request with the same Idempotency-Key is being answered.")
@@ -78,6 +79,7 @@ fn denied(decision: Decision) -> Problem {
     let wait = decision.verdict.retry_at.map(|at| (at - decision.evaluated_at).to_std().unwrap_or_default());
     let problem = Problem::new(Code::GateDenied, detail);
     let problem = wait.into_iter().fold(problem, Problem::retry_after);
+    let problem = problem.with_page(Page::Decision(decision.id));
     problem.with_decision(DecisionView::from(decision).to_json().unwrap_or_default())
 }
 

@@ -20,6 +20,7 @@ use crate::{
         who::{See, Who, named},
     },
     domain::{
+        address::{self, Pages},
         descriptive::Ignored,
         fault::{Faults, Malformed},
         form::{Digest, GitRef, Long, PlatformWord, Short, WebUrl},
@@ -152,6 +153,19 @@ pub struct ReleaseView {
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes_left_out: Option<u64>,
+    /// Where people look at it. Absent in lists, and where the server was not told its own address
+    /// (`server.public_url`).
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_url: Option<String>,
+}
+
+impl ReleaseView {
+    /// The same, with where people look at it.
+    fn at(self, pages: &Pages) -> Self {
+        let web_url = pages.url(address::Page::Release { service: &self.service, version: &self.version });
+        Self { web_url, ..self }
+    }
 }
 
 impl Who for ReleaseView {
@@ -187,6 +201,7 @@ fn view(service: &str, release: Release, ignored: Option<Ignored>) -> ReleaseVie
         created_at: Time(release.created_at),
         changes_left_out: ignored.as_ref().map(|ignored| ignored.changes_left_out as u64),
         ignored: ignored.map(|ignored| ignored.fields),
+        web_url: None,
     }
 }
 
@@ -304,7 +319,7 @@ impl Listed for ReleaseView {
         Words { name: "ReleasePage", is: "A page of releases.", items: "The releases, newest first." };
 }
 
-fn render(service: &Name, ignored: Ignored) -> impl Fn(&Registered) -> Answer + use<> {
+fn render(service: &Name, ignored: Ignored, pages: Pages) -> impl Fn(&Registered) -> Answer + use<> {
     let service = service.to_string();
     move |registered| {
         let Registered { release, new, otherwise } = registered;
@@ -315,7 +330,8 @@ fn render(service: &Name, ignored: Ignored) -> impl Fn(&Registered) -> Answer + 
         let version = release.identity.version.as_str();
         let location = new.then(|| format!("/api/v1/services/{service}/releases/{version}"));
         let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
-        Answer { location, ..answer(status, &view(&service, release.clone(), Some(ignored))) }
+        let body = view(&service, release.clone(), Some(ignored)).at(&pages);
+        Answer { location, ..answer(status, &body) }
     }
 }
 
@@ -341,7 +357,7 @@ impl ReleasesApi {
         let given = body.0.parse(auth.labels_max()).map_err(|inner| faults.nest("", inner)).ok();
         let whole = service.zip(version).zip(given);
         let ((service, version), (given, ignored)) = faults.finish(whole).map_err(refuse)?;
-        let render = render(&service, ignored);
+        let render = render(&service, ignored, auth.pages());
         auth.once(
             &body.0,
             |ctx| async move { releases::create(&ctx, &service, &version, &given, &render).await },
@@ -384,6 +400,7 @@ impl ReleasesApi {
     ) -> Result<Json<ReleaseView>, Problem> {
         let ctx = auth.ctx();
         let release = releases::get(&ctx, &service.0, &version.0).await?;
-        Ok(Json(named(&ctx, view(&service.0, release, None)).await?))
+        let release = view(&service.0, release, None).at(&ctx.app.people.pages);
+        Ok(Json(named(&ctx, release).await?))
     }
 }

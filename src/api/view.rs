@@ -10,6 +10,7 @@ use crate::{
     api::types::{Nullable, Time},
     domain::{
         actor::Actor,
+        address::{Page, Pages},
         fault::Faults,
         gate::{Check, Decision},
         vocabulary::{CheckOutcome, Mode, Rule},
@@ -105,6 +106,11 @@ pub struct DecisionView {
     pub policy_version: i64,
     /// A word for what stands in the way; `GET /gate/wait` takes it as `seen`.
     pub state: String,
+    /// Where people look at it. Absent in lists, and where the server was not told its own address
+    /// (`server.public_url`).
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_url: Option<String>,
 }
 
 impl From<Decision> for DecisionView {
@@ -118,7 +124,16 @@ impl From<Decision> for DecisionView {
             checks: decision.verdict.checks.into_iter().map(Into::into).collect(),
             retry_at: decision.verdict.retry_at.map(Time).into(),
             r#override: decision.override_reason.map(|reason| OverrideView { reason }).into(),
+            web_url: None,
         }
+    }
+}
+
+impl DecisionView {
+    /// The same, with where people look at it.
+    #[must_use]
+    pub fn at(self, pages: &Pages) -> Self {
+        Self { web_url: pages.url(Page::Decision(self.id)), ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything a rule needs is an argument, `now` included, so that every decision can be made again a year later.
 
 pub mod actor;
+pub mod address;
 pub mod approval;
 pub mod audit;
 pub mod chain;

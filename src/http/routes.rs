@@ -10,6 +10,7 @@ use poem::{
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 
 use crate::{
+    domain::address::Pages,
     http::{
         docs, icon,
         middleware::{
@@ -40,6 +41,8 @@ pub const API_PREFIX: &str = "/api/v1";
 pub struct Shell {
     /// What links and problem types begin with.
     pub public_url: String,
+    /// Where people find pages.
+    pub pages: Pages,
     /// How long a request may take, its body included.
     pub request_timeout: Duration,
     /// How large a body may be.
@@ -122,7 +125,7 @@ pub fn metrics_routes(shell: &Shell) -> BoxEndpoint<'static, Response> {
 
 fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {
     let (spec, metrics) = (Arc::new(spec), Arc::clone(&shell.metrics));
-    let public_url: Arc<str> = shell.public_url.as_str().into();
+    let (public_url, pages): (Arc<str>, _) = (shell.public_url.as_str().into(), shell.pages.clone());
     let (timeout, limits) = (shell.request_timeout, shell.body_limits);
     routes
         .around(methods)
@@ -134,7 +137,7 @@ fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Respon
         // Boxed, because a future that holds all the others is more than the compiler lays out.
         .boxed()
         .around(catch_panic)
-        .around(move |next, request| error_roof(next, request, Arc::clone(&public_url)))
+        .around(move |next, request| error_roof(next, request, Arc::clone(&public_url), pages.clone()))
         .around(compress)
         .around(security_headers)
         .around(move |next, request| access_log(next, request, Arc::clone(&metrics)))

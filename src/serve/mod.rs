@@ -18,6 +18,7 @@ use self::{
 use crate::{
     api,
     config::{Config, DatabaseConfig, commit::commit},
+    domain::address::Pages,
     http::{
         middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
         ops::{Readiness, VERSION},
@@ -183,6 +184,7 @@ fn shell_of(
     let server = &config.server;
     Shell {
         public_url: server.base_url(),
+        pages: Pages::at(server.public_url.as_ref()),
         request_timeout: server.request_timeout,
         body_limits: BodyLimits {
             report: usize::try_from(config.limits.scan_bytes).unwrap_or(usize::MAX),

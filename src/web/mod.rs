@@ -5,7 +5,6 @@
 //! headers that `page.rs` gives it.
 
 mod account;
-mod address;
 mod answer;
 mod approvals;
 mod assets;
@@ -41,7 +40,7 @@ mod words;
 use poem::{Endpoint, Request, Response, Route, endpoint::make, http::Method};
 
 use self::answer::Wanted;
-use crate::http::spec::Spec;
+use crate::{domain::address, http::spec::Spec};
 
 /// The endpoints, for the routes, and what they are called in logs and metrics, for `spec`.
 pub fn add_to(routes: Route, spec: &mut Spec) -> Route {

@@ -17,7 +17,10 @@ use uuid::Uuid;
 use crate::{
     api::reply::Reply,
     config::LedgerConfig,
-    domain::idempotency::{Answer, Kept, Key},
+    domain::{
+        address::Pages,
+        idempotency::{Answer, Kept, Key},
+    },
     http::{
         middleware::{access_log::ActorName, rate_limit::RateLimiter, request_id::RequestId},
         problem::{Code, FieldError, Problem},
@@ -191,6 +194,11 @@ impl Auth {
     /// How many labels an object may have here.
     pub fn labels_max(&self) -> usize {
         usize::try_from(self.0.ctx.app.config.limits.labels).unwrap_or(usize::MAX)
+    }
+
+    /// Where people find the page of what is answered.
+    pub fn pages(&self) -> Pages {
+        self.0.ctx.app.people.pages.clone()
     }
 
     /// How this server keeps its ledger.

@@ -22,10 +22,11 @@ use crate::{
         page::{List, Page, page_request},
         reply::{Changed, Made, MadeOrThere, Reply, answer},
         types::Time,
-        view::{bad_query, refuse},
+        view::{DecisionView, bad_query, refuse},
         who::named,
     },
     domain::{
+        address::Pages,
         deployment::{Filter, NamedDeployment},
         descriptive::Ignored,
         idempotency::Answer,
@@ -47,30 +48,30 @@ fn location(named: &NamedDeployment) -> String {
     format!("/api/v1/deployments/{}", named.deployment.id)
 }
 
-fn render_started(Started { named, decision }: &Started, ignored: &Ignored) -> Answer {
+fn render_started(Started { named, decision }: &Started, ignored: &Ignored, pages: &Pages) -> Answer {
     let body = StartedView {
-        deployment: view(named.clone()),
-        decision: decision.clone().into(),
+        deployment: view(named.clone()).at(pages),
+        decision: DecisionView::from(decision.clone()).at(pages),
         ignored: ignored.fields.clone(),
         changes_left_out: ignored.changes_left_out as u64,
     };
     Answer { location: Some(location(named)), ..answer(StatusCode::CREATED, &body) }
 }
 
-fn render_recorded(Recorded { named, new }: &Recorded, ignored: &Ignored) -> Answer {
+fn render_recorded(Recorded { named, new }: &Recorded, ignored: &Ignored, pages: &Pages) -> Answer {
     let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
     let body = RecordedDeployment {
-        deployment: view(named.clone()),
+        deployment: view(named.clone()).at(pages),
         ignored: ignored.fields.clone(),
         changes_left_out: ignored.changes_left_out as u64,
     };
     Answer { location: Some(location(named)), ..answer(status, &body) }
 }
 
-fn render(ignored: Ignored) -> impl Fn(&NamedDeployment) -> Answer {
+fn render(ignored: Ignored, pages: Pages) -> impl Fn(&NamedDeployment) -> Answer {
     move |named| {
         let ignored = ignored.fields.clone();
-        answer(StatusCode::OK, &ToldDeployment { deployment: view(named.clone()), ignored })
+        answer(StatusCode::OK, &ToldDeployment { deployment: view(named.clone()).at(&pages), ignored })
     }
 }
 
@@ -89,7 +90,8 @@ impl DeploymentsApi {
         body: Json<StartDeployment>,
     ) -> Result<Reply<StartedView, Made>, Problem> {
         let (asked, ignored) = body.0.parse(auth.labels_max(), auth.ledger()).map_err(refuse)?;
-        let render = move |started: &Started| render_started(started, &ignored);
+        let pages = auth.pages();
+        let render = move |started: &Started| render_started(started, &ignored, &pages);
         // Boxed: the largest future of the API would otherwise be part of every request's.
         let start = |ctx| async move { Box::pin(start::start(&ctx, &asked, &render)).await };
         auth.once(&body.0, start).await
@@ -108,7 +110,8 @@ impl DeploymentsApi {
         body: Json<RecordDeployment>,
     ) -> Result<Reply<RecordedDeployment, MadeOrThere>, Problem> {
         let (asked, ignored) = body.0.parse(auth.labels_max()).map_err(refuse)?;
-        let render = move |recorded: &Recorded| render_recorded(recorded, &ignored);
+        let pages = auth.pages();
+        let render = move |recorded: &Recorded| render_recorded(recorded, &ignored, &pages);
         auth.once(&body.0, |ctx| async move { record::record(&ctx, &asked, &render).await }).await
     }
 
@@ -172,7 +175,8 @@ impl DeploymentsApi {
         let ctx = auth.ctx();
         let (deployment, events) = read::get(&ctx, id.0).await?;
         let timeline = events.into_iter().map(Into::into).collect();
-        Ok(Json(named(&ctx, DeploymentDetail { deployment: view(deployment), timeline }).await?))
+        let deployment = view(deployment).at(&ctx.app.people.pages);
+        Ok(Json(named(&ctx, DeploymentDetail { deployment, timeline }).await?))
     }
 
     /// Heartbeat
@@ -190,7 +194,8 @@ impl DeploymentsApi {
         body: Json<Heartbeat>,
     ) -> Result<Reply<ToldDeployment, Changed>, Problem> {
         let (progress, ignored) = body.0.parse().map_err(refuse)?;
-        let render = render(ignored);
+        // Whoever sends one every few seconds knows where people look at it.
+        let render = render(ignored, Pages::default());
         auth.once(&body.0, |ctx| async move { heartbeat::heartbeat(&ctx, id.0, &progress, &render).await })
             .await
     }
@@ -208,7 +213,7 @@ impl DeploymentsApi {
         body: Json<FinishDeployment>,
     ) -> Result<Reply<ToldDeployment, Changed>, Problem> {
         let (outcome, message, ignored) = body.0.parse();
-        let render = render(ignored);
+        let render = render(ignored, auth.pages());
         let finish =
             |ctx| async move { finish::finish(&ctx, id.0, outcome, message.as_ref(), &render).await };
         auth.once(&body.0, finish).await

@@ -12,6 +12,7 @@ use crate::{
         who::{See, Who},
     },
     domain::{
+        address::{Page, Pages},
         deployment::{Entry, NamedDeployment},
         event::Event,
         vocabulary::{Kind, Outcome, Status, Strategy},
@@ -97,6 +98,19 @@ pub struct DeploymentView {
     pub decision_id: Nullable<Uuid>,
     /// Why the gate's rules were lifted, where they were.
     pub r#override: Nullable<OverrideView>,
+    /// Where people look at it. Absent in lists and answers to heartbeats, and where the server was not told its own address
+    /// (`server.public_url`).
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_url: Option<String>,
+}
+
+impl DeploymentView {
+    /// The same, with where people look at it.
+    #[must_use]
+    pub fn at(self, pages: &Pages) -> Self {
+        Self { web_url: pages.url(Page::Deployment(self.id)), ..self }
+    }
 }
 
 impl Who for DeploymentView {
@@ -151,6 +165,7 @@ pub fn view(named: NamedDeployment) -> DeploymentView {
         preempted: standing.preempted,
         decision_id: deployment.decision_id.into(),
         r#override: Nullable(deployment.override_reason.map(|reason| OverrideView { reason })),
+        web_url: None,
     }
 }
 

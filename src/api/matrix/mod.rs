@@ -23,6 +23,7 @@ use crate::{
         who::{See, Who, named},
     },
     domain::{
+        address::Page,
         matrix::{Column, Filter, Label},
         target::Occupant,
         vocabulary::{Only, Tier},
@@ -149,6 +150,10 @@ pub struct TargetView {
     pub running: Nullable<OccupantView>,
     /// The newest verified choice for a rollback, which is a release: the deployment that last succeeded with it.
     pub rollback_to: Nullable<OccupantView>,
+    /// Where people look at it. Absent where the server was not told its own address (`server.public_url`).
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_url: Option<String>,
 }
 
 impl From<TargetState> for TargetView {
@@ -159,6 +164,7 @@ impl From<TargetState> for TargetView {
             current: Nullable(occupied.current.map(Into::into)),
             running: Nullable(occupied.running.map(Into::into)),
             rollback_to: Nullable(rollback_to.map(Into::into)),
+            web_url: None,
         }
     }
 }
@@ -274,6 +280,9 @@ impl MatrixApi {
     ) -> Result<Json<TargetView>, Problem> {
         let ctx = auth.ctx();
         let target = matrix::target(&ctx, &service.0, &environment.0).await?;
-        Ok(Json(named(&ctx, target.into()).await?))
+        let mut target = TargetView::from(target);
+        let page = Page::Target { service: &target.service, environment: &target.environment };
+        target.web_url = ctx.app.people.pages.url(page);
+        Ok(Json(named(&ctx, target).await?))
     }
 }

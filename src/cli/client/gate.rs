@@ -14,7 +14,7 @@ use super::{
     release::{Prefix, Source},
     session::Session,
     verdict,
-    view::{Check, Decision, Override},
+    view::{Check, Decision, Override, say_page},
 };
 use crate::{
     cli::{
@@ -176,6 +176,7 @@ impl Announcer {
             let left = humantime::format_duration(Duration::from_secs(left.as_secs().max(1)));
             say(format_args!("waiting for the gate, for up to {left} more:"));
             denials.iter().for_each(say);
+            say_page(decision.web_url.as_deref());
             self.said = Some(state);
         }
     }
@@ -221,7 +222,10 @@ pub(super) async fn run(session: &Session, args: GateArgs) -> Result<Exit, Error
 pub fn show(session: &Session, Judgement { raw, decision }: &Judgement) -> Result<Exit, Error> {
     match session.format {
         Format::Json => output::print_json(raw)?,
-        Format::Table => verdict::lines(decision).iter().try_for_each(print)?,
+        Format::Table => {
+            verdict::lines(decision).iter().try_for_each(print)?;
+            say_page(decision.web_url.as_deref());
+        }
     }
     Ok(if decision.allowed { Exit::DONE } else { Exit::REFUSED })
 }

@@ -23,6 +23,8 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// What the gate said, if it was the gate.
     pub decision: Option<Decision>,
+    /// Where people see why.
+    pub web_url: Option<String>,
     /// The document as it came.
     #[serde(skip)]
     pub raw: Value,
@@ -75,6 +77,9 @@ impl fmt::Display for Problem {
                 said.push(line);
             }
         }
+        if let Some(url) = &self.web_url {
+            write!(f, "\n{}", plain(url))?;
+        }
         // The id is of use only where the cause stands in the server's log.
         if let Some(id) = self.request_id.as_deref().filter(|_| self.status >= 500) {
             write!(f, " (request {})", plain(id))?;
@@ -99,6 +104,13 @@ mod tests {
             problem.to_string(),
             "Invalid input\n  name: must be a label\n  --rank: too high\n  is no report"
         );
+    }
+
+    #[test]
+    fn leads_to_the_page_that_explains_it() {
+        let body = br#"{"type":"x/conflict","title":"Conflict","detail":"It ended.","web_url":"https://w/deployments/7"}"#;
+        let problem = Problem::read(409, body).unwrap_or_default();
+        assert_eq!(problem.to_string(), "Conflict: It ended.\nhttps://w/deployments/7");
     }
 
     #[test]

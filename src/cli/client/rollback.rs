@@ -13,7 +13,7 @@ use super::{
     moment,
     session::Session,
     verdict,
-    view::{Deployment, Occupant, Target},
+    view::{Deployment, Occupant, Target, say_page},
 };
 use crate::{
     cli::{
@@ -181,6 +181,9 @@ fn show(session: &Session, args: &RollbackArgs, prospect: &Prospect) -> Result<(
         } else {
             say(line);
         }
+    }
+    if args.wrap.dry_run {
+        say_page(prospect.gate.decision.web_url.as_deref());
     }
     Ok(())
 }

@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{call::Call, error::Error, http::Client, view::ignored};
+use super::{
+    call::Call,
+    error::Error,
+    http::Client,
+    view::{ignored, page, say_page},
+};
 use crate::cli::{
     exit::Exit,
     output::{self, Format, warn},
@@ -58,7 +63,8 @@ impl Session {
         self.show(&self.client.send(call).await?, words)
     }
 
-    /// Shows an answer as it is, or in the words that it is for people; and says what was not kept of the request.
+    /// Shows an answer as it is, or in the words that it is for people, and where they look at it; and says what was not kept
+    /// of the request.
     pub fn show<T, E>(&self, answer: &Value, words: impl FnOnce(T) -> Result<(), E>) -> Result<Exit, Error>
     where
         T: DeserializeOwned,
@@ -67,7 +73,10 @@ impl Session {
         ignored(answer).iter().for_each(warn);
         match self.format {
             Format::Json => output::print_json(answer)?,
-            Format::Table => words(T::deserialize(answer)?)?,
+            Format::Table => {
+                words(T::deserialize(answer)?)?;
+                say_page(page(answer));
+            }
         }
         Ok(Exit::DONE)
     }

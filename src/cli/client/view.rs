@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    cli::output::plain,
+    cli::output::{plain, say},
     domain::{people::shown, vocabulary::Kind},
 };
 
@@ -75,6 +75,9 @@ pub struct Deployment {
     /// Why the gate's rules were lifted, where they were.
     #[serde(default, rename = "override")]
     pub override_: Option<Override>,
+    /// Where people look at it.
+    #[serde(default)]
+    pub web_url: Option<String>,
 }
 
 impl Deployment {
@@ -128,6 +131,8 @@ pub struct Decision {
     pub checks: Vec<Check>,
     /// From when it may be allowed, where that is known.
     pub retry_at: Option<DateTime<Utc>>,
+    /// Where people look at it, or at the target that it is about.
+    pub web_url: Option<String>,
 }
 
 impl Decision {
@@ -176,6 +181,18 @@ pub struct Started {
     pub deployment: Deployment,
     #[serde(default)]
     pub decision: Decision,
+}
+
+/// Says where people look at something, on a line of its own, as terminals make links of it.
+pub fn say_page(web_url: Option<&str>) {
+    if let Some(url) = web_url {
+        say(plain(url));
+    }
+}
+
+/// What an answer says of where people look at what it is about.
+pub fn page(answer: &Value) -> Option<&str> {
+    answer.get("web_url").or_else(|| answer.pointer("/deployment/web_url"))?.as_str()
 }
 
 /// What the server did not keep of a request as it was sent.

@@ -5,21 +5,30 @@ use std::sync::Arc;
 use poem::{Endpoint, Request, Response, Result};
 
 use super::{body_limit::BodyCopy, request_id::RequestId};
-use crate::http::{
-    problem::{
-        Context,
-        from_framework::{Failed, from_framework},
+use crate::{
+    domain::address::Pages,
+    http::{
+        problem::{
+            Context,
+            from_framework::{Failed, from_framework},
+        },
+        spec::Matched,
     },
-    spec::Matched,
 };
 
 /// The middleware; nothing above it sees an error.
-pub async fn error_roof<E>(next: Arc<E>, mut request: Request, public_url: Arc<str>) -> Result<Response>
+pub async fn error_roof<E>(
+    next: Arc<E>,
+    mut request: Request,
+    public_url: Arc<str>,
+    pages: Pages,
+) -> Result<Response>
 where
     E: Endpoint<Output = Response>,
 {
     let context = Context {
         public_url: public_url.to_string(),
+        pages,
         instance: Some(request.uri().path().to_owned()),
         request_id: RequestId::of(&request),
     };

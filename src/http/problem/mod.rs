@@ -8,7 +8,7 @@ mod code;
 pub mod from_framework;
 pub mod page;
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use poem::{
     Response,
@@ -23,6 +23,7 @@ use poem_openapi::{
 use serde_json::Value;
 
 pub use self::code::Code;
+use crate::domain::address::Pages;
 
 /// The media type of a rendered problem.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -74,6 +75,9 @@ struct Body {
     /// The deployment whose lease cannot be renewed: its `id`, its `status`, and in `taken_by` what was started in its
     /// target since, or put on record; null if nothing was (`conflict` of a heartbeat only).
     deployment: Option<Value>,
+    /// Where people see why, and what they can do about it: the decision of a `gate-denied`, the deployment of a heartbeat's
+    /// `conflict`. Absent where the server was not told its own address (`server.public_url`).
+    web_url: Option<String>,
 }
 
 /// What only the request and the configuration know about a problem.
@@ -81,6 +85,8 @@ struct Body {
 pub struct Context {
     /// What `type` begins with.
     pub public_url: String,
+    /// Where people find pages.
+    pub pages: Pages,
     /// The path of the request.
     pub instance: Option<String>,
     /// The id of the request.
@@ -98,6 +104,7 @@ pub struct Problem {
     allow: Option<String>,
     decision: Option<Box<Value>>,
     deployment: Option<Box<Value>>,
+    page: Option<Box<str>>,
 }
 
 impl Problem {
@@ -111,6 +118,7 @@ impl Problem {
             allow: None,
             decision: None,
             deployment: None,
+            page: None,
         }
     }
 
@@ -155,6 +163,13 @@ impl Problem {
         self
     }
 
+    /// The same with the page, by its path, on which people see why.
+    #[must_use]
+    pub fn with_page(mut self, path: impl Display) -> Self {
+        self.page = Some(path.to_string().into());
+        self
+    }
+
     /// What kind of problem it is.
     pub fn code(&self) -> Code {
         self.code
@@ -182,6 +197,7 @@ impl Problem {
             errors: self.errors.clone(),
             decision: self.decision.as_deref().cloned(),
             deployment: self.deployment.as_deref().cloned(),
+            web_url: self.page.as_ref().and_then(|path| context.pages.url(path)),
         };
         let mut response = Response::builder()
             .status(self.code.status())
@@ -247,6 +263,7 @@ mod tests {
     async fn a_rendered_problem_has_the_members_of_the_standard_and_ours() {
         let context = Context {
             public_url: "https://waybill.example/".into(),
+            pages: Pages::at("https://waybill.example/".parse().ok().as_ref()),
             instance: Some("/api/v1/deployments".into()),
             request_id: Some("abc".into()),
         };
@@ -254,6 +271,7 @@ mod tests {
             .errors(vec![FieldError::new("/version", "required", "It is missing.")])
             .retry_after(Duration::from_millis(1_200))
             .with_decision(serde_json::json!({"allowed": false}))
+            .with_page("/decisions/7")
             .render(&context);
 
         assert_eq!(response.status(), StatusCode::CONFLICT);
@@ -271,13 +289,16 @@ mod tests {
                 "request_id": "abc",
                 "errors": [{"pointer": "/version", "code": "required", "detail": "It is missing."}],
                 "decision": {"allowed": false},
+                "web_url": "https://waybill.example/decisions/7",
             })
         );
     }
 
     #[tokio::test]
     async fn absent_members_are_left_out() {
-        let response = Problem::new(Code::Unauthenticated, "No token.").render(&Context::default());
+        let response = Problem::new(Code::Unauthenticated, "No token.")
+            .with_page("/nowhere")
+            .render(&Context::default());
         assert_eq!(response.header("www-authenticate"), Some("Bearer"));
         let body: Value = response.into_body().into_json().await.unwrap();
         let members: HashSet<_> = body.as_object().unwrap().keys().map(String::as_str).collect();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use self::{feed::Feed, freeze_memo::FreezeMemo, head_watch::HeadWatch, kept_matrix::KeptMatrix};
 use crate::{
     config::{Config, people::RoleConfig},
-    domain::{role::Role, sign_in::site::Site},
+    domain::{address::Pages, role::Role, sign_in::site::Site},
     issuer::Issuers,
     metrics::Metrics,
     store::db::Db,
@@ -45,6 +45,8 @@ pub struct App {
 pub struct People {
     /// Where browsers find the server.
     pub site: Site,
+    /// Where they find the page of something.
+    pub pages: Pages,
     /// What the groups may do that they come with.
     pub roles: Vec<Role>,
 }
@@ -55,8 +57,13 @@ impl App {
         let (config, metrics) = (config.into(), metrics.into());
         let feed = Feed::new(config.limits.waits, config.limits.streams);
         let issuers = Issuers::new(&config);
+        let pages = Pages::at(config.server.public_url.as_ref());
+        if let Some(url) = pages.url("") {
+            metrics.know_public_url(&url);
+        }
         let people = Arc::new(People {
             site: Site::of(config.server.public_url.as_ref()),
+            pages,
             roles: config.auth.role.iter().map(RoleConfig::role).collect(),
         });
         Self {

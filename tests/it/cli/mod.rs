@@ -7,6 +7,7 @@ mod connection;
 mod freeze;
 mod gate;
 mod identity;
+mod links;
 mod log;
 mod login;
 mod pages;

@@ -12,6 +12,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 use waybill::{
+    domain::address::Pages,
     http::{
         middleware::{access_log::ActorName, body_limit::BodyLimits},
         ops::{Check, Checks, Readiness},
@@ -101,6 +102,7 @@ impl Readiness for Ready {
 pub fn shell(ready: bool) -> Shell {
     Shell {
         public_url: "https://waybill.example".into(),
+        pages: Pages::default(),
         request_timeout: Duration::from_millis(500),
         body_limits: BodyLimits { report: 256, other: 256 },
         required: &[],

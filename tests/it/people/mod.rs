@@ -5,6 +5,7 @@ mod board;
 mod browser;
 mod command_line;
 mod issuer;
+mod links;
 mod names;
 mod pages;
 mod pages_browser;

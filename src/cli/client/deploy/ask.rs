@@ -26,7 +26,7 @@ use crate::{
             problem::Problem,
             session::Session,
             verdict,
-            view::{Decision, Started},
+            view::{Decision, Started, say_page},
         },
         output::{self, BAD, Format, say},
     },
@@ -98,7 +98,8 @@ async fn ask_until(
                 if left.is_zero() {
                     return Ok(Reply::Refused(problem));
                 }
-                waiting.denied(problem.decision.unwrap_or_default(), left);
+                let decision = problem.decision.unwrap_or_default();
+                waiting.denied(Decision { web_url: problem.web_url, ..decision }, left);
             }
             // Whoever has been waiting already goes on waiting while the server restarts.
             Err(error) if waiting.refusals > 0 && error.is_outage() && !left.is_zero() => {}
@@ -200,6 +201,7 @@ pub fn show_refusal(session: &Session, problem: &Problem) -> io::Result<()> {
         if let Some(at) = decision.retry_at {
             say(format_args!("not before {} UTC", moment::second(at)));
         }
+        say_page(problem.web_url.as_deref());
     } else {
         say(problem);
     }

@@ -23,7 +23,7 @@ use crate::{
             http::Client,
             moment,
             session::Session,
-            view::{Deployment, Started, ignored},
+            view::{Deployment, Started, ignored, say_page},
         },
         exit::Exit,
         output::{error as say_error, plain, say, warn},
@@ -139,6 +139,7 @@ async fn gated(client: &Client, plan: &Plan, started: &Started, signals: &mut Si
     let deployment = &started.deployment;
     ask::show_reports(&started.decision);
     say(format_args!("deployment {}: {}", plain(&deployment.id), deployment.what()));
+    say_page(deployment.web_url.as_deref());
     let lost = lease::keep(client, &deployment.id, plan.wrap.lease);
     let ended = plan.run(Some(deployment), signals, lost).await;
     let result = Report::finish(&deployment.id, ended.outcome(), ended.message());
