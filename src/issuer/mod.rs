@@ -225,8 +225,18 @@ impl Issuer {
         self.remember(asked);
         match self.recall(&has)? {
             Some(found) => Ok(found),
-            None => Err(self.unreachable("it publishes other keys from one moment to the next".to_owned())),
+            // The keys were published just now, without the one that is looked for.
+            None => Err(self.no_key()),
         }
+    }
+
+    fn no_key(&self) -> Refused {
+        Invalid::new(
+            "header's kid",
+            format!("one of the keys that {} publishes for this algorithm", self.config.url),
+            "none of them".to_owned(),
+        )
+        .into()
     }
 
     fn recall(&self, has: &impl Fn(&KeySet) -> bool) -> Result<Option<Found>, Refused> {
@@ -234,12 +244,7 @@ impl Issuer {
         match memory.recall(has, (self.ticks)()) {
             Asked::Known(found) => Ok(Some(found)),
             Asked::Again => Ok(None),
-            Asked::NoKey => Err(Invalid::new(
-                "header's kid",
-                format!("one of the keys that {} publishes for this algorithm", self.config.url),
-                "none of them".to_owned(),
-            )
-            .into()),
+            Asked::NoKey => Err(self.no_key()),
             Asked::Down(cause) => Err(self.unreachable(cause)),
         }
     }

@@ -89,7 +89,13 @@ pub async fn shorten_leases(app: &App) -> Result<usize, Error> {
     let longest = i64::try_from(app.config.ledger.max_lease.as_secs()).unwrap_or(i64::MAX);
     let mut shortened = 0;
     for id in deployment::leased_beyond(app.db.read(), lease_end(now, longest), BATCH).await? {
-        shortened += usize::from(app.db.write(|tx| async move { shorten(tx, id).await }).await?);
+        match app.db.write(|tx| async move { shorten(tx, id).await }).await {
+            Ok(ended) => shortened += usize::from(ended),
+            // The others must not wait for this one.
+            Err(error) => {
+                tracing::warn!(deployment_id = %id, error = chain(&error), "a lease could not be shortened");
+            }
+        }
     }
     Ok(shortened)
 }

@@ -83,22 +83,28 @@ async fn relay_events(app: App, stop: CancellationToken) {
             () = tokio::time::sleep(interval) => {}
             () = stop.cancelled() => {}
         }
-        loop {
-            match upkeep::seal_events(&app).await {
-                Ok(sealed) => {
-                    if sealed > 0 {
-                        app.feed.nudge();
-                    }
-                    if !upkeep::is_full(sealed) {
-                        break;
-                    }
+        seal_all(&app, &stop).await;
+    }
+    // What was committed while the last ones were sealed.
+    seal_all(&app, &stop).await;
+}
+
+async fn seal_all(app: &App, stop: &CancellationToken) {
+    loop {
+        match upkeep::seal_events(app).await {
+            Ok(sealed) => {
+                if sealed > 0 {
+                    app.feed.nudge();
                 }
-                Err(error) => {
-                    report("relay", &error);
-                    tokio::select! {
-                        () = tokio::time::sleep(interval) => break,
-                        () = stop.cancelled() => break,
-                    }
+                if !upkeep::is_full(sealed) {
+                    return;
+                }
+            }
+            Err(error) => {
+                report("relay", &error);
+                tokio::select! {
+                    () = tokio::time::sleep(app.config.workers.relay_interval) => return,
+                    () = stop.cancelled() => return,
                 }
             }
         }

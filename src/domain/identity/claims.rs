@@ -1,7 +1,12 @@
 //! The claims of an ID token (OpenID Connect Core 1.0 §2, RFC 7519 §4.1), and when they are good.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
+
+/// The times that an issuer can mean, to the end of the year 9999: others would not fit into what is computed and kept.
+const SECONDS: RangeInclusive<i64> = 0..=253_402_300_799;
 
 /// How far the issuer's clock may be off.
 pub const LEEWAY: TimeDelta = TimeDelta::seconds(60);
@@ -65,7 +70,7 @@ fn moment(value: Option<&Value>) -> Option<DateTime<Utc>> {
         #[expect(clippy::cast_possible_truncation, reason = "the fraction of a second does not count")]
         Some(seconds.floor() as i64)
     })?;
-    DateTime::from_timestamp(seconds, 0)
+    DateTime::from_timestamp(seconds, 0).filter(|_| SECONDS.contains(&seconds))
 }
 
 fn clock(at: DateTime<Utc>) -> String {
@@ -208,6 +213,8 @@ mod tests {
             ("aud", json!({ "aud": null })),
             ("exp", json!({ "exp": NOW - 60 })),
             ("exp", json!({ "exp": null })),
+            ("exp", json!({ "exp": 8_210_266_876_799_i64 })),
+            ("nbf", json!({ "nbf": -8_334_601_228_800_i64 })),
             ("exp", json!({ "exp": "1900000000" })),
             ("exp", json!({ "exp": 1e300 })),
             ("nbf", json!({ "nbf": NOW + 61 })),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io,
+    io, iter,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -26,7 +26,7 @@ const AGE_MAX: TimeDelta = TimeDelta::seconds(1);
 /// How many bytes of sheets are kept.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What an entry takes besides its body.
+/// What an entry takes besides its body and the names in its key.
 const ENTRY_BYTES: usize = 1024;
 
 /// Which part of a matrix is asked for.
@@ -175,11 +175,23 @@ impl Sheets {
     }
 }
 
+/// How long the names are that tell who asks for what; whoever asks chooses some of them.
+fn names((within, ask): &Key) -> usize {
+    let Ask { filter, after, .. } = ask;
+    let Filter { service, part, environment, owner, label, .. } = filter;
+    let asked = [service, part, environment, owner, after].into_iter().flatten();
+    let label = label.iter().flat_map(|label| iter::once(&label.name).chain(&label.value));
+    let within = [&within.services, &within.environments].into_iter().flatten().flatten();
+    asked.chain(label).chain(within).map(String::len).sum()
+}
+
 /// Keeps a sheet, and forgets all others where they take too much: what is asked for again is soon back.
 fn keep(sheets: &mut HashMap<Key, Sheet>, key: Key, sheet: Sheet) {
-    let bytes = |sheet: &Sheet| sheet.written.as_ref().map_or(0, |written| written.body.len()) + ENTRY_BYTES;
-    let mine = bytes(&sheet);
-    if sheets.values().map(bytes).sum::<usize>() + mine > BYTES_MAX {
+    let bytes = |(key, sheet): (&Key, &Sheet)| {
+        sheet.written.as_ref().map_or(0, |written| written.body.len()) + names(key) + ENTRY_BYTES
+    };
+    let mine = bytes((&key, &sheet));
+    if sheets.iter().map(bytes).sum::<usize>() + mine > BYTES_MAX {
         sheets.clear();
     }
     if mine <= BYTES_MAX {
