@@ -6,6 +6,7 @@ mod browser;
 mod command_line;
 mod issuer;
 mod names;
+mod narrowed;
 mod pages;
 mod pages_browser;
 mod past;
