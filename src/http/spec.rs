@@ -268,6 +268,14 @@ impl Spec {
         self.paths.sort_by_cached_key(shape);
     }
 
+    /// Every path that there is, as a template, with the methods that it takes.
+    pub fn templates(&self) -> impl Iterator<Item = (String, Vec<&Method>)> {
+        self.paths.iter().map(|entry| {
+            let methods = entry.operations.iter().map(|operation| &operation.method);
+            (format!("/{}", entry.segments.join("/")), methods.collect())
+        })
+    }
+
     /// The entry for a concrete path.
     pub fn find(&self, path: &str) -> Option<&Arc<PathEntry>> {
         let path = segments(path);

@@ -2,7 +2,7 @@
 // keeps anybody out (axe-core), nothing hangs over, nothing is complained of. Then somebody on call finds what changed, and a page
 // follows what happens. The environment says where the packages are (MODULES), which CHROMIUM to run, where the server is
 // (SERVER), a TOKEN for it, the PATHS to look at as JSON, a deployment that runs (RUNNING), and where the picture of a
-// failure goes (FAILURE). Ends with an error at the first thing that is not as it should be.
+// failure goes (FAILURE), with a trace beside it. Ends with an error at the first thing that is not as it should be.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -20,6 +20,7 @@ const browser = await chromium.launch({
 });
 const context = await browser.newContext();
 context.setDefaultTimeout(15_000);
+await context.tracing.start({ screenshots: true, snapshots: true });
 const page = await context.newPage();
 const complaints = [];
 page.on('console', (message) => message.type() === 'error' && complaints.push(`${page.url()}: ${message.text()}`));
@@ -115,7 +116,10 @@ try {
   await still.waitForURL(/zoom=quarter/);
   console.log('ok');
 } catch (error) {
-  await page.screenshot({ path: FAILURE, fullPage: true }).catch(() => {});
+  const trace = FAILURE.replace(/\.png$/, '.zip');
+  await page.screenshot({ path: FAILURE, fullPage: true, timeout: 5_000 }).catch(() => {});
+  await context.tracing.stop({ path: trace });
+  console.error(`It looked like ${FAILURE}; how it came to that, for https://trace.playwright.dev: ${trace}`);
   throw error;
 } finally {
   await browser.close();

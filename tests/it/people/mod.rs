@@ -7,6 +7,7 @@ mod command_line;
 mod issuer;
 mod links;
 mod names;
+mod narrowed;
 mod pages;
 mod pages_browser;
 mod past;
