@@ -14,4 +14,5 @@ mod past;
 mod policies;
 mod sessions;
 mod settings;
+mod stories;
 pub mod visitor;

@@ -63,6 +63,10 @@ impl ServerProcess {
 
     fn spawn_by(starter: &[&str], db: &TestDb, env: &[(&str, &str)]) -> Self {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        Self::spawn_at(port, starter, db, env)
+    }
+
+    fn spawn_at(port: u16, starter: &[&str], db: &TestDb, env: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().unwrap();
         let mut line = starter.to_vec();
         line.extend([env!("CARGO_BIN_EXE_waybill"), "serve"]);
@@ -78,6 +82,13 @@ impl ServerProcess {
             .spawn()
             .unwrap();
         Self { url: format!("http://127.0.0.1:{port}"), token: TOKEN.to_owned(), child, directory }
+    }
+
+    /// Starts it anew where it was, after its end, and waits until it is ready.
+    pub async fn start_again(&mut self, db: &TestDb, env: &[(&str, &str)]) {
+        let (_, port) = self.url.rsplit_once(':').unwrap();
+        *self = Self::spawn_at(port.parse().unwrap(), &[], db, env);
+        assert!(self.is_ready().await, "{}", self.stderr());
     }
 
     /// A client that sends the admin token.
