@@ -31,11 +31,15 @@ const api = (method, path, body) =>
     method, body: JSON.stringify(body), headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
   }).then((answer) => assert.ok(answer.ok, `${path}: ${answer.status}`));
 
-async function look(path, colorScheme, width) {
+async function look(path, colorScheme, width, status = 200) {
   await page.setViewportSize({ width, height: 800 });
   await page.emulateMedia({ colorScheme });
   const answer = await page.goto(SERVER + path);
-  assert.equal(answer.status(), 200, path);
+  assert.equal(answer.status(), status, path);
+  await isOpen(path, colorScheme, width);
+}
+
+async function isOpen(path, colorScheme, width) {
   const over = await page.evaluate('document.documentElement.scrollWidth - innerWidth');
   assert.ok(over <= 0, `${path} hangs over by ${over} pixels at ${width}`);
   await page.evaluate(axe);
@@ -44,7 +48,52 @@ async function look(path, colorScheme, width) {
   assert.deepEqual(bad.map(({ id, nodes }) => `${path} ${colorScheme} ${width} ${id}: ${nodes[0].html}`), []);
 }
 
+// The page that is shown, in both schemes.
+async function isOpenInBoth(what) {
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    await isOpen(what, colorScheme, 1280);
+  }
+}
+
+// By Tab alone everything that does something is reached, and it shows where one is.
+async function walk(path) {
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.goto(SERVER + path);
+  const all = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]';
+  const count = await page.evaluate((all) => [...document.querySelectorAll(all)].filter((one) => one.checkVisibility()).length, all);
+  const reached = new Set();
+  // A field for a moment has a stop for each of its parts.
+  for (let step = 0; reached.size < count && step < count + 20; step += 1) {
+    await page.keyboard.press('Tab');
+    const [nth, shows, html] = await page.evaluate((all) => {
+      const here = document.activeElement;
+      const shows = getComputedStyle(here).outlineStyle !== 'none' || here.type === 'datetime-local';
+      return [[...document.querySelectorAll(all)].indexOf(here), shows, here.outerHTML.slice(0, 200)];
+    }, all);
+    assert.ok(shows, `${path}: nothing shows that one is at ${html}`);
+    reached.add(nth);
+  }
+  assert.ok(!reached.has(-1) && reached.size === count, `${path}: ${count - reached.size} are not reached`);
+}
+
+// On paper, and for those whom movement disturbs.
+async function onPaper(path) {
+  await page.emulateMedia({ media: 'print', reducedMotion: 'reduce' });
+  await page.setViewportSize({ width: 720, height: 1000 });
+  await page.goto(SERVER + path);
+  assert.ok(await page.getByRole('heading', { level: 1 }).isVisible(), path);
+  const moving = await page.evaluate(() => [...document.querySelectorAll('*')].filter((one) => {
+    const { animationName, transitionDuration } = getComputedStyle(one);
+    return animationName !== 'none' || transitionDuration.split(', ').some((time) => time !== '0s');
+  }).length);
+  assert.equal(moving, 0, path);
+  await page.emulateMedia({ media: null, reducedMotion: null });
+}
+
 try {
+  await look('/login', 'light', 360);
+  await look('/login', 'dark', 1280);
   await page.goto(`${SERVER}/login`);
   await page.getByLabel('Token').fill(TOKEN);
   await page.getByRole('button').click();
@@ -54,6 +103,29 @@ try {
       await look(path, colorScheme, width);
     }
   }
+
+  // What is refused, what is not there, and a secret that is shown once.
+  await look('/services/shpo', 'light', 360, 404);
+  await look('/?as_of=soon', 'dark', 1280, 400);
+  await look('/?owner=nobody', 'light', 1280);
+  complaints.length = 0; // Chromium complains of the statuses.
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.goto(`${SERVER}/settings/tokens`);
+  await page.evaluate("document.querySelectorAll('[required]').forEach((field) => field.removeAttribute('required'))");
+  await page.getByLabel('Name').fill('No Name');
+  await page.getByRole('button', { name: /make/i }).click();
+  await page.locator('.fault').first().waitFor();
+  await isOpenInBoth('a refused form');
+  complaints.length = 0;
+  await page.getByLabel('Name').fill('reader');
+  await page.getByRole('checkbox', { name: /^read\b/ }).first().check();
+  await page.getByRole('button', { name: /make/i }).click();
+  await page.getByText('This is the only time').waitFor();
+  await isOpenInBoth('a new secret');
+
+  await page.emulateMedia({ colorScheme: 'light' });
+  for (const path of ['/', '/services/shop/environments/prod', '/environments/prod/policy']) await walk(path);
+  for (const path of ['/', '/services/shop', '/services/shop/environments/prod']) await onPaper(path);
 
   // At three in the morning: what changed in the last two hours, and the way back, in four clicks.
   await page.setViewportSize({ width: 1280, height: 800 });
