@@ -16,7 +16,9 @@ async fn stories(db: &TestDb, pages: &mut ServerProcess, api: &str) {
         "start" => pages.start_again(db, &[]).await,
         other => panic!("nobody knows how to {other}"),
     });
-    assert!(said.await.contains("from the click to the end of the deployment"));
+    let said = said.await;
+    println!("{said}");
+    assert!(said.contains("from the click to the end of the deployment"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,7 +35,6 @@ pub async fn run(script: &str, env: &[(&str, &str)], mut answer: impl AsyncFnMut
                 answer(wish).await;
                 tell.write_all(b"done\n").await.unwrap();
             } else {
-                println!("{script}: {line}");
                 said += &line;
                 said.push('\n');
             }
