@@ -111,6 +111,11 @@ footprint:
 screenshots:
     scripts/screenshots
 
+# What the board costs the server and a browser.
+[group('check')]
+page-figures:
+    scripts/page-figures
+
 # What the tests of people run from npm, outside of the checkout.
 [group('check')]
 people-packages:
