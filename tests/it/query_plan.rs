@@ -89,8 +89,11 @@ async fn the_matrix_reads_what_it_shows() {
             assert_eq!(occupied.count(), ENVIRONMENTS, "{service}");
         }
         let statements = wire.statements();
-        let of_targets: Vec<_> = statements.iter().filter(|text| text.contains("target")).collect();
-        assert_eq!(of_targets.len(), SERVICES.div_ceil(AT_ONCE), "{statements:?}");
+        let mut of_targets: Vec<_> = statements.iter().filter(|text| text.contains("target")).collect();
+        // One for as many as are read at once, and one for the rest, on each connection.
+        of_targets.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        of_targets.dedup();
+        assert_eq!(of_targets.len(), 2, "{statements:?}");
         let names: Vec<_> = (1..=AT_ONCE).map(|n| format!("'service-{n}'")).collect();
         let literals: Vec<_> = at.map(|at| format!("'{at}'")).into_iter().chain(names).collect();
         let literals = format!("({})", literals.join(", "));
