@@ -1,14 +1,12 @@
 // Fills the empty ledger of SERVER with its TOKEN, and prints what its board costs. The environment says besides which process the
-// server is (PID), where the packages are (MODULES), and which CHROMIUM to run.
+// server is (PID), and what `chromium.mjs` takes.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
+import { request } from 'node:http';
+import { api, run, signIn } from '../../tests/people/chromium.mjs';
 
-const { MODULES, CHROMIUM, SERVER, TOKEN, PID } = process.env;
-const { chromium } = await import(pathToFileURL(createRequire(`${MODULES}/`).resolve('playwright-core'))).then(
-  (loaded) => loaded.default ?? loaded,
-);
+const { SERVER, TOKEN, PID } = process.env;
+const send = api(SERVER, TOKEN);
 const SERVICES = 200;
 const ENVIRONMENTS = ['dev', 'test', 'staging', 'canary', 'prod'];
 const OPEN = 100;
@@ -32,13 +30,6 @@ function used() {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
-async function send(method, path, body) {
-  const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' };
-  const answer = await fetch(`${SERVER}/api/v1${path}`, { method, headers, body: JSON.stringify(body) });
-  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
-  return answer.json();
-}
-
 // Every place with a version, an age and a person of its own, so that nothing compresses better than what teams have.
 async function fill() {
   for (const [rank, name] of ENVIRONMENTS.entries()) await send('POST', '/environments', { name, rank, tier: rank === 4 ? 'production' : 'other' });
@@ -60,10 +51,7 @@ async function fill() {
 // What a browser that has signed in sends.
 async function cookie(context) {
   const page = await context.newPage();
-  await page.goto(`${SERVER}/login`);
-  await page.getByLabel('Token').fill(TOKEN);
-  await page.getByRole('main').getByRole('button').click();
-  await page.waitForURL(`${SERVER}/account`);
+  await signIn(page, SERVER, TOKEN);
   await page.close();
   return (await context.cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
 }
@@ -97,7 +85,6 @@ async function server(headers) {
 }
 
 async function length(url, headers) {
-  const { request } = await import('node:http');
   return new Promise((resolve, reject) => {
     const sent = request(url, { headers: { accept: 'text/html', ...headers } }, (answer) => {
       let bytes = 0;
@@ -162,8 +149,7 @@ async function open(many, headers, services) {
 }
 
 const services = await fill();
-const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync'] });
-try {
+await run(async (browser) => {
   const context = await browser.newContext();
   const headers = { cookie: await cookie(context) };
   await server(headers);
@@ -176,7 +162,5 @@ try {
   say(`a change, ${OPEN} boards are open: processor time`, hundred, 'ms');
   say('of that, each board that shows it', (hundred - none) / OPEN, 'ms');
   say('how often each board asked for each change', each, '');
-} finally {
-  await browser.close();
-}
+});
 process.exitCode = failed ? 1 : 0;

@@ -1,28 +1,18 @@
 // Puts three weeks of history into the empty ledger of SERVER with its TOKEN, and pictures of its pages into FOLDER. The
-// environment says besides where the packages are (MODULES) and which CHROMIUM to run.
+// environment says besides what `chromium.mjs` takes.
 import { createHash } from 'node:crypto';
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
+import { api, run, signIn } from '../../tests/people/chromium.mjs';
 
-const { MODULES, CHROMIUM, SERVER, TOKEN, FOLDER } = process.env;
-const { chromium } = await import(pathToFileURL(createRequire(`${MODULES}/`).resolve('playwright-core'))).then(
-  (loaded) => loaded.default ?? loaded,
-);
+const { SERVER, TOKEN, FOLDER } = process.env;
 
 const HOUR = 3_600_000;
 const begin = Date.now();
 const ago = (hours) => new Date(begin - hours * HOUR).toISOString();
 const hash = (text, length) => createHash('sha256').update(text).digest('hex').slice(0, length);
 
-async function send(method, path, body) {
-  const answer = await fetch(`${SERVER}/api/v1${path}`, {
-    method,
-    headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  });
-  if (!answer.ok && answer.status !== 409) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
-  return answer.json();
-}
+const call = api(SERVER, TOKEN);
+// What is refused belongs to the history, too.
+const send = (method, path, body) => call(method, path, body, [200, 201, 409]);
 
 const titles = ['Round prices half to even', 'Retry the ledger once', 'Show delivery dates', 'Drop the old checkout'];
 
@@ -65,16 +55,11 @@ await send('POST', '/services/checkout/releases/2.5.0/scans', {
 const { deployment } = await send('POST', '/deployments', { service: 'search', environment: 'dev', version: '2.6.0', initiated_by: 'mira', release: release('search', '2.6.0', 1) });
 await send('POST', `/deployments/${deployment.id}/heartbeat`, { phase: 'canary', traffic_percent: 25 });
 
-const browser = await chromium.launch({
-  executablePath: CHROMIUM,
-  args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+await run(async (browser) => {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 740 }, colorScheme: 'light' });
+  await signIn(page, SERVER, TOKEN);
+  for (const [name, path] of [['board', '/'], ['target', '/services/checkout/environments/prod']]) {
+    await page.goto(SERVER + path);
+    await page.screenshot({ path: `${FOLDER}/${name}.png` });
+  }
 });
-const page = await browser.newPage({ viewport: { width: 1280, height: 740 }, colorScheme: 'light' });
-await page.goto(`${SERVER}/login`);
-await page.fill('input[name=token]', TOKEN);
-await page.click('main button');
-for (const [name, path] of [['board', '/'], ['target', '/services/checkout/environments/prod']]) {
-  await page.goto(SERVER + path);
-  await page.screenshot({ path: `${FOLDER}/${name}.png` });
-}
-await browser.close();

@@ -1,17 +1,14 @@
 // A real Chromium signs in, looks around and signs out, and pages of somebody else try to use what it has. The environment
-// says where the packages are (MODULES), which CHROMIUM to run, where the server is (SERVER, in the clear), the certificate
+// says, besides what `chromium.mjs` takes, where the server is (SERVER, in the clear), the certificate
 // and key of the proxy in front of it (CERT, KEY), the ports of that (PORT) and of the others (EVIL_PORT), and a folder for
 // PICTURES, if any are wanted. Ends with an error at the first thing that is not as it should be.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
+import { launch } from './chromium.mjs';
 
-const { MODULES, CHROMIUM, SERVER, CERT, KEY, PORT, EVIL_PORT, PICTURES } = process.env;
-const { chromium } = await import(pathToFileURL(createRequire(`${MODULES}/`).resolve('playwright-core')))
-  .then((loaded) => loaded.default ?? loaded);
+const { SERVER, CERT, KEY, PORT, EVIL_PORT, PICTURES } = process.env;
 const tls = { cert: readFileSync(CERT), key: readFileSync(KEY) };
 const site = `https://waybill.test:${PORT}`;
 // Another host of the same domain, and another domain.
@@ -49,11 +46,7 @@ const evil = https.createServer(tls, (request, response) => {
 await new Promise((done) => proxy.listen(PORT, '127.0.0.1', done));
 await new Promise((done) => evil.listen(EVIL_PORT, '127.0.0.1', done));
 
-const browser = await chromium.launch({
-  executablePath: CHROMIUM,
-  args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-    '--host-resolver-rules=MAP *.test 127.0.0.1'],
-});
+const browser = await launch('--host-resolver-rules=MAP *.test 127.0.0.1');
 const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1100, height: 760 } });
 context.setDefaultTimeout(15_000);
 const complaints = [];

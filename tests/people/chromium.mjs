@@ -1,5 +1,5 @@
 // What the scripts share that drive a real Chromium. The environment says where the packages are (MODULES), which CHROMIUM to run,
-// and in which folder a story that fails leaves what it looked like (FAILURES). A script ends with `end`, or with an error at
+// and in which folder a story that fails leaves what it looked like (FAILURES). A script ends with `ok`, or with an error at
 // the first thing that is not as it should be.
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
 const { MODULES, CHROMIUM, FAILURES } = process.env;
-const modules = createRequire(`${MODULES}/`);
+export const modules = createRequire(`${MODULES}/`);
 const { chromium } = await import(pathToFileURL(modules.resolve('playwright-core'))).then((loaded) => loaded.default ?? loaded);
 
 // A new Chromium, which asks nobody on the network but those it is led to.

@@ -1,14 +1,12 @@
 //! The pages in a real Chromium, of the real binary: `tests/people/pages.mjs`.
 
-use std::{path::Path, process::Command};
-
 use serde_json::{Value, json};
 
 use crate::support::{
     api::{id_of, start_body},
+    browser,
     db::TestDb,
     process::ServerProcess,
-    provider::{PACKAGES, chromium},
 };
 
 async fn send(server: &ServerProcess, method: reqwest::Method, path: &str, body: &Value) -> Value {
@@ -97,14 +95,8 @@ async fn every_page_is_open_to_everybody_and_follows_what_happens() {
     let decision = denied["decision"]["id"].as_str().unwrap();
     let own = [format!("/deployments/{running}"), format!("/decisions/{decision}"), acting(&server).await];
     let paths: Vec<_> = PAGES.iter().map(ToString::to_string).chain(own).collect();
-    let mut script = Command::new("node");
-    script
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/people/pages.mjs"))
-        .envs([("MODULES", PACKAGES.as_str()), ("CHROMIUM", &chromium()), ("SERVER", &server.url)])
-        .envs([("TOKEN", &server.token), ("RUNNING", &running), ("PATHS", &json!(paths).to_string())])
-        .env("FAILURE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages.png"));
-    let output = tokio::task::spawn_blocking(move || script.output().unwrap()).await.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(said.trim(), "ok");
+    let paths = json!(paths).to_string();
+    let env =
+        [("SERVER", server.url.as_str()), ("TOKEN", &server.token), ("RUNNING", &running), ("PATHS", &paths)];
+    browser::run("pages", &env, async |wish| panic!("nobody can {wish}")).await;
 }
