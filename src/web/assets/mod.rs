@@ -34,15 +34,14 @@ pub static LIVE: LazyLock<Asset> = LazyLock::new(|| {
 /// A waybill, in the colour of how production is.
 static CALM: LazyLock<Asset> = LazyLock::new(|| Asset::icon("calm", include_str!("icon-calm.svg")));
 static MOVING: LazyLock<Asset> = LazyLock::new(|| Asset::icon("moving", include_str!("icon-moving.svg")));
-static TROUBLED: LazyLock<Asset> =
-    LazyLock::new(|| Asset::icon("troubled", include_str!("icon-troubled.svg")));
+static LOCKED: LazyLock<Asset> = LazyLock::new(|| Asset::icon("locked", include_str!("icon-locked.svg")));
 
 /// The icon that shows how production is.
 pub fn icon(production: Production) -> &'static Asset {
     match production {
         Production::Calm => &CALM,
         Production::Moving => &MOVING,
-        Production::Locked => &TROUBLED,
+        Production::Locked => &LOCKED,
     }
 }
 
@@ -66,7 +65,7 @@ impl Asset {
 pub async fn serve(request: Request) -> Result<Response> {
     let path = request.uri().path();
     let Some(asset) =
-        [&*STYLE, &*LIVE, &*CALM, &*MOVING, &*TROUBLED].into_iter().find(|asset| asset.path == path)
+        [&*STYLE, &*LIVE, &*CALM, &*MOVING, &*LOCKED].into_iter().find(|asset| asset.path == path)
     else {
         return Err(Problem::new(Code::NotFound, "There is no such asset; load the page again.").into());
     };

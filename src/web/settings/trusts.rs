@@ -38,6 +38,8 @@ struct Page {
     frame: Frame,
     tabs: Vec<Tab>,
     rows: Vec<Row>,
+    /// Whether any issuer is configured.
+    knows_issuers: bool,
     /// Where an issuer is configured, and whoever looks may make one.
     form: Option<Blank>,
     next: Option<String>,
@@ -89,10 +91,11 @@ async fn shown(
     let next = found.next.map(|cursor| next(&frame.base, "trusts", &cursor));
     let issuers: Vec<_> =
         visitor.ctx.app.config.auth.issuer.iter().map(|issuer| issuer.name.as_str()).collect();
-    let may = visitor.reach(Scope::Admin).is_some() && !issuers.is_empty();
+    let knows_issuers = !issuers.is_empty();
+    let may = visitor.reach(Scope::Admin).is_some() && knows_issuers;
     let form = may.then(|| form(&frame.base, &visitor.csrf(), &issuers).after(sent(None)));
     let status = status(refused.as_ref().map(|(_, sent)| sent));
-    let shown = Page { tabs: tabs(visitor, "trusts"), rows, form, next, frame };
+    let shown = Page { tabs: tabs(visitor, "trusts"), rows, knows_issuers, form, next, frame };
     page(status, &named(&visitor.ctx, shown).await?)
 }
 

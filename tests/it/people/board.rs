@@ -135,8 +135,7 @@ db_test!(
         api.put("/environments/prod/lockdown", json!({ "reason": "an incident" })).await.ok(200);
         let shop = text(&mut visitor, "/?service=shop").await;
         assert!(
-            shop.contains("<title>Production locked down · 1 on the way")
-                && shop.contains("/assets/troubled."),
+            shop.contains("<title>Production locked down · 1 on the way") && shop.contains("/assets/locked."),
             "{shop}"
         );
     }
