@@ -174,7 +174,7 @@ pub struct Part<'a, T> {
     /// The services that are shown, by name.
     pub rows: Vec<&'a Row<T>>,
     /// Whether there are more rows than the limit.
-    pub more: bool,
+    more: bool,
 }
 
 /// A target of a part.
@@ -208,6 +208,11 @@ impl<'a, T> Part<'a, T> {
         let shown = rows.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
         let more = rows.next().is_some();
         Self { seen, columns, rows: shown, more }
+    }
+
+    /// The service behind which the next part goes on.
+    pub fn next(&self) -> Option<&str> {
+        self.rows.last().filter(|_| self.more).map(|last| last.service.name.as_str())
     }
 
     /// The targets of one of its rows, one for each column.

@@ -17,12 +17,16 @@ pub async fn services(
     limit: i64,
 ) -> Result<Vec<FoundService>, StoreError> {
     let begins = format!("{}%", escaped(&part.to_lowercase()));
-    let like = "LIKE $1 ESCAPE '!'";
+    // As it was typed, too: `LOWER` knows the letters of ASCII alone on SQLite, and on PostgreSQL with the locale `C`.
+    let fits = |column: &str| format!("LOWER({column}) LIKE $1 ESCAPE '!' OR {column} LIKE $2 ESCAPE '!'");
     let text = format!(
-        "SELECT s.name, s.display_name, s.owner FROM service s WHERE (LOWER(s.name) {like} \
-         OR LOWER(COALESCE(s.display_name, '')) {like} OR LOWER(COALESCE(s.owner, '')) {like})"
+        "SELECT s.name, s.display_name, s.owner FROM service s WHERE ({} OR {} OR {})",
+        fits("s.name"),
+        fits("COALESCE(s.display_name, '')"),
+        fits("COALESCE(s.owner, '')"),
     );
-    let mut sql = Sql::with(text, [format!("%{begins}").into()]);
+    let typed = format!("%{}%", escaped(part));
+    let mut sql = Sql::with(text, [format!("%{begins}").into(), typed.into()]);
     sql.and_within(within, Some("s.name"), None);
     sql.push(" ORDER BY CASE WHEN s.name LIKE ").bind(begins);
     sql.push(" ESCAPE '!' THEN 0 ELSE 1 END, s.name LIMIT ").bind(limit);

@@ -95,18 +95,13 @@ pub async fn find(conn: &impl ConnectionTrait, name: &str) -> Result<Option<Trus
 
 /// Finds a trust by its name, and locks it: until this is over nobody edits it, nor exchanges an ID token by it.
 pub async fn lock(conn: &impl ConnectionTrait, name: &str) -> Result<Option<Trust>, StoreError> {
-    let query = Entity::find().filter(Column::Name.eq(name));
-    let locks = conn.get_database_backend() == DatabaseBackend::Postgres;
-    let query = if locks { query.lock_exclusive() } else { query };
-    Ok(query.into_model().one(conn).await?)
+    Ok(Entity::find().filter(Column::Name.eq(name)).lock_exclusive().into_model().one(conn).await?)
 }
 
 /// Holds a trust as it is, so that nobody edits or deletes it before this is over. False where it is another by now.
 pub async fn hold(conn: &impl ConnectionTrait, trust: &Trust) -> Result<bool, StoreError> {
     let query = Entity::find_by_id(trust.id).filter(Column::Revision.eq(trust.revision));
-    let locks = conn.get_database_backend() == DatabaseBackend::Postgres;
-    let query = if locks { query.lock_shared() } else { query };
-    Ok(query.one(conn).await?.is_some())
+    Ok(query.lock_shared().one(conn).await?.is_some())
 }
 
 /// How many trusts an issuer has.

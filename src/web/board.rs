@@ -15,6 +15,7 @@ use super::{
     moment::word,
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, see, to_login},
+    rows::short,
     when::{Shown, When},
 };
 use crate::{
@@ -335,7 +336,7 @@ fn row(service: Service, beside: &mut Beside, at: DateTime<Utc>) -> Row {
 fn here(occupant: Occupant, at: DateTime<Utc>) -> Here {
     Here {
         version: occupant.version,
-        commit: occupant.commit_sha.map(|commit| commit.chars().take(8).collect()),
+        commit: occupant.commit_sha.as_deref().map(short),
         since: When::of(occupant.since, at),
         by: occupant.actor.subject,
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use super::when::When;
+use super::{rows::short, when::When};
 use crate::{
     domain::{
         passage::{Passage, Way},
@@ -16,8 +16,6 @@ use crate::{
 
 /// So many commits are shown; the text for others has no more either.
 const COMMITS: usize = 200;
-/// How many digits of a commit people are shown.
-const DIGITS: usize = 8;
 
 /// What going from one environment to another would bring.
 pub struct Promotion {
@@ -50,7 +48,7 @@ impl Commit {
     /// A commit, seen from a moment, with the release that brings it.
     pub fn of(change: &Change, version: String, now: DateTime<Utc>) -> Self {
         Self {
-            sha: change.sha.chars().take(DIGITS).collect(),
+            sha: short(&change.sha),
             title: change.title.clone().unwrap_or_default(),
             version,
             when: When::of(change.committed_at, now),

@@ -1,4 +1,4 @@
-//! What several pages show in rows: deployments and decisions.
+//! What several pages show in rows: deployments, decisions, and commits in short.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -10,6 +10,14 @@ use crate::domain::{
     span::duration,
     vocabulary::{Kind, Status},
 };
+
+/// How many digits of a commit people are shown.
+const DIGITS: usize = 8;
+
+/// A commit, in short.
+pub fn short(commit: &str) -> String {
+    commit.chars().take(DIGITS).collect()
+}
 
 /// A deployment in a row.
 pub struct DeploymentRow {

@@ -10,7 +10,7 @@ use super::{
     form::Form,
     named::{Peopled, named},
     page::{Frame, Visitor, app, page, see, to_login},
-    rows::DeploymentRow,
+    rows::{DeploymentRow, short},
     when::When,
 };
 use crate::{
@@ -110,7 +110,7 @@ fn release_row(release: FoundRelease, now: DateTime<Utc>) -> ReleaseRow {
     ReleaseRow {
         service: release.service,
         version: release.version,
-        commit: release.commit_sha.unwrap_or_default().chars().take(8).collect(),
+        commit: short(&release.commit_sha.unwrap_or_default()),
         registered: When::of(release.created_at, now),
     }
 }

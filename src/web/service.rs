@@ -14,6 +14,7 @@ use super::{
     named::{Peopled, named},
     page::{Frame, Visitor, app, live, to_login},
     promotion::{Promotion, likely},
+    rows::short,
     when::{Shown, When},
 };
 use crate::{
@@ -271,7 +272,7 @@ fn release_row(release: Release, runs: &BTreeMap<String, Vec<String>>, at: DateT
     let version = release.identity.version.to_string();
     ReleaseRow {
         registered: When::of(release.created_at, at),
-        commit: release.identity.commit_sha.map(|commit| commit.to_string().chars().take(8).collect()),
+        commit: release.identity.commit_sha.map(|commit| short(commit.as_str())),
         changes: release.description.changes.len(),
         by: release.description.initiated_by.unwrap_or(release.actor.subject),
         places: runs.get(&version).cloned().unwrap_or_default(),

@@ -119,9 +119,9 @@ pub(super) fn of(
     has: &dyn Fn(&str) -> bool,
 ) -> Result<Sheet, Error> {
     let part = Part::of(columns, rows.iter().map(Arc::as_ref), within, &ask.filter, ask.limit);
-    let last = part.rows.last().filter(|_| part.more).map(|last| last.service.name.clone());
     let state = State::of(columns, rows.iter().map(Arc::as_ref), within);
-    let mut sheet = Sheet::blank(&part, next.or(last).map(|last| page::encode(&last)), state);
+    let last = next.or_else(|| part.next().map(str::to_owned));
+    let mut sheet = Sheet::blank(&part, last.map(|last| page::encode(&last)), state);
     if !has(&sheet.tag) {
         sheet.write(&part, at, write)?;
     }
@@ -162,7 +162,7 @@ impl Sheets {
             ask.after.as_deref().map_or(0, |after| rows.partition_point(|row| *row.service.name <= *after));
         let behind = rows.iter().skip(from).map(Arc::as_ref);
         let part = Part::of(columns, behind, within, &ask.filter, ask.limit);
-        let next = part.rows.last().filter(|_| part.more).map(|last| page::encode(&last.service.name));
+        let next = part.next().map(|last| page::encode(&last));
         let mut sheet = match sheets.remove(&key) {
             Some(known) => Sheet { written: None, ..known },
             None => Sheet::blank(&part, next, State::of(columns, rows.iter().map(Arc::as_ref), within)),

@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// So many of the last changes of the policy are shown.
-const CHANGES: usize = 20;
+const CHANGES: u64 = 20;
 
 #[derive(Template)]
 #[template(path = "environment.html")]
@@ -182,10 +182,12 @@ impl Page {
 async fn changes(visitor: &Visitor, name: &str, now: DateTime<Utc>) -> Result<Vec<Change>, Error> {
     let kind = Some(EventKind::PolicyUpdated.as_str().to_owned());
     let filter = Filter { kind, environment: Some(name.to_owned()), ..Filter::default() };
-    let last = Stretch { order: Order::NewestFirst, from: None, limit: LIMIT_MAX };
+    // The log is not read from a moment on: of the past, what came later is read and left out.
+    let limit = if visitor.as_of().is_some() { LIMIT_MAX } else { CHANGES };
+    let last = Stretch { order: Order::NewestFirst, from: None, limit };
     let mut log = events::list(&visitor.ctx, filter, last).await?;
     log.events.retain(|event| event.at <= now);
-    log.events.truncate(CHANGES);
+    log.events.truncate(usize::try_from(CHANGES).unwrap_or(usize::MAX));
     let subjects = log.events.iter().map(|event| event.actor.subject.clone()).collect();
     let names = people::names(&visitor.ctx, subjects).await?;
     let change = |event: Event| {

@@ -229,15 +229,15 @@ pub(super) async fn set(mut request: Request) -> Result<Response> {
     let name = request.path_params::<String>()?;
     let sender = Sender::of(&mut request).await?;
     let frame = Frame::of(&sender.app, Some(&sender.visitor)).at("environments");
-    let done = set_or_review(&sender, &name).await;
-    if let Ok(None) = done {
-        return Ok(see(&format!("{}/environments/{name}", frame.base)));
-    }
+    let review = match set_or_review(&sender, &name).await {
+        Ok(Step::Saved) => return Ok(see(&format!("{}/environments/{name}", frame.base))),
+        Ok(Step::Review(review, reviewed)) => Ok((review, reviewed)),
+        Err(problem) => Err(problem),
+    };
     let environment = environments::get(&sender.visitor.ctx, &name).await.map_err(Problem::from)?;
     let form = form(&frame.base, &sender.visitor.csrf(), &environment, &environment.policy.policy);
-    match done {
-        Ok(review) => {
-            let Some((review, reviewed)) = review else { return Err(Problem::internal().into()) };
+    match review {
+        Ok((review, reviewed)) => {
             let form = form.holding(&sender.form).hidden(REVIEWED, &reviewed).button("Save this policy");
             page(status(None), &Page { review: Some(review), ..Page::new(frame, &environment, Some(form)) })
         }
@@ -249,19 +249,26 @@ pub(super) async fn set(mut request: Request) -> Result<Response> {
     }
 }
 
+/// What was done with a policy that was sent.
+enum Step {
+    Saved,
+    /// What it would change, and what tells it from others.
+    Review(Review, String),
+}
+
 /// Sets the policy that was looked at; shows what any other would change, with what tells it from others.
-async fn set_or_review(sender: &Sender, name: &str) -> Result<Option<(Review, String)>, Problem> {
+async fn set_or_review(sender: &Sender, name: &str) -> Result<Step, Problem> {
     let (ctx, expected) = (&sender.visitor.ctx, sender.expected());
     let policy = read(sender, &environments::get(ctx, name).await?)?;
     let text = serde_json::to_vec(&policy).map_err(|_unwritable| Problem::internal())?;
     let reviewed = hex::encode(Sha256::digest(text));
     if sender.form.get(REVIEWED) == reviewed {
         policies::set(ctx, name, &expected, &policy).await?;
-        return Ok(None);
+        return Ok(Step::Saved);
     }
     let before = policies::review(ctx, name, &expected, &policy).await?.policy;
     let review = Review { rules: differing(&before, &policy), settings: difference(&before, &policy) };
-    Ok(Some((review, reviewed)))
+    Ok(Step::Review(review, reviewed))
 }
 
 /// The policy that was filled in.

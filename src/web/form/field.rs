@@ -5,10 +5,9 @@ use chrono::{DateTime, NaiveDateTime, Timelike as _, Utc};
 use serde_json::Value;
 
 use super::Form;
-use crate::http::problem::FieldError;
+use crate::{http::problem::FieldError, web::moment::FIELD};
 
-/// How a moment is written into its field, in UTC.
-const MOMENT: &str = "%Y-%m-%dT%H:%M";
+/// As [`FIELD`], to the second.
 const MOMENT_TO_THE_SECOND: &str = "%Y-%m-%dT%H:%M:%S";
 
 /// How a field looks, and what it becomes.
@@ -168,7 +167,7 @@ impl Field {
     /// The moment that it holds at first.
     #[must_use]
     pub fn at(self, at: Option<DateTime<Utc>>) -> Self {
-        let form = |at: &DateTime<Utc>| if at.second() == 0 { MOMENT } else { MOMENT_TO_THE_SECOND };
+        let form = |at: &DateTime<Utc>| if at.second() == 0 { FIELD } else { MOMENT_TO_THE_SECOND };
         self.value_if(at.map(|at| at.format(form(&at))))
     }
 
@@ -289,7 +288,7 @@ fn number(text: &str) -> Value {
 
 /// A moment as the API writes it; a field has no zone, and means UTC.
 fn moment(text: &str) -> String {
-    let forms = [MOMENT, MOMENT_TO_THE_SECOND];
+    let forms = [FIELD, MOMENT_TO_THE_SECOND];
     let read = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
     read.map_or_else(|| text.to_owned(), |at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -307,6 +307,8 @@ db_test!(
         ] {
             assert_eq!(location(&find(q).await), only, "{q}");
         }
+        api.post("/services", json!({ "name": "ward", "owner": "Ärzte" })).await.ok(201);
+        assert_eq!(location(&find("Ärzte").await), "/services/ward");
         let several = find("shop").await;
         shows(&several.text, &["/services/shop\"", "/services/shop-admin\""]);
         let versions = find("1.0").await;
