@@ -30,19 +30,19 @@ pub fn held<'a>(roles: &'a [Role], groups: &'a BTreeSet<String>) -> impl Iterato
     roles.iter().filter(|role| groups.contains(&role.group))
 }
 
-/// What members of these groups may do in a request that needs one of the scopes `asked` for, the likelier first.
+/// What members of these groups may do in a request that needs one of the scopes `asked` for.
 ///
 /// Roles may reach differently far: who reads everything may deploy one service only. A request is made with the reach of
-/// the scope that it needs, and with those other scopes that reach at least as far.
+/// the scope that it needs, of several that will do with the widest, and with those other scopes that reach at least as far.
 pub fn rights(roles: &[Role], groups: &BTreeSet<String>, asked: &[Scope]) -> Rights {
     let reach = |scope: Scope| {
         let roles = held(roles, groups).filter(|role| gives(role, scope));
         roles.map(|role| role.narrowing.clone()).reduce(|one, other| union(&one, &other).unwrap_or(one))
     };
     let all = || Scope::ALL.iter().copied();
-    let Some(narrowing) = asked.iter().copied().chain(all()).find_map(reach) else {
-        return Rights::default();
-    };
+    let wider = |one: Narrowing, other: Narrowing| if other.covers(&one) { other } else { one };
+    let asked = asked.iter().copied().filter_map(reach).reduce(wider);
+    let Some(narrowing) = asked.or_else(|| all().find_map(reach)) else { return Rights::default() };
     let covers = |scope: &Scope| reach(*scope).is_some_and(|reach| reach.covers(&narrowing));
     Rights { scopes: all().filter(covers).collect(), narrowing }
 }

@@ -8,12 +8,14 @@ use crate::{
         deployment::Deployment,
         idempotency::Key,
         scope::Narrowing,
+        text::Name,
         vocabulary::Scope,
     },
     store::moved::Mark,
     usecase::{
         app::App,
         error::Error,
+        sessions,
         work::{self, Doer, Work},
     },
 };
@@ -68,11 +70,36 @@ impl Ctx {
         if scopes.iter().any(|scope| self.principal.holds(*scope)) {
             return Ok(());
         }
+        Err(self.lacking(scopes))
+    }
+
+    fn lacking(&self, scopes: &[Scope]) -> Error {
         if self.principal.is_lingering() {
-            return Err(Error::Forbidden(LINGERING.to_owned()));
+            return Error::Forbidden(LINGERING.to_owned());
         }
         let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
-        Err(Error::Forbidden(format!("this needs a token with the scope {}", names.join(" or "))))
+        Error::Forbidden(format!("this needs a token with the scope {}", names.join(" or ")))
+    }
+
+    /// How far each of the scopes that is held reaches: a person's roles may reach differently far, and [`Ctx::within`] is the
+    /// reach of the scope alone that the request was made with. Fails when none is held.
+    pub fn reaches(&self, scopes: &[Scope]) -> Result<Vec<Narrowing>, Error> {
+        let reaches: Vec<_> = scopes.iter().filter_map(|scope| sessions::reach(self, *scope)).collect();
+        if reaches.is_empty() { Err(self.lacking(scopes)) } else { Ok(reaches) }
+    }
+
+    /// Fails when none of the scopes is held for this service in this environment.
+    pub fn require_at(&self, scopes: &[Scope], service: &Name, environment: &Name) -> Result<(), Error> {
+        let reaches = self.reaches(scopes)?.into_iter().map(|reach| {
+            require_service(&reach, service.as_str())?;
+            require_environment(&reach, environment.as_str())
+        });
+        reaches.reduce(Result::or).unwrap_or(Ok(()))
+    }
+
+    /// Whether the scope is held for this service in this environment.
+    pub fn holds_at(&self, scope: Scope, service: &Name, environment: &Name) -> bool {
+        self.require_at(&[scope], service, environment).is_ok()
     }
 
     /// Fails when the token lacks the scope. A pipeline whose time is over may pass, and must be held to what it started by
@@ -101,18 +128,12 @@ impl Ctx {
 
     /// Fails when the token is narrowed to other services.
     pub fn require_service(&self, name: &str) -> Result<(), Error> {
-        if self.within().allows_service(name) {
-            return Ok(());
-        }
-        Err(Error::Forbidden(format!("this token is narrowed to services that {name} is not one of")))
+        require_service(self.within(), name)
     }
 
     /// Fails when the token is narrowed to other environments.
     pub fn require_environment(&self, name: &str) -> Result<(), Error> {
-        if self.within().allows_environment(name) {
-            return Ok(());
-        }
-        Err(Error::Forbidden(format!("this token is narrowed to environments that {name} is not one of")))
+        require_environment(self.within(), name)
     }
 
     /// Fails when the token is narrowed to some services: what it would change concerns them all.
@@ -137,7 +158,22 @@ impl Ctx {
     }
 }
 
-fn require_whole(whole: bool, what: &str) -> Result<(), Error> {
+fn require_service(within: &Narrowing, name: &str) -> Result<(), Error> {
+    if within.allows_service(name) {
+        return Ok(());
+    }
+    Err(Error::Forbidden(format!("this token is narrowed to services that {name} is not one of")))
+}
+
+fn require_environment(within: &Narrowing, name: &str) -> Result<(), Error> {
+    if within.allows_environment(name) {
+        return Ok(());
+    }
+    Err(Error::Forbidden(format!("this token is narrowed to environments that {name} is not one of")))
+}
+
+/// Fails when something that concerns all of them does not reach all.
+pub fn require_whole(whole: bool, what: &str) -> Result<(), Error> {
     if whole {
         return Ok(());
     }

@@ -11,7 +11,12 @@ use crate::{
         vocabulary::Scope,
     },
     store::{deployment, environment},
-    usecase::{context::Ctx, error::Error, named, work::Work},
+    usecase::{
+        context::{Ctx, require_whole},
+        error::Error,
+        named,
+        work::Work,
+    },
 };
 
 /// How many of the deployments that go on are named.
@@ -37,8 +42,7 @@ pub enum Saw<'a> {
 /// Stops an environment: from its commit on, nothing but an override starts there. When it is stopped already, another
 /// reason takes the place of the one before.
 pub async fn place(ctx: &Ctx, name: &str, reason: &str, saw: Saw<'_>) -> Result<Placed, Error> {
-    ctx.require_one_of(&[Scope::Freeze, Scope::Override])?;
-    ctx.require_all_services()?;
+    require(ctx, name).await?;
     ctx.write(|work| async move { place_in(ctx, work, name, reason, saw).await }).await
 }
 
@@ -74,9 +78,19 @@ async fn place_in(
 
 /// Lifts the lockdown of an environment, if it has one.
 pub async fn lift(ctx: &Ctx, name: &str, saw: Saw<'_>) -> Result<(), Error> {
-    ctx.require_one_of(&[Scope::Freeze, Scope::Override])?;
-    ctx.require_all_services()?;
+    require(ctx, name).await?;
     ctx.write(|work| async move { lift_in(ctx, work, name, saw).await }).await
+}
+
+/// Fails when the caller may lock the environment down with neither scope.
+async fn require(ctx: &Ctx, name: &str) -> Result<(), Error> {
+    let mut reaches = ctx.reaches(&[Scope::Freeze, Scope::Override])?;
+    reaches.retain(|reach| reach.services.is_none());
+    require_whole(!reaches.is_empty(), "services")?;
+    if reaches.iter().any(|reach| reach.allows_environment(name)) {
+        return Ok(());
+    }
+    Err(named::no_environment(ctx.app.db.read(), ctx.within(), name).await)
 }
 
 /// Fails where the lockdown is not the one that the caller looked at.
@@ -104,8 +118,7 @@ async fn lift_in(ctx: &Ctx, mut work: Work, name: &str, saw: Saw<'_>) -> Result<
 }
 
 async fn lock(ctx: &Ctx, work: &Work, name: &str) -> Result<(Environment, DateTime<Utc>), Error> {
-    let found = environment::lock(work.conn(), name).await?.filter(|_| ctx.within().allows_environment(name));
-    match found {
+    match environment::lock(work.conn(), name).await? {
         Some(found) => Ok(found),
         None => Err(named::no_environment(work.conn(), ctx.within(), name).await),
     }

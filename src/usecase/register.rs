@@ -18,7 +18,7 @@ use crate::{
         scope::Narrowing,
         service::{Service, ServiceDescription},
         text::{CommitSha, Image, Name, Version},
-        vocabulary::Kind,
+        vocabulary::{Kind, Scope},
     },
     store::{
         deployment, environment,
@@ -75,10 +75,9 @@ impl Placement {
         Self { release: self.release.map(|given| given.by(ctx)), ..self }
     }
 
-    /// Fails when the token does not reach there.
-    pub fn require(&self, ctx: &Ctx) -> Result<(), Error> {
-        ctx.require_service(self.service.as_str())?;
-        ctx.require_environment(self.environment.as_str())
+    /// Fails when the caller has none of the scopes there.
+    pub fn require(&self, ctx: &Ctx, scopes: &[Scope]) -> Result<(), Error> {
+        ctx.require_at(scopes, &self.service, &self.environment)
     }
 
     /// The identity that the release of this version has, as far as it is given.

@@ -207,8 +207,7 @@ pub fn held_roles(app: &App, principal: &Principal) -> Vec<Role> {
     role::held(&roles_of(app, session), &principal.groups).cloned().collect()
 }
 
-/// How far somebody reaches with a scope, if they have it: for pages, which offer what may be done where. Whoever does it is
-/// judged by the use case that does it.
+/// How far somebody reaches with a scope, if they have it.
 pub fn reach(ctx: &Ctx, scope: Scope) -> Option<Narrowing> {
     let principal = &ctx.principal;
     match &principal.identity {

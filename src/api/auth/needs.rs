@@ -4,7 +4,7 @@
 
 use crate::domain::vocabulary::Scope;
 
-/// The scopes that the operation asks for, the likelier first. A page that does the same as an operation is called `page_` and
+/// The scopes with one of which the operation is done. A page that does the same as an operation is called `page_` and
 /// that, and is looked at with the same reach.
 pub fn needs(operation: &str) -> &'static [Scope] {
     match operation.strip_prefix("page_").unwrap_or(operation) {

@@ -44,8 +44,7 @@ pub struct Recorded {
 
 /// Puts a deployment on record. The very same again changes nothing but what its release gains by it.
 pub async fn record(ctx: &Ctx, asked: &Record, render: Render<'_, Recorded>) -> Result<Answer, Error> {
-    ctx.require_one_of(&[Scope::Record, Scope::Deploy])?;
-    asked.placement.require(ctx)?;
+    asked.placement.require(ctx, &[Scope::Record, Scope::Deploy])?;
     let said = asked.past.plan.initiated_by.clone();
     let plan = Plan { initiated_by: ctx.initiator(said), ..asked.past.plan.clone() };
     let past = Past { plan, ..asked.past.clone() };
@@ -71,7 +70,7 @@ async fn record_in(
         register::lock_known_target(ctx, &work, placement).await?
     };
     let now = locked.now;
-    ctx.require_one_of(past.told_with(now, ctx.app.config.ledger.max_lease))?;
+    placement.require(ctx, past.told_with(now, ctx.app.config.ledger.max_lease))?;
     // What a pipeline's clock that is a little fast calls the future is now.
     if is_ahead(past.finished_at, now) {
         return Err(Error::invalid("/finished_at", "future", "must not be in the future"));
@@ -97,7 +96,7 @@ async fn record_in(
     let given = placement.release.as_ref();
     let release = register::release(&mut work, slot, known, given).await?.release;
     let maker = (clock::new_id(), ctx.actor().clone());
-    let credited = ctx.principal.holds(Scope::Override);
+    let credited = placement.require(ctx, &[Scope::Override]).is_ok();
     let mut deployment = Deployment::record(maker, &mut locked.target, &release, past, credited);
     // Only an end that is or was the future just now can have been put on record as another moment.
     let slack = if now - claimed < SKEW_MAX { SKEW_MAX } else { TimeDelta::zero() };

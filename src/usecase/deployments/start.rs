@@ -60,10 +60,9 @@ enum Gated {
 
 /// Asks the gate, and starts the deployment if it allows.
 pub async fn start(ctx: &Ctx, asked: &Start, render: Render<'_, Started>) -> Result<Answer, Error> {
-    ctx.require(Scope::Deploy)?;
-    asked.placement.require(ctx)?;
+    asked.placement.require(ctx, &[Scope::Deploy])?;
     if asked.override_reason.is_some() {
-        ctx.require(Scope::Override)?;
+        asked.placement.require(ctx, &[Scope::Override])?;
     }
     let plan = Plan { initiated_by: ctx.initiator(asked.plan.initiated_by.clone()), ..asked.plan.clone() };
     let asked = &Start { placement: asked.placement.clone().by(ctx), plan, ..asked.clone() };

@@ -86,13 +86,12 @@ impl GateAnswer {
 
 /// What a start would be told now. Changes nothing, and locks nothing.
 pub async fn check(ctx: &Ctx, question: &Question) -> Result<GateAnswer, Error> {
-    Ok(GateAnswer::of(ctx, question, judge(ctx, question).await?, false))
+    Ok(GateAnswer::of(ctx, question, judge(ctx, question, None).await?, false))
 }
 
 /// As [`check`], and keeps the decision.
 pub async fn keep(ctx: &Ctx, question: &Question, render: Render<'_, GateAnswer>) -> Result<Answer, Error> {
-    ctx.require(Scope::Deploy)?;
-    let judged = &judge(ctx, question).await?;
+    let judged = &judge(ctx, question, Some(Scope::Deploy)).await?;
     ctx.write(|work| async move {
         let mut decided = judged.clone();
         decide::keep(&work, &mut decided, None).await?;
@@ -102,13 +101,15 @@ pub async fn keep(ctx: &Ctx, question: &Question, render: Render<'_, GateAnswer>
     .await
 }
 
-async fn judge(ctx: &Ctx, question: &Question) -> Result<Decided, Error> {
+/// Judges it for a caller who may read there, and has the scope there that what is done with the answer needs.
+async fn judge(ctx: &Ctx, question: &Question, needs: Option<Scope>) -> Result<Decided, Error> {
     ctx.require(Scope::Read)?;
-    if question.override_reason.is_some() {
-        ctx.require(Scope::Override)?;
-    }
     let conn = ctx.app.db.read();
     let LockedTarget { target, environment, now, .. } = peek(ctx, question).await?;
+    let overrides = question.override_reason.as_ref().map(|_| Scope::Override);
+    for scope in needs.into_iter().chain(overrides) {
+        ctx.require_at(&[scope], &question.service, &question.environment)?;
+    }
     let current = target.current.as_ref().map(|current| current.release_id);
     let there = (question.kind.unwrap_or(Kind::Deploy), current);
     let place = (&question.service, &question.environment);

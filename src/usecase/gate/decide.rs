@@ -145,7 +145,7 @@ async fn gather(
         if judged { within_budget(conn, target, environment, &evidence, now).await? } else { None };
     let facts = Facts {
         kind,
-        hotfix: ctx.principal.holds(Scope::Hotfix),
+        hotfix: ctx.holds_at(Scope::Hotfix, service, &environment.name),
         verified: back.verified,
         preempt,
         release: ReleaseFact {

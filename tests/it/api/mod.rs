@@ -33,6 +33,7 @@ mod registry;
 mod removal;
 mod resume;
 mod rights;
+mod roles;
 mod rollback;
 mod rollback_releases;
 mod scan_parts;
