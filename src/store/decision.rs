@@ -31,11 +31,21 @@ pub struct About<'a> {
     pub service_id: Uuid,
     pub environment_id: Uuid,
     pub release_id: Uuid,
-    /// The deployment that was let start.
-    pub deployment_id: Option<Uuid>,
+    pub answers: Answers,
     /// What it was for.
     pub kind: Kind,
     pub actor: &'a Actor,
+}
+
+/// What a decision answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// A question, by which nothing starts.
+    Question,
+    /// A start that was refused.
+    Refused,
+    /// The start of this deployment.
+    Started(Uuid),
 }
 
 /// Keeps a decision.
@@ -50,7 +60,10 @@ pub async fn insert(
         service_id: about.service_id,
         environment_id: about.environment_id,
         release_id: about.release_id,
-        deployment_id: about.deployment_id,
+        deployment_id: match about.answers {
+            Answers::Started(id) => Some(id),
+            Answers::Question | Answers::Refused => None,
+        },
         kind: about.kind,
         actor_token: about.actor.token.clone(),
         actor_subject: about.actor.subject.clone(),
@@ -62,42 +75,67 @@ pub async fn insert(
         inputs: text(inputs)?,
         override_reason: decision.override_reason.clone(),
         retry_at: decision.verdict.retry_at,
+        asked: about.answers == Answers::Question,
     };
     Entity::insert(model.into_active_model()).exec_without_returning(conn).await?;
     Ok(())
 }
 
-/// Keeps a denial. When the latest decision of the target was the same denial (of the same release to the same token, for
-/// the same reasons), it is counted there with what it says now, and that one's id is given back.
+/// So many of a target's newest decisions are looked through for the same one.
+const LOOKED_THROUGH: u64 = 50;
+
+/// A denial that is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Denial {
+    /// The record that it is kept in.
+    pub id: Uuid,
+    /// Whether no start was refused by this record before.
+    pub is_news: bool,
+}
+
+/// Keeps a denial. When the last that was said of the release to the token was the same, and nothing has started in the target
+/// since, it is counted there with what it says now: two that are refused in turn add no records to each other's.
 pub async fn insert_denial(
     conn: &impl ConnectionTrait,
     decision: &Decision,
     inputs: &Inputs,
     about: About<'_>,
-) -> Result<Uuid, StoreError> {
-    let last = Entity::find()
+) -> Result<Denial, StoreError> {
+    let newest = Entity::find()
+        .select_only()
+        .column(Column::Id)
         .filter(Column::ServiceId.eq(about.service_id))
         .filter(Column::EnvironmentId.eq(about.environment_id))
         // One from the future, when a clock was wrong, would be the latest for ever.
         .filter(Column::EvaluatedAt.lte(decision.evaluated_at + SKEW_MAX))
         .order_by_desc(Column::EvaluatedAt)
+        .order_by_desc(Column::Id)
+        .limit(LOOKED_THROUGH);
+    let to_them = Column::ReleaseId.eq(about.release_id);
+    let to_them = to_them.and(Column::ActorToken.eq(&about.actor.token)).and(Column::Kind.eq(about.kind));
+    let last = Entity::find()
+        .filter(Column::Id.in_subquery(newest.into_query()))
+        .filter(to_them.or(Column::DeploymentId.is_not_null()))
+        .order_by_desc(Column::EvaluatedAt)
         .order_by_desc(Column::Id);
     if let Some(last) = last.into_partial_model::<Last>().one(conn).await?
-        && last.is_same(decision, about)
+        && last.is_same(decision)
     {
+        let asked = about.answers == Answers::Question;
         let said_now = ActiveModel {
             last_evaluated_at: Set(decision.evaluated_at),
             checks: Set(text(&decision.verdict.checks)?),
             inputs: Set(text(inputs)?),
             retry_at: Set(decision.verdict.retry_at),
+            asked: Set(last.asked && asked),
             ..ActiveModel::default()
         };
         let counted = Entity::update_many().col_expr(Column::Count, Expr::col(Column::Count).add(1));
         counted.set(said_now).filter(Column::Id.eq(last.id)).exec(conn).await?;
-        return Ok(last.id);
+        return Ok(Denial { id: last.id, is_news: last.asked && !asked });
     }
     insert(conn, decision, inputs, about).await?;
-    Ok(decision.id)
+    Ok(Denial { id: decision.id, is_news: true })
 }
 
 /// What tells whether a decision is the same again; what it depended on is long, and is not.
@@ -106,21 +144,16 @@ pub async fn insert_denial(
 struct Last {
     id: Uuid,
     allowed: bool,
-    release_id: Uuid,
-    actor_token: String,
-    kind: Kind,
+    asked: bool,
     override_reason: Option<String>,
     checks: String,
 }
 
 impl Last {
-    fn is_same(&self, decision: &Decision, about: About<'_>) -> bool {
+    fn is_same(&self, decision: &Decision) -> bool {
         // Those of another version may be of another shape, and then are not the same.
         let checks: Vec<Check> = serde_json::from_str(&self.checks).unwrap_or_default();
         !self.allowed
-            && self.release_id == about.release_id
-            && self.actor_token == about.actor.token
-            && self.kind == about.kind
             && self.override_reason == decision.override_reason
             && checks.iter().map(Check::reason).eq(decision.verdict.checks.iter().map(Check::reason))
     }

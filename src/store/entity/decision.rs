@@ -25,6 +25,7 @@ pub struct Model {
     pub inputs: String,
     pub override_reason: Option<String>,
     pub retry_at: Option<DateTimeUtc>,
+    pub asked: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

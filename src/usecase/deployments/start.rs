@@ -16,6 +16,7 @@ use crate::{
         vocabulary::{Kind, Scope},
     },
     store::{
+        decision::Answers,
         deployment::{self, LockedDeployment},
         evidence::{self, Wanted},
         target,
@@ -103,7 +104,7 @@ async fn start_in(
     let now = found.decided.decision.evaluated_at;
     if !found.decided.decision.verdict.allowed {
         work.refuse_repeated().await?;
-        if decide::keep(&work, &mut found.decided, None).await? {
+        if decide::keep(&work, &mut found.decided, Answers::Refused).await? {
             let Placement { service, environment, .. } = &asked.placement;
             let told = work.tell(EventKind::GateDenied, denied_data(&found.decided.decision));
             told.service(service).environment(environment).version(&found.version);
@@ -126,7 +127,7 @@ async fn start_in(
         credential: ctx.principal.pipeline().map(|_| ctx.principal.token_id),
     };
     let deployment = Deployment::start(&mut target, new, now);
-    decide::keep(&work, &mut decided, Some(deployment.id)).await?;
+    decide::keep(&work, &mut decided, Answers::Started(deployment.id)).await?;
     deployment::insert(work.conn(), &deployment).await?;
     target::save(work.conn(), &target).await?;
     let named = asked.placement.named(deployment, release.identity);

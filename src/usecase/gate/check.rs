@@ -12,6 +12,7 @@ use crate::{
         vocabulary::{Kind, Scope, Status},
     },
     store::{
+        decision::Answers,
         deployment,
         evidence::{self, Wanted},
         target::{self, LockedTarget},
@@ -94,7 +95,7 @@ pub async fn keep(ctx: &Ctx, question: &Question, render: Render<'_, GateAnswer>
     let judged = &judge(ctx, question, Some(Scope::Deploy)).await?;
     ctx.write(|work| async move {
         let mut decided = judged.clone();
-        decide::keep(&work, &mut decided, None).await?;
+        decide::keep(&work, &mut decided, Answers::Question).await?;
         let at = decided.decision.evaluated_at;
         work.answer(at, &GateAnswer::of(ctx, question, decided, true), render).await
     })

@@ -26,7 +26,7 @@ use crate::{
         vocabulary::{Kind, Mode, Scope},
     },
     store::{
-        decision::{self, About},
+        decision::{self, About, Answers},
         deployment,
         evidence::Evidence,
         scan::{self, Budgeted},
@@ -100,15 +100,14 @@ pub async fn decide(
     Ok(Decided { decision, inputs, back, target, release_id })
 }
 
-/// Keeps a decision; `deployment_id` is what it lets start. Tells whether it is news: a denial that was given just before
-/// is counted there, and has that one's id.
-pub async fn keep(work: &Work, decided: &mut Decided, deployment_id: Option<Uuid>) -> Result<bool, Error> {
+/// Keeps a decision. Tells whether it is news: a denial that a start was given before is counted there, and has that one's id.
+pub async fn keep(work: &Work, decided: &mut Decided, answers: Answers) -> Result<bool, Error> {
     let Decided { decision, inputs, target: (service_id, environment_id), release_id, .. } = decided;
     let about = About {
         service_id: *service_id,
         environment_id: *environment_id,
         release_id: *release_id,
-        deployment_id,
+        answers,
         kind: inputs.facts.kind,
         actor: work.actor(),
     };
@@ -117,7 +116,8 @@ pub async fn keep(work: &Work, decided: &mut Decided, deployment_id: Option<Uuid
         return Ok(true);
     }
     let kept = decision::insert_denial(work.conn(), decision, inputs, about).await?;
-    Ok(std::mem::replace(&mut decision.id, kept) == kept)
+    decision.id = kept.id;
+    Ok(kept.is_news)
 }
 
 async fn gather(

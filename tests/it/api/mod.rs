@@ -5,6 +5,7 @@ mod approved_image;
 pub mod audit;
 pub mod audit_deep;
 mod clock;
+mod denials;
 mod descriptive;
 mod duties;
 mod edges;
