@@ -28,6 +28,7 @@ mod m20261128_000015_create_sign_in;
 mod m20261128_000016_index_service_history;
 mod m20261128_000017_index_commits;
 mod m20261129_000018_tell_questions;
+mod m20261129_000019_tell_askers;
 mod schema;
 
 pub use sea_orm_migration::MigratorTrait;
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000016_index_service_history::Migration),
             Box::new(m20261128_000017_index_commits::Migration),
             Box::new(m20261129_000018_tell_questions::Migration),
+            Box::new(m20261129_000019_tell_askers::Migration),
         ]
     }
 }

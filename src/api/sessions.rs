@@ -21,7 +21,7 @@ use crate::{
         view::refuse,
     },
     domain::{credential::Credential, form::TellingShort, identity::Identity, sign_in::code::INTERVAL},
-    http::{middleware::request_id::RequestId, problem::Problem},
+    http::{middleware::request_id::RequestId, peer::network, problem::Problem},
     usecase::{
         app::App,
         sessions,
@@ -207,12 +207,12 @@ impl SessionsApi {
     /// Ask for a session
     ///
     /// For a command line without a browser (as RFC 8628): it shows `user_code`, which somebody types at `verification_uri`, and
-    /// changes `code` for a session once they have. Takes no token.
+    /// changes `code` for a session once they have. Takes no token. From one address a quarter of those may ask that may at all.
     #[oai(path = "/auth/device", method = "post", operation_id = "ask_for_session")]
     async fn ask_for_session(&self, request: &Request, body: Json<AskForSession>) -> Result<Asked, Problem> {
         let app = request.data::<App>().ok_or_else(Problem::internal)?;
         let asking = Asking::parse(&body.0.challenge, &body.0.client).map_err(refuse)?;
-        let waiting = command_line::ask(app, &asking).await?;
+        let waiting = command_line::ask(app, &asking, &network(request.remote_addr())).await?;
         let uri = format!("{}/login/device", app.config.server.base_url());
         let user_code = waiting.user_code.as_str().to_owned();
         Ok(Asked::Waiting(Json(SessionAsked {

@@ -17,9 +17,14 @@ pub async fn insert(conn: &impl ConnectionTrait, asked: Asked) -> Result<(), Sto
     Ok(())
 }
 
-/// How many ask.
-pub async fn count(conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<u64, StoreError> {
-    Ok(Entity::find().filter(Column::ExpiresAt.gt(now)).count(conn).await?)
+/// How many ask, from this network or from anywhere.
+pub async fn count(
+    conn: &impl ConnectionTrait,
+    network: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    let asked = Entity::find().filter(Column::ExpiresAt.gt(now));
+    Ok(asked.only(Column::Network, network).count(conn).await?)
 }
 
 /// Who asks with this code for people.

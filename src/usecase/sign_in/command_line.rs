@@ -34,6 +34,9 @@ pub use crate::store::sign_in::Asked;
 /// So many may ask at once: anybody can.
 const ASKED_MAX: u64 = 1000;
 
+/// So many of them from one network, so that others find room.
+const ASKED_FROM_ONE_MAX: u64 = ASKED_MAX / 4;
+
 const UNKNOWN: &str =
     "the code is not known, was used already, or its ten minutes are over; run `waybill login` again";
 
@@ -71,10 +74,16 @@ impl Asking {
     }
 }
 
-/// Notes that a command line waits for a person.
-pub async fn ask(app: &App, asking: &Asking) -> Result<Waiting, Error> {
+/// Notes that a command line waits for a person, and from which network it asks.
+pub async fn ask(app: &App, asking: &Asking, network: &str) -> Result<Waiting, Error> {
     let conn = app.db.read();
-    if store::count(conn, db::now(conn).await?).await? >= ASKED_MAX {
+    let now = db::now(conn).await?;
+    if store::count(conn, Some(network), now).await? >= ASKED_FROM_ONE_MAX {
+        return Err(Error::Greedy(
+            "too many command lines ask to be let in from this address; try again in a few minutes",
+        ));
+    }
+    if store::count(conn, None, now).await? >= ASKED_MAX {
         return Err(Error::Crowded("too many command lines ask to be let in; try again in a few minutes"));
     }
     let (code, user_code) = (random()?, UserCode::of(random_number()?));
@@ -85,6 +94,7 @@ pub async fn ask(app: &App, asking: &Asking) -> Result<Waiting, Error> {
             async move {
                 let now = db::now(tx.conn()).await?;
                 let asked = asked(asking, &code, Some(&user_code), None, now);
+                let asked = Asked { network: Some(network.to_owned()), ..asked };
                 let expires_at = asked.expires_at;
                 store::insert(tx.conn(), asked).await.map_err(Error::raced)?;
                 Ok::<_, Error>(tx.commit(expires_at).await?)
@@ -190,6 +200,7 @@ fn asked(
         session_id,
         created_at: now,
         expires_at: code::expires_at(now),
+        network: None,
     }
 }
 

@@ -207,6 +207,7 @@ async fn fill_identities(api: &Api, gitlab: &Issuer) {
         session_id: Some(session.principal.token_id),
         created_at: session.created_at,
         expires_at: session.created_at,
+        network: Some("192.0.2.1".to_owned()),
     };
     let sql = api.sql().await;
     sign_in_code::Entity::insert(code.into_active_model()).exec_without_returning(&sql).await.unwrap();

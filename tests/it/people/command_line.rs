@@ -1,6 +1,7 @@
 //! Letting a command line in, by the API and the pages: each code once, with the proof of who asked, and by somebody.
 
 use poem::http::Method;
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 use waybill::domain::sign_in::code::challenge;
 
@@ -83,6 +84,24 @@ db_test!(
             faults.iter().map(|fault| fault.0.as_str()).collect::<Vec<_>>(),
             ["/challenge", "/client"]
         );
+    }
+);
+
+db_test!(
+    async fn nobody_asks_so_often_that_others_find_no_room(db: TestDb) {
+        let api = site(&db).await;
+        let greedy = api.anonymous().at("192.0.2.1:4000");
+        let ask = || json!({ "challenge": challenge(VERIFIER), "client": "ada's laptop" });
+        for _ in 0..250 {
+            greedy.post("/auth/device", ask()).await.ok(201);
+        }
+        let refused = greedy.at("192.0.2.1:5000").post("/auth/device", ask()).await;
+        refused.problem(429, "rate-limited");
+        assert!(refused.header("retry-after").is_some());
+        greedy.at("192.0.2.2:4000").post("/auth/device", ask()).await.ok(201);
+        let over = "UPDATE sign_in_code SET expires_at = created_at";
+        api.sql().await.execute_unprepared(over).await.unwrap();
+        greedy.post("/auth/device", ask()).await.ok(201);
     }
 );
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU32, Ordering},
@@ -49,6 +50,7 @@ pub struct Api {
     pub shutdown: Shutdown,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     token: Option<String>,
+    peer: RemoteAddr,
     url: String,
     _watched: Arc<Watched>,
 }
@@ -96,7 +98,15 @@ impl Api {
         let shell = serve::shell(&app, &shutdown);
         let endpoint = Arc::new(serve::endpoint(&app, &shell).unwrap());
         let watched = Arc::new(Watched(Arc::clone(&app.metrics)));
-        Self { app, shutdown, endpoint, token: None, url: db.url.clone(), _watched: watched }
+        Self {
+            app,
+            shutdown,
+            endpoint,
+            token: None,
+            peer: RemoteAddr::default(),
+            url: db.url.clone(),
+            _watched: watched,
+        }
     }
 
     /// The same, with the server's work in the background, as long as the test runs.
@@ -160,6 +170,12 @@ impl Api {
         Self { token: None, ..self.clone() }
     }
 
+    /// As from another machine.
+    pub fn at(&self, address: &str) -> Self {
+        let address: SocketAddr = address.parse().unwrap();
+        Self { peer: RemoteAddr(address.into()), ..self.clone() }
+    }
+
     /// A connection for looking behind the API.
     pub async fn sql(&self) -> DatabaseConnection {
         let mut options = ConnectOptions::new(self.url.as_str());
@@ -187,7 +203,7 @@ impl Api {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         // As from a socket: only so does the framework know the path before any routing.
-        let parts: RequestParts = (parts, LocalAddr::default(), RemoteAddr::default(), Scheme::HTTP).into();
+        let parts: RequestParts = (parts, LocalAddr::default(), self.peer.clone(), Scheme::HTTP).into();
         let request = Request::from_parts(parts, body.unwrap_or_default().into());
         let response = self.endpoint.get_response(request).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
