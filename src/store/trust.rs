@@ -16,6 +16,7 @@ use crate::{
             trust::{Column, Entity, Model},
         },
         prelude::*,
+        sql::Sql,
     },
 };
 
@@ -102,6 +103,16 @@ pub async fn lock(conn: &impl ConnectionTrait, name: &str) -> Result<Option<Trus
 pub async fn hold(conn: &impl ConnectionTrait, trust: &Trust) -> Result<bool, StoreError> {
     let query = Entity::find_by_id(trust.id).filter(Column::Revision.eq(trust.revision));
     Ok(query.lock_shared().one(conn).await?.is_some())
+}
+
+/// Makes everybody else wait who makes, edits or deletes a trust, until this is over. On SQLite there is one writer at a time.
+///
+/// Who holds a trust as it is goes on: credentials are given meanwhile.
+pub async fn lock_table(conn: &impl ConnectionTrait) -> Result<(), StoreError> {
+    if conn.get_database_backend() == DatabaseBackend::Postgres {
+        Sql::new("LOCK TABLE trust IN SHARE ROW EXCLUSIVE MODE").run(conn).await?;
+    }
+    Ok(())
 }
 
 /// How many trusts an issuer has.

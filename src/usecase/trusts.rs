@@ -43,6 +43,7 @@ async fn create_in(
     render: Render<'_, Trust>,
 ) -> Result<Answer, Error> {
     let now = work.now().await?;
+    trust::lock_table(work.conn()).await?;
     if trust::count(work.conn(), &definition.issuer).await? >= TRUSTS_MAX {
         let detail = format!("{} has {TRUSTS_MAX} trusts, the most there can be", definition.issuer);
         return Err(Error::Conflict(detail));

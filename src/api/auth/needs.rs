@@ -36,7 +36,6 @@ pub fn needs(operation: &str) -> &'static [Scope] {
         | "end_session"
         | "create_trust"
         | "update_trust"
-        | "replace_trust"
         | "delete_trust"
         | "list_trusts"
         | "get_trust"

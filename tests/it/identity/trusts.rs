@@ -1,6 +1,8 @@
 //! Trusts: making, reading, editing and deleting them, what they make of an ID token, and who may do what at all.
 
+use futures_util::future::join_all;
 use poem::http::Method;
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 use waybill::{domain::vocabulary::Scope, usecase::upkeep};
 
@@ -114,5 +116,35 @@ db_test!(
         let narrow = trusting.api.token(&[Scope::Audit], Some(&["pay"]), None).await;
         let seen = narrow.get("/access").await.ok(200);
         assert_eq!(seen["items"].as_array().unwrap().len(), 1, "{seen}");
+    }
+);
+
+db_test!(
+    async fn there_are_only_so_many_trusts_of_an_issuer_however_they_are_made(db: TestDb) {
+        let Trusting { api, .. } = Trusting::new(&db).await;
+        let id = if db.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
+        let fill = format!(
+            "INSERT INTO trust (id, name, issuer, claims, environment_map, scopes, groups, services, environments, \
+             revision, actor_token, actor_subject, created_at, updated_at) \
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 998) \
+             SELECT {id}, 'trust-' || i, issuer, claims, environment_map, scopes, groups, services, environments, \
+             revision, actor_token, actor_subject, created_at, updated_at FROM trust, n"
+        );
+        api.sql().await.execute_unprepared(&fill).await.unwrap();
+        let named = |name: &str| {
+            let mut trust = shop_prod();
+            trust["name"] = json!(name);
+            trust
+        };
+        let made = (0..4).map(|number| {
+            let (api, trust) = (api.clone(), named(&format!("last-{number}")));
+            async move { api.post("/trusts", trust).await.status }
+        });
+        let mut statuses = join_all(made).await;
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409, 409, 409]);
+        api.patch("/trusts/trust-1", json!({ "scopes": ["read"] })).await.ok(200);
+        api.delete("/trusts/trust-1").await.ok(204);
+        api.post("/trusts", named("one-more")).await.ok(201);
     }
 );
