@@ -109,11 +109,16 @@ impl FreezeMemo {
 
     fn remember(&self, key: Key, looked: Known) -> Vec<Period> {
         let periods = looked.periods();
+        let size = |one: &Known| one.windows.len() + one.named.len() + 1;
+        let mine = size(&looked);
         let mut known = self.lock();
-        known.insert(key, looked);
-        if known.values().map(|one| one.windows.len() + one.named.len() + 1).sum::<usize>() > WINDOWS_MAX {
-            // What is asked for again is soon back.
+        known.remove(&key);
+        if known.values().map(size).sum::<usize>() + mine > WINDOWS_MAX {
+            // What is asked for again is soon back; but for its next service this one is asked for at once.
             known.clear();
+        }
+        if mine <= WINDOWS_MAX {
+            known.insert(key, looked);
         }
         periods
     }
@@ -249,6 +254,7 @@ mod tests {
             assert_eq!(memo.keep("shop", &environment(id, None), many.clone(), now).len(), 1000);
             let held = memo.lock().values().map(|known| known.windows.len()).sum::<usize>();
             assert!(held <= WINDOWS_MAX);
+            assert!(memo.recall("pay", &environment(id, None), now).is_some(), "the last one stays");
         }
     }
 }
