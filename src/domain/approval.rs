@@ -87,6 +87,11 @@ impl Saw {
     }
 }
 
+/// Whether what was said for this image is said for the image that the release has now, in whichever place.
+pub fn is_for(said: Option<&Image>, now: Option<&Image>) -> bool {
+    said.map(Image::digest) == now.map(Image::digest)
+}
+
 impl Approval {
     /// As the gate's rule sees it, of a release that has this image now.
     pub fn fact(&self, image: Option<&Image>) -> ApprovalFact {
@@ -97,7 +102,7 @@ impl Approval {
             groups: self.groups.clone(),
             at: self.created_at,
             comment: told(self.voice, self.comment.as_deref()),
-            for_image: self.image.as_ref().map(Image::digest) == image.map(Image::digest),
+            for_image: is_for(self.image.as_ref(), image),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
         scope::Narrowing,
     },
     store::{
+        deployment,
         entity::{
             approval::{ActiveModel, Column, Entity, Model, Relation},
             column::Json,
@@ -68,9 +69,9 @@ pub(super) fn named() -> Select<Entity> {
 }
 
 /// When the release `r`, or its artefact, was last reverted in the environment `e`.
-const REVERTED_AT: &str = "(SELECT MAX(b.finished_at) FROM deployment x JOIN deployment b ON b.id = x.reverted_by \
-     WHERE x.service_id = r.service_id AND x.environment_id = e.id AND x.artefact = r.artefact \
-     AND (b.artefact <> x.artefact OR x.release_id = r.id) AND x.status = 'succeeded')";
+fn reverted_at() -> String {
+    deployment::reverted_at("r.id", "r.artefact") + "r.service_id)"
+}
 
 /// Inserts an approval. Fails with [`StoreError::Unique`] when its subject, written the same, has a voice that stands.
 pub async fn insert(conn: &impl ConnectionTrait, approval: &Approval) -> Result<(), StoreError> {
@@ -107,8 +108,9 @@ pub async fn standing(
     environment_id: Uuid,
 ) -> Result<(Vec<Approval>, Option<DateTime<Utc>>), StoreError> {
     let mut sql = Sql::new(format!(
-        "SELECT {}, {REVERTED_AT} AS reverted_at FROM release r JOIN environment e ON e.id = ",
-        columns::<Entity>("a", "a_")
+        "SELECT {}, {} AS reverted_at FROM release r JOIN environment e ON e.id = ",
+        columns::<Entity>("a", "a_"),
+        reverted_at()
     ));
     sql.bind(environment_id).push(
         " LEFT JOIN approval a ON a.release_id = r.id AND a.environment_id = e.id AND a.withdrawn_at IS NULL \
@@ -209,7 +211,7 @@ pub async fn asked(
         " GROUP BY d.service_id, d.environment_id, d.release_id) \
          SELECT w.since, w.release_id, w.environment_id, d.id, d.inputs, d.actor_token, d.actor_subject, \
          s.name AS service_name, r.version, r.actor_subject AS recorded_by, r.initiated_by, r.image_added_by, r.image, \
-         COALESCE(r.place < c.place, false) AS outdated, {REVERTED_AT} AS reverted_at, {} \
+         COALESCE(r.place < c.place, false) AS outdated, {} AS reverted_at, {} \
          FROM denied w JOIN decision d ON d.service_id = w.service_id AND d.environment_id = w.environment_id \
          AND d.release_id = w.release_id AND d.last_evaluated_at = w.last AND NOT d.allowed \
          JOIN service s ON s.id = w.service_id JOIN environment e ON e.id = w.environment_id \
@@ -217,6 +219,7 @@ pub async fn asked(
          LEFT JOIN target t ON t.service_id = w.service_id AND t.environment_id = w.environment_id \
          LEFT JOIN release c ON c.id = t.current_release_id \
          WHERE s.archived_at IS NULL AND e.archived_at IS NULL",
+        reverted_at(),
         columns::<environment::Entity>("e", "e_")
     ));
     sql.and_equals("s.name", only.service).and_equals("e.name", only.environment);

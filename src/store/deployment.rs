@@ -26,6 +26,16 @@ use crate::{
     },
 };
 
+/// When the release of this id, or this artefact of its, was last reverted in the environment `e`: an expression that the id of
+/// the service and a parenthesis end.
+pub(super) fn reverted_at(release_id: &str, artefact: &str) -> String {
+    format!(
+        "(SELECT MAX(b.finished_at) FROM deployment x JOIN deployment b ON b.id = x.reverted_by \
+         WHERE x.environment_id = e.id AND x.artefact = {artefact} \
+         AND (b.artefact <> x.artefact OR x.release_id = {release_id}) AND x.status = 'succeeded' AND x.service_id = "
+    )
+}
+
 impl FromQueryResult for Deployment {
     fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
         let model = Model::from_query_result(row, prefix)?;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use self::sources::StayRow;
 use crate::{
     domain::{
+        approval::is_for,
         environment::Environment,
         gate::facts::{ApprovalFact, Counts, CurrentFact, ScanFact, Source, WaiverFact, told},
         release::{Identity, Release},
@@ -88,7 +89,7 @@ pub struct Evidence {
 pub struct Said {
     /// Whose it is, what and when; for the image that the release has.
     fact: ApprovalFact,
-    image: Option<String>,
+    image: Option<Image>,
 }
 
 impl Evidence {
@@ -105,10 +106,7 @@ impl Evidence {
 impl Said {
     /// As the gate's rule sees it, of a release that has this image now: a start may add it.
     pub fn of(self, image: Option<&Image>) -> ApprovalFact {
-        let digest =
-            self.image.as_deref().map(|image| image.rsplit_once('@').map_or(image, |(_, digest)| digest));
-        let for_image = digest == image.map(Image::digest);
-        ApprovalFact { for_image, ..self.fact }
+        ApprovalFact { for_image: is_for(self.image.as_ref(), image), ..self.fact }
     }
 }
 
@@ -258,6 +256,7 @@ fn read_evidence(row: &QueryResult, wanted: &Wanted<'_>) -> Result<Evidence, Sto
         let groups = serde_json::from_str(&row.spoke_for).map_err(|_| StoreError::Corrupt("groups"))?;
         let ApprovalRow { id, decision, subject, at, image, comment, .. } = row;
         let comment = told(decision, comment.as_deref());
+        let image = image.map(Image::trusted);
         Ok(Said { fact: ApprovalFact { id, decision, subject, groups, at, comment, for_image: true }, image })
     };
     let approvals = rows(row, "approvals", looked_at(policy.approval.mode))?.into_iter().map(approval);

@@ -9,7 +9,10 @@ use crate::{
         facts::{Source, SourceStanding},
         rules,
     },
-    store::sql::{Sql, objects},
+    store::{
+        deployment,
+        sql::{Sql, objects},
+    },
 };
 
 /// A stay of the artefact in an environment, or an environment without any, as the database writes it into JSON.
@@ -37,12 +40,9 @@ pub(super) fn push(sql: &mut Sql, postgres: bool, wanted: &Wanted<'_>, places: &
     sql.push(&objects(postgres, &["name", "standing", "since", "until", "reverted_at"]));
     sql.push(
         "SELECT e.name, CASE WHEN e.archived_at IS NOT NULL THEN 'archived' WHEN e.unconfirmed THEN 'unconfirmed' \
-         ELSE 'confirmed' END AS standing, v.since, v.until, (SELECT MAX(b.finished_at) FROM deployment x \
-         JOIN deployment b ON b.id = x.reverted_by WHERE x.status = 'succeeded' AND x.environment_id = e.id \
-         AND x.artefact = asked.sought AND (b.artefact <> x.artefact OR x.release_id = asked.id) \
-         AND x.service_id = ",
+         ELSE 'confirmed' END AS standing, v.since, v.until, ",
     );
-    sql.bind(wanted.service_id).push(&format!(
+    sql.push(&deployment::reverted_at("asked.id", "asked.sought")).bind(wanted.service_id).push(&format!(
         ") AS reverted_at FROM environment e LEFT JOIN (SELECT d.environment_id, \
          MIN(CASE WHEN d.credited AND NOT EXISTS ({TAKEN_AWAY}) THEN d.finished_at END) AS since, \
          CASE WHEN COUNT(*) = COUNT(d.superseded_at) THEN MAX(d.superseded_at) END AS until \
