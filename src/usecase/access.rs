@@ -13,7 +13,7 @@ use crate::{
         vocabulary::Scope,
     },
     store::{db, session, token, trust},
-    usecase::{context::Ctx, error::Error, sessions},
+    usecase::{context::Ctx, error::Error, seen, sessions},
 };
 
 /// Something that lets somebody in, or says what they may do.
@@ -90,7 +90,7 @@ fn covers_all(ctx: &Ctx, roles: &[Role]) -> bool {
 pub async fn list(ctx: &Ctx, request: &PageRequest<Key>) -> Result<Page<Access>, Error> {
     ctx.require(Scope::Audit)?;
     let more = usize::try_from(request.limit).unwrap_or(usize::MAX).saturating_add(1);
-    let (roles, mut after) = match request.after {
+    let (roles, after) = match request.after {
         None => (0, None),
         Some(Key::Role(place)) => (place.saturating_add(1), None),
         Some(Key::Row(id)) => (usize::MAX, Some(id)),
@@ -99,26 +99,25 @@ pub async fn list(ctx: &Ctx, request: &PageRequest<Key>) -> Result<Page<Access>,
     let all = ctx.app.config.auth.oidc.issuer.is_some().then_some(ctx.app.people.roles.as_slice());
     let roles = all.unwrap_or_default().iter().cloned().enumerate().skip(roles);
     let roles = roles.map(|(place, role)| Access::Role(place, role));
-    let mut seen: Vec<_> = roles.filter(|role| role.is_within(ctx)).take(more).collect();
+    let mut shown: Vec<_> = roles.filter(|role| role.is_within(ctx)).take(more).collect();
     let conn = ctx.app.db.read();
     let now = db::now(conn).await?;
-    while seen.len() < more {
-        let rest = PageRequest { limit: request.limit, after };
-        let tokens = token::list(conn, &rest).await?.into_iter().map(Access::Token);
-        let trusts = trust::list(conn, &rest).await?.into_iter().map(Access::Trust);
-        let sessions = session::list(conn, None, now, &rest).await?.into_iter().map(Access::Session);
-        let mut rows: Vec<_> = tokens.chain(trusts).chain(sessions).collect();
-        rows.sort_by_key(Access::id);
-        // Of any kind no more than this was read, so that nothing is known of what comes later.
-        let full = rows.len() >= more;
-        rows.truncate(more);
-        after = rows.last().map(Access::id);
-        seen.extend(rows.into_iter().filter(|row| row.is_within(ctx) && row.is_good(now)));
-        if !full {
-            break;
-        }
+    if shown.len() < more {
+        let read = async |rest| {
+            let tokens = token::list(conn, &rest).await?.into_iter().map(Access::Token);
+            let trusts = trust::list(conn, &rest).await?.into_iter().map(Access::Trust);
+            let sessions = session::list(conn, None, now, &rest).await?.into_iter().map(Access::Session);
+            let mut rows: Vec<_> = tokens.chain(trusts).chain(sessions).collect();
+            rows.sort_by_key(Access::id);
+            // Of any kind no more than this was read, so that nothing is known of what comes later.
+            rows.truncate(more);
+            Ok(rows)
+        };
+        let rows = PageRequest { limit: request.limit, after };
+        let may_see = |row: &Access| row.is_within(ctx) && row.is_good(now);
+        shown.extend(seen::next(&rows, read, Access::id, may_see).await?);
     }
-    Ok(page(seen, request.limit, Access::key))
+    Ok(page(shown, request.limit, Access::key))
 }
 
 /// When what a request came with ends, if it does.

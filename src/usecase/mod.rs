@@ -24,6 +24,7 @@ pub mod register;
 pub mod releases;
 pub mod scans;
 pub mod search;
+mod seen;
 pub mod services;
 pub mod sessions;
 pub mod sign_in;

@@ -29,6 +29,7 @@ use crate::{
     usecase::{
         context::Ctx,
         error::Error,
+        seen,
         work::{self, Doer, Render, Work},
     },
 };
@@ -237,18 +238,10 @@ pub fn make_up(id: Uuid) -> Result<SecretString, Error> {
 /// Lists tokens, oldest first, without their secrets.
 pub async fn list(ctx: &Ctx, request: &PageRequest<Uuid>) -> Result<Page<Credential>, Error> {
     ctx.require(Scope::Admin)?;
-    let mut seen = Vec::new();
-    let mut rest = request.clone();
-    loop {
-        let rows = token::list(ctx.app.db.read(), &rest).await?;
-        let last = rows.last().map(|token| token.principal.token_id);
-        let full = u64::try_from(rows.len()).is_ok_and(|count| count > rest.limit);
-        seen.extend(rows.into_iter().filter(|token| ctx.within().covers(&token.principal.narrowing)));
-        if !full || u64::try_from(seen.len()).is_ok_and(|count| count > request.limit) {
-            return Ok(page(seen, request.limit, |token| token.principal.token_id));
-        }
-        rest.after = last;
-    }
+    let read = async |rest| token::list(ctx.app.db.read(), &rest).await;
+    let id = |token: &Credential| token.principal.token_id;
+    let may_see = |token: &Credential| ctx.within().covers(&token.principal.narrowing);
+    Ok(page(seen::next(request, read, id, may_see).await?, request.limit, id))
 }
 
 /// Lists tokens for whoever runs the server.

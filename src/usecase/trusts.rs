@@ -21,6 +21,7 @@ use crate::{
     usecase::{
         context::Ctx,
         error::Error,
+        seen,
         work::{Render, Work},
     },
 };
@@ -42,8 +43,8 @@ async fn create_in(
     definition: &Definition,
     render: Render<'_, Trust>,
 ) -> Result<Answer, Error> {
-    let now = work.now().await?;
     trust::lock_table(work.conn()).await?;
+    let now = work.now().await?;
     if trust::count(work.conn(), &definition.issuer).await? >= TRUSTS_MAX {
         let detail = format!("{} has {TRUSTS_MAX} trusts, the most there can be", definition.issuer);
         return Err(Error::Conflict(detail));
@@ -156,17 +157,10 @@ pub async fn get(ctx: &Ctx, name: &str) -> Result<Trust, Error> {
 /// Lists trusts, oldest first: those that reach no further than whoever asks.
 pub async fn list(ctx: &Ctx, request: &PageRequest<Uuid>) -> Result<Page<Trust>, Error> {
     ctx.require(Scope::Admin)?;
-    let (mut seen, mut rest) = (Vec::new(), request.clone());
-    loop {
-        let rows = trust::list(ctx.app.db.read(), &rest).await?;
-        let last = rows.last().map(|trust| trust.id);
-        let full = u64::try_from(rows.len()).is_ok_and(|count| count > rest.limit);
-        seen.extend(rows.into_iter().filter(|trust| ctx.within().covers(&trust.definition.places)));
-        if !full || u64::try_from(seen.len()).is_ok_and(|count| count > request.limit) {
-            return Ok(page(seen, request.limit, |trust| trust.id));
-        }
-        rest.after = last;
-    }
+    let read = async |rest| trust::list(ctx.app.db.read(), &rest).await;
+    let id = |trust: &Trust| trust.id;
+    let may_see = |trust: &Trust| ctx.within().covers(&trust.definition.places);
+    Ok(page(seen::next(request, read, id, may_see).await?, request.limit, id))
 }
 
 /// What the trusts make of an ID token.
