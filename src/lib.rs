@@ -12,6 +12,7 @@ pub mod domain;
 pub mod http;
 pub mod issuer;
 pub mod metrics;
+pub mod pieces;
 pub mod serve;
 pub mod shutdown;
 pub mod store;

@@ -14,10 +14,8 @@ use crate::{
     api::who::{Who, named},
     domain::idempotency::Answer,
     http::{pieces::in_pieces, problem::Problem},
-    usecase::{
-        context::Ctx,
-        matrix::{Packed, Pieces},
-    },
+    pieces::{Packed, Pieces},
+    usecase::context::Ctx,
 };
 
 const CONTENT_TYPE: &str = "application/json; charset=utf-8";

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, combinators::BoxBody};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use poem::Body;
 
-use crate::usecase::matrix::Pieces;
+use crate::pieces::Pieces;
 
 struct Sending {
     pieces: Pieces,

@@ -13,7 +13,8 @@ use crate::{
         matrix::{Part, Target},
         target::Occupied,
     },
-    usecase::matrix::{PieceWriter, Pieces, Shown, Writer},
+    pieces::{PieceWriter, Pieces},
+    usecase::matrix::{Shown, Writer},
 };
 
 /// How the API writes a matrix.

@@ -23,7 +23,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::{
     http::pieces::in_pieces,
-    usecase::matrix::{Packed, Pieces},
+    pieces::{Packed, Pieces},
 };
 
 /// What is shorter gains nothing.

@@ -1,15 +1,11 @@
 //! What runs where, for all targets or for one.
 
-mod packed;
-mod pieces;
 mod rows;
 mod sheet;
 
 use chrono::{DateTime, Utc};
 
 pub use self::{
-    packed::Packed,
-    pieces::{PieceWriter, Pieces},
     rows::{Shown, TargetWriter, read},
     sheet::{Ask, Sheet, SheetWriter, Sheets, Written},
 };

@@ -9,13 +9,14 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{Packed, Pieces, Shown};
+use super::Shown;
 use crate::{
     domain::{
         matrix::{Column, Filter, Part, Row, State},
         page,
         scope::Narrowing,
     },
+    pieces::{Packed, Pieces},
     store::error::StoreError,
     usecase::error::Error,
 };

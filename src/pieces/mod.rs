@@ -4,6 +4,8 @@
 //! thresholds, mallopt(3)), and what is freed in the middle of a thread's memory stays with the process. A mapping of its own
 //! goes back to the system as soon as nobody reads it any more.
 
+mod packed;
+
 use std::{
     io::{self, Write as _},
     mem,
@@ -12,6 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use memmap2::MmapMut;
+
+pub use self::packed::Packed;
 
 /// How long a text may get before it is mapped.
 const SMALL_BYTES: usize = 64 * 1024;
