@@ -13,6 +13,11 @@ impl Packed {
     /// How many forms there are.
     pub const CODINGS: usize = 3;
 
+    /// How many bytes the forms have that were made so far.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().filter_map(OnceCell::get).map(Bytes::len).sum()
+    }
+
     /// One of the forms, which those who ask for it first wait for together.
     pub async fn get<E, F>(&self, coding: usize, make: impl FnOnce() -> F) -> Result<Bytes, E>
     where

@@ -189,7 +189,8 @@ fn names((within, ask): &Key) -> usize {
 /// Keeps a sheet, and forgets all others where they take too much: what is asked for again is soon back.
 fn keep(sheets: &mut HashMap<Key, Sheet>, key: Key, sheet: Sheet) {
     let bytes = |(key, sheet): (&Key, &Sheet)| {
-        sheet.written.as_ref().map_or(0, |written| written.body.len()) + names(key) + ENTRY_BYTES
+        let written = sheet.written.as_ref().map_or(0, |written| written.body.len() + written.packed.bytes());
+        written + names(key) + ENTRY_BYTES
     };
     let mine = bytes((&key, &sheet));
     if sheets.iter().map(bytes).sum::<usize>() + mine > BYTES_MAX {
@@ -197,5 +198,43 @@ fn keep(sheets: &mut HashMap<Key, Sheet>, key: Key, sheet: Sheet) {
     }
     if mine <= BYTES_MAX {
         sheets.insert(key, sheet);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_packed_counts_as_what_is_kept() {
+        let sheet = || Sheet {
+            tag: String::new(),
+            next: None,
+            is_empty: false,
+            state: State::of(&[], iter::empty::<&Row<Shown>>(), &Narrowing::default()),
+            written: Some(Written {
+                at: DateTime::UNIX_EPOCH,
+                body: Pieces::default(),
+                packed: Packed::default(),
+            }),
+        };
+        let key = |limit| (Narrowing::default(), Ask { limit: Some(limit), ..Ask::default() });
+        let mut kept = HashMap::new();
+        for number in 0..3 {
+            let sheet = sheet();
+            let packed = sheet.written.as_ref().map(|written| written.packed.clone()).unwrap();
+            keep(&mut kept, key(number), sheet);
+            let form = Bytes::from(vec![0; BYTES_MAX / 2]);
+            packed.get(0, || async { Ok::<_, Infallible>(form) }).await.unwrap();
+        }
+        assert_eq!(
+            kept.keys().cloned().collect::<Vec<_>>(),
+            [key(2)],
+            "two forms leave no room for a third sheet"
+        );
     }
 }
