@@ -22,6 +22,7 @@ use crate::{
             environment, release, service,
         },
         prelude::*,
+        query::delete_some,
     },
 };
 
@@ -236,8 +237,6 @@ pub async fn purge(
     limit: i64,
 ) -> Result<u64, StoreError> {
     let nothing_started = Column::Allowed.into_expr().not().or(Column::DeploymentId.is_null());
-    let old = Entity::find().select_only().column(Column::Id).filter(nothing_started);
-    let old = old.filter(Column::LastEvaluatedAt.lt(before)).limit(limit.unsigned_abs());
-    let forgotten = Entity::delete_many().filter(Column::Id.in_subquery(old.into_query()));
-    Ok(forgotten.exec(conn).await?.rows_affected)
+    let old = Entity::find().filter(nothing_started).filter(Column::LastEvaluatedAt.lt(before));
+    delete_some(conn, old, Column::Id, limit).await
 }

@@ -36,6 +36,18 @@ pub(super) async fn known<E: EntityTrait>(
     Ok(query.into_tuple().all(conn).await?.into_iter().collect())
 }
 
+/// Deletes so many of these rows at most, and tells how many it was.
+pub(super) async fn delete_some<E: EntityTrait>(
+    conn: &impl ConnectionTrait,
+    rows: Select<E>,
+    id: impl ColumnTrait,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let some = rows.select_only().column(id).limit(limit.unsigned_abs());
+    let some = E::delete_many().filter(id.in_subquery(some.into_query()));
+    Ok(some.exec(conn).await?.rows_affected)
+}
+
 /// Finds a word in a column that holds a set of them: names have neither quotes nor wildcards, so that this is the whole name.
 pub(super) fn naming(set: impl ColumnTrait, word: &str) -> Expr {
     set.contains(format!("\"{word}\""))

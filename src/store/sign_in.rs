@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::store::{
     entity::sign_in_code::{ActiveModel, Column, Entity, Model},
     prelude::*,
+    query::delete_some,
 };
 
 /// A command line that asks to be let in.
@@ -67,8 +68,5 @@ pub async fn remove(conn: &impl ConnectionTrait, id: Uuid) -> Result<bool, Store
 
 /// Forgets codes that are no longer good.
 pub async fn purge(conn: &impl ConnectionTrait, now: DateTime<Utc>, limit: i64) -> Result<u64, StoreError> {
-    let old = Entity::find().select_only().column(Column::Id).filter(Column::ExpiresAt.lte(now));
-    let old = old.limit(limit.unsigned_abs());
-    let ids = Column::Id.in_subquery(old.into_query());
-    Ok(Entity::delete_many().filter(ids).exec(conn).await?.rows_affected)
+    delete_some(conn, Entity::find().filter(Column::ExpiresAt.lte(now)), Column::Id, limit).await
 }

@@ -23,6 +23,7 @@ use crate::{
         idempotency,
         moved::Mark,
         prelude::*,
+        query::delete_some,
         sql::{Sql, clock, columns, now_of},
     },
 };
@@ -303,8 +304,6 @@ pub async fn purge(conn: &impl ConnectionTrait, now: DateTime<Utc>, limit: i64) 
         .add(past(Column::ExpiresAt))
         .add(past(Column::IdleUntil));
     let sessions = Condition::all().add(Column::Kind.eq(SESSION)).add(ended);
-    let old = Entity::find().select_only().column(Column::Id);
-    let old = old.filter(Condition::any().add(pipelines).add(sessions)).limit(limit.unsigned_abs());
-    let ids = Column::Id.in_subquery(old.into_query());
-    Ok(Entity::delete_many().filter(ids).exec(conn).await?.rows_affected)
+    let old = Entity::find().filter(Condition::any().add(pipelines).add(sessions));
+    delete_some(conn, old, Column::Id, limit).await
 }
