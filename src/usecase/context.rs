@@ -1,5 +1,7 @@
 //! Who asks, and what goes with every request.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -134,6 +136,14 @@ impl Ctx {
     /// Fails when the token is narrowed to other environments.
     pub fn require_environment(&self, name: &str) -> Result<(), Error> {
         require_environment(self.within(), name)
+    }
+
+    /// Fails when the token does not reach all of these environments, or of all where none are named.
+    pub fn require_environments(&self, names: Option<&BTreeSet<String>>) -> Result<(), Error> {
+        match names {
+            Some(names) => names.iter().try_for_each(|name| self.require_environment(name)),
+            None => self.require_all_environments(),
+        }
     }
 
     /// Fails when the token is narrowed to some services: what it would change concerns them all.

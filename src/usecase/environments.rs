@@ -112,9 +112,7 @@ async fn update_in(
     let Some((mut environment, now)) = found else {
         return Err(named::no_environment(work.conn(), ctx.within(), name).await);
     };
-    if !expected.admits(environment.revision) {
-        return Err(Error::edited());
-    }
+    Error::if_edited(expected, environment.revision)?;
     let edit = edit(&environment)?;
     let mut is_looked_at = edit.archived.is_none();
     if let Some(settings) = edit.settings.filter(|settings| *settings != environment.settings) {

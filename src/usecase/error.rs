@@ -1,7 +1,10 @@
 //! Why a use case did not do what was asked.
 
 use crate::{
-    domain::{deployment::NamedDeployment, fault::Fault, gate::Decision, identity::claims::Invalid},
+    domain::{
+        deployment::NamedDeployment, fault::Fault, gate::Decision, identity::claims::Invalid,
+        revision::Expected,
+    },
     issuer::Refused,
     store::error::{StoreError, Transient},
 };
@@ -100,9 +103,12 @@ impl Error {
         ))
     }
 
-    /// It was edited since it was read.
-    pub fn edited() -> Self {
-        Self::Stale("it was edited since you read it; read it again and send its new ETag".to_owned())
+    /// Fails where the revision is none that whoever edits it has read.
+    pub fn if_edited(expected: &Expected, revision: i64) -> Result<(), Self> {
+        if expected.admits(revision) {
+            return Ok(());
+        }
+        Err(Self::Stale("it was edited since you read it; read it again and send its new ETag".to_owned()))
     }
 
     /// One field is wrong.

@@ -14,7 +14,7 @@ use crate::{
         event::EventKind,
         fault::Malformed,
         freeze::{
-            Covers, Definition, FreezeWindow, Standing, WINDOWS_MAX,
+            Definition, FreezeWindow, Standing, WINDOWS_MAX,
             calendar::{Interval, Span, TooMany, merged, spans},
             draft::Draft,
             standing,
@@ -74,7 +74,7 @@ async fn create_in(
 ) -> Result<Answer, Error> {
     // Names are never taken off the record, so that they can be looked up, and schedules judged, before the lock.
     let definition = parse(ctx, &work, draft, None).await?;
-    require_covered(ctx, &definition.covers)?;
+    ctx.require_environments(definition.covers.environments())?;
     environment::lock_table(work.conn()).await?;
     let now = work.now().await?;
     if freeze::count(work.conn()).await? >= WINDOWS_MAX {
@@ -106,20 +106,9 @@ async fn parse(
     draft.parse(&known, before, now).map_err(|faults| Error::Invalid(faults.into_vec()))
 }
 
-/// Fails when a window counts where the token does not reach.
-fn require_covered(ctx: &Ctx, covers: &Covers) -> Result<(), Error> {
-    match covers {
-        Covers::Environments(names) => names.iter().try_for_each(|name| ctx.require_environment(name)),
-        Covers::Tiers(_) => ctx.require_all_environments(),
-    }
-}
-
 /// Tells of a change, as one of the one environment and of the one service that are concerned, if it is one.
 fn tell<const N: usize>(work: &mut Work, kind: EventKind, data: Value, definitions: [&Definition; N]) {
-    let environments = definitions.map(|definition| match &definition.covers {
-        Covers::Environments(names) => Some(names),
-        Covers::Tiers(_) => None,
-    });
+    let environments = definitions.map(|definition| definition.covers.environments());
     let services = definitions.map(|definition| definition.services.as_ref());
     let event = work.tell(kind, data);
     if let Some(only) = places::only(environments) {
@@ -197,7 +186,7 @@ async fn update_in(
 ) -> Result<Seen, Error> {
     let mut freeze = lock(ctx, &work, id, expected).await?;
     let definition = parse(ctx, &work, &edit(Draft::from(&freeze.definition)), Some(&freeze)).await?;
-    require_covered(ctx, &definition.covers)?;
+    ctx.require_environments(definition.covers.environments())?;
     let now = work.now().await?;
     if definition == freeze.definition {
         return Ok(seen(ctx, freeze, now));
@@ -230,10 +219,8 @@ async fn lock(ctx: &Ctx, work: &Work, id: Uuid, expected: &Expected) -> Result<F
     environment::lock_table(work.conn()).await?;
     let found = freeze::find(work.conn(), ctx.within(), id).await?;
     let freeze = found.ok_or_else(|| Error::not_found("freeze window", &id))?;
-    require_covered(ctx, &freeze.definition.covers)?;
-    if !expected.admits(freeze.revision) {
-        return Err(Error::edited());
-    }
+    ctx.require_environments(freeze.definition.covers.environments())?;
+    Error::if_edited(expected, freeze.revision)?;
     Ok(freeze)
 }
 

@@ -65,9 +65,7 @@ async fn admit(
         return Err(Error::archived("environment", name, "its policy stays as it is"));
     }
     let before = &environment.policy;
-    if !expected.admits(before.version) {
-        return Err(Error::edited());
-    }
+    Error::if_edited(expected, before.version)?;
     // Of what the token cannot see, it may keep what the policy names already.
     known.retain(|environment| {
         let name = environment.name.as_str();

@@ -80,9 +80,7 @@ async fn update_in(
     let Some((mut service, now)) = found else {
         return Err(named::no_service(work.conn(), ctx.within(), name).await);
     };
-    if !expected.admits(service.revision) {
-        return Err(Error::edited());
-    }
+    Error::if_edited(expected, service.revision)?;
     let edit = edit(&service)?;
     if let Some(description) = edit.description.filter(|description| *description != service.description) {
         work.tell(EventKind::ServiceUpdated, json!({ "before": service.description, "after": description }))

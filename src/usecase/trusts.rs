@@ -140,9 +140,7 @@ async fn lock(ctx: &Ctx, work: &Work, name: &str, expected: &Expected) -> Result
     let found = trust::lock(work.conn(), name).await?;
     let found = found.filter(|found| ctx.within().covers(&found.definition.places));
     let found = found.ok_or_else(|| Error::not_found("trust", name))?;
-    if !expected.admits(found.revision) {
-        return Err(Error::edited());
-    }
+    Error::if_edited(expected, found.revision)?;
     Ok(found)
 }
 

@@ -88,10 +88,7 @@ fn require_covered(ctx: &Ctx, Narrowing { services, environments }: &Narrowing) 
         Some(names) => names.iter().try_for_each(|name| ctx.require_service(name))?,
         None => ctx.require_all_services()?,
     }
-    match environments {
-        Some(names) => names.iter().try_for_each(|name| ctx.require_environment(name)),
-        None => ctx.require_all_environments(),
-    }
+    ctx.require_environments(environments.as_ref())
 }
 
 /// Tells of a change, as one of the one service and of the one environment that it concerns, where it is one.

@@ -80,6 +80,16 @@ pub enum Covers {
     Tiers(BTreeSet<Tier>),
 }
 
+impl Covers {
+    /// The environments that it names; none where it is about all of some tiers.
+    pub fn environments(&self) -> Option<&BTreeSet<String>> {
+        match self {
+            Self::Environments(names) => Some(names),
+            Self::Tiers(_) => None,
+        }
+    }
+}
+
 /// When a freeze window holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
