@@ -94,7 +94,7 @@ pub struct Denial {
     pub is_news: bool,
 }
 
-/// Keeps a denial. When the last that was said of the release to the token was the same, and nothing has started in the target
+/// Keeps a denial. When the last that was said of the release to the same caller was the same, and nothing has started in the target
 /// since, it is counted there with what it says now: two that are refused in turn add no records to each other's.
 pub async fn insert_denial(
     conn: &impl ConnectionTrait,
@@ -114,6 +114,8 @@ pub async fn insert_denial(
         .limit(LOOKED_THROUGH);
     let to_them = Column::ReleaseId.eq(about.release_id);
     let to_them = to_them.and(Column::ActorToken.eq(&about.actor.token)).and(Column::Kind.eq(about.kind));
+    // The sessions of all people bear one name.
+    let to_them = to_them.and(Column::ActorSubject.eq(&about.actor.subject));
     let last = Entity::find()
         .filter(Column::Id.in_subquery(newest.into_query()))
         .filter(to_them.or(Column::DeploymentId.is_not_null()))

@@ -37,18 +37,23 @@ async fn admin_and_person(db: &TestDb, roles: &[(Scope, &[&str])]) -> (Api, Api)
         config.auth.role = [(Scope::Read, &[][..])].iter().chain(roles).map(role).collect();
     })
     .await;
-    let vouched = Vouched {
-        issuer: "idp".to_owned(),
-        subject: "idp:42".to_owned(),
-        name: None,
-        groups: ["staff".to_owned()].into(),
-    };
-    let begun = sessions::begin_vouched(&admin.app, vouched, &From::default()).await.unwrap();
-    let person = admin.bearing(begun.secret.expose_secret());
+    let person = signed_in(&admin, "idp:42").await;
     for environment in ["dev", "prod"] {
         admin.deployed(&format!("shop/{environment}"), "1").await;
     }
     (admin, person)
+}
+
+/// As a person for whom the issuer has vouched.
+async fn signed_in(api: &Api, subject: &str) -> Api {
+    let vouched = Vouched {
+        issuer: "idp".to_owned(),
+        subject: subject.to_owned(),
+        name: None,
+        groups: ["staff".to_owned()].into(),
+    };
+    let begun = sessions::begin_vouched(&api.app, vouched, &From::default()).await.unwrap();
+    api.bearing(begun.secret.expose_secret())
 }
 
 /// Nothing but a hotfix goes anywhere.
@@ -154,5 +159,23 @@ db_test!(
             log["items"].as_array().unwrap().iter().map(|event| &event["environment"]).collect();
         assert_eq!(seen, ["dev", "prod"]);
         assert!(!person.get("/events").await.text.contains("token.created"));
+    }
+);
+
+db_test!(
+    async fn each_person_who_is_refused_is_told_of(db: TestDb) {
+        let (admin, ada) = admin_and_person(&db, &[(Scope::Deploy, &[])]).await;
+        let bob = signed_in(&admin, "idp:43").await;
+        freeze(&admin).await;
+        for _ in 0..2 {
+            for person in [&ada, &bob] {
+                person.start("shop/prod", "1").await.problem(409, "gate-denied");
+            }
+        }
+        while upkeep::seal_events(&admin.app).await.unwrap() > 0 {}
+        let log = admin.get("/events?kind=gate.denied").await.ok(200);
+        let seen: Vec<_> =
+            log["items"].as_array().unwrap().iter().map(|event| &event["actor"]["subject"]).collect();
+        assert_eq!(seen, ["idp:42", "idp:43"]);
     }
 );
