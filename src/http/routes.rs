@@ -1,6 +1,6 @@
 //! Puts everything that is served in its place and the middleware around it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use poem::{
@@ -18,7 +18,7 @@ use crate::{
             body_limit::{BodyLimits, body_limit},
             compress::compress,
             error_roof::error_roof,
-            guard::{catch_panic, refuse_nul, time_limit},
+            guard::{TimeLimits, catch_panic, refuse_nul, time_limit},
             headers::security_headers,
             heads::heads,
             methods::methods,
@@ -43,8 +43,8 @@ pub struct Shell {
     pub public_url: String,
     /// Where people find pages.
     pub pages: Pages,
-    /// How long a request may take, its body included.
-    pub request_timeout: Duration,
+    /// How long requests may take.
+    pub time_limits: TimeLimits,
     /// How large a body may be.
     pub body_limits: BodyLimits,
     /// Whether `/metrics` is served here and not on a port of its own.
@@ -126,14 +126,14 @@ pub fn metrics_routes(shell: &Shell) -> BoxEndpoint<'static, Response> {
 fn wrap(routes: Route, spec: Spec, shell: &Shell) -> BoxEndpoint<'static, Response> {
     let (spec, metrics) = (Arc::new(spec), Arc::clone(&shell.metrics));
     let (public_url, pages): (Arc<str>, _) = (shell.public_url.as_str().into(), shell.pages.clone());
-    let (timeout, limits) = (shell.request_timeout, shell.body_limits);
+    let (time_limits, body_limits) = (shell.time_limits, shell.body_limits);
     routes
         .around(methods)
         .around(queries)
         .around(refuse_nul)
         .around(heads)
-        .around(move |next, request| body_limit(next, request, limits))
-        .around(move |next, request| time_limit(next, request, timeout))
+        .around(move |next, request| body_limit(next, request, body_limits))
+        .around(move |next, request| time_limit(next, request, time_limits))
         // Boxed, because a future that holds all the others is more than the compiler lays out.
         .boxed()
         .around(catch_panic)

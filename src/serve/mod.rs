@@ -20,7 +20,7 @@ use crate::{
     config::{Config, DatabaseConfig, commit::commit},
     domain::address::Pages,
     http::{
-        middleware::{body_limit::BodyLimits, rate_limit::RateLimiter},
+        middleware::{body_limit::BodyLimits, guard::TimeLimits, rate_limit::RateLimiter},
         ops::{Readiness, VERSION},
         routes::{Shell, metrics_routes, routes},
         server::{self, Limits},
@@ -32,7 +32,7 @@ use crate::{
         error::{self, StoreError},
         schema,
     },
-    usecase::{self, app::App},
+    usecase::{self, app::App, gate::wait::LONGEST},
     web, worker,
 };
 
@@ -185,7 +185,7 @@ fn shell_of(
     Shell {
         public_url: server.base_url(),
         pages: Pages::at(server.public_url.as_ref()),
-        request_timeout: server.request_timeout,
+        time_limits: TimeLimits { wait: LONGEST, other: server.request_timeout },
         body_limits: BodyLimits {
             report: usize::try_from(config.limits.scan_bytes).unwrap_or(usize::MAX),
             other: usize::try_from(server.body_limit_bytes).unwrap_or(usize::MAX),

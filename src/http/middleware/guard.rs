@@ -6,15 +6,12 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use poem::{Endpoint, Request, Response, Result};
 
-use crate::{
-    http::{
-        problem::{Code, Problem},
-        spec::Matched,
-    },
-    usecase::gate::wait::LONGEST,
+use crate::http::{
+    problem::{Code, Problem},
+    spec::Matched,
 };
 
-/// The operation that waits on purpose, and may take so much longer than others as it may wait.
+/// The operation that waits on purpose.
 const WAIT: &str = "wait_gate";
 
 /// Answers a panic with a problem and logs its message.
@@ -39,13 +36,23 @@ fn message(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-/// Gives up on a request, its body included, after `limit`. Dropping it leaves nothing half done: what it
+/// How long requests may take, their bodies included.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeLimits {
+    /// How long one may wait on purpose, beyond what others take.
+    pub wait: Duration,
+    /// Any other.
+    pub other: Duration,
+}
+
+/// Gives up on a request, its body included, when its time is up. Dropping it leaves nothing half done: what it
 /// had begun in the database is rolled back.
-pub async fn time_limit<E>(next: Arc<E>, request: Request, limit: Duration) -> Result<Response>
+pub async fn time_limit<E>(next: Arc<E>, request: Request, limits: TimeLimits) -> Result<Response>
 where
     E: Endpoint<Output = Response>,
 {
-    let limit = if Matched::id(&request) == Some(WAIT) { limit + LONGEST } else { limit };
+    let waits = Matched::id(&request) == Some(WAIT);
+    let limit = if waits { limits.other + limits.wait } else { limits.other };
     match tokio::time::timeout(limit, next.call(request)).await {
         Ok(result) => result,
         Err(_elapsed) => {

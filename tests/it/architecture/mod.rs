@@ -59,7 +59,7 @@ const RULES: [Rule; 9] = [
     },
     Rule {
         module: "http",
-        modules: &["api", "cli", "issuer", "serve", "store", "worker"],
+        modules: &["api", "cli", "issuer", "serve", "store", "usecase", "web", "worker"],
         identifiers: &["sea_orm"],
     },
     Rule {

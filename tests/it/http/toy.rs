@@ -14,7 +14,7 @@ use uuid::Uuid;
 use waybill::{
     domain::address::Pages,
     http::{
-        middleware::{access_log::ActorName, body_limit::BodyLimits},
+        middleware::{access_log::ActorName, body_limit::BodyLimits, guard::TimeLimits},
         ops::{Check, Checks, Readiness},
         problem::{Code, Problem},
         routes::{Shell, routes},
@@ -103,7 +103,7 @@ pub fn shell(ready: bool) -> Shell {
     Shell {
         public_url: "https://waybill.example".into(),
         pages: Pages::default(),
-        request_timeout: Duration::from_millis(500),
+        time_limits: TimeLimits { wait: Duration::ZERO, other: Duration::from_millis(500) },
         body_limits: BodyLimits { report: 256, other: 256 },
         required: &[],
         serve_metrics: true,
