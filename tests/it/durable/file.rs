@@ -185,6 +185,8 @@ async fn a_write_ahead_log_that_was_deleted_takes_nothing_along() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_whose_head_was_overwritten_takes_nothing_along() {
     let mut ledger = Ledger::new().await;
+    // A commit under way would take the change for its own.
+    ledger.sealed().await;
     let mut log = OpenOptions::new().write(true).open(ledger.path().with_extension("db-wal")).unwrap();
     log.write_all(&[0; 32]).unwrap();
     assert_eq!(ledger.write().await.0, 201);
