@@ -39,9 +39,8 @@ pub fn needs(operation: &str) -> &'static [Scope] {
         | "delete_trust"
         | "list_trusts"
         | "get_trust"
-        | "check_trusts"
-        | "get_access"
-        | "list_access" => &[Scope::Admin],
+        | "check_trusts" => &[Scope::Admin],
+        "list_access" => &[Scope::Audit],
         _ => &[Scope::Read],
     }
 }

@@ -151,7 +151,9 @@ db_test!(
 );
 
 db_test!(
-    async fn who_audits_one_environment_and_reads_all_sees_the_log_of_all(db: TestDb) {
+    async fn who_audits_one_environment_and_reads_all_sees_the_log_of_all_and_who_may_do_what_there(
+        db: TestDb,
+    ) {
         let (admin, person) = admin_and_person(&db, &[(Scope::Audit, &["dev"])]).await;
         while upkeep::seal_events(&admin.app).await.unwrap() > 0 {}
         let log = person.get("/events?kind=deployment.started").await.ok(200);
@@ -159,6 +161,10 @@ db_test!(
             log["items"].as_array().unwrap().iter().map(|event| &event["environment"]).collect();
         assert_eq!(seen, ["dev", "prod"]);
         assert!(!person.get("/events").await.text.contains("token.created"));
+        let access = person.get("/access").await.ok(200);
+        let seen: Vec<_> =
+            access["items"].as_array().unwrap().iter().map(|one| (&one["kind"], &one["scopes"])).collect();
+        assert_eq!(seen, [(&json!("role"), &json!(["audit"]))], "nothing that reaches further");
     }
 );
 
