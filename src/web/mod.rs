@@ -15,6 +15,7 @@ mod decision;
 mod deployment;
 mod deployments;
 mod environments;
+mod escape;
 mod form;
 mod lanes;
 mod login;

@@ -4,6 +4,7 @@ mod acting;
 mod board;
 mod browser;
 mod command_line;
+mod hostile;
 mod issuer;
 mod links;
 mod names;
