@@ -16,6 +16,7 @@ use super::{
     assets,
     problem::FoundOut,
     travel::{Travel, Ways},
+    words::Words,
 };
 use crate::{
     api::{
@@ -273,7 +274,9 @@ pub struct Message<'a> {
     /// What it is about.
     pub title: &'a str,
     /// What it says, in paragraphs.
-    pub text: Vec<String>,
+    pub text: Vec<Words>,
+    /// What was probably meant: its address, and its name.
+    pub meant: Option<(String, &'a str)>,
     /// What to do about it: an address, and in words.
     pub link: Option<(String, &'a str)>,
 }

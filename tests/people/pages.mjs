@@ -91,6 +91,11 @@ await run(async (browser) => {
     await look(page, '/?as_of=soon', 'dark', 1280, 400);
     await look(page, '/services/shpo', 'light', 360, 404);
     assert.match(await page.textContent('main'), /Did you mean shop\?/);
+    await page.getByRole('main').getByRole('link', { name: 'shop' }).click();
+    await page.waitForURL(`${SERVER}/services/shop`);
+    await look(page, '/nothing/is/here', 'dark', 360, 404);
+    await page.getByRole('navigation', { name: 'Sections' }).getByRole('link', { name: 'Services' }).click();
+    await page.waitForURL(`${SERVER}/services`);
     await page.setViewportSize({ width: 1280, height: 800 });
     await page.goto(`${SERVER}/settings/tokens`);
     await page.evaluate("document.querySelectorAll('[required]').forEach((field) => field.removeAttribute('required'))");
