@@ -38,6 +38,17 @@ pub fn log_line(text: &str) -> Cow<'_, str> {
     spelled_out(text, "\\n")
 }
 
+/// The text as a page has it, whose lines and tabs are its own.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    replace(text, |c, out| match c {
+        '\n' | '\r' | '\t' => out.push(c),
+        c => out.extend(c.escape_unicode()),
+    })
+}
+
 /// JSON in which everything hidden is escaped: it means the same.
 pub fn json(text: &str) -> Cow<'_, str> {
     replace(text, |c, out| {
@@ -121,8 +132,10 @@ mod tests {
             assert_eq!(one_line(&text), spelled);
             assert_eq!(styled(&text), spelled);
             assert_eq!(log_line(&text), spelled);
+            assert_eq!(lines(&text), spelled);
         }
         assert_eq!(one_line("a\nb\tc"), "a b c");
+        assert_eq!(lines("a\nb\tc"), "a\nb\tc");
         for text in ["naïve −3 ▶", "نمی‌خواهم", "👩‍🚀", "\u{fffd}"] {
             assert!(matches!(one_line(text), Cow::Borrowed(same) if same == text), "{text}");
         }

@@ -79,7 +79,7 @@ async function server(headers) {
     for (const path of [SERVER + '/', next && SERVER + next].filter(Boolean)) bytes += await length(path, { ...headers, 'accept-encoding': coding });
     say(`the board, all of its pages: HTML, ${coding}`, bytes / 1024, 'KiB', coding === 'zstd' ? 60 : undefined);
   }
-  for (const [what, found] of [['script', /src="([^"]*live[^"]*)"/], ['style', /href="([^"]*\.css)"/]]) {
+  for (const [what, found] of [['script', /src="([^"]*script[^"]*)"/], ['style', /href="([^"]*\.css)"/]]) {
     say(`the ${what}`, (await length(SERVER + html.match(found)[1], { 'accept-encoding': 'identity' })) / 1024, 'KiB', what === 'script' ? 20 : undefined);
   }
 }

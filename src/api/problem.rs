@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     api::view::DecisionView,
     domain::{address::Page, deployment::NamedDeployment, fault::Fault, gate::Decision},
-    http::problem::{Code, FieldError, Problem},
+    http::problem::{Code, FieldError, Problem, guess},
     telemetry::chain,
     usecase::error::Error,
 };
@@ -28,8 +28,15 @@ impl From<Error> for Problem {
                 let field = |fault: Fault| FieldError::new(fault.pointer, fault.code, fault.detail);
                 Self::new(Code::InvalidInput, detail).errors(faults.into_iter().map(field).collect())
             }
-            Error::NotFound { what, name, remedy } => {
-                Self::new(Code::NotFound, format!("There is no {what} {name}. {remedy}").trim_end())
+            Error::NotFound { what, name, remedy, meant } => {
+                let detail =
+                    |guess: &str| format!("There is no {what} {name}. {guess}{remedy}").trim_end().to_owned();
+                match meant {
+                    Some(meant) => {
+                        Self::new(Code::NotFound, detail(&format!("{} ", guess(&meant.1)))).probably(*meant)
+                    }
+                    None => Self::new(Code::NotFound, detail("")),
+                }
             }
             Error::Conflict(detail) => Self::new(Code::Conflict, sentence(&detail)),
             Error::Lost { detail, deployment, taken_by } => Self::new(Code::Conflict, sentence(&detail))

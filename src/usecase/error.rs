@@ -24,6 +24,8 @@ pub enum Error {
         name: String,
         /// What to do about it, in sentences; empty where nothing can be done.
         remedy: String,
+        /// What was given, and what is probably meant by it.
+        meant: Option<Box<(String, String)>>,
     },
     /// The ledger's state does not allow it.
     #[error("{0}")]
@@ -92,7 +94,16 @@ impl Error {
 
     /// Nothing of that name, and what to do about it.
     pub fn missing(what: &'static str, name: &(impl ToString + ?Sized), remedy: &str) -> Self {
-        Self::NotFound { what, name: name.to_string(), remedy: remedy.to_owned() }
+        Self::NotFound { what, name: name.to_string(), remedy: remedy.to_owned(), meant: None }
+    }
+
+    /// The same, where the caller who gave one name probably means another.
+    #[must_use]
+    pub fn probably(mut self, given: &str, other: &str) -> Self {
+        if let Self::NotFound { meant, .. } = &mut self {
+            *meant = Some(Box::new((given.to_owned(), other.to_owned())));
+        }
+        self
     }
 
     /// A service or an environment is archived, and what that means for what was asked.

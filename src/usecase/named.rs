@@ -80,7 +80,7 @@ fn missing(
     remedy: &str,
 ) -> Error {
     match known.map(|known| nearest(given, known)) {
-        Ok(Some(meant)) => Error::missing(what, name, format!("Did you mean {meant}? {remedy}").trim_end()),
+        Ok(Some(meant)) => Error::missing(what, name, remedy).probably(given, &meant),
         Ok(None) => Error::missing(what, name, remedy),
         Err(error) => error.into(),
     }
@@ -108,8 +108,11 @@ pub async fn check(ctx: &Ctx, only: Confined<'_>) -> Result<(), Error> {
         environment(ctx, name).await?;
     }
     if let Some(kind) = only.kind.filter(|kind| !EventKind::NAMES.contains(kind)) {
-        let meant = nearest(kind, EventKind::NAMES).map(|meant| format!("Did you mean {meant}?"));
-        return Err(Error::missing("kind of event", kind, &meant.unwrap_or_default()));
+        let missing = Error::missing("kind of event", kind, "");
+        return Err(match nearest(kind, EventKind::NAMES) {
+            Some(meant) => missing.probably(kind, meant),
+            None => missing,
+        });
     }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use chrono::{DateTime, Utc};
 use poem::{Request, Response, Result, http::StatusCode};
 use uuid::Uuid;
 
 use super::{
     form::Form,
     page::{Frame, Visitor, app, id, page, see, to_login, with_cookie},
+    when::{When, minute},
 };
 use crate::{
     domain::{
@@ -37,8 +37,10 @@ struct Grant {
 struct Row {
     id: Uuid,
     place: String,
-    since: String,
-    until: String,
+    since: When,
+    /// The same, to be read aloud.
+    begun: String,
+    until: Option<When>,
     is_this: bool,
 }
 
@@ -51,7 +53,7 @@ struct Account {
     by: String,
     groups: BTreeSet<String>,
     no_groups: &'static str,
-    until: String,
+    until: Option<When>,
     grants: Vec<Grant>,
     sessions: Vec<Row>,
     /// Whether they can be ended from here.
@@ -74,7 +76,7 @@ pub async fn show(request: Request) -> Result<Response> {
         by,
         groups: principal.groups.clone(),
         no_groups,
-        until: this.map(until).unwrap_or_default(),
+        until: this.and_then(until),
         grants,
         sessions: own.items.iter().map(|session| row(session, principal.token_id)).collect(),
         ends: !visitor.travel.is_past(),
@@ -126,19 +128,16 @@ fn row(session: &Credential, this: Uuid) -> Row {
     Row {
         id: session.principal.token_id,
         place: place.unwrap_or_else(|| "somewhere".to_owned()),
-        since: moment(session.created_at),
+        since: When::at(session.created_at),
+        begun: minute(session.created_at),
         until: until(session),
         is_this: session.principal.token_id == this,
     }
 }
 
 /// When a session ends, at the latest.
-fn until(session: &Credential) -> String {
-    session.expires_at.map(moment).unwrap_or_default()
-}
-
-fn moment(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M UTC").to_string()
+fn until(session: &Credential) -> Option<When> {
+    session.expires_at.map(When::at)
 }
 
 /// Ends the session of this browser.

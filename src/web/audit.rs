@@ -23,6 +23,7 @@ use crate::{
     },
     http::{problem::Problem, spec::Spec},
     usecase::events,
+    visible,
 };
 
 /// The page of this file.
@@ -149,6 +150,7 @@ fn row(event: Event, now: DateTime<Utc>) -> Option<Row> {
     let seal = event.seal?;
     let data = serde_json::from_str::<Value>(&event.data);
     let data = data.and_then(|data| serde_json::to_string_pretty(&data)).unwrap_or(event.data);
+    let data = visible::json(&data).into_owned();
     let actor = event.actor;
     Some(Row {
         seq: seal.seq,

@@ -75,9 +75,12 @@ pub async fn let_device_in(mut request: Request) -> Result<Response> {
     };
     match command_line::let_in(&visitor.ctx, &code).await {
         Ok(()) => {
-            let text = vec!["It goes on by itself; you can close this page.".to_owned()];
+            let text = vec!["It goes on by itself; you can close this page.".to_owned().into()];
             let frame = Frame::of(&app, Some(&visitor));
-            page(StatusCode::OK, &Message { frame, title: "The command line is let in", text, link: None })
+            page(
+                StatusCode::OK,
+                &Message { frame, title: "The command line is let in", text, meant: None, link: None },
+            )
         }
         Err(Error::NotFound { .. }) => {
             page(StatusCode::NOT_FOUND, &Device { said: Some(unknown(&code)), ..device })

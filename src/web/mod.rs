@@ -15,6 +15,7 @@ mod decision;
 mod deployment;
 mod deployments;
 mod environments;
+mod escape;
 mod form;
 mod lanes;
 mod login;
@@ -92,6 +93,9 @@ pub fn add_to(routes: Route, spec: &mut Spec) -> Route {
         .at("/account", getting(account::show))
         .at("/account/sessions/:id/end", getting(account::end_session))
         .at("/assets/:name", getting(assets::serve))
+        // Not `/*path`, which would take `/` as well.
+        .at("/:first", getting(problem::nothing))
+        .at("/:first/*more", getting(problem::nothing))
 }
 
 /// An endpoint of a page. Which methods there are is judged before, by the spec.

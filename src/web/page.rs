@@ -16,6 +16,7 @@ use super::{
     assets,
     problem::FoundOut,
     travel::{Travel, Ways},
+    words::Words,
 };
 use crate::{
     api::{
@@ -33,15 +34,15 @@ use crate::{
     usecase::{app::App, context::Ctx, sessions},
 };
 
-/// Lets the script of a page that is kept up to date run, and ask this site.
-const LIVE: &str = "script-src 'self'; connect-src 'self'; ";
+/// Lets the script of a page that is kept up to date ask this site.
+const LIVE: &str = "connect-src 'self'; ";
 
-/// Nothing but our own, and nothing inline; no script but by `scripts`. A form is sent to this site alone; `elsewhere` is where
-/// its answer may lead.
-fn policy(scripts: &str, elsewhere: &str) -> String {
+/// Nothing but our own, and nothing inline. A script asks nobody but by `asks`. A form is sent to this site alone; `elsewhere` is
+/// where its answer may lead.
+fn policy(asks: &str, elsewhere: &str) -> String {
     format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; {scripts}form-action 'self'{elsewhere}; base-uri 'none'; \
-         frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; {asks}form-action 'self'{elsewhere}; \
+         base-uri 'none'; frame-ancestors 'none'"
     )
 }
 
@@ -84,7 +85,7 @@ pub struct Frame {
     pub base: String,
     /// Where the style is.
     pub style: &'static str,
-    /// What keeps a page up to date.
+    /// What tells times in the reader's zone, and keeps a page up to date.
     pub script: &'static str,
     /// Where the icon is.
     pub icon: &'static str,
@@ -107,7 +108,7 @@ impl Frame {
         Self {
             base: app.people.site.base().to_owned(),
             style: assets::STYLE.path(),
-            script: assets::LIVE.path(),
+            script: assets::SCRIPT.path(),
             icon: assets::icon(Production::Calm).path(),
             version: VERSION,
             sections: SECTIONS,
@@ -273,7 +274,9 @@ pub struct Message<'a> {
     /// What it is about.
     pub title: &'a str,
     /// What it says, in paragraphs.
-    pub text: Vec<String>,
+    pub text: Vec<Words>,
+    /// What was probably meant: its address, and its name.
+    pub meant: Option<(String, &'a str)>,
     /// What to do about it: an address, and in words.
     pub link: Option<(String, &'a str)>,
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use poem::{Error, Request, Response, Result, http::header};
 
 use super::{
-    page::{Frame, Framed, Message, page, request_id},
+    page::{Frame, Framed, Message, Visitor, page, request_id},
     travel::Travel,
 };
 use crate::{
-    http::problem::{Code, Context, Problem},
+    http::problem::{Code, Context, Problem, guess},
     usecase::app::App,
 };
 
@@ -17,8 +17,8 @@ use crate::{
 pub struct Asker {
     app: Option<App>,
     takes_pages: bool,
-    /// The same page now, where a moment of the past was asked for.
-    now: Option<String>,
+    /// Where they are.
+    travel: Travel,
     request_id: String,
     visitor: FoundOut,
 }
@@ -36,7 +36,7 @@ impl Asker {
         Self {
             app: request.data::<App>().cloned(),
             takes_pages: accept.contains("text/html"),
-            now: travel.is_past().then(|| travel.now()),
+            travel: travel.clone(),
             request_id: request_id(request),
             visitor,
         }
@@ -56,20 +56,38 @@ impl Asker {
             let field = fault.pointer.rsplit('/').next().unwrap_or_default();
             format!("{field} {}.", fault.detail.trim_end_matches('.'))
         });
-        let mut text: Vec<String> = std::iter::once(problem.detail().to_owned()).chain(faults).collect();
+        // What is probably meant is a link.
+        let meant =
+            problem.meant().and_then(|(given, meant)| Some((self.travel.instead(given, meant)?, meant)));
+        let mut detail = problem.detail().to_owned();
+        if let Some((_, meant)) = &meant {
+            detail = detail.replace(&guess(meant), "");
+        }
+        let mut text: Vec<String> = std::iter::once(detail).chain(faults).collect();
         if code == Code::Internal {
             text.push(format!("The request's id is {}.", self.request_id));
         }
+        let text = text.into_iter().map(Into::into).collect();
         let frame = Frame::of(app, None).seen_by(self.visitor.0.get().cloned());
-        let link = match &self.now {
-            Some(now) => (now.clone(), "Back to now"),
-            None => (format!("{}/", frame.base), "What runs where"),
+        let link = if self.travel.is_past() {
+            (self.travel.now(), "Back to now")
+        } else {
+            (format!("{}/", frame.base), "What runs where")
         };
         let link = Some(link);
-        let mut response = page(code.status(), &Message { frame, title: code.title(), text, link })?;
+        let mut response = page(code.status(), &Message { frame, title: code.title(), text, meant, link })?;
         if let Some(wait) = problem.render(&Context::default()).headers().get(header::RETRY_AFTER) {
             response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
         }
         Ok(response)
     }
+}
+
+/// What is at no path: browsers are shown it as whatever else cannot be shown.
+pub async fn nothing(request: Request) -> Result<Response> {
+    if let Some(app) = request.data::<App>() {
+        // So that whoever has signed in finds their way on.
+        drop(Visitor::of(app, &request).await?);
+    }
+    Err(Problem::new(Code::NotFound, "There is nothing at this path.").into())
 }

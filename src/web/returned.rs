@@ -117,7 +117,8 @@ fn refused(app: &App, refusal: Refusal) -> Result<Response> {
 
 fn message(app: &App, status: StatusCode, title: &str, text: Vec<String>) -> Result<Response> {
     let again = (format!("{}/login", app.people.site.base()), "Sign in again");
-    page(status, &Message { frame: Frame::of(app, None), title, text, link: Some(again) })
+    let text = text.into_iter().map(Into::into).collect();
+    page(status, &Message { frame: Frame::of(app, None), title, text, meant: None, link: Some(again) })
 }
 
 fn sentence(text: &str) -> String {

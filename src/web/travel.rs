@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use poem::{Request, http::Method};
 
 use super::{
-    address::address,
+    address::{address, segment},
     form::Form,
     moment::{FIELD, as_of, exact},
     when::{stamp, whole},
@@ -78,6 +78,20 @@ impl Travel {
     /// The address of the same page now.
     pub fn now(&self) -> String {
         self.to("")
+    }
+
+    /// The address of the page that has something else in the place of what was given; none where it was not given here.
+    pub fn instead(&self, given: &str, meant: &str) -> Option<String> {
+        let (given_segment, segment_meant) = (segment(given), segment(meant));
+        let path = self.path.split('/').map(|part| if part == given_segment { &segment_meant } else { part });
+        let path: Vec<&str> = path.collect();
+        let fields = self.fields.iter().map(|(name, value)| {
+            let value = if value == given { meant } else { value.as_str() };
+            (name.as_str(), value)
+        });
+        let instead = address(&path.join("/"), fields);
+        let here = self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        (instead != address(&self.path, here)).then_some(instead)
     }
 
     /// What stands above a page that tells of the past, or cannot. Nothing, where there is nothing to say.

@@ -22,7 +22,7 @@ impl When {
 
     /// A moment by its date and time, such as one that is still to come.
     pub fn at(at: DateTime<Utc>) -> Self {
-        Self { age: at.format("%Y-%m-%d %H:%M").to_string(), whole: whole(at), stamp: stamp(at) }
+        Self { age: minute(at), whole: whole(at), stamp: stamp(at) }
     }
 }
 
@@ -62,6 +62,11 @@ impl Shown {
         let at = as_of.unwrap_or(now);
         Self { at: whole(at), stamp: stamp(at), is_past: as_of.is_some() }
     }
+}
+
+/// A moment for people, to the minute.
+pub fn minute(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// A moment for people, in UTC.

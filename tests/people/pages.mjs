@@ -91,6 +91,11 @@ await run(async (browser) => {
     await look(page, '/?as_of=soon', 'dark', 1280, 400);
     await look(page, '/services/shpo', 'light', 360, 404);
     assert.match(await page.textContent('main'), /Did you mean shop\?/);
+    await page.getByRole('main').getByRole('link', { name: 'shop' }).click();
+    await page.waitForURL(`${SERVER}/services/shop`);
+    await look(page, '/nothing/is/here', 'dark', 360, 404);
+    await page.getByRole('navigation', { name: 'Sections' }).getByRole('link', { name: 'Services' }).click();
+    await page.waitForURL(`${SERVER}/services`);
     await page.setViewportSize({ width: 1280, height: 800 });
     await page.goto(`${SERVER}/settings/tokens`);
     await page.evaluate("document.querySelectorAll('[required]').forEach((field) => field.removeAttribute('required'))");
@@ -167,11 +172,64 @@ await run(async (browser) => {
     await page.getByText('Lock prod down …').waitFor();
   });
 
+  await story('what is typed into the filter confines the board at once', context, async () => {
+    await page.goto(`${SERVER}/`);
+    await page.evaluate("window.loaded = 'once'");
+    const rows = page.locator('#board tbody tr');
+    assert.equal(await rows.count(), 1);
+    const service = page.getByRole('textbox', { name: 'Service' });
+    await service.pressSequentially('shox');
+    await page.getByText('Nothing is on record that fits').waitFor();
+    assert.equal(new URL(page.url()).search, '?service=shox');
+    await page.keyboard.press('Backspace');
+    await rows.first().waitFor();
+    await page.getByLabel('Tier', { exact: true }).selectOption('development');
+    await page.getByRole('columnheader', { name: /^prod/ }).waitFor({ state: 'detached' });
+    assert.equal(await rows.count(), 1);
+    assert.equal(new URL(page.url()).search, '?service=sho&tier=development');
+    assert.equal(await service.inputValue(), 'sho');
+    assert.equal(await page.evaluate('window.loaded'), 'once', 'without a reload');
+  });
+
+  const kolkata = await open(browser, { timezoneId: 'Asia/Kolkata', storageState: await context.storageState() });
+  await story('moments are told in the zone of the reader, and in UTC to whoever points at them', kolkata, async () => {
+    const there = await kolkata.newPage();
+    const isLocal = async (time, digits) => {
+      const at = new Date(await time.getAttribute('datetime'));
+      const utc = at.toISOString().slice(0, 19).replace('T', ' ');
+      assert.equal(await time.getAttribute('title'), `${utc} UTC`);
+      const local = new Date(at.getTime() + 5.5 * 3_600_000).toISOString().replace('T', ' ').slice(0, digits);
+      assert.equal(await time.textContent(), `${local} GMT+5:30`);
+    };
+    for (const [path, place, digits] of [
+      [`/deployments/${RUNNING}`, 'ol.timeline time', 19],
+      ['/settings/waivers', 'tbody time', 16],
+      ['/account', 'dl.facts time', 16],
+      ['/?as_of=2020-01-01', '.travel time', 19],
+    ]) {
+      await there.goto(SERVER + path);
+      await isLocal(there.locator(place).first(), digits);
+    }
+    await there.goto(`${SERVER}/`);
+    const shown = there.locator('#state time');
+    await isLocal(shown, 19);
+    const age = there.locator('#board tbody time').first();
+    assert.match(await age.textContent(), /^\d+[smh]/);
+    const locked = there.getByRole('columnheader', { name: /prod.*locked/ });
+    await call('PUT', '/environments/prod/lockdown', { reason: 'to be seen live' });
+    await locked.waitFor();
+    await isLocal(shown, 19);
+    await call('DELETE', '/environments/prod/lockdown');
+    await locked.waitFor({ state: 'detached' });
+    await isLocal(shown, 19);
+  });
+
   const plain = await open(browser, { javaScriptEnabled: false, storageState: await context.storageState() });
   await story('without script everything is the same', plain, async () => {
     const still = await plain.newPage();
     await still.goto(`${SERVER}/services/shop`);
     await still.getByRole('link', { name: 'quarter' }).click();
     await still.waitForURL(/zoom=quarter/);
+    assert.match(await still.locator('#state time').textContent(), /UTC$/);
   });
 });

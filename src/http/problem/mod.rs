@@ -43,6 +43,11 @@ pub struct FieldError {
     pub detail: String,
 }
 
+/// What is asked of those who probably meant something else.
+pub fn guess(meant: &str) -> String {
+    format!("Did you mean {meant}?")
+}
+
 impl FieldError {
     /// A fault at `pointer`.
     pub fn new(pointer: impl Into<String>, code: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -101,10 +106,11 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
-    allow: Option<String>,
+    allow: Option<Box<str>>,
     decision: Option<Box<Value>>,
     deployment: Option<Box<Value>>,
     page: Option<Box<str>>,
+    meant: Option<Box<(String, String)>>,
 }
 
 impl Problem {
@@ -119,6 +125,7 @@ impl Problem {
             decision: None,
             deployment: None,
             page: None,
+            meant: None,
         }
     }
 
@@ -145,7 +152,7 @@ impl Problem {
     /// The same with the methods that the path has.
     #[must_use]
     pub fn allow(mut self, methods: impl Into<String>) -> Self {
-        self.allow = Some(methods.into());
+        self.allow = Some(methods.into().into());
         self
     }
 
@@ -168,6 +175,18 @@ impl Problem {
     pub fn with_page(mut self, path: impl Display) -> Self {
         self.page = Some(path.to_string().into());
         self
+    }
+
+    /// The same, where what was given is probably meant otherwise.
+    #[must_use]
+    pub fn probably(mut self, given_and_meant: (String, String)) -> Self {
+        self.meant = Some(Box::new(given_and_meant));
+        self
+    }
+
+    /// What was given, and what is probably meant by it.
+    pub fn meant(&self) -> Option<(&str, &str)> {
+        self.meant.as_deref().map(|(given, meant)| (given.as_str(), meant.as_str()))
     }
 
     /// What kind of problem it is.

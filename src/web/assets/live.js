@@ -36,6 +36,7 @@ function confirm(now) {
   const time = document.querySelector("#state time");
   time.dateTime = now.toISOString();
   time.textContent = `${time.dateTime.slice(0, 19).replace("T", " ")} UTC`;
+  inZone(time.parentElement);
   say("");
 }
 
@@ -48,6 +49,7 @@ function signedOut() {
 async function show(answer) {
   tag = answer.headers.get("etag") ?? "";
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  inZone(page);
   Idiomorph.morph(document.getElementById("main"), page.getElementById("main"), { callbacks });
   document.title = page.title;
   const icon = document.querySelector("link[rel=icon]");
@@ -69,6 +71,7 @@ async function refresh() {
     }
     if (answer.status === 304) confirm(new Date(answer.headers.get("date") ?? Date.now()));
     else if (answer.ok) await show(answer);
+    else if (answer.status < 500) say(", what is asked for cannot be shown");
     else throw new Error(String(answer.status));
     if (stream?.readyState !== EventSource.OPEN) say(", reconnecting");
   } catch {
@@ -108,10 +111,22 @@ function follow() {
   };
 }
 
-follow();
-// Ages grow though nothing happens.
-setInterval(() => document.hidden || soon(), 60000);
-document.addEventListener("visibilitychange", () => {
+// What is typed into a filter confines the page at once, and its address with it.
+function confine({ target }) {
+  const form = target.form;
+  if (!form?.matches("[data-typed]")) return;
+  const asked = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
+  history.replaceState(null, "", form.getAttribute("action") + (asked.size ? `?${asked}` : ""));
+  soon();
+}
+
+if (document.querySelector("main[data-live]")) {
   follow();
-  if (!document.hidden) soon(0);
-});
+  // Ages grow though nothing happens.
+  setInterval(() => document.hidden || soon(), 60000);
+  document.addEventListener("visibilitychange", () => {
+    follow();
+    if (!document.hidden) soon(0);
+  });
+  document.addEventListener("input", confine);
+}

@@ -1,15 +1,13 @@
 //! Every page there is, looked at and sent by those who may see one service in one environment: nothing else is told by any, and
 //! what is somebody else's answers as what does not exist. The pages are those that the server knows, so that none is forgotten.
 
-use std::collections::BTreeSet;
-
-use poem::{Route, http::Method};
+use poem::http::Method;
 use serde_json::{Value, json};
-use waybill::{clock, domain::vocabulary::Scope, http::spec::Spec, usecase::upkeep, web};
+use waybill::{clock, domain::vocabulary::Scope, usecase::upkeep};
 
 use super::{
     acting::Person,
-    visitor::{looking, site},
+    visitor::{looking, pages, site},
 };
 use crate::{
     db_test,
@@ -129,17 +127,11 @@ db_test!(
     async fn no_page_tells_or_does_more_than_whoever_looks_may_see(db: TestDb) {
         let api = site(&db).await;
         let ids = ledger(&api).await;
-        let mut spec = Spec::default();
-        drop(web::add_to(Route::new(), &mut spec));
-        let pages: Vec<(String, BTreeSet<Method>)> =
-            spec.templates().map(|(path, methods)| (path, methods.into_iter().cloned().collect())).collect();
-        assert!(pages.len() > 30, "{pages:?}");
-        // They lead in and out, and are the same for everybody.
-        let is_door = |path: &str| ["/login", "/logout", "/assets"].iter().any(|door| path.starts_with(door));
+        let pages = pages();
         for scope in [Scope::Read, Scope::Admin] {
             let holder = api.token(&[scope], Some(&["shop"]), Some(&["dev"])).await;
             let mut person = Person::of(&api, &holder).await;
-            for (template, methods) in pages.iter().filter(|(path, _)| !is_door(path)) {
+            for (template, methods) in &pages {
                 let (own, hidden) = addresses(template, &ids);
                 if let Some(path) = own.filter(|_| methods.contains(&Method::GET)) {
                     let page = person.browser.page(&path).await;

@@ -436,7 +436,15 @@ db_test!(
         let mut visitor = looking(&api, &api).await;
         let html = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
         for (path, status, words) in [
-            ("//services/shpo", 404, "Did you mean shop?"),
+            ("//services/shpo", 404, "There is no service shpo. "),
+            ("//services/shpo", 404, "Did you mean <a href=\"/services/shop\">shop</a>?"),
+            (
+                "//deployments?service=shpo&status=failed",
+                404,
+                "Did you mean <a href=\"/deployments?service=shop&#38;status=failed\">shop</a>?",
+            ),
+            ("//nothing/is/here", 404, "There is nothing at this path."),
+            ("//services/shop/nothing", 404, "There is nothing at this path."),
             ("//deployments?since=odd", 400, "since must be a moment"),
             ("//vulnerabilities/nonsense", 422, "is in no scan"),
         ] {
@@ -444,7 +452,15 @@ db_test!(
             assert_eq!(page.status, status, "{}", page.text);
             assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
             assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
-            shows(&page.text, &[words, "<h1>", "What runs where"]);
+            shows(&page.text, &[words, "<h1>", "What runs where", "Sign out"]);
         }
+        let then = visitor.send(Method::GET, "//services/shpo?as_of=1us", &html, None).await;
+        shows(&then.text, &["Did you mean <a href=\"/services/shop?as_of=20"]);
+        // Programs are answered as before, and so is whoever asks the API.
+        visitor.page("/nothing/is/here").await.problem(404, "not-found");
+        visitor.send(Method::GET, "/nothing", &html, None).await.problem(404, "not-found");
+        let mut stranger = Visitor::of(&api);
+        let page = stranger.send(Method::GET, "//nothing/is/here", &html, None).await;
+        assert!(page.status == 404 && !page.text.contains("Sign out"), "{}", page.text);
     }
 );

@@ -9,7 +9,8 @@ use crate::support::{
     process::ServerProcess,
 };
 
-async fn send(server: &ServerProcess, method: reqwest::Method, path: &str, body: &Value) -> Value {
+/// Asks the API of a server as an admin, and gives what it answers.
+pub async fn send(server: &ServerProcess, method: reqwest::Method, path: &str, body: &Value) -> Value {
     let url = server.at(&format!("/api/v1{path}"));
     server.client().request(method, url).json(body).send().await.unwrap().json().await.unwrap()
 }

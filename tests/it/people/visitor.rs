@@ -1,8 +1,9 @@
 //! A browser as far as a test needs one: it keeps cookies, and sends forms as pages of the server do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use poem::http::Method;
+use poem::{Route, http::Method};
+use waybill::{http::spec::Spec, web};
 
 use crate::support::api::{Answer, Api};
 
@@ -23,6 +24,18 @@ pub struct Visitor {
 /// The API of a server that browsers find at [`SITE`].
 pub async fn site(db: &crate::support::db::TestDb) -> Api {
     Api::with(db, |config| config.server.public_url = Some(SITE.parse().unwrap())).await
+}
+
+/// Every page that the server knows, with what it takes, so that none is forgotten; but for those that lead in and out, which are
+/// the same for everybody. Parameters stand in braces.
+pub fn pages() -> Vec<(String, BTreeSet<Method>)> {
+    let mut spec = Spec::default();
+    drop(web::add_to(Route::new(), &mut spec));
+    let pages = spec.templates().map(|(path, methods)| (path, methods.into_iter().cloned().collect()));
+    let is_door = |path: &str| ["/login", "/logout", "/assets"].iter().any(|door| path.starts_with(door));
+    let pages: Vec<_> = pages.filter(|(path, _)| !is_door(path)).collect();
+    assert!(pages.len() > 25, "{pages:?}");
+    pages
 }
 
 impl Visitor {
