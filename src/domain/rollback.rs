@@ -8,6 +8,9 @@ use uuid::Uuid;
 /// How many of a target's successes are looked at for choices; older ones are out of reach.
 pub const HISTORY_MAX: u64 = 200;
 
+/// How many of its newest successes are looked at first where the nearest choice is enough.
+pub const NEWEST: u64 = 10;
+
 /// One success of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Success {
@@ -50,6 +53,14 @@ pub fn choices(history: &[Success], current: Option<Uuid>, depth: usize) -> Vec<
     choices.truncate(depth);
     choices.sort_by_key(|(success, _)| Reverse(success.finished_at));
     choices.into_iter().map(|(success, _)| success).collect()
+}
+
+/// The newest verified choice, as far as the newest of a target's successes alone tell it: what ran before the current release
+/// and went through the gate then went through it after all that ran earlier.
+pub fn nearest_choice(newest: &[Success], current: Option<Uuid>) -> Option<&Success> {
+    let before = newest.iter().find(|success| Some(success.release_id) != current)?;
+    let choice = choices(newest, current, 1).pop()?;
+    (before.credited && choice.release_id == before.release_id).then_some(choice)
 }
 
 /// When the release of a success last went through the gate, unless it was reverted since, or its artefact was and has not
@@ -113,6 +124,8 @@ pub fn reverts_since(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn release(name: &str) -> Uuid {
@@ -172,6 +185,28 @@ mod tests {
             "what is out of reach is not brought back past the gate"
         );
         assert!(verified("a", "a", 5).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_newest_successes_tell_is_what_all_of_them_do(
+            words in prop::collection::vec("(a|b1|b2|c)[!?-]?", 1..12),
+            newest in 1_usize..12,
+        ) {
+            let history = history(&words.join(" "));
+            let current = history.first().map(|success| success.release_id);
+            let told = nearest_choice(history.get(..newest).unwrap_or(&history), current);
+            if told.is_some() {
+                assert_eq!(told, choices(&history, current, 1).pop());
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_successes_tell_the_choice_where_it_ran_before_the_current_release() {
+        let told = |text: &str| nearest_choice(&history(text), Some(release("c"))).is_some();
+        assert!(told("b c") && told("b c c"));
+        assert!(!told("b! c") && !told("b? c") && !told("c"), "otherwise what is older may be the choice");
     }
 
     #[test]

@@ -225,7 +225,7 @@ pub async fn list(
         .apply_if(filter.since, |query, since| query.filter(Column::LastEvaluatedAt.gte(since)))
         .apply_if(filter.until, |query, until| query.filter(Column::LastEvaluatedAt.lt(until)))
         .newest_first(Column::LastEvaluatedAt, Column::Id, page);
-    Ok(query.into_model().all(conn).await?)
+    query.limited(conn).await
 }
 
 fn text(value: &impl serde::Serialize) -> Result<String, StoreError> {

@@ -10,7 +10,7 @@ use crate::{
         deployment::{Deployment, Entry, Filter, NamedDeployment, Plan, Progress, Standing, Times},
         page::{PageRequest, TimeKey},
         release::Identity,
-        rollback::{HISTORY_MAX, Reverted, Success},
+        rollback::{Reverted, Success},
         scope::Narrowing,
         target::Target,
         vocabulary::{Outcome, Status},
@@ -327,7 +327,7 @@ pub async fn list(
         .within_services(within)
         .within_environments(within)
         .newest_first(Column::StartedAt, Column::Id, page);
-    Ok(query.into_model().all(conn).await?)
+    query.limited(conn).await
 }
 
 /// The deployments that are under way in an environment, newest first.
@@ -347,12 +347,13 @@ pub async fn running_in(
     Ok(query.into_model().all(conn).await?)
 }
 
-/// The successes of a target but for removals, before a moment if one is given, newest first, as far back as a rollback may
-/// reach: by hand, because the table is joined with itself.
+/// So many of the newest successes of a target but for removals, before a moment if one is given, newest first: by hand,
+/// because the table is joined with itself.
 pub async fn successes(
     conn: &impl ConnectionTrait,
     (service_id, environment_id): (Uuid, Uuid),
     before: Option<DateTime<Utc>>,
+    limit: u64,
 ) -> Result<Vec<Success>, StoreError> {
     let mut sql = Sql::new(
         "SELECT d.id, d.release_id, d.artefact, d.finished_at, d.stay_started_at, d.credited, d.reverted_by, \
@@ -363,7 +364,7 @@ pub async fn successes(
     if let Some(before) = before {
         sql.push(" AND d.finished_at < ").bind(before);
     }
-    sql.push(" ORDER BY d.finished_at DESC LIMIT ").bind(i64::try_from(HISTORY_MAX).unwrap_or(i64::MAX));
+    sql.push(&format!(" ORDER BY d.finished_at DESC LIMIT {limit}"));
     let success = |row: &QueryResult| {
         let artefact: String = row.try_get("", "artefact")?;
         let stays = row.try_get::<Option<String>>("", "returned_to")?.as_ref() == Some(&artefact);

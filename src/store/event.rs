@@ -117,7 +117,7 @@ pub async fn list(
             let several = Column::Environment.is_null().and(kinds);
             query.filter(several.not()).filter(among(Column::Environment, names))
         });
-    Ok(query.order_by(Column::Seq, direction).limit(limit).into_model().all(conn).await?)
+    query.order_by(Column::Seq, direction).limit(limit).limited(conn).await
 }
 
 /// An event about a service alone is seen by whoever may see the service, and so for environments.

@@ -245,7 +245,7 @@ pub async fn list(
         .order_by_desc(order.0)
         .order_by_desc(order.1)
         .limit(page.limit + 1);
-    Ok(query.into_model().all(conn).await?)
+    query.limited(conn).await
 }
 
 /// The versions of a service's newest releases.

@@ -11,7 +11,7 @@ use crate::{
         idempotency::Answer,
         json::merged,
         moment::{SKEW_MAX, is_ahead},
-        rollback::reverts_since,
+        rollback::{HISTORY_MAX, reverts_since},
         scope::Narrowing,
         target::Target,
         text::Version,
@@ -157,7 +157,7 @@ async fn place(work: &Work, target: &mut Target, deployment: &mut Deployment) ->
         reverts_since: None,
     };
     if deployment.kind == Kind::Rollback {
-        let successes = deployment::successes(conn, target.place(), Some(at)).await?;
+        let successes = deployment::successes(conn, target.place(), Some(at), HISTORY_MAX).await?;
         let is_current = around.before.as_ref().is_some_and(Neighbour::left_something);
         let to = (deployment.release_id, deployment.artefact.as_str());
         around.reverts_since = reverts_since(&successes, is_current, to);

@@ -20,7 +20,7 @@ use crate::{
         },
         person::Person,
         release::Release,
-        rollback::{Return, back_to},
+        rollback::{HISTORY_MAX, Return, back_to},
         target::Target,
         text::{Image, Name},
         vocabulary::{Kind, Mode, Scope},
@@ -220,7 +220,7 @@ async fn rollback(
 ) -> Result<Return, Error> {
     // Nothing may be current because it was removed, and then there is something to return to.
     let history = match target.last_at {
-        Some(_) => deployment::successes(conn, target.place(), None).await?,
+        Some(_) => deployment::successes(conn, target.place(), None, HISTORY_MAX).await?,
         None => Vec::new(),
     };
     let depth = usize::try_from(ctx.app.config.ledger.rollback_depth).unwrap_or(usize::MAX);

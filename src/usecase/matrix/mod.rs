@@ -4,6 +4,8 @@ mod rows;
 mod sheet;
 
 use chrono::{DateTime, Utc};
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
 
 pub use self::{
     rows::{Shown, TargetWriter, read},
@@ -12,7 +14,7 @@ pub use self::{
 use crate::{
     domain::{
         matrix::Column,
-        rollback::choices,
+        rollback::{HISTORY_MAX, NEWEST, Success, choices, nearest_choice},
         target::{Occupant, Occupied},
         vocabulary::Scope,
     },
@@ -169,10 +171,8 @@ pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Re
     let environment = named::environment(ctx, environment_name).await?;
     let now = matrix::now(conn, &[service_name], Some(environment_name)).await?.pop();
     let occupied = now.unwrap_or_else(|| vacant(service_name, environment_name));
-    let history = deployment::successes(conn, (service.id, environment.id), None).await?;
     let current = occupied.current.as_ref().map(|current| current.deployment_id);
-    let current = history.iter().find(|success| Some(success.deployment_id) == current);
-    let rollback_to = match choices(&history, current.map(|current| current.release_id), 1).first() {
+    let rollback_to = match choice(conn, (service.id, environment.id), current).await? {
         None => None,
         Some(choice) => {
             let found = release::get(conn, choice.release_id).await?;
@@ -188,4 +188,22 @@ pub async fn target(ctx: &Ctx, service_name: &str, environment_name: &str) -> Re
         }
     };
     Ok(TargetState { occupied, rollback_to })
+}
+
+/// The newest verified choice of a target whose current deployment this is.
+async fn choice(
+    conn: &impl ConnectionTrait,
+    target: (Uuid, Uuid),
+    current: Option<Uuid>,
+) -> Result<Option<Success>, Error> {
+    let release = |history: &[Success]| {
+        let current = history.iter().find(|success| Some(success.deployment_id) == current);
+        current.map(|current| current.release_id)
+    };
+    let newest = deployment::successes(conn, target, None, NEWEST).await?;
+    if let Some(choice) = nearest_choice(&newest, release(&newest)) {
+        return Ok(Some(choice.clone()));
+    }
+    let history = deployment::successes(conn, target, None, HISTORY_MAX).await?;
+    Ok(choices(&history, release(&history), 1).pop().cloned())
 }
