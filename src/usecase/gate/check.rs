@@ -1,13 +1,10 @@
 //! Asking the gate without starting anything.
 
-use chrono::{DateTime, Utc};
-
 use crate::{
     domain::{
         gate::{facts::RunningFact, redact::redacted},
         idempotency::Answer,
         scope::Narrowing,
-        target::Target,
         text::{Name, Version},
         vocabulary::{Kind, Scope, Status},
     },
@@ -106,7 +103,7 @@ pub async fn keep(ctx: &Ctx, question: &Question, render: Render<'_, GateAnswer>
 async fn judge(ctx: &Ctx, question: &Question, needs: Option<Scope>) -> Result<Decided, Error> {
     ctx.require(Scope::Read)?;
     let conn = ctx.app.db.read();
-    let LockedTarget { target, environment, now, .. } = peek(ctx, question).await?;
+    let (LockedTarget { target, environment, now, .. }, running) = look(ctx, question).await?;
     let overrides = question.override_reason.as_ref().map(|_| Scope::Override);
     for scope in needs.into_iter().chain(overrides) {
         ctx.require_at(&[scope], &question.service, &question.environment)?;
@@ -141,11 +138,31 @@ async fn judge(ctx: &Ctx, question: &Question, needs: Option<Scope>) -> Result<D
         environment: &environment,
         release: &release,
         named: None,
-        running: running(ctx, &target, now).await?,
+        running,
         evidence,
         now,
     };
     decide(ctx, conn, asked, scene).await
+}
+
+/// So often a target is looked at whose deployments take each other's place meanwhile.
+const LOOKS: u32 = 3;
+
+/// The target, and what is under way there unless its lease has run out: a start would end it. What has ended between the look
+/// at the target and the one at the deployment may have made room for another one, which must not be missed.
+async fn look(ctx: &Ctx, question: &Question) -> Result<(LockedTarget, Option<RunningFact>), Error> {
+    let mut found = peek(ctx, question).await?;
+    for _ in 0..LOOKS {
+        let Some(running) = &found.target.running else { break };
+        let named = deployment::find(ctx.app.db.read(), &Narrowing::default(), running.deployment_id).await?;
+        if let Some(named) = named.filter(|named| named.deployment.status == Status::Running) {
+            let running = running_fact(&named);
+            let is_leased = running.lease_expires_at > found.now;
+            return Ok((found, is_leased.then_some(running)));
+        }
+        found = peek(ctx, question).await?;
+    }
+    Ok((found, None))
 }
 
 async fn peek(ctx: &Ctx, question: &Question) -> Result<LockedTarget, Error> {
@@ -157,12 +174,4 @@ async fn peek(ctx: &Ctx, question: &Question) -> Result<LockedTarget, Error> {
     };
     register::refuse_closed(&found, service, environment)?;
     Ok(found)
-}
-
-/// What is under way in the target, unless its lease has run out: a start would end it.
-async fn running(ctx: &Ctx, target: &Target, now: DateTime<Utc>) -> Result<Option<RunningFact>, Error> {
-    let Some(running) = &target.running else { return Ok(None) };
-    let named = deployment::find(ctx.app.db.read(), &Narrowing::default(), running.deployment_id).await?;
-    let named = named.filter(|named| named.deployment.status == Status::Running);
-    Ok(named.as_ref().map(running_fact).filter(|running| running.lease_expires_at > now))
 }

@@ -151,9 +151,7 @@ db_test!(
 );
 
 db_test!(
-    async fn who_audits_one_environment_and_reads_all_sees_the_log_of_all_and_who_may_do_what_there(
-        db: TestDb,
-    ) {
+    async fn who_audits_one_environment_and_reads_all_sees_the_log_of_all(db: TestDb) {
         let (admin, person) = admin_and_person(&db, &[(Scope::Audit, &["dev"])]).await;
         while upkeep::seal_events(&admin.app).await.unwrap() > 0 {}
         let log = person.get("/events?kind=deployment.started").await.ok(200);
