@@ -37,12 +37,13 @@ use crate::{
 /// Lets the script of a page that is kept up to date ask this site.
 const LIVE: &str = "connect-src 'self'; ";
 
-/// Nothing but our own, and nothing inline. A script asks nobody but by `asks`. A form is sent to this site alone; `elsewhere` is
-/// where its answer may lead.
-fn policy(asks: &str, elsewhere: &str) -> String {
+/// Nothing but our own, and nothing inline; no script where the page has none, and it asks nobody but by `asks`. A form is sent to
+/// this site alone; `elsewhere` is where its answer may lead.
+fn policy(html: &str, asks: &str, elsewhere: &str) -> String {
+    let scripts = if html.contains("<script ") { "script-src 'self'; " } else { "" };
     format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; {asks}form-action 'self'{elsewhere}; \
-         base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; {scripts}{asks}form-action 'self'{elsewhere}; base-uri 'none'; \
+         frame-ancestors 'none'"
     )
 }
 
@@ -221,14 +222,14 @@ pub fn request_id(request: &Request) -> String {
 
 /// A page with its headers.
 pub fn page(status: StatusCode, template: &impl Template) -> Result<Response> {
-    Ok(with_policy(status, html(template)?, &policy("", "")))
+    Ok(with_policy(status, html(template)?, "", ""))
 }
 
 /// A page that is kept up to date while it is looked at.
 pub fn live(template: &impl Template) -> Result<Response> {
     let html = html(template)?;
     let tag = etag::weak(&tag(&html));
-    let mut page = with_policy(StatusCode::OK, html, &policy(LIVE, ""));
+    let mut page = with_policy(StatusCode::OK, html, LIVE, "");
     if let Ok(tag) = tag.parse() {
         page.headers_mut().insert(header::ETAG, tag);
     }
@@ -244,7 +245,7 @@ fn tag(html: &str) -> String {
 
 /// A page whose form may be answered with a way to another origin.
 pub fn leading(status: StatusCode, template: &impl Template, elsewhere: &str) -> Result<Response> {
-    Ok(with_policy(status, html(template)?, &policy("", elsewhere)))
+    Ok(with_policy(status, html(template)?, "", elsewhere))
 }
 
 fn html(template: &impl Template) -> Result<String, Problem> {
@@ -254,11 +255,11 @@ fn html(template: &impl Template) -> Result<String, Problem> {
     })
 }
 
-fn with_policy(status: StatusCode, html: String, policy: &str) -> Response {
+fn with_policy(status: StatusCode, html: String, asks: &str, elsewhere: &str) -> Response {
     Response::builder()
         .status(status)
         .content_type("text/html; charset=utf-8")
-        .header(header::CONTENT_SECURITY_POLICY, policy)
+        .header(header::CONTENT_SECURITY_POLICY, policy(&html, asks, elsewhere))
         // So that forms say in `Origin` where they come from, and nobody else learns of it.
         .header(header::REFERRER_POLICY, "same-origin")
         .header(header::CACHE_CONTROL, "no-store")
