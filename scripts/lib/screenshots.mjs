@@ -1,65 +1,18 @@
-// Puts three weeks of history into the empty ledger of SERVER with its TOKEN, and pictures of its pages into FOLDER. The
-// environment says besides what `chromium.mjs` takes.
-import { createHash } from 'node:crypto';
-import { api, run, signIn } from '../../tests/people/chromium.mjs';
+// Puts three weeks of history into the empty ledger of SERVER with its TOKEN, and pictures of its pages with how they are built into
+// FOLDER. The environment says besides what `chromium.mjs` takes.
+import { writeFileSync } from 'node:fs';
+import { run, signIn } from '../../tests/people/chromium.mjs';
+import { history, outline, PAGES } from '../../tests/people/pictured.mjs';
 
 const { SERVER, TOKEN, FOLDER } = process.env;
 
-const HOUR = 3_600_000;
-const begin = Date.now();
-const ago = (hours) => new Date(begin - hours * HOUR).toISOString();
-const hash = (text, length) => createHash('sha256').update(text).digest('hex').slice(0, length);
-
-const call = api(SERVER, TOKEN);
-// What is refused belongs to the history, too.
-const send = (method, path, body) => call(method, path, body, [200, 201, 409]);
-
-const titles = ['Round prices half to even', 'Retry the ledger once', 'Show delivery dates', 'Drop the old checkout'];
-
-function release(service, version, hours) {
-  const changes = titles.map((title, n) => ({ sha: hash(service + version + n, 40), title, committed_at: ago(hours + 2) }));
-  return {
-    commit_sha: changes[0].sha,
-    image: `registry.example.com/${service}@sha256:${hash(service + version, 64)}`,
-    committed_at: ago(hours + 2),
-    changes: changes.slice(0, 1 + (version.length % titles.length)),
-  };
-}
-
-async function deployed(service, environment, version, hours, status = 'succeeded', initiated_by = 'ada') {
-  const times = { started_at: ago(hours), finished_at: new Date(begin - hours * HOUR + 94_000).toISOString() };
-  await send('POST', '/deployments/record', { service, environment, version, status, initiated_by, ...times, release: release(service, version, hours) });
-}
-
-for (const [rank, name] of ['dev', 'staging', 'prod'].entries()) await send('POST', '/environments', { name, rank });
-const people = ['ada', 'mira', 'tom'];
-for (const [nth, service] of ['cart', 'checkout', 'delivery', 'login', 'mail', 'search', 'stock'].entries()) {
-  await send('POST', '/services', { name: service, owner: ['web', 'payments', 'logistics'][nth % 3] });
-  const by = (n) => people[(nth + n) % people.length];
-  for (const [n, version] of ['2.3.0', '2.4.0', '2.4.1', '2.5.0'].entries()) {
-    const hours = 500 - n * 120 - nth * 7;
-    await deployed(service, 'dev', version, hours, 'succeeded', by(n));
-    if (n < 3 || nth % 2) await deployed(service, 'staging', version, hours - 5, 'succeeded', by(n));
-    if (n < 2 || nth % 3 === 0) await deployed(service, 'prod', version, hours - 30, n === 1 && nth === 3 ? 'failed' : 'succeeded', by(n));
-  }
-}
-await send('PUT', '/environments/prod/policy', {
-  promotion: { from: ['staging'], soak_seconds: 3600 },
-  approval: { required: 1 },
-  vulnerabilities: { max: { critical: 0 } },
-});
-await send('PUT', '/environments/staging/lockdown', { reason: 'load test until noon' });
-await send('POST', '/services/checkout/releases/2.5.0/scans', {
-  scanner: 'trivy', scanned_at: ago(1), counts: { critical: 1, high: 2, medium: 7, low: 12, unknown: 0 },
-});
-const { deployment } = await send('POST', '/deployments', { service: 'search', environment: 'dev', version: '2.6.0', initiated_by: 'mira', release: release('search', '2.6.0', 1) });
-await send('POST', `/deployments/${deployment.id}/heartbeat`, { phase: 'canary', traffic_percent: 25 });
-
+await history(SERVER, TOKEN);
 await run(async (browser) => {
   const page = await browser.newPage({ viewport: { width: 1280, height: 740 }, colorScheme: 'light' });
   await signIn(page, SERVER, TOKEN);
-  for (const [name, path] of [['board', '/'], ['target', '/services/checkout/environments/prod']]) {
+  for (const [name, path] of Object.entries(PAGES)) {
     await page.goto(SERVER + path);
     await page.screenshot({ path: `${FOLDER}/${name}.png` });
+    writeFileSync(`${FOLDER}/${name}.txt`, await outline(page));
   }
 });

@@ -35,3 +35,12 @@ async fn of_two_servers_on_postgres() {
     let (mut pages, api) = tokio::join!(ServerProcess::start(&db), ServerProcess::start(&db));
     stories(&db, &mut pages, &api.url).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pictures_of_the_readme_show_pages_as_they_are_built() {
+    let db = TestDb::sqlite().await;
+    let server = ServerProcess::start(&db).await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+    let env = [("SERVER", server.url.as_str()), ("TOKEN", &server.token), ("FOLDER", folder)];
+    browser::run("pictures", &env, async |wish| panic!("nobody can {wish}")).await;
+}
