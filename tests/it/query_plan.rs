@@ -153,7 +153,9 @@ async fn a_page_of_a_services_history_reads_no_others() {
         let statements = wire.statements();
         let history: Vec<_> = statements.iter().filter(|text| text.contains("FROM \"deployment\"")).collect();
         assert_eq!(history.len(), 1, "{statements:?}");
-        let plan = plan(&direct, history[0], ("", &format!("({names}, 51)")), "force_generic_plan").await;
+        // A limit that is not in the text makes PostgreSQL plan anew each time.
+        assert!(history[0].ends_with("LIMIT 51"), "{history:?}");
+        let plan = plan(&direct, history[0], ("", &format!("({names})")), "force_generic_plan").await;
         println!("{plan}");
         assert!(plan.contains(&format!("Scan Backward using {index} ")), "{plan}");
     }
