@@ -101,7 +101,7 @@ impl GateQuestion {
             version,
             kind: self.kind,
             preempt,
-            initiated_by,
+            initiated_by: initiated_by.into_iter().collect(),
             deployer,
             override_reason,
         }))

@@ -143,7 +143,7 @@ impl GateWaitApi {
                 version,
                 kind: kind.0,
                 preempt,
-                initiated_by,
+                initiated_by: initiated_by.into_iter().collect(),
                 deployer,
                 override_reason: None,
             },

@@ -19,6 +19,7 @@ use crate::{
         gate::{
             self, Check, Inputs, Verdict,
             differences::{Came, Difference, differences},
+            facts::Initiator,
             remedy::remedy,
             stored::Stored,
             words::in_words,
@@ -217,13 +218,14 @@ fn row(difference: Difference) -> Row {
 /// Asks the gate the same again, without an override.
 async fn today(ctx: &Ctx, stored: &Stored) -> Result<Today, Problem> {
     let facts = stored.inputs.as_ref().map(|inputs| &inputs.facts);
+    let known = facts.filter(|facts| facts.initiator == Initiator::Known);
     let question = Question {
         service: Name::trusted(stored.service.clone()),
         environment: Name::trusted(stored.environment.clone()),
         version: Some(Version::trusted(stored.version.clone())),
         kind: Some(stored.kind),
         preempt: facts.is_some_and(|facts| facts.preempt),
-        initiated_by: None,
+        initiated_by: known.map(|facts| facts.insiders.iter().cloned().collect()).unwrap_or_default(),
         deployer: facts.and_then(|facts| facts.deployer.clone()).map_or(Deployer::Anybody, Deployer::Named),
         override_reason: None,
     };

@@ -215,7 +215,7 @@ async fn judge(
         version: Some(version.clone()),
         kind: None,
         preempt: false,
-        initiated_by: None,
+        initiated_by: Vec::new(),
         deployer: Deployer::Anybody,
         override_reason: None,
     };

@@ -186,7 +186,7 @@ async fn find_out(ctx: &Ctx, work: &mut Work, asked: &Start) -> Result<Found, Er
     let question = Asked {
         kind: asked.kind,
         preempt: asked.preempt,
-        initiated_by: plan.initiated_by.as_deref(),
+        initiated_by: plan.initiated_by.as_slice(),
         deployer: Some(&ctx.actor().subject),
         override_reason: asked.override_reason.as_deref(),
     };

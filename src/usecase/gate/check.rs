@@ -34,8 +34,8 @@ pub struct Question {
     pub kind: Option<Kind>,
     /// Whether what is running is to be cancelled, which only a rollback may.
     pub preempt: bool,
-    /// The person who would set it off.
-    pub initiated_by: Option<String>,
+    /// The person who would set it off; several where it was asked before, and who of them did is not told apart.
+    pub initiated_by: Vec<String>,
     /// Who would deploy it.
     pub deployer: Deployer,
     /// Why the gate's rules would be lifted.
@@ -128,7 +128,7 @@ async fn judge(ctx: &Ctx, question: &Question, needs: Option<Scope>) -> Result<D
     let asked = Asked {
         kind: question.kind,
         preempt: question.preempt,
-        initiated_by: question.initiated_by.as_deref(),
+        initiated_by: &question.initiated_by,
         deployer: question.deployer.subject(ctx),
         override_reason: question.override_reason.as_deref(),
     };

@@ -45,7 +45,7 @@ pub struct Asked<'a> {
     /// Whether what is running is to be cancelled, which only a rollback may.
     pub preempt: bool,
     /// The person who sets it off.
-    pub initiated_by: Option<&'a str>,
+    pub initiated_by: &'a [String],
     /// The subject that deploys it; none where it is asked for nobody in particular.
     pub deployer: Option<&'a str>,
     /// Why an override lifts the rules.
@@ -164,7 +164,7 @@ async fn gather(
         insiders: insiders(release, asked.initiated_by),
         deployer: asked.deployer.map(ToOwned::to_owned),
         initiator: Initiator::among(
-            release.description.initiated_by.as_deref().into_iter().chain(asked.initiated_by),
+            release.description.initiated_by.iter().chain(asked.initiated_by).map(String::as_str),
         ),
         reverted_at: evidence.reverted_at,
         scans: evidence.scans,
@@ -236,10 +236,10 @@ async fn rollback(
 
 /// Those whose approval would be their own release's or deployment's, beside the deployer. Whoever added the image decided
 /// what runs.
-fn insiders(release: &Release, initiated_by: Option<&str>) -> BTreeSet<String> {
-    let made = [release.description.initiated_by.as_deref(), release.image_added_by.as_deref(), initiated_by];
-    let named = made.into_iter().flatten().filter(|name| !Person::of(name).is_nobody());
-    named.chain([release.actor.subject.as_str()]).map(ToOwned::to_owned).collect()
+fn insiders(release: &Release, initiated_by: &[String]) -> BTreeSet<String> {
+    let made = release.description.initiated_by.iter().chain(&release.image_added_by).chain(initiated_by);
+    let named = made.filter(|name| !Person::of(name).is_nobody());
+    named.chain([&release.actor.subject]).cloned().collect()
 }
 
 /// What the rules know of a deployment under way.

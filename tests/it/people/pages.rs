@@ -94,10 +94,13 @@ db_test!(
         let policy = json!({ "approval": { "required": 2, "groups": ["leads"] } });
         api.put("/environments/prod/policy", policy).await.ok(200);
         api.put("/environments/prod/lockdown", json!({ "reason": HOSTILE })).await.ok(200);
-        let denied = api.start("shop/prod", "1.1").await.problem(409, "gate-denied");
+        let mut start = start_body("shop/prod", "1.1");
+        start["initiated_by"] = "mira".into();
+        let denied = api.post("/deployments", start).await.problem(409, "gate-denied");
         let id = denied["decision"]["id"].as_str().unwrap();
         let mut visitor = looking(&api, &api).await;
         let page = text(&mut visitor, &format!("/decisions/{id}")).await;
+        assert!(!page.contains("nobody is known to have initiated it"), "{page}");
         shows(
             &page,
             &[
