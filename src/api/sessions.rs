@@ -207,7 +207,7 @@ impl SessionsApi {
     /// Ask for a session
     ///
     /// For a command line without a browser (as RFC 8628): it shows `user_code`, which somebody types at `verification_uri`, and
-    /// changes `code` for a session once they have. Takes no token. From one address a quarter of those may ask that may at all.
+    /// changes `code` for a session once they have. Takes no token. No more than a quarter of all that wait may do so from one address.
     #[oai(path = "/auth/device", method = "post", operation_id = "ask_for_session")]
     async fn ask_for_session(&self, request: &Request, body: Json<AskForSession>) -> Result<Asked, Problem> {
         let app = request.data::<App>().ok_or_else(Problem::internal)?;

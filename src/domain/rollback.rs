@@ -55,8 +55,8 @@ pub fn choices(history: &[Success], current: Option<Uuid>, depth: usize) -> Vec<
     choices.into_iter().map(|(success, _)| success).collect()
 }
 
-/// The newest verified choice, as far as the newest of a target's successes alone tell it: what ran before the current release
-/// and went through the gate then went through it after all that ran earlier.
+/// The newest verified choice, where the newest of a target's successes are enough to tell it: what ran right before the current
+/// release, if it went through the gate then. All that ran earlier went through it earlier.
 pub fn nearest_choice(newest: &[Success], current: Option<Uuid>) -> Option<&Success> {
     let before = newest.iter().find(|success| Some(success.release_id) != current)?;
     let choice = choices(newest, current, 1).pop()?;

@@ -37,8 +37,8 @@ use crate::{
 /// Lets the script of a page that is kept up to date ask this site.
 const LIVE: &str = "connect-src 'self'; ";
 
-/// Nothing but our own, and nothing inline; no script where the page has none, and it asks nobody but by `asks`. A form is sent to
-/// this site alone; `elsewhere` is where its answer may lead.
+/// Nothing but our own, and nothing inline; no script where the page has none (what others write is escaped, so that no element of
+/// a page is theirs). `asks` is whom the script may ask. A form is sent to this site alone; `elsewhere` is where its answer may lead.
 fn policy(html: &str, asks: &str, elsewhere: &str) -> String {
     let scripts = if html.contains("<script ") { "script-src 'self'; " } else { "" };
     format!(
