@@ -85,8 +85,8 @@ fn few_lengths<'a>(names: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Joins each target's latest deployment that meets a condition, if it is one to `keep`, by an index probe for each target.
-/// PostgreSQL takes a
-/// plain join for leave to read the whole history, which a lateral one does not give; SQLite has only plain ones.
+/// PostgreSQL takes a plain join for leave to read the whole history, which a lateral one does not give; SQLite has only
+/// plain ones, and finds a row by its number without a search by id.
 fn latest(conn: &impl ConnectionTrait, alias: &str, condition: &str, order: &str, keep: &str) -> String {
     let probe = |columns: &str| {
         format!(
@@ -97,7 +97,7 @@ fn latest(conn: &impl ConnectionTrait, alias: &str, condition: &str, order: &str
     if conn.get_database_backend() == DatabaseBackend::Postgres {
         format!("LEFT JOIN LATERAL {} {alias} ON {keep}", probe("d.*"))
     } else {
-        format!("LEFT JOIN deployment {alias} ON {alias}.id = {} AND {keep}", probe("d.id"))
+        format!("LEFT JOIN deployment {alias} ON {alias}.rowid = {} AND {keep}", probe("d.rowid"))
     }
 }
 
