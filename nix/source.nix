@@ -4,6 +4,7 @@
 let
   # What the binary is made of.
   package = [
+    ../.cargo
     ../Cargo.lock
     ../Cargo.toml
     ../NOTICE
@@ -16,6 +17,7 @@ let
   checks = [
     ../.checkov.yaml
     ../.ci
+    ../.dockerignore
     ../.env.example
     ../.github
     ../.gitignore

@@ -115,3 +115,18 @@ pub(super) fn alone(config: &DatabaseConfig) -> ConnectOptions {
         });
     options
 }
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait as _, Database, DatabaseBackend, Statement};
+
+    /// As `.cargo/config.toml` has it; a build that does not see that file works, but slower.
+    #[tokio::test]
+    async fn sqlite_counts_no_memory_under_a_lock_for_all_connections() {
+        let memory = Database::connect("sqlite::memory:").await.unwrap();
+        let options = Statement::from_string(DatabaseBackend::Sqlite, "PRAGMA compile_options");
+        let options = memory.query_all_raw(options).await.unwrap();
+        let options: Vec<String> = options.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
+        assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+    }
+}

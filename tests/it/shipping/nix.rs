@@ -97,6 +97,15 @@ fn the_nix_build_sees_every_file_that_the_code_needs() {
 }
 
 #[test]
+fn the_image_is_built_of_what_nix_builds_of() {
+    let allowed = include_str!("../../../.dockerignore").lines().filter_map(|line| line.strip_prefix('!'));
+    let allowed: Vec<_> = allowed.map(PathBuf::from).collect();
+    for path in listed("package") {
+        assert!(allowed.contains(&path), ".dockerignore leaves out {}", path.display());
+    }
+}
+
+#[test]
 fn what_a_server_leaves_in_its_directory_is_no_source() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["admin.token", "waybill.db", "waybill.db-wal", "waybill.db-shm", "more.rs"] {
