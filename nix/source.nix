@@ -4,7 +4,7 @@
 let
   # What the binary is made of.
   package = [
-    ../.cargo
+    ../.cargo/config.toml
     ../Cargo.lock
     ../Cargo.toml
     ../NOTICE
