@@ -92,8 +92,8 @@ async fn reads(client: &Client) -> anyhow::Result<Vec<(&'static str, String)>> {
     let id = newest.pointer("/items/0/id").and_then(Value::as_str).context("an id")?;
     let events = client.get("/events?order=newest-first&limit=1").await?;
     let seq = events.pointer("/items/0/seq").and_then(Value::as_i64).context("an event")? / 2;
-    // Half of the events lie before it, not half of the time, most of which the server takes for the first two deployments
-    // of each target: both ledgers have all targets then.
+    // Half of the events lie before it, so that both ledgers have all targets then. Half of the time would not do: of the
+    // short ledger's, most is what the server takes for the first two deployments of each target.
     let events = client.get(&format!("/events?after_seq={seq}&limit=1")).await?;
     let middle = events.pointer("/items/0/at").and_then(Value::as_str).context("a time")?;
     Ok(vec![
